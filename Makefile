@@ -1,0 +1,43 @@
+# make run    serve the app on http://127.0.0.1:7860
+# make test   run all checks
+# Both set up .venv first where needed; PYTHON=... chooses the interpreter (3.11 or 3.12).
+
+VENV := .venv
+BIN := $(VENV)/bin
+# The GPU packages are large: only for machines that have one.
+CPU := $(if $(shell nvidia-smi -L 2>/dev/null),,-cpu)
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: run test chromium clean
+
+run: $(VENV)/.app
+	$(BIN)/python app.py
+
+test: $(VENV)/.tests chromium
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest
+
+$(BIN)/python:
+	@for python in $(PYTHON) python3 python3.12 python3.11; do \
+	  if $$python -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null; \
+	  then echo "Setting up $(VENV) with $$python"; exec $$python -m venv $(VENV); fi; \
+	done; echo "Python 3.11 or 3.12 with its venv module is needed (Debian: python3-venv)."; exit 1
+
+$(VENV)/.app: requirements$(CPU).txt | $(BIN)/python
+	$(PIP_INSTALL) -r $<
+	@touch $@
+
+$(VENV)/.tests: $(VENV)/.app training/requirements$(CPU).txt tests/requirements.txt
+	$(PIP_INSTALL) -r requirements$(CPU).txt -r training/requirements$(CPU).txt -r tests/requirements.txt
+	@touch $@
+
+# The browser tests want a Chromium: the system's, else Debian's, else Playwright's own build.
+chromium: $(VENV)/.tests
+	@command -v chromium chromium-browser google-chrome >/dev/null || \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; \
+	  then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; \
+	  else $(BIN)/playwright install chromium; fi
+
+clean:
+	rm -rf $(VENV)

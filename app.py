@@ -1,0 +1,65 @@
+"""Petscope: a pet photo's brightness classes, its outline and its breed, on one web page.
+
+    python app.py
+    python app.py --port 8000 --share
+
+Each option can be given as an environment variable instead; the option wins.
+"""
+
+import argparse
+import os
+from collections.abc import Sequence
+
+# Gradio asks for news and counts users over the network unless told not to, when it is imported.
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+
+
+def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line and the environment."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+    def add(name: str, variable: str, help: str, **options: object) -> None:
+        default = os.environ.get(variable, options.pop("default", None))
+        parser.add_argument(name, default=default, help=f"{help} (${variable})", **options)
+
+    add("--host", "PETSCOPE_HOST", "address to listen on; 0.0.0.0 for all")
+    add("--port", "PETSCOPE_PORT", "port to listen on", type=int, default=7860)
+    add("--models", "PETSCOPE_MODELS", "folder of models; without it the embedded ones")
+    add("--max-megabytes", "PETSCOPE_MAX_MEGABYTES", "largest upload", type=float, default=25)
+    add("--max-megapixels", "PETSCOPE_MAX_MEGAPIXELS", "largest photo", type=float, default=50)
+    add("--max-waiting", "PETSCOPE_MAX_WAITING", "longest queue", type=int, default=100)
+    parser.add_argument(
+        "--share", action="store_true", help="open a public link through gradio.live"
+    )
+    return parser.parse_args(words)
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Build the page and serve it until interrupted."""
+    settings = parse_arguments(words)
+    # `models` reads its settings when it is imported, so they are set first.
+    if settings.models:
+        os.environ["PETSCOPE_MODELS"] = settings.models
+    os.environ["PETSCOPE_MAX_MEGABYTES"] = str(settings.max_megabytes)
+    os.environ["PETSCOPE_MAX_MEGAPIXELS"] = str(settings.max_megapixels)
+
+    from models.runtime import usable_cores
+    from ui import page, theme
+
+    blocks = page.build()
+    blocks.queue(max_size=settings.max_waiting, default_concurrency_limit=usable_cores())
+    blocks.launch(
+        server_name=settings.host,
+        server_port=settings.port,
+        share=settings.share,
+        max_file_size=int(settings.max_megabytes * 1_000_000),
+        theme=theme.THEME,
+        css_paths=theme.STYLES,
+        footer_links=["gradio", "settings"],
+    )
+
+
+if __name__ == "__main__":
+    main()

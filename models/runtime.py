@@ -1,0 +1,54 @@
+"""ONNX Runtime sessions: which device, how many threads, warmed up."""
+
+import os
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+
+class Network:
+    """A network ready to run, on the GPU where this machine and its packages have one.
+
+    Attributes
+    ----------
+    device
+        Where it runs, for people: "GPU" or "CPU".
+    """
+
+    def __init__(self, content: bytes, warm_up_shape: Sequence[int]) -> None:
+        """Load a network from the bytes of an `.onnx` file and run it once on zeros.
+
+        The first run allocates memory and picks kernels; a visitor should not wait for it.
+        """
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3  # errors only
+        options.intra_op_num_threads = usable_cores()
+        self._session = onnxruntime.InferenceSession(content, options, providers=_providers())
+        self._input = self._session.get_inputs()[0].name
+        on_gpu = self._session.get_providers()[0] == "CUDAExecutionProvider"
+        self.device = "GPU" if on_gpu else "CPU"
+        self.run(np.zeros(warm_up_shape, np.float32))
+
+    def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Run a batch through the network; return its first output."""
+        return self._session.run(None, {self._input: batch})[0]
+
+
+def usable_cores() -> int:
+    """Cores that this process may use, which in a container can be fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@cache
+def _providers() -> list[str]:
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        return ["CPUExecutionProvider"]
+    # Finds the CUDA and cuDNN libraries that pip installed beside onnxruntime-gpu. Without a GPU
+    # the session falls back to the CPU by itself.
+    onnxruntime.preload_dlls()
+    return ["CUDAExecutionProvider", "CPUExecutionProvider"]

@@ -1,0 +1,267 @@
+"""Thresholds from the histogram: Otsu, exact multi-Otsu, and the classic methods side by side.
+
+Otsu, "A threshold selection method from gray-level histograms", IEEE Transactions on Systems, Man,
+and Cybernetics 9(1), 1979, chooses the cut that makes the classes' means differ most: the largest
+between-class variance. Liao, Chen, Chung, "A fast algorithm for multilevel thresholding", Journal
+of Information Science and Engineering 17(5), 2001, state the same for several cuts.
+
+Trying all cuts takes time exponential in their number. The between-class variance is a sum over
+classes, though, so dynamic programming over the histogram finds the same optimum in
+O(classes * bins^2), as Fisher, "On grouping for maximum homogeneity", JASA 53(284), 1958, does for
+one-dimensional clustering.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from models.images import Photo
+
+Channel = Literal["luminance", "red", "green", "blue", "saturation"]
+CHANNELS: tuple[Channel, ...] = get_args(Channel)
+
+MAX_CLASSES = 8
+METHODS = ("isodata", "li", "mean", "minimum", "otsu", "triangle", "yen")
+
+# Above this many grey levels integer pictures are binned like float ones: the tables of the
+# dynamic program grow with the square.
+MAX_LEVELS = 1024
+
+
+@dataclass(frozen=True)
+class GrayClass:
+    """One class of a thresholded picture: the values in (lower, upper], and its area.
+
+    `lower` of the first class and `upper` of the last are the picture's extremes; `pixels` counts
+    its pixels and `share` is its part of the picture, in [0, 1].
+    """
+
+    lower: float
+    upper: float
+    pixels: int
+    share: float
+
+
+@dataclass(frozen=True)
+class MethodResult:
+    """What one classic method found: a cut, or the reason why there is none."""
+
+    method: str
+    cut: float | None
+    reason: str | None = None
+
+
+class ThresholdError(ValueError):
+    """A picture that has no such thresholds; the message is one sentence for the visitor."""
+
+
+def gray_channel(photo: Photo, channel: Channel = "luminance") -> NDArray[np.uint8]:
+    """One channel of a photo as a `(height, width)` uint8 array.
+
+    Luminance is ITU-R BT.601's luma; saturation is that of HSV, scaled to [0, 255].
+
+    Raises
+    ------
+    ValueError
+        For another channel.
+    """
+    if channel == "luminance":
+        return np.asarray(Image.fromarray(photo).convert("L"))
+    if channel == "saturation":
+        return np.asarray(Image.fromarray(photo).convert("HSV").getchannel("S"))
+    if channel not in CHANNELS:
+        raise ValueError(f"The channel must be one of {', '.join(CHANNELS)}, not {channel!r}.")
+    return np.ascontiguousarray(photo[:, :, ("red", "green", "blue").index(channel)])
+
+
+def histogram(
+    gray: NDArray[np.generic], bins: int = 256, max_levels: int | None = MAX_LEVELS
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Count the pixels at each grey level.
+
+    As in scikit-image, integer pictures have one bin a level and float pictures `bins` equal bins
+    from their minimum to their maximum; integer pictures that span more than `max_levels` levels
+    are binned like float ones (None: never).
+
+    Parameters
+    ----------
+    gray
+        Array of any shape, integer or float, finite.
+    bins
+        Number of bins of a float picture.
+    max_levels
+        The largest span of an integer picture that keeps one bin a level.
+
+    Returns
+    -------
+    Counts and bin centres, both `(n,)`, centres rising.
+    """
+    if gray.size == 0:
+        raise ThresholdError("An empty picture has no thresholds.")
+    if gray.dtype == np.uint8:
+        counts = np.bincount(gray.ravel(), minlength=256)
+        levels = np.flatnonzero(counts)
+        low, high = int(levels[0]), int(levels[-1])
+        return counts[low : high + 1], np.arange(low, high + 1, dtype=np.float64)
+    if gray.dtype == bool or np.issubdtype(gray.dtype, np.integer):
+        low, high = int(gray.min()), int(gray.max())
+        if max_levels is None or high - low < max_levels:
+            offsets = gray.astype(np.int64).ravel() - low
+            return np.bincount(offsets), np.arange(low, high + 1, dtype=np.float64)
+    counts, edges = np.histogram(gray, bins=bins)
+    return counts, (edges[:-1] + edges[1:]) / 2
+
+
+def otsu(gray: NDArray[np.generic], bins: int = 256) -> float:
+    """Otsu's threshold, equal to `skimage.filters.threshold_otsu`.
+
+    Parameters
+    ----------
+    gray
+        Array of any shape, integer or float, finite.
+    bins
+        Number of histogram bins for float pictures.
+
+    Returns
+    -------
+    The cut; a pixel above it belongs to the upper class. A constant picture gives its value.
+
+    Examples
+    --------
+    >>> otsu(np.array([[10, 12, 200, 202]], dtype=np.uint8))
+    12.0
+    """
+    counts, centers = histogram(gray, bins, max_levels=None)
+    if len(counts) == 1 or np.count_nonzero(counts) == 1:
+        return float(gray.flat[0])
+    pixels = np.cumsum(counts).astype(np.float64)
+    sums = np.cumsum(counts * centers)
+    # pixels1 * pixels2 * (mean1 - mean2)^2 for each cut, with one division
+    below = pixels[:-1]
+    above = pixels[-1] - below
+    variance = (sums[:-1] * pixels[-1] - sums[-1] * below) ** 2 / (below * above)
+    return float(centers[np.argmax(variance)])
+
+
+def multi_otsu(gray: NDArray[np.generic], classes: int = 3, bins: int = 256) -> NDArray[np.float64]:
+    """The cuts with the largest between-class variance, found exactly.
+
+    Maximizes what `skimage.filters.threshold_multiotsu` does, by dynamic programming over the
+    occupied histogram bins (see the module's text) instead of by trying all combinations.
+
+    Parameters
+    ----------
+    gray
+        Array of any shape, integer or float, finite.
+    classes
+        Number of classes, at least 2.
+    bins
+        Number of histogram bins for float pictures and those with very many levels.
+
+    Returns
+    -------
+    `(classes - 1,)` float64 cuts, rising; a pixel above a cut belongs to the upper class.
+
+    Raises
+    ------
+    ThresholdError
+        When the picture has fewer different values than classes.
+
+    Examples
+    --------
+    >>> multi_otsu(np.array([[0, 1, 100, 101, 200, 201]], dtype=np.uint8), classes=3)
+    array([  1., 101.])
+    """
+    if classes < 2:
+        raise ValueError(f"There must be at least 2 classes, not {classes}.")
+    counts, centers = histogram(gray, bins)
+    occupied = np.flatnonzero(counts)
+    counts, centers = counts[occupied], centers[occupied]
+    levels = len(centers)
+    if levels < classes:
+        raise ThresholdError(
+            f"This picture has only {levels} different grey value{'s' if levels > 1 else ''}, "
+            f"too few for {classes} classes."
+        )
+    # Centred values keep the squares small and so the sums exact to more digits.
+    values = centers - np.average(centers, weights=counts)
+    pixels = np.concatenate([[0.0], np.cumsum(counts)])
+    sums = np.concatenate([[0.0], np.cumsum(counts * values)])
+    # gain[i, j]: what a class of the levels i to j - 1 adds to the between-class variance
+    class_pixels = pixels[np.newaxis, :] - pixels[:, np.newaxis]
+    class_sums = sums[np.newaxis, :] - sums[:, np.newaxis]
+    gain = np.full((levels + 1, levels + 1), -np.inf)
+    np.divide(class_sums**2, class_pixels, out=gain, where=class_pixels > 0)
+    # best[j]: the largest sum of gains when the first j levels form k classes
+    best = gain[0]
+    starts = []
+    for _ in range(classes - 2):
+        candidates = best[:, np.newaxis] + gain
+        start = candidates.argmax(axis=0)
+        best = candidates[start, np.arange(levels + 1)]
+        starts.append(start)
+    end = int((best + gain[:, levels]).argmax())
+    cuts = [end]
+    for start in reversed(starts):
+        end = int(start[end])
+        cuts.append(end)
+    return centers[np.array(cuts[::-1]) - 1]
+
+
+def classify(gray: NDArray[np.uint8], cuts: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Class index of each pixel, 0 for the darkest: as many cuts as lie below its value."""
+    table = np.digitize(np.arange(256), cuts, right=True).astype(np.uint8)
+    return table[gray]
+
+
+def describe_classes(gray: NDArray[np.uint8], cuts: NDArray[np.float64]) -> list[GrayClass]:
+    """Bounds and area of each class of a thresholded `(height, width)` uint8 picture."""
+    counts, centers = histogram(gray)
+    bounds = [float(centers[0]), *map(float, cuts), float(centers[-1])]
+    index = np.digitize(centers, cuts, right=True)
+    pixels = np.bincount(index, weights=counts, minlength=len(cuts) + 1).astype(int)
+    return [
+        GrayClass(bounds[i], bounds[i + 1], int(count), float(count / gray.size))
+        for i, count in enumerate(pixels)
+    ]
+
+
+def compare_all(gray: NDArray[np.uint8]) -> list[MethodResult]:
+    """The seven classic methods' cuts, each failing alone with its reason.
+
+    The methods are scikit-image's (`skimage.filters.threshold_*`): isodata (Ridler and Calvard,
+    1978), li (Li and Lee, 1993), mean (Glasbey, 1993), minimum (Prewitt and Mendelsohn, 1966),
+    otsu (Otsu, 1979), triangle (Zack et al., 1977), yen (Yen et al., 1995).
+
+    Parameters
+    ----------
+    gray
+        `(height, width)` uint8 picture.
+
+    Returns
+    -------
+    One result a method, in the order of `METHODS`; a pixel above the cut belongs to the upper
+    class.
+    """
+    if gray.min() == gray.max():
+        reason = "All pixels have the same value, so there is nothing to separate."
+        return [MethodResult(method, None, reason) for method in METHODS]
+    return [_apply(method, gray) for method in METHODS]
+
+
+def _apply(method: str, gray: NDArray[np.uint8]) -> MethodResult:
+    if method == "otsu":
+        return MethodResult(method, otsu(gray))
+    from skimage import filters  # takes half a second to import: only for who asks for it
+
+    try:
+        return MethodResult(method, float(getattr(filters, f"threshold_{method}")(gray)))
+    except RuntimeError:
+        # threshold_minimum smooths the histogram until two peaks are left
+        reason = "The histogram does not settle on two peaks, so there is no valley between them."
+        return MethodResult(method, None, reason)
+    except (ValueError, IndexError, ZeroDivisionError):
+        return MethodResult(method, None, "This histogram has no cut by this method.")

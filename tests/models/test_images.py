@@ -1,0 +1,739 @@
+"""The door for user files: every format is read right, and every bad file ends in one sentence."""
+
+import functools
+import io
+import os
+import random
+import struct
+import tracemalloc
+import warnings
+import zlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import pytest
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image, ImageFile
+from PIL.PngImagePlugin import PngInfo
+
+from models import images
+from models.images import Photo, PhotoError, open_photo
+
+# Four plain quarters of different colours: which way is up shows, and lossy formats keep them.
+SCENE = np.empty((48, 64, 3), np.uint8)
+SCENE[:24, :32] = 230, 20, 30
+SCENE[:24, 32:] = 20, 200, 40
+SCENE[24:, :32] = 30, 40, 210
+SCENE[24:, 32:] = 240, 230, 60
+
+ORIENTATION = 0x0112
+
+# pytest replaces the filters that the module sets.
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+
+def encode(image: Image.Image, file_format: str, **options: Any) -> bytes:  # noqa: ANN401
+    buffer = io.BytesIO()
+    # A copy, because Pillow leaves encoder settings behind in the picture it saved.
+    image.copy().save(buffer, file_format, **options)
+    return buffer.getvalue()
+
+
+def animate(file_format: str, **options: Any) -> bytes:  # noqa: ANN401
+    first, second = Image.fromarray(SCENE), Image.fromarray(255 - SCENE)
+    return encode(first, file_format, save_all=True, append_images=[second], **options)
+
+
+def exif(orientation: int) -> bytes:
+    tags = Image.Exif()
+    tags[ORIENTATION] = orientation
+    return tags.tobytes()
+
+
+def with_brand(content: bytes, brand: bytes) -> bytes:
+    assert content[4:8] == b"ftyp"
+    return content[:8] + brand + content[12:]
+
+
+def png(
+    width: int,
+    height: int,
+    rows: bytes = b"",
+    depth: int = 8,
+    color: int = 2,
+    extra: tuple[tuple[bytes, bytes], ...] = (),
+) -> bytes:
+    header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)
+    chunks = ((b"IHDR", header), *extra, (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )
+
+
+def bmp_header(width: int, height: int) -> bytes:
+    content = bytearray(encode(Image.fromarray(SCENE), "BMP"))
+    content[18:26] = struct.pack("<ii", width, height)
+    return bytes(content)
+
+
+def gif_header(width: int, height: int) -> bytes:
+    content = bytearray(encode(Image.fromarray(SCENE), "GIF"))
+    content[6:10] = struct.pack("<HH", width, height)
+    return bytes(content)
+
+
+LOSSLESS: dict[str, Callable[[Image.Image], bytes]] = {
+    "PNG": lambda image: encode(image, "PNG"),
+    "lossless WebP": lambda image: encode(image, "WEBP", lossless=True),
+    "GIF": lambda image: encode(image.quantize(16), "GIF"),
+    "BMP": lambda image: encode(image, "BMP"),
+    "palette BMP": lambda image: encode(image.quantize(16), "BMP"),
+    "DIB": lambda image: encode(image, "DIB"),
+    "TIFF": lambda image: encode(image, "TIFF"),
+    "LZW TIFF": lambda image: encode(image, "TIFF", compression="tiff_lzw"),
+    "Deflate TIFF": lambda image: encode(image, "TIFF", compression="tiff_adobe_deflate"),
+    "PackBits TIFF": lambda image: encode(image, "TIFF", compression="packbits"),
+}
+LOSSY: dict[str, Callable[[Image.Image], bytes]] = {
+    "JPEG": lambda image: encode(image, "JPEG", quality=92),
+    "progressive JPEG": lambda image: encode(image, "JPEG", quality=92, progressive=True),
+    "WebP": lambda image: encode(image, "WEBP", quality=90),
+    "JPEG TIFF": lambda image: encode(image, "TIFF", compression="jpeg", quality=92),
+    "HEIC": lambda image: encode(image, "HEIF", quality=90),
+    "HEIC as mif1": lambda image: with_brand(encode(image, "HEIF", quality=90), b"mif1"),
+    "AVIF": lambda image: encode(image, "AVIF", quality=90),
+    "AVIF as mif1": lambda image: with_brand(encode(image, "AVIF", quality=90), b"mif1"),
+}
+ANIMATED: dict[str, Callable[[], bytes]] = {
+    "animated GIF": lambda: animate("GIF"),
+    "APNG": lambda: animate("PNG"),
+    "animated WebP": lambda: animate("WEBP", lossless=True),
+    "animated AVIF": lambda: animate("AVIF"),
+    "MPO": lambda: animate("MPO", quality=92),
+    "TIFF with two pages": lambda: animate("TIFF"),
+}
+
+
+@functools.cache
+def files() -> dict[str, bytes]:
+    """The scene in every format."""
+    scene = Image.fromarray(SCENE)
+    still = {name: write(scene) for name, write in (LOSSLESS | LOSSY).items()}
+    return still | {name: write() for name, write in ANIMATED.items()}
+
+
+ALL_FILES = (*LOSSLESS, *LOSSY, *ANIMATED)
+
+
+def assert_is_photo(photo: Photo, height: int, width: int) -> None:
+    assert photo.shape == (height, width, 3)
+    assert photo.dtype == np.uint8
+    assert photo.flags.c_contiguous
+    assert photo.flags.writeable
+
+
+def assert_shows(photo: Photo, scene: NDArray[np.uint8], tolerance: int = 12) -> None:
+    """Same quarters, compared away from their borders, where lossy formats blur."""
+    height, width = scene.shape[:2]
+    assert_is_photo(photo, height, width)
+    for y in (height // 4, height * 3 // 4):
+        for x in (width // 4, width * 3 // 4):
+            around = np.s_[y - 3 : y + 4, x - 3 : x + 4]
+            difference = np.abs(photo[around].astype(int) - scene[around].astype(int))
+            assert difference.max() <= tolerance, (y, x)
+
+
+@pytest.mark.parametrize("name", ALL_FILES)
+def test_every_format_is_read_from_bytes_path_and_binary_file(name: str, tmp_path: Path) -> None:
+    content = files()[name]
+    path = tmp_path / "photo.of-any-name"
+    path.write_bytes(content)
+
+    photo = open_photo(content)
+
+    assert_shows(photo, SCENE)
+    if name in LOSSLESS:
+        np.testing.assert_array_equal(photo, SCENE)
+    np.testing.assert_array_equal(open_photo(path), photo)
+    np.testing.assert_array_equal(open_photo(str(path)), photo)
+    np.testing.assert_array_equal(open_photo(io.BytesIO(content)), photo)
+    with path.open("rb") as file:
+        np.testing.assert_array_equal(open_photo(file), photo)
+
+
+STORED_AS: dict[int, NDArray[np.uint8]] = {  # what a camera stores of SCENE, by the EXIF standard
+    1: SCENE,
+    2: SCENE[:, ::-1],
+    3: SCENE[::-1, ::-1],
+    4: SCENE[::-1],
+    5: SCENE.transpose(1, 0, 2),
+    6: SCENE.transpose(1, 0, 2)[::-1],
+    7: SCENE.transpose(1, 0, 2)[::-1, ::-1],
+    8: SCENE.transpose(1, 0, 2)[:, ::-1],
+}
+
+
+@pytest.mark.parametrize("orientation", STORED_AS)
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "TIFF", "HEIF", "AVIF"])
+def test_every_exif_orientation_is_turned_upright(file_format: str, orientation: int) -> None:
+    stored = Image.fromarray(np.ascontiguousarray(STORED_AS[orientation]))
+
+    photo = open_photo(encode(stored, file_format, quality=90, exif=exif(orientation)))
+
+    assert_shows(photo, SCENE)
+
+
+@pytest.mark.parametrize("orientation", STORED_AS)
+def test_a_compressed_tiff_is_turned_once(orientation: int) -> None:
+    stored = Image.fromarray(np.ascontiguousarray(STORED_AS[orientation]))
+    content = encode(stored, "TIFF", compression="tiff_lzw", exif=exif(orientation))
+
+    np.testing.assert_array_equal(open_photo(content), SCENE)
+
+
+def test_an_orientation_in_both_container_and_exif_is_applied_once() -> None:
+    stored = Image.fromarray(np.ascontiguousarray(STORED_AS[6]))
+    content = encode(stored, "HEIF", quality=90, exif=exif(6))
+    assert b"irot" in content
+    assert exif(6) in content
+
+    assert_shows(open_photo(content), SCENE)
+
+
+def test_an_orientation_in_the_exif_of_a_heic_alone_is_ignored() -> None:
+    """The container decides, by the HEIF standard; Exif objects reach the file as they are."""
+    tags = Image.Exif()
+    tags[ORIENTATION] = 6
+    content = encode(Image.fromarray(SCENE), "HEIF", quality=90, exif=tags)
+    assert b"irot" not in content
+    assert exif(6) in content
+
+    assert_shows(open_photo(content), SCENE)
+
+
+def test_a_deep_picture_is_turned_upright() -> None:
+    values = np.array([[0, 257, 514], [771, 1028, 1285]], np.uint16)
+    content = encode(Image.fromarray(values), "PNG", exif=exif(6))
+
+    assert open_photo(content)[:, :, 0].tolist() == [[3, 0], [4, 1], [5, 2]]
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        b"Exif\0\0",
+        b"Exif\0\0not TIFF at all",
+        b"Exif\0\0II*\0\xff\xff\xff\xff",
+        exif(3)[:-7],
+        b"Exif\0\0II*\0\x08\0\0\0\x01\0" + struct.pack("<HHI4s", ORIENTATION, 5, 9, b"\xff\0\0\0"),
+    ],
+    ids=["empty", "text", "offset", "cut off", "value outside"],
+)
+def test_damaged_exif_does_not_cost_the_picture(file_format: str, damaged: bytes) -> None:
+    content = encode(Image.fromarray(SCENE), file_format, quality=90, exif=damaged)
+
+    photo = open_photo(content)
+
+    assert photo.shape == SCENE.shape
+
+
+def test_damaged_exif_in_the_text_of_a_png_does_not_cost_the_picture() -> None:
+    text = PngInfo()
+    text.add_text("Raw profile type exif", "\nexif\n4\nnot hexadecimal")
+
+    np.testing.assert_array_equal(
+        open_photo(encode(Image.fromarray(SCENE), "PNG", pnginfo=text)), SCENE
+    )
+
+
+def first_row(content: bytes) -> list[list[int]]:
+    row: list[list[int]] = open_photo(content)[0].tolist()
+    return row
+
+
+def row_of(values: ArrayLike, dtype: type[np.generic], mode: str | None = None) -> Image.Image:
+    """A picture of one row."""
+    row = np.array([values], dtype)
+    if mode is None:
+        return Image.fromarray(row)
+    return Image.frombytes(mode, (row.shape[1], 1), row.tobytes())
+
+
+def grey(*values: int) -> list[list[int]]:
+    return [[value] * 3 for value in values]
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "TIFF"])
+def test_cmyk_becomes_rgb(file_format: str) -> None:
+    image = Image.new("CMYK", (16, 8), (0, 255, 255, 0))
+    image.paste((255, 0, 255, 0), (8, 0, 16, 8))
+
+    photo = open_photo(encode(image, file_format, quality=95))
+
+    assert_is_photo(photo, 8, 16)
+    np.testing.assert_allclose(photo[4, 3], (255, 0, 0), atol=6)
+    np.testing.assert_allclose(photo[4, 12], (0, 255, 0), atol=6)
+
+
+def test_a_ycbcr_jpeg_becomes_rgb() -> None:
+    image = Image.new("RGB", (16, 8), (200, 30, 60)).convert("YCbCr")
+
+    np.testing.assert_allclose(open_photo(encode(image, "JPEG"))[4, 8], (200, 30, 60), atol=4)
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "BMP", "TIFF", "GIF"])
+def test_grey_becomes_three_equal_channels(file_format: str) -> None:
+    content = encode(row_of([0, 100, 255], np.uint8), file_format)
+
+    assert first_row(content) == grey(0, 100, 255)
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "BMP", "TIFF", "GIF"])
+def test_one_bit_becomes_black_and_white(file_format: str) -> None:
+    content = encode(row_of([0, 255, 0], np.uint8).convert("1"), file_format)
+
+    assert first_row(content) == grey(0, 255, 0)
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "TIFF", "WEBP"])
+def test_grey_with_alpha_is_laid_over_white(file_format: str) -> None:
+    image = row_of([[0, 0], [0, 128], [50, 255]], np.uint8, "LA")
+
+    content = encode(image, file_format, lossless=True, exact=True)
+
+    assert first_row(content) == grey(255, 127, 50)
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "TIFF", "WEBP"])
+def test_colour_with_alpha_is_laid_over_white(file_format: str) -> None:
+    image = row_of([[255, 0, 0, 128], [0, 0, 0, 0], [10, 20, 30, 255], [0, 0, 0, 51]], np.uint8)
+
+    content = encode(image, file_format, lossless=True, exact=True)
+
+    expected = [[255, 127, 127], [255, 255, 255], [10, 20, 30], [204, 204, 204]]
+    np.testing.assert_allclose(first_row(content), expected, atol=1)
+
+
+@pytest.mark.parametrize("file_format", ["HEIF", "AVIF"])
+def test_transparent_phone_pictures_are_laid_over_white(file_format: str) -> None:
+    clear = Image.new("RGBA", (32, 32), (200, 0, 0, 0))
+
+    assert open_photo(encode(clear, file_format, quality=95)).min() >= 245
+
+
+def test_an_animated_webp_with_alpha_is_laid_over_white() -> None:
+    first = Image.new("RGBA", (8, 8), (255, 0, 0, 0))
+    second = Image.new("RGBA", (8, 8), (0, 0, 255, 255))
+    content = encode(first, "WEBP", save_all=True, append_images=[second], lossless=True)
+
+    assert open_photo(content).min() == 255
+
+
+def palette_picture() -> Image.Image:
+    image = row_of([0, 1, 2], np.uint8, "P")
+    image.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255])
+    return image
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "BMP", "TIFF", "GIF"])
+def test_a_palette_becomes_its_colours(file_format: str) -> None:
+    content = encode(palette_picture(), file_format)
+
+    assert first_row(content) == [[255, 0, 0], [0, 255, 0], [0, 0, 255]]
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "GIF"])
+def test_the_transparent_entry_of_a_palette_becomes_white(file_format: str) -> None:
+    content = encode(palette_picture(), file_format, transparency=1)
+
+    assert first_row(content) == [[255, 0, 0], [255, 255, 255], [0, 0, 255]]
+
+
+def test_half_transparent_palette_entries_are_laid_over_white() -> None:
+    content = encode(palette_picture(), "PNG", transparency=bytes([0, 128, 255]))
+
+    assert first_row(content) == [[255, 255, 255], [127, 255, 127], [0, 0, 255]]
+
+
+def test_a_palette_with_alpha_in_a_tiff_is_read() -> None:
+    content = encode(palette_picture().convert("PA"), "TIFF")
+
+    assert first_row(content) == [[255, 0, 0], [0, 255, 0], [0, 0, 255]]
+
+
+def test_the_transparent_value_of_a_png_becomes_white() -> None:
+    picture = row_of([0, 100, 200], np.uint8)
+    colours = Image.merge("RGB", [picture] * 3)
+    deep = row_of([0, 25700, 51400], np.uint16)
+
+    assert first_row(encode(picture, "PNG", transparency=100)) == grey(0, 255, 200)
+    assert first_row(encode(colours, "PNG", transparency=(100, 100, 100))) == grey(0, 255, 200)
+    assert first_row(encode(deep, "PNG", transparency=25700)) == grey(0, 255, 200)
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "TIFF"])
+def test_16_bit_grey_is_divided_by_257(file_format: str) -> None:
+    values = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+
+    photo = open_photo(encode(Image.fromarray(values), file_format))
+
+    assert_is_photo(photo, 256, 256)
+    np.testing.assert_array_equal(photo[:, :, 1], np.round(values / 257))
+    assert photo[0, 0].tolist() == [0, 0, 0]
+    assert photo[-1, -1].tolist() == [255, 255, 255]
+
+
+def test_a_dark_16_bit_tiff_stays_dark_in_either_byte_order() -> None:
+    """Big-endian values once went the way of the float pictures, which takes 255 as white."""
+    little = row_of([0, 200, 255], np.uint16)
+    big = Image.frombytes("I;16B", (3, 1), np.array([0, 200, 255], ">u2").tobytes())
+
+    assert first_row(encode(little, "TIFF")) == grey(0, 1, 1)
+    assert first_row(encode(big, "TIFF")) == grey(0, 1, 1)
+
+
+def test_16_bit_colour_becomes_8_bit() -> None:
+    row = b"\0" + struct.pack(">6H", 65535, 0, 257 * 128, 0, 257 * 7, 65535)
+
+    assert first_row(png(2, 1, row, depth=16)) == [[255, 0, 128], [0, 7, 255]]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([0, 0.5, 1], [0, 128, 255]),
+        ([0, 128, 255], [0, 128, 255]),
+        ([0, 257, 65535], [0, 1, 255]),
+        ([-1, 0, 1], [0, 128, 255]),
+        ([0, 50_000, 100_000], [0, 128, 255]),
+        ([np.nan, 0, 1], [0, 0, 255]),
+        ([np.inf, -np.inf, 0.2], [51, 51, 51]),
+        ([np.inf, 0, 1], [255, 0, 255]),
+        ([np.nan, np.inf, -np.inf], [0, 0, 0]),
+        ([-3e38, 0, 3e38], [0, 128, 255]),
+        ([-1e-45, 0, 1e-45], [0, 128, 255]),
+        ([-5, -5, -5], [0, 0, 0]),
+        ([0, 0, 0], [0, 0, 0]),
+    ],
+)
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw"])
+def test_float_tiff_is_brought_to_8_bits(
+    values: list[float], expected: list[int], compression: str
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        row = first_row(encode(row_of(values, np.float32), "TIFF", compression=compression))
+
+    assert row == grey(*expected)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([0, 1, 255], [0, 1, 255]),
+        ([0, 257, 65535], [0, 1, 255]),
+        ([-5, 0, 5], [0, 128, 255]),
+        ([-(2**31), 0, 2**31 - 1], [0, 128, 255]),
+        ([0, 0, 0], [0, 0, 0]),
+    ],
+)
+def test_32_bit_tiff_is_brought_to_8_bits(values: list[int], expected: list[int]) -> None:
+    assert first_row(encode(row_of(values, np.int32), "TIFF")) == grey(*expected)
+
+
+@pytest.mark.parametrize(
+    ("mode", "file_format", "bytes_per_pixel"),
+    [("RGB", "PNG", 8), ("RGBA", "PNG", 8), ("I;16", "PNG", 12), ("F", "TIFF", 24)],
+)
+def test_reading_needs_few_copies_of_the_picture(
+    mode: str, file_format: str, bytes_per_pixel: int
+) -> None:
+    """Counts what Python and NumPy hold at once, beside Pillow's own picture."""
+    side = 1000
+    content = encode(Image.new(mode, (side, side)), file_format)
+    open_photo(content)
+
+    tracemalloc.start()
+    try:
+        photo = open_photo(content)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert_is_photo(photo, side, side)
+    assert peak <= bytes_per_pixel * side**2 + len(content) + 1_000_000
+
+
+def test_many_threads_may_read_at_once() -> None:
+    alone = {name: open_photo(content) for name, content in files().items()}
+    filters = list(warnings.filters)
+
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(open_photo, [content for content in files().values()] * 4))
+
+    for photo, name in zip(together, [*files()] * 4, strict=True):
+        np.testing.assert_array_equal(photo, alone[name], err_msg=name)
+    assert warnings.filters == filters
+
+
+def assert_is_one_sentence(error: PhotoError) -> None:
+    message = str(error)
+    assert len(message) < 200
+    assert message.endswith(".")
+    assert ". " not in message
+    assert "\n" not in message
+    assert "/" not in message
+    assert "\\" not in message
+    assert "Traceback" not in message
+    assert "Error" not in message
+    assert message[0].isupper()
+
+
+def refuse(source: Any, match: str) -> None:  # noqa: ANN401
+    with pytest.raises(PhotoError, match=match) as caught:
+        open_photo(source)
+    assert_is_one_sentence(caught.value)
+
+
+def read_or_refuse(content: bytes) -> bool:
+    """Whether the file was read; anything but a photo or a PhotoError fails the test."""
+    try:
+        photo = open_photo(content)
+    except PhotoError as error:
+        assert_is_one_sentence(error)
+        return False
+    assert_is_photo(photo, *photo.shape[:2])
+    assert photo.size > 0
+    return True
+
+
+def test_an_empty_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "empty.jpg"
+    path.touch()
+
+    refuse(b"", "empty")
+    refuse(path, "empty")
+    refuse(io.BytesIO(), "empty")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\0",
+        b"Dear Petscope, this is my cat. " * 99,
+        b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+        b"<!DOCTYPE html><html></html>",
+        b"%PDF-1.7\n",
+        b"PK\x03\x04" + bytes(100),
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
+        b"P6 1 1 255\n\0\0\0",
+        b"\0\0\x01\0\x01\0" + bytes(60),
+    ],
+    ids=["byte", "text", "svg", "html", "pdf", "zip", "eps", "ppm", "ico"],
+)
+def test_what_is_no_photo_is_refused_whatever_its_name(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "cat.jpg"
+    path.write_bytes(content)
+
+    refuse(path, "not a picture that can be read here")
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_random_bytes_are_refused(seed: int) -> None:
+    noise = random.Random(seed).randbytes(5000)  # noqa: S311
+
+    refuse(noise, "not a picture")
+
+
+MAGICS = [b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"BM", b"II*\0", b"MM\0*"]
+MAGICS += [b"RIFF\xff\0\0\0WEBPVP8 ", b"\0\0\0\x18ftypheic", b"\0\0\0\x18ftypavif"]
+
+
+@pytest.mark.parametrize("magic", MAGICS, ids=repr)
+def test_random_bytes_behind_a_true_beginning_are_refused(magic: bytes) -> None:
+    for seed in range(5):
+        noise = random.Random(seed).randbytes(2000)  # noqa: S311
+        assert not read_or_refuse(magic + noise)
+
+
+@pytest.mark.parametrize("name", ALL_FILES)
+def test_a_file_cut_off_anywhere_is_read_or_refused_in_a_sentence(name: str) -> None:
+    content = files()[name]
+    cuts = {*range(1, min(len(content), 64), 3), *range(1, len(content), len(content) // 40 + 1)}
+
+    for cut in sorted(cuts | {len(content) - 1}):
+        read_or_refuse(content[:cut])
+
+
+@pytest.mark.parametrize("name", [*LOSSLESS, *LOSSY])
+def test_half_a_file_is_refused(name: str) -> None:
+    content = files()[name]
+
+    assert not read_or_refuse(content[: len(content) // 2])
+
+
+@pytest.mark.parametrize("name", ALL_FILES)
+def test_changed_bytes_never_raise_anything_else(name: str) -> None:
+    content = files()[name]
+    generator = random.Random(name)  # noqa: S311
+    for _ in range(40):
+        changed = bytearray(content)
+        for _ in range(generator.choice([1, 2, 5, 20])):
+            reach = generator.choice([len(changed), 100])
+            changed[generator.randrange(min(reach, len(changed)))] = generator.randrange(256)
+        read_or_refuse(bytes(changed))
+
+
+def test_a_png_with_a_wrong_checksum_is_refused() -> None:
+    content = bytearray(encode(Image.fromarray(SCENE), "PNG"))
+    content[content.index(b"IDAT") + 30] ^= 1
+
+    refuse(bytes(content), "damaged")
+
+
+def test_a_png_whose_text_unpacks_to_megabytes_is_refused() -> None:
+    bomb = b"comment\0\0" + zlib.compress(bytes(2**21))
+
+    refuse(png(1, 1, bytes(4), extra=((b"zTXt", bomb),)), "damaged")
+
+
+@pytest.mark.parametrize(("width", "height"), [(0, 0), (0, 5), (5, 0)])
+def test_a_picture_without_pixels_is_refused(width: int, height: int) -> None:
+    refuse(png(width, height), "damaged")
+    refuse(bmp_header(width, height), "damaged")
+
+
+@pytest.fixture
+def no_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> NoReturn:
+        pytest.fail("The picture was decoded.")
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", fail)
+
+
+@pytest.fixture
+def no_opening(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> NoReturn:
+        pytest.fail("The picture was opened.")
+
+    monkeypatch.setattr(Image, "open", fail)
+
+
+@pytest.mark.usefixtures("no_opening")
+def test_a_file_larger_than_25_mb_is_refused_unread(tmp_path: Path) -> None:
+    path = tmp_path / "large.png"
+    path.write_bytes(encode(Image.fromarray(SCENE), "PNG"))
+    os.truncate(path, images.MAX_BYTES + 1)
+
+    assert images.MAX_BYTES == 25_000_000
+    refuse(path, "larger than the 25 MB")
+    refuse(path.read_bytes(), "larger than the 25 MB")
+    with path.open("rb") as file:
+        refuse(file, "larger than the 25 MB")
+
+
+def test_only_the_beginning_of_a_huge_file_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "huge.png"
+    path.touch()
+    os.truncate(path, 8 * images.MAX_BYTES)
+
+    tracemalloc.start()
+    try:
+        refuse(path, "larger than the 25 MB")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 3 * images.MAX_BYTES
+
+
+@pytest.mark.usefixtures("no_opening")
+def test_no_more_of_an_endless_file_is_read_than_needed() -> None:
+    class Endless(io.RawIOBase):
+        given = 0
+
+        def read(self, size: int = -1) -> bytes:
+            assert 0 < size <= images.MAX_BYTES + 1
+            self.given += size
+            return bytes(size)
+
+    endless = Endless()
+    refuse(endless, "larger than the 25 MB")
+
+    assert endless.given == images.MAX_BYTES + 1
+
+
+def test_a_file_of_just_the_largest_size_is_read(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    content = encode(Image.fromarray(SCENE), "PNG")
+    path = tmp_path / "photo.png"
+    path.write_bytes(content)
+
+    monkeypatch.setattr(images, "MAX_BYTES", len(content))
+    for source in (content, path, io.BytesIO(content)):
+        np.testing.assert_array_equal(open_photo(source), SCENE)
+
+    monkeypatch.setattr(images, "MAX_BYTES", len(content) - 1)
+    for source in (content, path, io.BytesIO(content)):
+        refuse(source, "larger than")
+
+
+@pytest.mark.usefixtures("no_decoding")
+@pytest.mark.parametrize(
+    "content",
+    [
+        png(10_000, 5_001),
+        png(1, 50_000_001),
+        png(60_000, 60_000),
+        png(2**31 - 1, 2**31 - 1),
+        bmp_header(10_000, 5_001),
+        bmp_header(60_000, 60_000),
+        gif_header(10_000, 5_001),
+        gif_header(60_000, 60_000),
+    ],
+    ids=["png", "thin png", "huge png", "largest png", "bmp", "huge bmp", "gif", "huge gif"],
+)
+def test_more_than_50_megapixels_are_refused_before_decoding(content: bytes) -> None:
+    refuse(content, "more than the 50 megapixels allowed")
+
+
+def test_a_picture_of_just_the_largest_size_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = encode(Image.fromarray(SCENE), "PNG")
+
+    monkeypatch.setattr(images, "MAX_PIXELS", 48 * 64)
+    np.testing.assert_array_equal(open_photo(content), SCENE)
+
+    monkeypatch.setattr(images, "MAX_PIXELS", 48 * 64 - 1)
+    refuse(content, "64 x 48 pixels, more than")
+
+
+def test_a_picture_that_does_not_fit_in_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> NoReturn:
+        raise MemoryError
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", fail)
+
+    refuse(files()["PNG"], "memory")
+
+
+def test_a_path_without_a_file_is_refused(tmp_path: Path) -> None:
+    refuse(tmp_path / "missing.jpg", "cannot be read")
+    refuse(str(tmp_path / "missing.jpg"), "cannot be read")
+    refuse(tmp_path, "cannot be read")
+    refuse("", "cannot be read")
+    refuse("photo\0.jpg", "cannot be read")
+    refuse("x" * 5000, "cannot be read")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.jpg"
+    os.mkfifo(pipe)
+
+    refuse(pipe, "cannot be read")

@@ -1,0 +1,1 @@
+"""Learns the models: data sets, networks, one script a job, export, evaluation."""

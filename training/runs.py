@@ -1,0 +1,39 @@
+"""What a training run leaves beside its weights, so that export and card need no guess."""
+
+import json
+import platform
+import shlex
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from models.preprocessing import InputSpec
+
+FILE = "run.json"
+
+
+def describe_run(run: Path, *, input_spec: InputSpec, **facts: object) -> None:
+    """Write `run.json`: the facts, the input specification, the command and the Python version."""
+    description = {
+        **facts,
+        "input": asdict(input_spec),
+        "command": command(),
+        "python": platform.python_version(),
+    }
+    (run / FILE).write_text(json.dumps(description, indent=2) + "\n")
+
+
+def read_run(run: Path) -> dict[str, Any]:
+    """Read what `describe_run` wrote; the input specification is an `InputSpec` again."""
+    description = json.loads((run / FILE).read_text())
+    description["input"] = InputSpec(**description["input"])
+    return description
+
+
+def command() -> str:
+    """The command line of this process as `python -m package.module options`."""
+    main = sys.modules["__main__"]
+    spec = getattr(main, "__spec__", None)
+    program = f"-m {spec.name}" if spec else sys.argv[0]
+    return shlex.join(["python", *program.split(), *sys.argv[1:]])

@@ -1,0 +1,62 @@
+"""The Breed tab: the five most probable of the 37 breeds."""
+
+import html
+import time
+from collections.abc import Sequence
+
+import gradio as gr
+
+from models import breeds
+from models.images import PhotoError
+from ui import photos
+
+HINT = "Choose a photo to see which breed it looks like."
+
+
+def build(current: gr.State) -> None:
+    """Lay out the tab; it follows the current photo."""
+    message = gr.HTML(photos.notice(HINT), padding=False)
+    answer = gr.HTML(padding=False, elem_id="breeds")
+    labels = breeds.load().card.labels
+    with gr.Accordion("The breeds it knows", open=False):
+        for species in ("cat", "dog"):
+            names = ", ".join(label.name for label in labels if label.species == species)
+            gr.Markdown(f"**{species.capitalize()}s:** {names}")
+    current.change(
+        show_breeds,
+        [current],
+        [message, answer],
+        show_progress="minimal",
+        api_visibility="private",
+    )
+
+
+def show_breeds(path: str | None) -> tuple[str, str]:
+    """Message and ranking for a photo."""
+    if path is None:
+        return photos.notice(HINT), ""
+    classifier = breeds.load()
+    try:
+        photo = photos.read(path)
+    except PhotoError as error:
+        return photos.notice(str(error), wrong=True), ""
+    start = time.perf_counter()
+    ranking = classifier.predict(photo)
+    seconds = time.perf_counter() - start
+    return photos.took(seconds, classifier.device, "Breed found"), bars(ranking)
+
+
+def bars(ranking: Sequence[breeds.Breed]) -> str:
+    """The ranking as HTML: a name, a probability and a bar each, best first."""
+    items = "".join(
+        f'<li><div class="name"><span>{html.escape(breed.name)} '
+        f'<span class="species">{breed.species or ""}</span></span>'
+        f"<span>{breed.probability:.1%}</span></div>"
+        f'<div class="bar"><div style="width: {breed.probability:.1%}"></div></div></li>'
+        for breed in ranking
+    )
+    note = (
+        "The five most probable of 37 breeds. Mixed breeds, other breeds and pictures without a "
+        "pet get an answer too."
+    )
+    return f'<ol class="bars">{items}</ol><p class="hint">{note}</p>'

@@ -1,0 +1,32 @@
+"""The whole page: one photo on the left, the tabs that look at it on the right."""
+
+import gradio as gr
+
+from ui import breed, mask, photos, threshold
+
+HEADER = """
+<header class="petscope-header">
+<h1>Petscope</h1>
+<p>One photo in, three answers out: its brightness classes, the pet's outline, and the breed.</p>
+</header>
+"""
+
+# Uploads and results are looked through every ten minutes and deleted after an hour.
+DELETE_CACHE = (600, 3600)
+
+
+def build() -> gr.Blocks:
+    """Build the page; its theme and styles are given to `launch` (see `app.py`)."""
+    with gr.Blocks(title="Petscope", analytics_enabled=False, delete_cache=DELETE_CACHE) as page:
+        gr.HTML(HEADER)
+        with gr.Row():
+            with gr.Column(scale=4, min_width=320):
+                current = photos.build()
+            with gr.Column(scale=7, min_width=320), gr.Tabs(elem_id="tabs"):
+                with gr.Tab("Threshold", id="threshold"):
+                    threshold.build(current)
+                with gr.Tab("Mask", id="mask"):
+                    mask.build(current)
+                with gr.Tab("Breed", id="breed"):
+                    breed.build(current)
+    return page

@@ -1,0 +1,51 @@
+"""Look of the page: colours, theme, styles. No font and no script comes from elsewhere."""
+
+from pathlib import Path
+
+import gradio as gr
+
+from models.drawing import Color
+
+FONT = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
+MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
+
+THEME = gr.themes.Soft(
+    primary_hue=gr.themes.colors.teal,
+    secondary_hue=gr.themes.colors.amber,
+    neutral_hue=gr.themes.colors.stone,
+    font=FONT,
+    font_mono=MONO,
+)
+STYLES = Path(__file__).parent / "styles.css"
+
+# Okabe and Ito's palette, told apart by colour-blind people too.
+MASK_COLORS: dict[str, Color] = {
+    "pet": (230, 159, 0),
+    "background": (0, 114, 178),
+    "border": (0, 158, 115),
+}
+
+GREY: Color = (128, 128, 128)
+
+# Eight steps of matplotlib's viridis: even for the eye, from dark to light.
+_VIRIDIS: tuple[Color, ...] = (
+    (68, 1, 84),
+    (70, 50, 127),
+    (54, 92, 141),
+    (39, 127, 142),
+    (31, 161, 135),
+    (74, 194, 109),
+    (159, 218, 58),
+    (253, 231, 37),
+)
+
+
+def class_colors(classes: int) -> list[Color]:
+    """Colours for 2 to 8 brightness classes, darkest first."""
+    last = len(_VIRIDIS) - 1
+    return [_VIRIDIS[round(i * last / (classes - 1))] for i in range(classes)]
+
+
+def css(color: Color) -> str:
+    """A colour as CSS writes it."""
+    return "#{:02x}{:02x}{:02x}".format(*color)

@@ -1,0 +1,191 @@
+"""The Threshold tab: the photo's brightness classes, its histogram, and all classic methods."""
+
+import base64
+import html
+import time
+
+import gradio as gr
+import numpy as np
+from numpy.typing import NDArray
+
+from models import drawing, thresholding
+from models.images import PhotoError
+from models.thresholding import GrayClass, MethodResult, ThresholdError
+from ui import photos, theme
+
+HINT = "Choose a photo to see its brightness classes."
+PREVIEW_SIDE = 320
+CHART_WIDTH, CHART_HEIGHT = 512, 190
+AXIS = 20  # room below the chart for its numbers
+
+
+def build(current: gr.State) -> None:
+    """Lay out the tab; it follows the current photo and its own controls."""
+    with gr.Row():
+        classes = gr.Slider(
+            2,
+            thresholding.MAX_CLASSES,
+            value=3,
+            step=1,
+            label="Classes",
+            info="2 is Otsu's threshold, more is multi-Otsu",
+            elem_id="classes",
+        )
+        channel = gr.Dropdown(
+            list(thresholding.CHANNELS), value="luminance", label="Grey channel", elem_id="channel"
+        )
+    message = gr.HTML(photos.notice(HINT), padding=False)
+    with gr.Row():
+        with gr.Column(min_width=280):
+            picture = gr.Image(
+                label="Classes in colour",
+                format="png",
+                interactive=False,
+                buttons=["fullscreen"],
+                alt_text="The photo's brightness classes in colour",
+                elem_id="classes-picture",
+            )
+            download = gr.DownloadButton(
+                "Download the mask (PNG)", interactive=False, size="sm", elem_id="classes-download"
+            )
+        with gr.Column(min_width=280):
+            chart = gr.HTML(padding=False, elem_id="histogram")
+            table = gr.HTML(padding=False, elem_id="cuts")
+    gr.Markdown("### All classic methods, one cut each")
+    methods = gr.HTML(padding=False, elem_id="methods")
+
+    gr.on(
+        [current.change, classes.change, channel.change],
+        show_classes,
+        [current, classes, channel],
+        [message, picture, chart, table, download],
+        show_progress="minimal",
+        trigger_mode="always_last",
+        api_visibility="private",
+    )
+    gr.on(
+        [current.change, channel.change],
+        show_methods,
+        [current, channel],
+        [methods],
+        show_progress="minimal",
+        trigger_mode="always_last",
+        api_visibility="private",
+    )
+
+
+def show_classes(
+    path: str | None, classes: int, channel: thresholding.Channel
+) -> tuple[str, object, str, str, object]:
+    """Message, picture, histogram, table and download for a photo and the controls."""
+    nothing = gr.DownloadButton(interactive=False)
+    if path is None:
+        return photos.notice(HINT), None, "", "", nothing
+    try:
+        gray = thresholding.gray_channel(photos.read(path), channel)
+    except PhotoError as error:
+        return photos.notice(str(error), wrong=True), None, "", "", nothing
+    start = time.perf_counter()
+    try:
+        cuts = thresholding.multi_otsu(gray, classes)
+    except ThresholdError as error:
+        return photos.notice(str(error)), None, histogram_chart(gray, np.empty(0)), "", nothing
+    seconds = time.perf_counter() - start
+    said = ", ".join(f"{cut:.0f}" for cut in cuts)
+    colors = theme.class_colors(classes)
+    picture = drawing.indexed_picture(thresholding.classify(gray, cuts), dict(enumerate(colors)))
+    file = photos.result_file(f"{channel}-{classes}-classes.png")
+    picture.save(file)
+    return (
+        photos.took(seconds, "CPU", f"Cut{'s' * (classes > 2)} at {said} found"),
+        file,
+        histogram_chart(gray, cuts),
+        classes_table(thresholding.describe_classes(gray, cuts)),
+        gr.DownloadButton(value=file, interactive=True),
+    )
+
+
+def show_methods(path: str | None, channel: thresholding.Channel) -> str:
+    """All classic methods as HTML: a picture and its cut each, or the reason why there is none."""
+    if path is None:
+        return '<p class="hint">Isodata, Li, mean, minimum, Otsu, triangle and Yen.</p>'
+    try:
+        gray = thresholding.gray_channel(photos.read(path), channel)
+    except PhotoError as error:
+        return photos.notice(str(error), wrong=True)
+    start = time.perf_counter()
+    results = thresholding.compare_all(gray)
+    seconds = time.perf_counter() - start
+    panels = "".join(_method_panel(gray, result) for result in results)
+    line = photos.took(seconds, "CPU", "All seven found")
+    return f'<div class="methods">{panels}</div>{line}'
+
+
+def _method_panel(gray: NDArray[np.uint8], result: MethodResult) -> str:
+    if result.cut is None:
+        panel = f'<div class="failed">{html.escape(result.reason or "")}</div>'
+        caption = "no cut"
+    else:
+        preview = drawing.binary_preview(gray, result.cut, PREVIEW_SIDE)
+        data = base64.b64encode(preview).decode()
+        caption = f"cut {result.cut:.0f}"
+        panel = (
+            f'<img src="data:image/png;base64,{data}" '
+            f'alt="Pixels above the {result.method} threshold, {caption}">'
+        )
+    name = result.method.capitalize()
+    return f"<figure>{panel}<figcaption><b>{name}</b>, {caption}</figcaption></figure>"
+
+
+def histogram_chart(gray: NDArray[np.uint8], cuts: NDArray[np.float64]) -> str:
+    """The histogram as SVG: bars in the colours of their classes, cuts as red lines."""
+    counts, centers = thresholding.histogram(gray)
+    heights = counts / counts.max() * CHART_HEIGHT
+    index = np.digitize(centers, cuts, right=True)
+    step = CHART_WIDTH / 256
+    colors = theme.class_colors(len(cuts) + 1) if len(cuts) else [theme.GREY]
+    bands = []
+    for i, color in enumerate(colors):
+        bars = "".join(
+            f"M{center * step:.1f} {CHART_HEIGHT}v{-height:.1f}h{step}v{height:.1f}z"
+            for center, height in zip(centers[index == i], heights[index == i], strict=True)
+            if height
+        )
+        bands.append(f'<path d="{bars}" fill="{theme.css(color)}"/>')
+    lines = "".join(
+        f'<line class="cut" x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{CHART_HEIGHT}">'
+        f"<title>cut at {cut:.0f}</title></line>"
+        for cut in cuts
+        for x in ((cut + 1) * step,)
+    )
+    numbers = "".join(
+        f'<text x="{x:.0f}" y="{CHART_HEIGHT + 15}" text-anchor="{anchor}">{value}</text>'
+        for value, x, anchor in (
+            (0, 0, "start"),
+            *((value, value * step, "middle") for value in (64, 128, 192)),
+            (255, CHART_WIDTH, "end"),
+        )
+    )
+    said = ", ".join(f"{cut:.0f}" for cut in cuts) or "none"
+    return (
+        f'<svg class="chart" viewBox="0 0 {CHART_WIDTH} {CHART_HEIGHT + AXIS}" role="img" '
+        f'aria-label="Histogram of grey values from 0 to 255; cuts: {said}">'
+        f'{"".join(bands)}<line class="axis" x1="0" x2="{CHART_WIDTH}" y1="{CHART_HEIGHT}" '
+        f'y2="{CHART_HEIGHT}"/>{lines}{numbers}</svg>'
+    )
+
+
+def classes_table(classes: list[GrayClass]) -> str:
+    """Cut values and area of each class as an HTML table."""
+    colors = theme.class_colors(len(classes))
+    rows = []
+    for i, (entry, color) in enumerate(zip(classes, colors, strict=True)):
+        lower = f"&gt; {entry.lower:.0f}" if i else f"{entry.lower:.0f}"
+        rows.append(
+            f"<tr><td>{photos.swatch(color)}{i + 1}</td><td>{lower} to {entry.upper:.0f}</td>"
+            f"<td>{entry.pixels:,}</td><td>{entry.share:.1%}</td></tr>"
+        )
+    return (
+        '<table class="facts"><thead><tr><th>Class</th><th>Grey values</th><th>Pixels</th>'
+        f"<th>Area</th></tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    )
