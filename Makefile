@@ -8,10 +8,12 @@ BIN := $(VENV)/bin
 CPU := $(if $(shell nvidia-smi -L 2>/dev/null),,-cpu)
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test chromium clean
+.PHONY: run test train-setup chromium clean
 
 run: $(VENV)/.app
 	$(BIN)/python app.py
+
+train-setup: $(VENV)/.training
 
 test: $(VENV)/.tests chromium
 	$(BIN)/ruff check .
@@ -20,16 +22,22 @@ test: $(VENV)/.tests chromium
 
 $(BIN)/python:
 	@for python in $(PYTHON) python3 python3.12 python3.11; do \
-	  if $$python -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null; \
-	  then echo "Setting up $(VENV) with $$python"; exec $$python -m venv $(VENV); fi; \
+	  if $$python -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null; then \
+	    echo "Setting up $(VENV) with $$python; this takes a few minutes once"; \
+	    $$python -m venv $(VENV) && exit 0; rm -rf $(VENV); \
+	  fi; \
 	done; echo "Python 3.11 or 3.12 with its venv module is needed (Debian: python3-venv)."; exit 1
 
 $(VENV)/.app: requirements$(CPU).txt | $(BIN)/python
 	$(PIP_INSTALL) -r $<
 	@touch $@
 
-$(VENV)/.tests: $(VENV)/.app training/requirements$(CPU).txt tests/requirements.txt
-	$(PIP_INSTALL) -r requirements$(CPU).txt -r training/requirements$(CPU).txt -r tests/requirements.txt
+$(VENV)/.training: $(VENV)/.app training/requirements$(CPU).txt
+	$(PIP_INSTALL) -r requirements$(CPU).txt -r training/requirements$(CPU).txt
+	@touch $@
+
+$(VENV)/.tests: $(VENV)/.training tests/requirements.txt
+	$(PIP_INSTALL) -r tests/requirements.txt
 	@touch $@
 
 # The browser tests want a Chromium: the system's, else Debian's, else Playwright's own build.

@@ -45,20 +45,31 @@ def main(words: Sequence[str] | None = None) -> None:
     os.environ["PETSCOPE_MAX_MEGABYTES"] = str(settings.max_megabytes)
     os.environ["PETSCOPE_MAX_MEGAPIXELS"] = str(settings.max_megapixels)
 
+    from models import breeds, segmentation
     from models.runtime import usable_cores
-    from ui import page, theme
+    from models.store import ModelError
+    from ui import page, photos, theme
 
+    try:
+        for model in (segmentation, breeds):
+            model.load()  # now, so that no visitor waits for it
+    except ModelError as error:
+        raise SystemExit(str(error)) from None
     blocks = page.build()
     blocks.queue(max_size=settings.max_waiting, default_concurrency_limit=usable_cores())
-    blocks.launch(
-        server_name=settings.host,
-        server_port=settings.port,
-        share=settings.share,
-        max_file_size=int(settings.max_megabytes * 1_000_000),
-        theme=theme.THEME,
-        css_paths=theme.STYLES,
-        footer_links=["gradio", "settings"],
-    )
+    try:
+        blocks.launch(
+            server_name=settings.host,
+            server_port=settings.port,
+            share=settings.share,
+            max_file_size=int(settings.max_megabytes * 1_000_000),
+            allowed_paths=[str(photos.EXAMPLES)],
+            theme=theme.THEME,
+            css_paths=theme.STYLES,
+            footer_links=["gradio", "settings"],
+        )
+    except OSError as error:  # Gradio says which port is taken
+        raise SystemExit(str(error)) from None
 
 
 if __name__ == "__main__":

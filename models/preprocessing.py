@@ -57,8 +57,9 @@ def resize_photo(photo: Photo, spec: InputSpec) -> Photo:
     box = (0.0, 0.0, float(columns), float(rows))
     if spec.resize == "crop":
         scale = min(columns / spec.width, rows / spec.height)
-        left = (columns - spec.width * scale) / 2
-        top = (rows - spec.height * scale) / 2
+        # Rounding can leave a little less than nothing, which Pillow refuses.
+        left = max((columns - spec.width * scale) / 2, 0.0)
+        top = max((rows - spec.height * scale) / 2, 0.0)
         box = (left, top, columns - left, rows - top)
     resampling = Image.Resampling[spec.interpolation.upper()]
     # reducing_gap: a large photo is first shrunk by a whole factor, which is much faster.

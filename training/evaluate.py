@@ -171,24 +171,22 @@ def main(words: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("name", help="name of the model in the models' folder")
     parser.add_argument("--split", choices=pets.SPLITS, default="validation")
-    parser.add_argument("--models", type=Path, default=store.source(), help="the models' folder")
     parser.add_argument("--write", action="store_true", help="store the figures")
     pets.add_arguments(parser)
     arguments = parser.parse_args(words)
     root = pets.prepare(arguments.root, arguments.source)
     examples = pets.split(root, arguments.split)
     labels = [breed.name for breed in pets.breeds(root)]
-    card = store.read_card(arguments.name, arguments.models)
+    card = store.read_card(arguments.name)
     figures = EVALUATORS[card.task](arguments.name, examples, labels)
     print(json.dumps(figures, indent=2))
     if arguments.write:
         facts = {**card.facts}
         facts["metrics"][arguments.split] = {"command": command(), **figures}
-        path = arguments.models / f"{arguments.name}.json"
-        path.write_text(json.dumps(facts, indent=2) + "\n")
-        cards = sorted(arguments.models.glob("*.json"))
-        table = results_table([store.read_card(path.stem, arguments.models) for path in cards])
-        renew_readme(README, table)
+        folder = store.source()
+        (folder / f"{card.name}.json").write_text(json.dumps(facts, indent=2) + "\n")
+        names = sorted(path.stem for path in folder.glob("*.json"))
+        renew_readme(README, results_table([store.read_card(name) for name in names]))
 
 
 if __name__ == "__main__":

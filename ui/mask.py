@@ -123,8 +123,7 @@ def show_cut_out(path: str | None) -> tuple[NDArray[np.uint8] | None, object]:
     except PhotoError:  # the tab's message says it
         return None, nothing
     colors = dict(enumerate(theme.MASK_COLORS.values(), start=1))
-    file = photos.result_file("pet-mask.png")
-    drawing.indexed_picture(result.mask, colors).save(file)
+    file = photos.result_file(drawing.indexed_picture(result.mask, colors), "pet-mask")
     picture = drawing.cut_out(photo, result.foreground)
     return picture, gr.DownloadButton(value=file, interactive=True)
 

@@ -2,14 +2,14 @@
 
 import csv
 import html
-import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import gradio as gr
 from gradio.data_classes import ImageData
+from gradio.processing_utils import save_pil_to_cache
+from gradio.utils import get_upload_folder
 from PIL import Image
 
 from models.drawing import Color
@@ -93,10 +93,12 @@ def swatch(color: Color) -> str:
     return f'<span class="swatch" style="background: {theme.css(color)}"></span>'
 
 
-def result_file(name: str) -> Path:
-    """A path for a result to download, in a folder of its own that Gradio serves and cleans."""
-    folder = Path(tempfile.mkdtemp(prefix="petscope-"))
-    return folder / name
+def result_file(picture: Image.Image, name: str) -> str:
+    """Write a result as PNG where Gradio serves it and deletes it in time; return its path.
+
+    The path depends on the content, so nobody comes upon it who has not got the same result.
+    """
+    return save_pil_to_cache(picture, get_upload_folder(), name=name, format="png")
 
 
 def build() -> gr.State:
@@ -135,40 +137,34 @@ def build() -> gr.State:
     with gr.Accordion("Credits of the examples", open=False, elem_classes="credits"):
         gr.Markdown("\n".join(f"- {example.credit}" for example in shown))
 
-    def accept(path: str | None, previous: str | None) -> tuple[object, object, object]:
+    def accept(path: str | None, before: str | None) -> tuple[object, object, object]:
+        if path == before:  # the echo of what was set below
+            return gr.skip(), gr.skip(), gr.skip()
+        hidden = gr.HTML(visible=False)
         if path is None:
-            return gr.skip(), None, gr.HTML(visible=False)
+            return gr.skip(), None, hidden
         try:
             picture = read(path)
         except PhotoError as error:
-            # The photo before stays, with its results.
-            shown_before = _preview(previous, read(previous)) if previous else None
-            return shown_before, gr.skip(), gr.HTML(notice(str(error), wrong=True), visible=True)
-        return _preview(path, picture), path, gr.HTML(visible=False)
+            # The photo before comes back; its results never left.
+            return before, gr.skip(), gr.HTML(notice(str(error), wrong=True), visible=True)
+        if not _browser_can_show(path):
+            return picture, gr.skip(), hidden  # comes again as a PNG, and is then accepted
+        return gr.skip(), path, hidden
 
-    def pick(previous: str | None, event: gr.SelectData) -> tuple[object, object, object]:
-        return accept(str(shown[event.index].path), previous)
+    def pick(event: gr.SelectData) -> str:
+        return str(shown[event.index].path)
 
-    outputs = [photo, current, message]
-    _listen([photo.upload, photo.input, photo.clear], accept, [photo, current], outputs)
-    _listen([gallery.select], pick, [current], outputs)
-    return current
-
-
-def _listen(
-    triggers: list[Callable[..., object]],
-    handler: Callable[..., object],
-    inputs: list[gr.components.Component],
-    outputs: list[gr.components.Component],
-) -> None:
-    gr.on(
-        triggers,
-        handler,
-        inputs,
-        outputs,
+    # "change" alone comes with the new value for uploads, the webcam, the clipboard and removal.
+    photo.change(
+        accept,
+        [photo, current],
+        [photo, current, message],
         show_progress="hidden",
         api_visibility="private",
     )
+    gallery.select(pick, None, photo, show_progress="hidden", api_visibility="private")
+    return current
 
 
 def _thumbnail(path: Path) -> Image.Image:
@@ -177,7 +173,6 @@ def _thumbnail(path: Path) -> Image.Image:
     return image
 
 
-def _preview(path: str, photo: Photo) -> str | Photo:
-    """What the page shows of a photo: the file itself, or a copy where browsers cannot show it."""
+def _browser_can_show(path: str) -> bool:
     with Image.open(path) as image:
-        return path if image.format in SHOWN_BY_BROWSERS else photo
+        return image.format in SHOWN_BY_BROWSERS

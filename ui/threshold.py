@@ -94,8 +94,7 @@ def show_classes(
     said = ", ".join(f"{cut:.0f}" for cut in cuts)
     colors = theme.class_colors(classes)
     picture = drawing.indexed_picture(thresholding.classify(gray, cuts), dict(enumerate(colors)))
-    file = photos.result_file(f"{channel}-{classes}-classes.png")
-    picture.save(file)
+    file = photos.result_file(picture, f"{channel}-{classes}-classes")
     return (
         photos.took(seconds, "CPU", f"Cut{'s' * (classes > 2)} at {said} found"),
         file,

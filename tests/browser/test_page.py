@@ -1,0 +1,214 @@
+import io
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pillow_heif
+import pytest
+from PIL import Image
+from playwright.sync_api import Locator, Page, expect
+
+pytestmark = pytest.mark.browser
+
+EXAMPLES = Path(__file__).parent.parent.parent / "examples"
+
+
+def upload(page: Page, name: str, content: bytes) -> None:
+    page.locator("#photo input[type=file]").set_input_files(
+        {"name": name, "mimeType": "application/octet-stream", "buffer": content}
+        if "." not in name
+        else {"name": name, "mimeType": f"image/{name.rpartition('.')[2]}", "buffer": content}
+    )
+
+
+def open_tab(page: Page, name: str) -> None:
+    page.get_by_role("tab", name=name).click()
+
+
+def shown_size(picture: Locator) -> tuple[int, int]:
+    """Pixels of the picture itself, not of its place on the page."""
+    picture.wait_for()
+    expect(picture).to_have_js_property("complete", True)
+    return (
+        picture.evaluate("image => image.naturalWidth"),
+        picture.evaluate("image => image.naturalHeight"),
+    )
+
+
+def downloaded(page: Page, button: str) -> Image.Image:
+    with page.expect_download() as download:
+        page.locator(button).click()
+    return Image.open(io.BytesIO(Path(download.value.path()).read_bytes()))
+
+
+def picture_file(kind: str, picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind)
+    return buffer.getvalue()
+
+
+def test_an_upload_is_answered_on_every_tab(page: Page) -> None:
+    upload(page, "cat.png", (EXAMPLES / "cat_chelsea.png").read_bytes())
+
+    expect(page.locator("#cuts tbody tr")).to_have_count(3)
+    expect(page.locator("#histogram .cut")).to_have_count(2)
+    expect(page.locator("#methods figure")).to_have_count(7)
+    assert shown_size(page.locator("#classes-picture img")) == (451, 300)
+    expect(
+        page.get_by_text(re.compile(r"Cuts at 90, 132 found in .* ms on the [CG]PU"))
+    ).to_be_visible()
+
+    open_tab(page, "Mask")
+    assert shown_size(page.locator("#overlay img")) == (451, 300)
+    assert shown_size(page.locator("#cut-out img")) == (451, 300)
+    expect(page.get_by_text(re.compile(r"Outline found in .* ms on the [CG]PU"))).to_be_visible()
+    shares = [float(text.rstrip("%")) for text in page.locator("#legend td + td").all_inner_texts()]
+    assert len(shares) == 3
+    assert sum(shares) == pytest.approx(100, abs=0.2)
+
+    open_tab(page, "Breed")
+    expect(page.locator("#breeds li")).to_have_count(5)
+    expect(page.locator("#breeds li").first).to_contain_text("cat")
+    expect(page.get_by_text(re.compile(r"Breed found in .* ms on the [CG]PU"))).to_be_visible()
+
+
+def test_an_example_is_answered_by_a_click(page: Page) -> None:
+    page.locator("#examples button").filter(has_text="German shepherd").click()
+    expect(page.locator("#cuts tbody tr")).to_have_count(3)
+    open_tab(page, "Breed")
+    expect(page.locator("#breeds li").first).to_contain_text("dog")
+
+
+def test_at_least_eight_examples_are_offered_with_credits(page: Page) -> None:
+    expect(page.locator("#examples button img").nth(7)).to_be_visible()
+    for picture in page.locator("#examples button img").all():
+        assert picture.get_attribute("alt")
+        expect(picture).to_be_visible()
+    page.get_by_text("Credits of the examples").click()
+    expect(page.locator(".credits li")).to_have_count(page.locator("#examples button img").count())
+
+
+@pytest.mark.parametrize("kind", ["heic", "tiff"])
+def test_a_format_that_browsers_cannot_show_is_answered_and_shown(page: Page, kind: str) -> None:
+    pillow_heif.register_heif_opener()
+    dog = Image.open(EXAMPLES / "german_shepherd.jpg")
+    upload(page, f"dog.{kind}", picture_file({"heic": "HEIF"}.get(kind, kind), dog))
+    expect(page.locator("#cuts tbody tr")).to_have_count(3)
+    assert shown_size(page.locator("#photo .image-frame img")) == dog.size
+
+
+def test_a_text_file_gets_one_sentence_and_the_photo_before_stays(page: Page) -> None:
+    upload(page, "cat.png", (EXAMPLES / "cat_chelsea.png").read_bytes())
+    expect(page.locator("#cuts tbody tr")).to_have_count(3)
+    upload(page, "notes.jpg", b"this is no picture")
+    expect(page.locator("#message")).to_contain_text("not a picture")
+    expect(page.locator("#cuts tbody tr")).to_have_count(3)
+    assert shown_size(page.locator("#photo .image-frame img")) == (451, 300)
+
+    page.locator("#examples button").first.click()
+    expect(page.locator("#message")).to_be_hidden()
+
+
+def test_a_text_file_as_the_first_photo_gets_one_sentence(page: Page) -> None:
+    upload(page, "notes.jpg", b"this is no picture")
+    expect(page.locator("#message")).to_contain_text("not a picture")
+    expect(page.locator("#photo input[type=file]")).to_be_attached()
+    expect(page.locator("#cuts tbody tr")).to_have_count(0)
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"), [((7, 7), "1 different"), ((0, 255), "2 different")]
+)
+def test_a_picture_of_few_values_is_explained(
+    page: Page, values: tuple[int, int], sentence: str
+) -> None:
+    picture = np.full((60, 90, 3), values[0], np.uint8)
+    picture[:, 45:] = values[1]
+    upload(page, "flat.png", picture_file("PNG", Image.fromarray(picture)))
+    expect(page.get_by_text(sentence)).to_be_visible()
+    expect(page.locator("#histogram svg")).to_be_visible()
+    expect(page.locator("#methods figure")).to_have_count(7)
+
+
+def test_the_controls_change_the_classes(page: Page) -> None:
+    page.locator("#examples button").first.click()
+    page.locator("#classes input[type=number]").fill("5")
+    page.locator("#classes input[type=number]").press("Enter")
+    expect(page.locator("#cuts tbody tr")).to_have_count(5)
+    expect(page.locator("#histogram .cut")).to_have_count(4)
+    before = page.locator("#histogram svg").get_attribute("aria-label")
+    page.locator("#channel input").click()
+    page.get_by_role("option", name="saturation").click()
+    expect(page.locator("#histogram svg")).not_to_have_attribute("aria-label", before or "")
+    mask = downloaded(page, "#classes-download")
+    assert mask.size == (451, 300)
+    assert np.unique(np.asarray(mask)).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_the_masks_download_holds_the_data_set_s_values(page: Page) -> None:
+    page.locator("#examples button").filter(has_text="German shepherd").click()
+    open_tab(page, "Mask")
+    page.locator("#cut-out img").wait_for()
+    mask = downloaded(page, "#mask-download")
+    assert mask.size == (800, 600)
+    assert set(np.unique(np.asarray(mask))) <= {1, 2, 3}
+
+
+def test_the_cut_out_is_transparent_around_the_pet(page: Page) -> None:
+    page.locator("#examples button").filter(has_text="German shepherd").click()
+    open_tab(page, "Mask")
+    page.locator("#cut-out img").wait_for()
+    address = page.locator("#cut-out img").get_attribute("src") or ""
+    picture = Image.open(io.BytesIO(page.request.get(address).body()))
+    assert picture.mode == "RGBA"
+    alpha = np.asarray(picture)[:, :, 3]
+    assert alpha[:40, :40].max() < 64
+    assert alpha.max() > 192
+
+
+def test_opacity_and_border_change_the_overlay(page: Page) -> None:
+    page.locator("#examples button").filter(has_text="German shepherd").click()
+    open_tab(page, "Mask")
+    picture = page.locator("#overlay img")
+    picture.wait_for()
+    first = picture.get_attribute("src") or ""
+    page.locator("#border input").uncheck()
+    expect(picture).not_to_have_attribute("src", first)
+    second = picture.get_attribute("src") or ""
+    page.locator("#opacity input[type=number]").fill("0.9")
+    page.locator("#opacity input[type=number]").press("Enter")
+    expect(picture).not_to_have_attribute("src", second)
+
+
+def test_removing_the_photo_empties_the_tabs(page: Page) -> None:
+    page.locator("#examples button").first.click()
+    expect(page.locator("#cuts tbody tr")).to_have_count(3)
+    page.get_by_label("Remove Image").click()
+    expect(page.locator("#cuts tbody tr")).to_have_count(0)
+    open_tab(page, "Breed")
+    expect(page.get_by_text("Choose a photo to see which breed")).to_be_visible()
+
+
+def test_nothing_is_wider_than_the_page(page: Page) -> None:
+    page.locator("#examples button").first.click()
+    expect(page.locator("#methods figure")).to_have_count(7)
+    for tab in ("Threshold", "Mask", "Breed"):
+        open_tab(page, tab)
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_app_stays_below_600_mb(
+    page: Page, served: tuple[str, subprocess.Popen[bytes]]
+) -> None:
+    upload(page, "cat.png", (EXAMPLES / "cat_chelsea.png").read_bytes())
+    expect(page.locator("#methods figure")).to_have_count(7)
+    open_tab(page, "Mask")
+    page.locator("#cut-out img").wait_for()
+    open_tab(page, "Breed")
+    expect(page.locator("#breeds li")).to_have_count(5)
+    status = Path(f"/proc/{served[1].pid}/status").read_text()
+    resident = int(re.search(r"VmRSS:\s+(\d+) kB", status).group(1)) * 1024
+    assert resident < 600e6

@@ -1,0 +1,62 @@
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import app
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_an_option_wins_over_its_environment_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PETSCOPE_PORT", "8000")
+    assert app.parse_arguments([]).port == 8000
+    assert app.parse_arguments(["--port", "9000"]).port == 9000
+
+
+def test_the_defaults_are_those_of_the_readme(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOST", "PORT", "MODELS", "MAX_MEGABYTES", "MAX_MEGAPIXELS", "MAX_WAITING"):
+        monkeypatch.delenv(f"PETSCOPE_{name}", raising=False)
+    settings = app.parse_arguments([])
+    assert settings.port == 7860
+    assert settings.max_megabytes == 25
+    assert settings.max_megapixels == 50
+    assert not settings.share
+
+
+def run_app(*words: str) -> str:
+    """What the app says on its way out."""
+    finished = subprocess.run(
+        [sys.executable, "app.py", *words], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert finished.returncode != 0
+    return finished.stderr
+
+
+def test_a_folder_without_models_is_said_in_one_sentence(tmp_path: Path) -> None:
+    assert run_app("--models", str(tmp_path)) == f"There is no model 'pet' in {tmp_path}.\n"
+
+
+def test_a_taken_port_is_said_without_a_traceback() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        said = run_app("--port", str(taken.getsockname()[1]))
+    assert "Traceback" not in said
+    assert "port" in said
+
+
+def test_limits_reach_the_photo_door() -> None:
+    code = "import models.images as i; print(i.MAX_BYTES, i.MAX_PIXELS)"
+    environment = {"PETSCOPE_MAX_MEGABYTES": "1.5", "PETSCOPE_MAX_MEGAPIXELS": "2"}
+    finished = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert finished.stdout.split() == ["1500000", "2000000"]

@@ -1,0 +1,38 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+BREEDS = {"Siamese": 1, "beagle": 2, "pug": 2}
+PICTURES_A_BREED = 12
+
+
+@pytest.fixture(scope="session")
+def tiny_pets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A made data set in the official layout: bright ellipses ("pets") on dark ground."""
+    root = tmp_path_factory.mktemp("pets")
+    (root / "images").mkdir()
+    (root / "annotations" / "trimaps").mkdir(parents=True)
+    random = np.random.default_rng(0)
+    lines: dict[str, list[str]] = {"trainval": [], "test": []}
+    y, x = np.mgrid[:90, :120]
+    for class_id, (breed, species) in enumerate(BREEDS.items(), start=1):
+        for number in range(1, PICTURES_A_BREED + 1):
+            name = f"{breed}_{number}"
+            distance = np.hypot(
+                (y - random.integers(35, 55)) / 25, (x - random.integers(45, 75)) / 35
+            )
+            photo = random.integers(0, 60, (90, 120, 3), dtype=np.uint8)
+            photo[distance < 1, class_id - 1] += 180
+            Image.fromarray(photo).save(root / "images" / f"{name}.jpg", quality=95)
+            trimap = np.select([distance < 0.9, distance > 1.1], [1, 2], 3).astype(np.uint8)
+            Image.fromarray(trimap).save(root / "annotations" / "trimaps" / f"{name}.png")
+            line = f"{name} {class_id} {species} {class_id}"
+            lines["test" if number % 3 == 0 else "trainval"].append(line)
+    for split, entries in lines.items():
+        (root / "annotations" / f"{split}.txt").write_text("\n".join(entries) + "\n")
+    everything = ["#Image CLASS-ID SPECIES BREED ID", *lines["trainval"], *lines["test"]]
+    (root / "annotations" / "list.txt").write_text("\n".join(everything) + "\n")
+    (root / ".complete").touch()
+    return root
