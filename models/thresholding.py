@@ -112,7 +112,8 @@ def histogram(
             offsets = gray.astype(np.int64).ravel() - low
             return np.bincount(offsets), np.arange(low, high + 1, dtype=np.float64)
     counts, edges = np.histogram(gray, bins=bins)
-    return counts, (edges[:-1] + edges[1:]) / 2
+    centers = (edges[:-1] + edges[1:]) / 2
+    return counts, centers.astype(np.float64)  # NumPy's edges of a float32 picture are float32
 
 
 def otsu(gray: NDArray[np.generic], bins: int = 256) -> float:

@@ -1,0 +1,190 @@
+"""Tiny networks with their cards, and a clock that noise from other programs does not fool."""
+
+import hashlib
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import ArrayLike, NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from models import breeds, segmentation, store
+
+AddModel = Callable[..., Path]
+Clock = Callable[[Callable[[], object], float], float]
+
+# The masks' classes in the order of the network's output.
+MASK_LABELS = ({"name": "pet"}, {"name": "background"}, {"name": "border"})
+
+
+# A red pixel is of the first class, a green one of the second, a blue one of the third.
+SURE = np.eye(3) * 10
+
+
+@pytest.fixture
+def fresh_models(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """Loaded models are forgotten before and after, and those that ship are the source."""
+    monkeypatch.delenv(store.SOURCE_VARIABLE, raising=False)
+    for load in (segmentation.load, breeds.load):
+        load.cache_clear()
+    yield monkeypatch
+    for load in (segmentation.load, breeds.load):
+        load.cache_clear()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, fresh_models: pytest.MonkeyPatch) -> Path:
+    """An empty folder that models are loaded from."""
+    fresh_models.setenv(store.SOURCE_VARIABLE, str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def add_segmenter(folder: Path) -> AddModel:
+    """Writes a mask model, `softmax(weights @ normalized pixel)`, into the folder."""
+
+    def add(
+        name: str = "pet",
+        weights: ArrayLike = SURE,
+        labels: Sequence[dict[str, str]] = MASK_LABELS,
+        **changes: Any,  # noqa: ANN401
+    ) -> Path:
+        card = make_card("segmentation", labels, output="NHWC", **changes)
+        to_nhwc, pixels = as_nhwc(card["input"]["layout"])
+        matrix = np.asarray(weights, np.float32).T
+        nodes = [
+            *to_nhwc,
+            helper.make_node("MatMul", [pixels, "weights"], ["logits"]),
+            helper.make_node("Softmax", ["logits"], ["in_nhwc"], axis=-1),
+            helper.make_node(
+                "Transpose",
+                ["in_nhwc"],
+                ["probabilities"],
+                perm=[0, 3, 1, 2] if card["output"]["layout"] == "NCHW" else [0, 1, 2, 3],
+            ),
+        ]
+        return write_model(folder, name, card, nodes, {"weights": matrix}, output_axes=4)
+
+    return add
+
+
+@pytest.fixture
+def add_classifier(folder: Path) -> AddModel:
+    """Writes a breed model, `softmax(weights @ mean of the normalized pixels)`, into the folder."""
+
+    def add(
+        name: str = "breeds",
+        weights: ArrayLike = SURE,
+        labels: Sequence[dict[str, str]] = (),
+        **changes: Any,  # noqa: ANN401
+    ) -> Path:
+        matrix = np.asarray(weights, np.float32).T
+        labels = labels or [{"name": f"breed {i}", "species": "cat"} for i in range(len(matrix.T))]
+        card = make_card("classification", labels, output="NC", **changes)
+        to_nhwc, pixels = as_nhwc(card["input"]["layout"])
+        nodes = [
+            *to_nhwc,
+            helper.make_node("ReduceMean", [pixels, "axes"], ["means"], keepdims=0),
+            helper.make_node("MatMul", ["means", "weights"], ["logits"]),
+            helper.make_node("Softmax", ["logits"], ["probabilities"], axis=-1),
+        ]
+        tensors: dict[str, NDArray[Any]] = {"weights": matrix, "axes": np.array([1, 2], np.int64)}
+        return write_model(folder, name, card, nodes, tensors, output_axes=2)
+
+    return add
+
+
+def as_nhwc(layout: str) -> tuple[list[onnx.NodeProto], str]:
+    if layout == "NHWC":
+        return [], "photo"
+    return [helper.make_node("Transpose", ["photo"], ["pixels"], perm=[0, 2, 3, 1])], "pixels"
+
+
+def make_card(
+    task: str,
+    labels: Sequence[dict[str, str]],
+    output: str,
+    **changes: Any,  # noqa: ANN401
+) -> dict[str, Any]:
+    """A card with the fields of `training.export.make_card` that serving reads."""
+    size = {"height": changes.pop("height", 24), "width": changes.pop("width", 32)}
+    spec = {
+        **size,
+        "resize": "squash",
+        "interpolation": "bilinear",
+        "mean": [0.5, 0.5, 0.5],
+        "std": [0.5, 0.5, 0.5],
+        "layout": changes.pop("layout", "NHWC"),
+        "color": "RGB",
+    }
+    return {
+        "task": task,
+        "architecture": "one matrix",
+        "labels": list(labels),
+        "input": spec,
+        "output": {"layout": changes.pop("output_layout", output), "meaning": "probabilities"},
+        **changes,
+    }
+
+
+def write_model(
+    folder: Path,
+    name: str,
+    card: dict[str, Any],
+    nodes: Sequence[onnx.NodeProto],
+    tensors: Mapping[str, NDArray[Any]],
+    output_axes: int,
+) -> Path:
+    """Write `NAME.onnx`, all of its sizes dynamic, and `NAME.json`; return the card's path."""
+    graph = helper.make_graph(
+        list(nodes),
+        name,
+        [helper.make_tensor_value_info("photo", TensorProto.FLOAT, list("abcd"))],
+        [
+            helper.make_tensor_value_info(
+                "probabilities", TensorProto.FLOAT, list("efgh")[:output_axes]
+            )
+        ],
+        [numpy_helper.from_array(tensor, key) for key, tensor in tensors.items()],
+    )
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10, producer_name="tests"
+    )
+    onnx.checker.check_model(model, full_check=True)
+    content = model.SerializeToString()
+    (folder / f"{name}.onnx").write_bytes(content)
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps({**card, "sha256": hashlib.sha256(content).hexdigest()}))
+    return path
+
+
+@pytest.fixture
+def median_seconds() -> Clock:
+    """Median time of 30 calls after a warm-up: the best of up to 5 rounds.
+
+    Other programs can slow a round down but never speed one up, so rounds end with the first that
+    keeps the limit.
+    """
+
+    def measure(action: Callable[[], object], limit: float) -> float:
+        for _ in range(3):
+            action()
+        best = float("inf")
+        for _ in range(5):
+            times = []
+            for _ in range(30):
+                start = time.perf_counter()
+                action()
+                times.append(time.perf_counter() - start)
+            best = min(best, statistics.median(times))
+            if best <= limit:
+                break
+        return best
+
+    return measure

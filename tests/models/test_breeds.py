@@ -1,0 +1,181 @@
+"""Breeds, with networks so small that their answer is known."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from models import breeds, store
+from models.breeds import Breed
+from models.images import Photo, open_photo
+from models.store import ModelError
+
+AddModel = Callable[..., Path]
+
+EXAMPLES = Path(__file__).parent.parent.parent / "examples"
+needs_weights = pytest.mark.skipif(
+    not (store.EMBEDDED / "breeds.json").exists(), reason="no breed model is embedded yet"
+)
+
+LABELS = [
+    {"name": "Bengal", "species": "cat"},
+    {"name": "Pug", "species": "dog"},
+    {"name": "Sphynx", "species": "cat"},
+    {"name": "Beagle", "species": "dog"},
+]
+WEIGHTS = np.array([[1.0, 0, 0], [0, 2, 0], [0, 0, 3], [-1, -1, -1]])
+
+
+def plain_photo(*color: int, height: int = 20, width: int = 30) -> Photo:
+    return np.full((height, width, 3), color, np.uint8)
+
+
+def expected_probabilities(photo: Photo) -> NDArray[np.float64]:
+    means = photo.mean(axis=(0, 1)) / 255 * 2 - 1
+    powers = np.exp(WEIGHTS @ means)
+    return powers / powers.sum()
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize(
+    ("color", "order"),
+    [
+        ((255, 30, 0), ["Bengal", "Beagle", "Pug", "Sphynx"]),
+        ((0, 255, 0), ["Pug", "Beagle", "Bengal", "Sphynx"]),
+        ((128, 140, 255), ["Sphynx", "Pug", "Bengal", "Beagle"]),
+        ((0, 0, 0), ["Beagle", "Bengal", "Pug", "Sphynx"]),
+    ],
+)
+def test_breeds_come_most_probable_first(
+    color: tuple[int, int, int], order: list[str], layout: str, add_classifier: AddModel
+) -> None:
+    add_classifier(weights=WEIGHTS, labels=LABELS, layout=layout)
+    photo = plain_photo(*color)
+
+    ranking = breeds.load("breeds").predict(photo)
+
+    assert [breed.name for breed in ranking] == order
+    species = {label["name"]: label["species"] for label in LABELS}
+    assert [breed.species for breed in ranking] == [species[name] for name in order]
+    expected = sorted(expected_probabilities(photo), reverse=True)
+    assert [breed.probability for breed in ranking] == pytest.approx(expected, abs=1e-5)
+    assert sum(breed.probability for breed in ranking) == pytest.approx(1)
+    assert all(type(breed.probability) is float for breed in ranking)
+
+
+@pytest.mark.parametrize("top", [0, 1, 2, 4, 50])
+def test_as_many_breeds_come_as_asked_for_and_known(top: int, add_classifier: AddModel) -> None:
+    add_classifier(weights=WEIGHTS, labels=LABELS)
+    classifier = breeds.load("breeds")
+    photo = plain_photo(200, 90, 10)
+
+    ranking = classifier.predict(photo, top)
+
+    assert ranking == classifier.predict(photo, 4)[:top]
+    assert len(ranking) == min(top, 4)
+
+
+def test_five_breeds_come_unasked(add_classifier: AddModel) -> None:
+    add_classifier(weights=np.arange(27).reshape(9, 3) / 30)
+
+    ranking = breeds.load("breeds").predict(plain_photo(250, 250, 250))
+
+    assert [breed.name for breed in ranking] == [f"breed {i}" for i in (8, 7, 6, 5, 4)]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 500), (500, 1), (3, 2), (300, 451)], ids=str)
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_photos_of_every_shape_get_an_answer(
+    layout: str, size: tuple[int, int], add_classifier: AddModel
+) -> None:
+    add_classifier(weights=WEIGHTS, labels=LABELS, layout=layout)
+    photo = plain_photo(30, 60, 220, height=size[0], width=size[1])
+
+    probabilities = [breed.probability for breed in breeds.load("breeds").predict(photo)]
+
+    expected = sorted(expected_probabilities(photo), reverse=True)
+    assert probabilities == pytest.approx(expected, abs=1e-5)
+
+
+def test_breeds_need_no_species(add_classifier: AddModel) -> None:
+    labels = [{"name": name} for name in ("first", "second", "third")]
+    add_classifier(labels=labels)
+
+    [best, *_] = breeds.load("breeds").predict(plain_photo(0, 255, 0))
+
+    assert best == Breed("second", None, best.probability)
+
+
+def test_a_batch_is_answered_in_the_order_of_the_labels(add_classifier: AddModel) -> None:
+    add_classifier(weights=WEIGHTS, labels=LABELS, layout="NCHW")
+    classifier = breeds.load("breeds")
+    batch = np.random.default_rng(0).normal(size=(3, 3, 24, 32)).astype(np.float32)
+
+    together = classifier.run(batch)
+
+    assert together.shape == (3, 4)
+    powers = np.exp(batch.mean(axis=(2, 3)) @ WEIGHTS.T)
+    np.testing.assert_allclose(together, powers / powers.sum(axis=1, keepdims=True), atol=1e-5)
+
+
+def test_a_model_is_loaded_once(add_classifier: AddModel) -> None:
+    path = add_classifier("breeds")
+    first = breeds.load("breeds")
+    path.unlink()
+
+    assert breeds.load("breeds") is first
+    assert first.device in ("CPU", "GPU")
+    assert first.card.name == "breeds"
+
+
+def test_the_breed_model_is_the_default(add_classifier: AddModel) -> None:
+    add_classifier("breeds")
+
+    assert breeds.load().card.name == "breeds"
+    assert breeds.load() is breeds.load()
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_missing_model_is_named() -> None:
+    with pytest.raises(ModelError, match="no model 'breeds'"):
+        breeds.load()
+
+
+def test_a_mask_model_knows_no_breeds(add_segmenter: AddModel) -> None:
+    add_segmenter("pet")
+
+    with pytest.raises(ModelError, match="is for segmentation"):
+        breeds.load("pet")
+
+
+def test_the_photo_is_left_as_it_is(add_classifier: AddModel) -> None:
+    add_classifier()
+    photo = plain_photo(1, 2, 3, height=24, width=32)
+    photo.flags.writeable = False
+
+    breeds.load("breeds").predict(photo)
+
+
+@needs_weights
+@pytest.mark.usefixtures("fresh_models")
+@pytest.mark.parametrize(
+    ("name", "species"), [("german_shepherd.jpg", "dog"), ("cat_chelsea.png", "cat")]
+)
+def test_the_embedded_model_tells_cats_from_dogs(name: str, species: str) -> None:
+    ranking = breeds.load().predict(open_photo(EXAMPLES / name))
+
+    assert len(ranking) == 5
+    assert ranking[0].species == species
+    probabilities = [breed.probability for breed in ranking]
+    assert probabilities == sorted(probabilities, reverse=True)
+
+
+@needs_weights
+@pytest.mark.usefixtures("fresh_models")
+def test_the_embedded_model_shares_its_trust_among_37_breeds() -> None:
+    ranking = breeds.load().predict(open_photo(EXAMPLES / "coffee_cup.jpg"), top=100)
+
+    assert len({breed.name for breed in ranking}) == 37
+    assert sum(breed.probability for breed in ranking) == pytest.approx(1, abs=1e-4)

@@ -1,0 +1,155 @@
+"""Pictures of results: values kept, colours right, and nothing else touched."""
+
+import io
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from models.drawing import Color, binary_preview, cut_out, indexed_picture, overlay
+from models.images import Photo
+
+COLORS: dict[int, Color] = {0: (10, 20, 30), 1: (255, 0, 0), 3: (0, 200, 255)}
+
+
+def random_photo(height: int, width: int) -> Photo:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def random_mask(height: int, width: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(1).integers(0, 5, (height, width), dtype=np.uint8)
+
+
+def png(image: Image.Image) -> Image.Image:
+    """The picture as a program finds it in the file."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return decode(buffer.getvalue())
+
+
+def decode(content: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(content), formats=["PNG"])
+    image.load()
+    return image
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (7, 5), (1, 40), (300, 451)])
+def test_an_indexed_png_keeps_values_and_shows_colours(shape: tuple[int, int]) -> None:
+    values = random_mask(*shape)
+
+    read = png(indexed_picture(values, COLORS))
+
+    np.testing.assert_array_equal(np.asarray(read), values)
+    shown = np.asarray(read.convert("RGB"))
+    for value in np.unique(values):
+        assert (shown[values == value] == COLORS.get(int(value), (0, 0, 0))).all()
+
+
+def test_all_256_values_survive_a_png() -> None:
+    values = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    colors = {value: (value, 255 - value, value // 2) for value in range(256)}
+
+    read = png(indexed_picture(values, colors))
+
+    np.testing.assert_array_equal(np.asarray(read), values)
+    expected = np.array([colors[value] for value in range(256)]).reshape(16, 16, 3)
+    np.testing.assert_array_equal(np.asarray(read.convert("RGB")), expected)
+
+
+def test_a_part_of_a_larger_array_is_drawn() -> None:
+    values = random_mask(20, 30)[::2, 5:25].T
+
+    np.testing.assert_array_equal(np.asarray(png(indexed_picture(values, COLORS))), values)
+
+
+def test_an_overlay_of_no_opacity_is_the_photo() -> None:
+    photo, mask = random_photo(30, 40), random_mask(30, 40)
+
+    np.testing.assert_array_equal(overlay(photo, mask, COLORS, 0), photo)
+    np.testing.assert_array_equal(overlay(photo, mask, {}, 1), photo)
+
+
+@pytest.mark.parametrize("opacity", [0.05, 0.3, 0.5, 0.95, 1.0])
+def test_an_overlay_mixes_photo_and_colours_where_classes_have_one(opacity: float) -> None:
+    photo, mask = random_photo(30, 40), random_mask(30, 40)
+
+    mixed = overlay(photo, mask, COLORS, opacity)
+
+    assert mixed.dtype == np.uint8
+    assert mixed.shape == photo.shape
+    for value in range(5):
+        inside = mask == value
+        if value in COLORS:
+            expected = photo[inside] * (1 - opacity) + np.array(COLORS[value]) * opacity
+            np.testing.assert_allclose(mixed[inside], expected, atol=1)
+        else:
+            np.testing.assert_array_equal(mixed[inside], photo[inside])
+
+
+def test_a_full_overlay_is_just_the_colours() -> None:
+    photo, mask = random_photo(30, 40), np.ones((30, 40), np.uint8)
+
+    assert (overlay(photo, mask, COLORS, 1) == COLORS[1]).all()
+
+
+def test_drawing_leaves_photo_and_mask_as_they_are() -> None:
+    photo, mask = random_photo(30, 40), random_mask(30, 40)
+    photo.flags.writeable = mask.flags.writeable = False
+
+    overlay(photo, mask, COLORS, 0.5)
+    cut_out(photo, mask)
+    indexed_picture(mask, COLORS)
+    binary_preview(mask, 2, 10)
+
+
+def test_a_cut_out_keeps_the_photo_and_takes_the_foreground_as_alpha() -> None:
+    photo, foreground = random_photo(30, 40), random_photo(30, 40)[:, :, 1]
+
+    cut = cut_out(photo, foreground)
+
+    assert cut.shape == (30, 40, 4)
+    assert cut.dtype == np.uint8
+    np.testing.assert_array_equal(cut[:, :, :3], photo)
+    np.testing.assert_array_equal(cut[:, :, 3], foreground)
+    np.testing.assert_array_equal(np.asarray(png(Image.fromarray(cut, "RGBA"))), cut)
+
+
+@pytest.mark.parametrize("cut", [99.0, 99.5, 100.0, -1.0, 255.0])
+def test_a_preview_is_white_above_the_cut(cut: float) -> None:
+    gray = np.random.default_rng(2).integers(90, 110, (40, 50), dtype=np.uint8)
+
+    preview = decode(binary_preview(gray, cut, 50))
+
+    assert preview.mode == "L"
+    np.testing.assert_array_equal(np.asarray(preview), np.where(gray > cut, 255, 0))
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "expected"),
+    [
+        (1000, 1000, (100, 100)),
+        (600, 800, (75, 100)),
+        (800, 400, (100, 50)),
+        (1, 5000, (1, 100)),
+        (5000, 1, (100, 1)),
+        (30, 20, (30, 20)),
+    ],
+)
+def test_a_preview_is_no_larger_than_asked(
+    height: int, width: int, expected: tuple[int, int]
+) -> None:
+    gray = np.zeros((height, width), np.uint8)
+
+    assert decode(binary_preview(gray, 10, 100)).size == expected[::-1]
+
+
+def test_a_reduced_preview_shows_areas_black_and_white() -> None:
+    gray = np.full((800, 800), 30, np.uint8)
+    gray[:, 300:] = 180
+
+    preview = np.asarray(decode(binary_preview(gray, 100, 200)))
+
+    assert preview[:, :73].max() <= 2
+    assert preview[:, 77:].min() >= 253
+    assert preview.mean() / 255 == pytest.approx(5 / 8, abs=0.01)

@@ -1,0 +1,242 @@
+"""Models are found by their cards, and nothing but what a card describes is run."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models import store
+from models.store import ModelError
+
+AddModel = Callable[..., Path]
+
+EMBEDDED_CARDS = sorted(store.EMBEDDED.glob("*.json"))
+needs_weights = pytest.mark.skipif(
+    not {"pet", "breeds"} <= {path.stem for path in EMBEDDED_CARDS},
+    reason="the two models are not embedded yet",
+)
+
+
+def change_card(path: Path, **changes: Any) -> None:  # noqa: ANN401
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_a_card_is_read(add_segmenter: AddModel) -> None:
+    path = add_segmenter("pet", height=48, width=64, layout="NCHW", output_layout="NCHW", note="x")
+
+    card = store.read_card("pet")
+
+    facts = json.loads(path.read_text())
+    assert card.name == "pet"
+    assert card.task == "segmentation"
+    assert [label.name for label in card.labels] == ["pet", "background", "border"]
+    assert [label.species for label in card.labels] == [None, None, None]
+    assert card.input.batch_shape(1) == (1, 3, 48, 64)
+    assert (card.input.resize, card.input.interpolation) == ("squash", "bilinear")
+    assert tuple(card.input.mean) == tuple(card.input.std) == (0.5, 0.5, 0.5)
+    assert card.output_layout == "NCHW"
+    assert card.sha256 == hashlib.sha256(path.with_suffix(".onnx").read_bytes()).hexdigest()
+    assert card.facts == facts
+    assert card.facts["note"] == "x"
+
+
+def test_a_card_says_the_species_of_breeds(add_classifier: AddModel) -> None:
+    labels = [{"name": "Bengal", "species": "cat"}, {"name": "Pug", "species": "dog"}]
+    add_classifier(labels=labels, weights=np.ones((2, 3)))
+
+    assert [vars(label) for label in store.read_card("breeds").labels] == labels
+
+
+def test_models_are_looked_up_where_the_environment_says(
+    tmp_path: Path, fresh_models: pytest.MonkeyPatch
+) -> None:
+    assert store.source() == store.EMBEDDED
+
+    fresh_models.setenv("PETSCOPE_MODELS", "")
+    assert store.source() == store.EMBEDDED
+
+    fresh_models.setenv("PETSCOPE_MODELS", str(tmp_path))
+    assert store.source() == tmp_path
+
+
+def test_models_of_a_task_are_named_in_order(
+    folder: Path, add_segmenter: AddModel, add_classifier: AddModel
+) -> None:
+    assert store.names("segmentation") == []
+    for name in ("pet", "nuclei", "a.b"):
+        add_segmenter(name)
+    add_classifier("breeds")
+    (folder / "README.md").touch()
+
+    assert store.names("segmentation") == ["a.b", "nuclei", "pet"]
+    assert store.names("classification") == ["breeds"]
+    assert store.names("classification", folder) == ["breeds"]
+    assert store.names("classification", folder / "none") == []
+
+
+def test_a_model_is_loaded_from_its_folder(
+    tmp_path_factory: pytest.TempPathFactory, add_segmenter: AddModel
+) -> None:
+    path = add_segmenter("pet", height=8, width=6)
+
+    card, network = store.load("pet", "segmentation")
+    output = network.run(np.zeros((2, 8, 6, 3), np.float32))
+
+    assert card == store.read_card("pet")
+    assert network.device in ("CPU", "GPU")
+    assert output.shape == (2, 8, 6, 3)
+    assert output.dtype == np.float32
+    assert store.load("pet", "segmentation", path.parent)[0] == card
+    with pytest.raises(ModelError, match="no model 'pet'"):
+        store.load("pet", "segmentation", tmp_path_factory.mktemp("empty"))
+
+
+def test_a_model_for_another_task_is_refused(
+    add_segmenter: AddModel, add_classifier: AddModel
+) -> None:
+    add_segmenter("pet")
+    add_classifier("breeds")
+
+    with pytest.raises(ModelError, match="'pet' is for segmentation, not for classification"):
+        store.load("pet", "classification")
+    with pytest.raises(ModelError, match="'breeds' is for classification, not for segmentation"):
+        store.load("breeds", "segmentation")
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_missing_model_is_named() -> None:
+    with pytest.raises(ModelError, match="no model 'lion'"):
+        store.read_card("lion")
+    with pytest.raises(ModelError, match="no model 'lion'"):
+        store.load("lion", "segmentation")
+
+
+def test_a_card_without_its_network_is_refused(add_segmenter: AddModel) -> None:
+    add_segmenter("pet").with_suffix(".onnx").unlink()
+
+    with pytest.raises(ModelError, match=r"pet\.onnx cannot be read"):
+        store.load("pet", "segmentation")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content[:-1],
+        lambda content: content + b"\0",
+        lambda content: b"",
+        lambda content: bytes([content[0] ^ 1]) + content[1:],
+        lambda content: content[:-9] + bytes([content[-9] ^ 128]) + content[-8:],
+    ],
+    ids=["cut off", "longer", "empty", "first bit", "late bit"],
+)
+def test_damaged_bytes_are_never_run(
+    damage: Callable[[bytes], bytes], add_segmenter: AddModel
+) -> None:
+    path = add_segmenter("pet").with_suffix(".onnx")
+    path.write_bytes(damage(path.read_bytes()))
+
+    with pytest.raises(ModelError, match="SHA-256 is not the card's"):
+        store.load("pet", "segmentation")
+
+
+def test_a_network_that_was_swapped_is_refused(add_segmenter: AddModel) -> None:
+    first = add_segmenter("pet")
+    second = add_segmenter("other", weights=np.ones((3, 3)))
+    first.with_suffix(".onnx").write_bytes(second.with_suffix(".onnx").read_bytes())
+
+    with pytest.raises(ModelError, match="damaged or was replaced"):
+        store.load("pet", "segmentation")
+
+
+@pytest.mark.parametrize("field", ["task", "labels", "input", "output", "sha256"])
+def test_a_card_that_lacks_a_field_is_refused(field: str, add_segmenter: AddModel) -> None:
+    path = add_segmenter("pet")
+    card = json.loads(path.read_text())
+    del card[field]
+    path.write_text(json.dumps(card))
+
+    with pytest.raises(ModelError, match=field):
+        store.read_card("pet")
+
+
+@pytest.mark.parametrize(
+    "field", ["height", "width", "resize", "interpolation", "mean", "std", "layout"]
+)
+def test_an_input_that_lacks_a_fact_is_refused(field: str, add_segmenter: AddModel) -> None:
+    path = add_segmenter("pet")
+    spec = json.loads(path.read_text())["input"]
+    del spec[field]
+    change_card(path, input=spec)
+
+    with pytest.raises(ModelError, match=field):
+        store.read_card("pet")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"labels": None},
+        {"labels": ["pet", "background"]},
+        {"labels": [{"species": "cat"}]},
+        {"labels": [{"name": "pet", "colour": "red"}]},
+        {"input": []},
+        {"input": {"size": 128}},
+        {"output": "NHWC"},
+        {"output": {}},
+    ],
+    ids=repr,
+)
+def test_a_card_of_another_shape_is_refused(
+    changes: dict[str, Any], add_segmenter: AddModel
+) -> None:
+    change_card(add_segmenter("pet"), **changes)
+
+    with pytest.raises(ModelError, match="cannot be used"):
+        store.load("pet", "segmentation")
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"[]", b"null", b"\xff\xfe\x00", b'"pet"'], ids=repr)
+def test_a_card_that_is_no_card_is_refused(text: bytes, folder: Path) -> None:
+    (folder / "pet.json").write_bytes(text)
+
+    with pytest.raises(ModelError, match=r"pet\.json cannot be used"):
+        store.read_card("pet")
+
+
+@needs_weights
+@pytest.mark.usefixtures("fresh_models")
+def test_the_embedded_models_are_there_and_whole() -> None:
+    assert "pet" in store.names("segmentation")
+    assert "breeds" in store.names("classification")
+    networks = {path.stem for path in store.EMBEDDED.glob("*.onnx")}
+    assert networks == {path.stem for path in EMBEDDED_CARDS}
+    for name in networks:
+        store.load(name, store.read_card(name).task)
+
+
+@needs_weights
+@pytest.mark.usefixtures("fresh_models")
+def test_the_embedded_cards_say_what_a_reader_wants() -> None:
+    for path in EMBEDDED_CARDS:
+        facts = json.loads(path.read_text())
+        assert facts["license"] == "apache-2.0"
+        assert facts["parameters"] > 10_000
+        assert facts["architecture"]
+        assert facts["framework"]
+        assert facts["training"]["data"]
+        assert facts["training"]["command"].startswith("python -m training.")
+        assert facts["metrics"]
+        assert facts["export"]["largest_difference"] <= 1e-3
+    assert [label.name for label in store.read_card("pet").labels] == [
+        "pet",
+        "background",
+        "border",
+    ]
+    labels = store.read_card("breeds").labels
+    assert len({label.name for label in labels}) == 37
+    assert sum(label.species == "cat" for label in labels) == 12
+    assert sum(label.species == "dog" for label in labels) == 25

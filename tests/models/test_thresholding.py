@@ -1,0 +1,527 @@
+"""Thresholds against scikit-image, against all combinations tried, and against counting."""
+
+import functools
+import itertools
+import time
+import warnings
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import ArrayLike, NDArray
+from skimage import color, data, exposure, filters
+
+from models.images import Photo, open_photo
+from models.thresholding import (
+    CHANNELS,
+    MAX_CLASSES,
+    MAX_LEVELS,
+    METHODS,
+    ThresholdError,
+    classify,
+    compare_all,
+    describe_classes,
+    gray_channel,
+    histogram,
+    multi_otsu,
+    otsu,
+)
+
+Gray = NDArray[Any]
+
+EXAMPLES = sorted(
+    path
+    for path in (Path(__file__).parent.parent.parent / "examples").iterdir()
+    if path.suffix in {".jpg", ".png"}
+)
+# Pictures inside scikit-image's wheel; others it would download.
+GRAY_PICTURES = ["brick", "camera", "cell", "clock", "coins", "grass", "gravel"]
+GRAY_PICTURES += ["microaneurysms", "moon", "page", "text"]
+NO_VALLEY = data.grass  # a single peak: `minimum` finds no cut
+
+
+@functools.cache
+def photos() -> dict[str, Gray]:
+    """uint8 pictures of very different histograms."""
+    pictures: dict[str, Gray] = {name: getattr(data, name)() for name in GRAY_PICTURES}
+    chelsea = data.chelsea()
+    pictures |= {f"chelsea {name}": chelsea[:, :, i] for i, name in enumerate("rgb")}
+    return pictures | {path.name: gray_channel(open_photo(path)) for path in EXAMPLES}
+
+
+PHOTOS = (*GRAY_PICTURES, *(f"chelsea {name}" for name in "rgb"), *(path.name for path in EXAMPLES))
+
+RANDOM: dict[str, Callable[[np.random.Generator], Gray]] = {
+    "uint8 noise": lambda g: g.integers(0, 256, (40, 50), dtype=np.uint8),
+    "few levels": lambda g: g.choice(g.choice(256, 9, replace=False), (20, 30)).astype(np.uint8),
+    "int8": lambda g: g.integers(-128, 128, (40, 50), dtype=np.int8),
+    "negative int16": lambda g: g.normal(-700, 90, (40, 50)).astype(np.int16),
+    "uint16": lambda g: g.integers(30_000, 30_400, (40, 50), dtype=np.uint16),
+    "int32": lambda g: g.integers(-400, 400, (40, 50), dtype=np.int32),
+    "int64": lambda g: (g.gamma(3, 40, (40, 50)) - 90).astype(np.int64),
+    "float64": lambda g: g.normal(size=(40, 50)),
+    "float32": lambda g: g.laplace(size=(40, 50)).astype(np.float32),
+    "float in [0, 1]": lambda g: g.beta(0.6, 0.9, (40, 50)),
+    "float with offset": lambda g: g.random((40, 50)) + 1e6,
+}
+
+
+def scikit_image_levels(gray: Gray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Occupied levels and their pixels, as scikit-image bins them."""
+    counts, centers = exposure.histogram(gray.ravel(), 256, source_range="image")
+    occupied = counts > 0
+    return counts[occupied].astype(np.float64), centers[occupied].astype(np.float64)
+
+
+def between_class_variance(gray: Gray, cuts: ArrayLike) -> float:
+    """By its definition: the classes' shares times the squared distances of their means."""
+    counts, centers = scikit_image_levels(gray)
+    index = np.searchsorted(np.asarray(cuts, np.float64), centers, side="left")
+    mean = np.average(centers, weights=counts)
+    total = 0.0
+    for i in np.unique(index):
+        inside = index == i
+        distance = np.average(centers[inside], weights=counts[inside]) - mean
+        total += counts[inside].sum() / counts.sum() * distance**2
+    return float(total)
+
+
+def assert_is_one_sentence(text: str) -> None:
+    assert text[0].isupper()
+    assert text.endswith(".")
+    assert ". " not in text
+    assert "\n" not in text
+    assert len(text) < 200
+
+
+def assert_are_cuts(cuts: NDArray[np.float64], gray: Gray, classes: int) -> None:
+    assert cuts.shape == (classes - 1,)
+    assert cuts.dtype == np.float64
+    assert (np.diff(cuts) > 0).all()
+    assert (cuts >= gray.min()).all()
+    assert (cuts < gray.max()).all()
+
+
+@pytest.mark.parametrize("name", PHOTOS)
+def test_otsu_is_scikit_images_on_photos(name: str) -> None:
+    gray = photos()[name]
+
+    assert otsu(gray) == filters.threshold_otsu(gray)
+    assert otsu(gray / 255) == filters.threshold_otsu(gray / 255)
+    deep = gray.astype(np.uint16) * 257
+    assert otsu(deep) == filters.threshold_otsu(deep)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("name", RANDOM)
+def test_otsu_is_scikit_images_on_random_pictures(name: str, seed: int) -> None:
+    gray = RANDOM[name](np.random.default_rng(seed))
+
+    assert otsu(gray) == filters.threshold_otsu(gray)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.int32])
+def test_otsu_takes_the_whole_range_of_an_integer_type(dtype: type[np.integer]) -> None:
+    limits = np.iinfo(np.int16 if dtype is np.int32 else dtype)
+    gray = np.random.default_rng(7).integers(limits.min, limits.max, (60, 60), endpoint=True)
+    gray = gray.astype(dtype)
+
+    assert otsu(gray) == filters.threshold_otsu(gray)
+
+
+@pytest.mark.parametrize("bins", [2, 10, 255, 1000])
+def test_bins_count_for_float_pictures_only(bins: int) -> None:
+    gray = data.coins()
+
+    assert otsu(gray, bins) == otsu(gray)
+    assert otsu(gray / 255, bins) == filters.threshold_otsu(gray / 255, nbins=bins)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [np.uint8(0), np.uint8(37), np.uint8(255), np.int16(-5), np.float32(0.25), np.float64(-1e6)],
+    ids=repr,
+)
+def test_otsu_of_a_constant_picture_is_its_value(value: np.generic) -> None:
+    gray = np.full((7, 9), value)
+
+    assert otsu(gray) == value == filters.threshold_otsu(gray)
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype"),
+    [((3, 200), np.uint8), ((0, 255), np.uint8), ((-9, 4), np.int16), ((-0.5, 2.0), np.float32)],
+)
+def test_otsu_of_two_values_is_scikit_images(
+    values: tuple[float, float], dtype: type[np.generic]
+) -> None:
+    gray = np.array([values[0]] * 5 + [values[1]] * 30, dtype).reshape(5, 7)
+
+    cut = otsu(gray)
+
+    assert cut == filters.threshold_otsu(gray)
+    assert values[0] <= cut < values[1]
+
+
+def test_otsu_gives_an_ordinary_number() -> None:
+    for gray in (data.camera(), data.camera() / 255, np.zeros((2, 2), np.uint8)):
+        assert type(otsu(gray)) is float
+
+
+@pytest.mark.parametrize("classes", [2, 3, 4])
+@pytest.mark.parametrize("name", PHOTOS)
+def test_multi_otsu_is_scikit_images_on_photos(name: str, classes: int) -> None:
+    gray = photos()[name]
+
+    for picture in (gray, gray / 255):
+        cuts = multi_otsu(picture, classes)
+
+        assert_are_cuts(cuts, picture, classes)
+        np.testing.assert_array_equal(cuts, filters.threshold_multiotsu(picture, classes))
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("classes", [2, 3, 4])
+@pytest.mark.parametrize("name", RANDOM)
+def test_multi_otsu_reaches_scikit_images_optimum(name: str, classes: int, seed: int) -> None:
+    gray = RANDOM[name](np.random.default_rng(seed))
+    if np.issubdtype(gray.dtype, np.integer) and np.ptp(gray.astype(int)) >= 256:
+        gray //= 2  # scikit-image's time grows with the power of the levels
+
+    cuts = multi_otsu(gray, classes)
+
+    assert_are_cuts(cuts, gray, classes)
+    theirs = filters.threshold_multiotsu(gray, classes)
+    ours, reference = (between_class_variance(gray, found) for found in (cuts, theirs))
+    assert ours >= reference * (1 - 1e-12)
+    # scikit-image computes in float32, so it can take the second best for the best.
+    assert ours == pytest.approx(reference, rel=1e-5)
+    if ours == pytest.approx(reference, rel=1e-12):
+        np.testing.assert_array_equal(cuts, theirs)
+
+
+def test_two_classes_are_otsus() -> None:
+    for name in PHOTOS:
+        gray = photos()[name]
+        assert multi_otsu(gray, 2).tolist() == [otsu(gray)], name
+
+
+def exact_gain(counts: NDArray[np.int64], ends: tuple[int, ...]) -> Fraction:
+    """The between-class variance without the constants, for classes that end before `ends`."""
+    total = Fraction(0)
+    for start, end in itertools.pairwise((0, *ends, len(counts))):
+        pixels = int(counts[start:end].sum())
+        values = sum(level * int(counts[level]) for level in range(start, end))
+        total += Fraction(values**2, pixels) if pixels else 0
+    return total
+
+
+@pytest.mark.parametrize("gaps", [False, True], ids=["all levels occupied", "empty levels"])
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("classes", [2, 3, 5, 6, 7, 8])
+def test_no_other_cuts_are_better(classes: int, seed: int, gaps: bool) -> None:
+    """Every combination of cuts is tried, in exact arithmetic."""
+    generator = np.random.default_rng([classes, seed])
+    counts = generator.integers(1, 60, 12)
+    if gaps:
+        counts[generator.choice(np.arange(1, 11), 3, replace=False)] = 0
+    gray = generator.permutation(np.repeat(np.arange(12, dtype=np.uint8), counts))
+    best = max(
+        exact_gain(counts, ends) for ends in itertools.combinations(range(1, 12), classes - 1)
+    )
+
+    cuts = multi_otsu(gray, classes)
+
+    assert_are_cuts(cuts, gray, classes)
+    assert exact_gain(counts, tuple(int(cut) + 1 for cut in cuts)) == best
+
+
+@pytest.mark.parametrize("classes", range(2, 9))
+def test_as_many_values_as_classes_are_all_told_apart(classes: int) -> None:
+    values = np.array([0, 1, 5, 90, 91, 180, 254, 255], np.uint8)[:classes]
+    gray = np.repeat(values, 1 + np.arange(classes))
+
+    assert multi_otsu(gray, classes).tolist() == values[:-1].tolist()
+
+
+def test_a_cut_is_the_brightest_value_of_its_class() -> None:
+    """Anywhere between two occupied levels would part the pixels the same way."""
+    gray = np.array([[10, 12, 100, 104, 250, 251]], np.uint8)
+
+    assert otsu(gray[:, :4]) == 12
+    assert multi_otsu(gray, 3).tolist() == [12, 104]
+
+
+def test_equal_optima_give_one_of_them() -> None:
+    gray = np.arange(5, dtype=np.uint8)  # {0,1},{2,3,4} and {0,1,2},{3,4} are alike
+
+    assert otsu(gray) in (1, 2)
+    assert multi_otsu(gray, 2)[0] in (1, 2)
+    assert_are_cuts(multi_otsu(np.arange(256, dtype=np.uint8), 7), np.array([0, 255]), 7)
+
+
+@pytest.mark.parametrize("classes", range(2, MAX_CLASSES + 1))
+def test_more_classes_part_the_picture_better(classes: int) -> None:
+    gray = data.coins()
+
+    fewer = between_class_variance(gray, multi_otsu(gray, classes))
+    more = between_class_variance(gray, multi_otsu(gray, classes + 1))
+
+    assert more > fewer
+
+
+@pytest.mark.parametrize("classes", [2, 3, 5, 8])
+def test_shifted_and_scaled_grey_values_shift_and_scale_the_cuts(classes: int) -> None:
+    gray = data.coins().astype(np.int16)
+    cuts = multi_otsu(gray, classes)
+    noise = np.random.default_rng(1).normal(size=4000)
+    noise_cuts = multi_otsu(noise, classes)
+
+    np.testing.assert_array_equal(multi_otsu(gray - 300, classes), cuts - 300)
+    np.testing.assert_array_equal(multi_otsu(gray * 3 + 50, classes), cuts * 3 + 50)
+    assert otsu(gray * 3 - 70) == otsu(gray) * 3 - 70
+    np.testing.assert_allclose(multi_otsu(noise * 8 - 4, classes), noise_cuts * 8 - 4, rtol=1e-9)
+    assert otsu(noise * 8 - 4) == pytest.approx(otsu(noise) * 8 - 4, rel=1e-9)
+
+
+def test_type_shape_and_order_of_the_pixels_do_not_matter() -> None:
+    gray = data.coins()
+    cuts = multi_otsu(gray, 4)
+
+    for same in (gray.astype(np.int64), gray.T, gray[::-1, ::-1], gray.ravel(), gray[np.newaxis]):
+        np.testing.assert_array_equal(multi_otsu(same, 4), cuts)
+        assert otsu(same) == otsu(gray)
+
+
+def test_the_picture_is_left_as_it_is() -> None:
+    gray = data.coins()
+    gray.flags.writeable = False
+
+    for use in (otsu, multi_otsu, histogram, compare_all):
+        use(gray)
+
+
+def test_integers_of_very_many_levels_are_binned_like_floats() -> None:
+    gray = np.random.default_rng(3).integers(0, 65536, (80, 80), dtype=np.uint16)
+    assert np.ptp(gray) > MAX_LEVELS
+
+    np.testing.assert_array_equal(
+        multi_otsu(gray, 3), filters.threshold_multiotsu(gray.astype(np.float64), 3)
+    )
+
+
+@pytest.mark.parametrize("values", [[4], [4, 4, 4], [0, 255], [1, 1, 2, 3]], ids=repr)
+def test_too_few_values_are_said_in_one_sentence(values: list[int]) -> None:
+    levels = len(set(values))
+    for classes in range(levels + 1, MAX_CLASSES + 1):
+        for dtype in (np.uint8, np.int16, np.float32):
+            with pytest.raises(ThresholdError, match=f"only {levels} different") as caught:
+                multi_otsu(np.array(values, dtype), classes)
+            assert_is_one_sentence(str(caught.value))
+
+
+def test_an_empty_picture_is_refused_in_one_sentence() -> None:
+    for use in (otsu, multi_otsu):
+        with pytest.raises(ThresholdError, match="empty") as caught:
+            use(np.empty((0, 5), np.uint8))
+        assert_is_one_sentence(str(caught.value))
+
+
+@pytest.mark.parametrize("classes", [1, 0, -3])
+def test_fewer_than_two_classes_are_a_mistake(classes: int) -> None:
+    with pytest.raises(ValueError, match="at least 2 classes") as caught:
+        multi_otsu(data.coins(), classes)
+    assert not isinstance(caught.value, ThresholdError)
+
+
+def test_multi_otsu_is_500_times_faster_than_scikit_images(
+    median_seconds: Callable[[Callable[[], object], float], float],
+) -> None:
+    gray = data.camera()
+    start = time.perf_counter()
+    theirs = filters.threshold_multiotsu(gray, 5)
+    seconds = time.perf_counter() - start
+
+    ours = median_seconds(lambda: multi_otsu(gray, 5), seconds / 500)
+
+    np.testing.assert_array_equal(multi_otsu(gray, 5), theirs)
+    assert seconds / ours >= 500
+
+
+def test_eight_classes_take_less_than_5_ms(
+    median_seconds: Callable[[Callable[[], object], float], float],
+) -> None:
+    gray = data.camera()
+
+    assert median_seconds(lambda: multi_otsu(gray, 8), 0.005) < 0.005
+
+
+@pytest.mark.parametrize("name", ["camera", "cell", "chelsea g"])
+def test_the_histogram_is_scikit_images(name: str) -> None:
+    gray = photos()[name]
+
+    for picture in (gray, gray.astype(np.int16) - 100, gray / 255, gray / np.float32(255)):
+        counts, centers = histogram(picture)
+        their_counts, their_centers = exposure.histogram(picture, 256, source_range="image")
+        np.testing.assert_array_equal(counts, their_counts)
+        np.testing.assert_array_equal(centers, their_centers)
+        assert counts.dtype == np.int64
+        assert centers.dtype == np.float64
+
+
+@functools.cache
+def colour_photos() -> dict[str, Photo]:
+    noise = np.random.default_rng(0).integers(0, 256, (60, 70, 3), dtype=np.uint8)
+    corners = np.array([*itertools.product((0, 1, 127, 128, 254, 255), repeat=3)], np.uint8)
+    return {
+        "chelsea": data.chelsea(),
+        "coffee": data.coffee(),
+        "noise": noise,
+        "corners": corners.reshape(6, 36, 3),
+        "pixel": np.array([[[9, 200, 30]]], np.uint8),
+    }
+
+
+@pytest.mark.parametrize("name", ["chelsea", "coffee", "noise", "corners", "pixel"])
+def test_channels_are_those_of_the_colour_standards(name: str) -> None:
+    photo = colour_photos()[name]
+    expected = {
+        "luminance": photo @ np.array([0.299, 0.587, 0.114]),
+        "red": photo[:, :, 0],
+        "green": photo[:, :, 1],
+        "blue": photo[:, :, 2],
+        "saturation": color.rgb2hsv(photo)[:, :, 1] * 255,
+    }
+    assert set(expected) == set(CHANNELS)
+
+    for channel in CHANNELS:
+        gray = gray_channel(photo, channel)
+        assert gray.dtype == np.uint8
+        assert gray.shape == photo.shape[:2]
+        assert gray.flags.c_contiguous
+        exact = channel in ("red", "green", "blue")
+        np.testing.assert_allclose(gray, expected[channel], atol=0 if exact else 1)
+    np.testing.assert_array_equal(gray_channel(photo), gray_channel(photo, "luminance"))
+
+
+@pytest.mark.parametrize("channel", ["hue", "", "Red", "value"])
+def test_an_unknown_channel_is_a_mistake(channel: Any) -> None:  # noqa: ANN401
+    with pytest.raises(ValueError, match="channel must be one of luminance, red"):
+        gray_channel(data.chelsea(), channel)
+
+
+@pytest.mark.parametrize("cuts", [[100], [99.5, 100, 180.25], [0, 254], [-1, 255, 300], []])
+def test_a_pixel_above_a_cut_belongs_to_the_upper_class(cuts: list[float]) -> None:
+    gray = np.random.default_rng(0).permutation(np.arange(256).repeat(3)).astype(np.uint8)
+    gray = gray.reshape(24, 32)
+
+    classes = classify(gray, np.array(cuts, np.float64))
+
+    assert classes.dtype == np.uint8
+    assert classes.shape == gray.shape
+    expected = sum((gray > cut for cut in cuts), np.zeros(gray.shape, int))
+    np.testing.assert_array_equal(classes, expected)
+
+
+@pytest.mark.parametrize("classes", range(2, MAX_CLASSES + 1))
+@pytest.mark.parametrize("name", ["coins", "chelsea r", "text"])
+def test_classes_are_described_by_counting_pixels(name: str, classes: int) -> None:
+    gray = photos()[name]
+    cuts = multi_otsu(gray, classes)
+
+    described = describe_classes(gray, cuts)
+
+    assert len(described) == classes
+    assert described[0].lower == gray.min()
+    assert described[-1].upper == gray.max()
+    assert [entry.upper for entry in described[:-1]] == cuts.tolist()
+    assert [entry.lower for entry in described[1:]] == cuts.tolist()
+    index = classify(gray, cuts)
+    for i, entry in enumerate(described):
+        above = gray >= entry.lower if i == 0 else gray > entry.lower
+        assert entry.pixels == np.count_nonzero(above & (gray <= entry.upper))
+        assert entry.pixels == np.count_nonzero(index == i)
+        assert entry.share == pytest.approx(entry.pixels / gray.size)
+    assert sum(entry.pixels for entry in described) == gray.size
+    assert sum(entry.share for entry in described) == pytest.approx(1)
+
+
+def test_a_class_without_pixels_has_no_area() -> None:
+    empty = describe_classes(np.array([[10, 20]], np.uint8), np.array([12.0, 15.0]))[1]
+
+    assert (empty.lower, empty.upper, empty.pixels, empty.share) == (12, 15, 0, 0)
+
+
+@pytest.mark.parametrize("name", ["camera", "coins", "page", "chelsea g"])
+def test_all_methods_give_scikit_images_cuts(name: str) -> None:
+    gray = photos()[name]
+
+    results = compare_all(gray)
+
+    assert tuple(result.method for result in results) == METHODS
+    for result in results:
+        assert result.cut == getattr(filters, f"threshold_{result.method}")(gray), result.method
+        assert type(result.cut) is float
+        assert result.reason is None
+
+
+def test_a_method_that_fails_leaves_the_others_their_cuts() -> None:
+    gray = NO_VALLEY()
+    with pytest.raises(RuntimeError):
+        filters.threshold_minimum(gray)
+
+    for result in compare_all(gray):
+        if result.method == "minimum":
+            assert result.cut is None
+            assert_is_one_sentence(result.reason or "")
+        else:
+            assert result.cut == getattr(filters, f"threshold_{result.method}")(gray)
+            assert result.reason is None
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("x"), ValueError("x"), IndexError("x"), ZeroDivisionError("x")], ids=repr
+)
+def test_no_error_of_a_method_reaches_the_visitor(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> float:
+        raise error
+
+    monkeypatch.setattr(filters, "threshold_yen", fail)
+
+    failed = [result for result in compare_all(data.coins()) if result.cut is None]
+
+    assert [result.method for result in failed] == ["yen"]
+    assert_is_one_sentence(failed[0].reason or "")
+
+
+@pytest.mark.parametrize("value", [0, 128, 255])
+@pytest.mark.parametrize("shape", [(1, 1), (30, 40)])
+def test_a_constant_picture_gives_seven_reasons(value: int, shape: tuple[int, int]) -> None:
+    results = compare_all(np.full(shape, value, np.uint8))
+
+    assert tuple(result.method for result in results) == METHODS
+    for result in results:
+        assert result.cut is None
+        assert_is_one_sentence(result.reason or "")
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_odd_pictures_give_cuts_or_reasons(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    values = generator.choice(256, generator.integers(2, 6), replace=False).astype(np.uint8)
+    lonely = np.full((20, 20), values[0])
+    lonely[3, 3] = values[1]
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for gray in (values[np.newaxis], np.tile(values, (20, 4)), lonely):
+            for result in compare_all(gray):
+                if result.cut is None:
+                    assert_is_one_sentence(result.reason or "")
+                else:
+                    assert gray.min() <= result.cut <= gray.max(), result.method

@@ -1,0 +1,219 @@
+"""What holds for the repository as a whole: who may import whom, sizes, and what a Space reads."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from huggingface_hub import SpaceHardware
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+
+ROOT = Path(__file__).parent.parent
+MODELS = sorted((ROOT / "models").glob("*.py"))
+UI = sorted((ROOT / "ui").glob("*.py"))
+SERVING = [ROOT / "app.py", *MODELS, *UI]
+
+FRAMEWORKS = {"torch", "torchvision", "tensorflow", "keras", "fastai", "timm", "onnx", "tf2onnx"}
+# All of these can run code that a file brings along.
+UNPICKLERS = {"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
+
+MEGABYTE = 1_000_000
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def tree(path: Path) -> Iterator[ast.AST]:
+    return ast.walk(ast.parse(path.read_text(), name(path)))
+
+
+def imports(path: Path) -> set[str]:
+    """The first names of all modules that a file imports, anywhere in it."""
+    found: set[str] = set()
+    for node in tree(path):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.partition(".")[0])
+    return found
+
+
+def test_the_check_of_imports_sees_them_all() -> None:
+    assert {"skimage", "numpy", "PIL", "models"} <= imports(ROOT / "models" / "thresholding.py")
+    assert {"gradio", "models", "ui"} <= imports(ROOT / "ui" / "mask.py")
+
+
+@pytest.mark.parametrize("path", MODELS, ids=name)
+def test_models_know_neither_page_nor_training(path: Path) -> None:
+    assert not imports(path) & (FRAMEWORKS | {"gradio", "app", "ui", "training", "bench"})
+
+
+@pytest.mark.parametrize("path", UI, ids=name)
+def test_the_page_leaves_computing_to_the_models(path: Path) -> None:
+    computing = {"skimage", "scipy", "cv2", "sklearn", "onnxruntime"}
+    assert not imports(path) & (FRAMEWORKS | computing | {"app", "training", "bench"})
+
+
+@pytest.mark.parametrize("path", SERVING, ids=name)
+def test_serving_opens_no_file_that_can_bring_code(path: Path) -> None:
+    assert not imports(path) & (UNPICKLERS | {"torch", "keras", "training", "importlib"})
+    for node in tree(path):
+        if isinstance(node, ast.keyword):
+            assert node.arg != "allow_pickle"
+        elif isinstance(node, ast.Attribute):
+            assert node.attr not in {"read_pickle", "load_learner", "unsafe_load"}
+        elif isinstance(node, ast.Name):
+            assert node.id not in {"__import__", "eval", "exec", "compile"}
+
+
+def test_importing_the_models_imports_no_framework() -> None:
+    modules = [f"models.{path.stem}" for path in MODELS if path.stem != "__init__"]
+    for noun in ("images", "thresholding", "segmentation", "breeds", "store", "drawing"):
+        assert f"models.{noun}" in modules
+    unwanted = FRAMEWORKS | {"gradio", "ui", "training"}
+    code = f"import sys, {', '.join(modules)}; print({unwanted!r} & set(sys.modules))"
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout == "set()\n"
+
+
+def requirement_lines(path: str) -> list[str]:
+    """The lines of a requirements file without comments."""
+    lines = (line.partition("#")[0].strip() for line in (ROOT / path).read_text().splitlines())
+    return [line for line in lines if line]
+
+
+@pytest.mark.parametrize(
+    ("folder", "for_gpu", "for_cpu"),
+    [("", "onnxruntime-gpu", "onnxruntime"), ("training/", "tensorflow", "tensorflow-cpu")],
+)
+def test_the_cpu_requirements_differ_in_one_line(folder: str, for_gpu: str, for_cpu: str) -> None:
+    files = [f"{folder}requirements.txt", f"{folder}requirements-cpu.txt"]
+    whole = [(ROOT / file).read_text().splitlines() for file in files]
+
+    different = [pair for pair in zip(*whole, strict=True) if pair[0] != pair[1]]
+
+    [(gpu_line, cpu_line)] = different
+    gpu, cpu = Requirement(gpu_line), Requirement(cpu_line)
+    assert (gpu.name, cpu.name) == (for_gpu, for_cpu)
+    assert gpu.specifier == cpu.specifier
+    assert gpu.marker == cpu.marker
+
+
+@pytest.mark.parametrize("file", ["requirements.txt", "requirements-cpu.txt"])
+def test_a_space_can_install_the_requirements_before_it_has_the_repository(file: str) -> None:
+    for line in requirement_lines(file):
+        assert not line.startswith(("-", ".", "/", "git+", "http")), line
+        assert Requirement(line).url is None
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        f"{folder}requirements{kind}.txt"
+        for folder in ("", "training/", "tests/")
+        for kind in ("", "-cpu")
+        if folder != "tests/" or not kind
+    ],
+)
+def test_every_requirement_has_a_lower_and_an_upper_bound(file: str) -> None:
+    for line in requirement_lines(file):
+        operators = {specifier.operator for specifier in Requirement(line).specifier}
+        assert "==" in operators or operators == {">=", "<"}, line
+
+
+def committed_files() -> list[Path]:
+    try:
+        listing = subprocess.run(
+            ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("this copy is no git repository")
+    paths = (ROOT / path for path in listing.split("\0") if path)
+    return [path for path in paths if path.is_file()]
+
+
+def test_committed_files_are_small() -> None:
+    sizes = {name(path): path.stat().st_size for path in committed_files()}
+
+    assert "app.py" in sizes
+    assert {path: size for path, size in sizes.items() if size >= 40 * MEGABYTE} == {}
+
+
+def test_the_embedded_weights_are_small_together() -> None:
+    files = [path for path in (ROOT / "models" / "weights").rglob("*") if path.is_file()]
+
+    assert sum(path.stat().st_size for path in files) < 80 * MEGABYTE
+
+
+def test_nothing_made_by_machine_is_committed() -> None:
+    unwanted = {".pyc", ".pyi", ".pth", ".pt", ".pkl", ".h5", ".keras", ".safetensors"}
+
+    assert [path for path in map(name, committed_files()) if Path(path).suffix in unwanted] == []
+
+
+@pytest.fixture(scope="module")
+def front_matter() -> dict[str, Any]:
+    """The YAML block at the head of the README, which configures the Space."""
+    readme = ROOT / "README.md"
+    if not readme.exists():
+        pytest.skip("there is no README yet")
+    match = re.match(r"---\n(.*?)\n---\n", readme.read_text(), re.DOTALL)
+    assert match, "the README does not begin with a YAML block"
+    matter: dict[str, Any] = yaml.safe_load(match[1])
+    return matter
+
+
+def test_the_space_is_a_gradio_app_of_a_release_that_is_allowed(
+    front_matter: dict[str, Any],
+) -> None:
+    [gradio] = [
+        requirement
+        for requirement in map(Requirement, requirement_lines("requirements.txt"))
+        if requirement.name == "gradio"
+    ]
+
+    assert front_matter["sdk"] == "gradio"
+    version = front_matter["sdk_version"]
+    assert isinstance(version, str)  # unquoted, 6.10 would be read as 6.1
+    assert re.fullmatch(r"\d+\.\d+\.\d+", version)
+    assert Version(version) in gradio.specifier
+
+
+def test_the_space_runs_the_app_on_a_python_that_the_project_allows(
+    front_matter: dict[str, Any],
+) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+    assert front_matter["app_file"] == "app.py"
+    assert (ROOT / front_matter["app_file"]).is_file()
+    assert isinstance(front_matter["python_version"], str)  # unquoted, 3.10 would be read as 3.1
+    assert Version(front_matter["python_version"]) in SpecifierSet(project["requires-python"])
+
+
+def test_the_space_presents_itself(front_matter: dict[str, Any]) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+    assert front_matter["title"]
+    assert 0 < len(front_matter["short_description"]) <= 60
+    assert front_matter["license"] == project["license"].lower()
+    for key in ("models", "datasets", "tags"):
+        values = front_matter[key]
+        assert isinstance(values, list), key
+        assert values, key
+        assert all(isinstance(value, str) for value in values), key
+    for repository in front_matter["models"] + front_matter["datasets"]:
+        assert re.fullmatch(r"[\w.-]+/[\w.-]+", repository), repository
+    assert front_matter["suggested_hardware"] in {kind.value for kind in SpaceHardware}
