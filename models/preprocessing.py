@@ -33,6 +33,11 @@ class InputSpec:
         "NCHW" or "NHWC".
     color
         Channel order; always "RGB".
+
+    Raises
+    ------
+    ValueError
+        For other words than these.
     """
 
     height: int
@@ -43,6 +48,17 @@ class InputSpec:
     std: tuple[float, float, float]
     layout: Literal["NCHW", "NHWC"]
     color: Literal["RGB"] = "RGB"
+
+    def __post_init__(self) -> None:
+        # A card is written by other programs too; a word unknown here must not be guessed at.
+        for name, known in (
+            ("resize", ("squash", "crop")),
+            ("interpolation", ("bilinear", "bicubic")),
+            ("layout", ("NCHW", "NHWC")),
+            ("color", ("RGB",)),
+        ):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} must be {' or '.join(known)}")
 
     def batch_shape(self, batch: int) -> tuple[int, int, int, int]:
         """Shape of the network's input for `batch` photos."""

@@ -68,11 +68,11 @@ def source() -> Path:
     return Path(os.environ.get(SOURCE_VARIABLE) or EMBEDDED)
 
 
-def names(task: Task, folder: Path | None = None) -> list[str]:
-    """Names of the models for a task in the folder, sorted."""
+def names(task: Task | None = None, folder: Path | None = None) -> list[str]:
+    """Names of the models in the folder, of one task or of all, sorted."""
     folder = folder or source()
     cards = (read_card(path.stem, folder) for path in sorted(folder.glob("*.json")))
-    return [card.name for card in cards if card.task == task]
+    return [card.name for card in cards if task in (None, card.task)]
 
 
 def read_card(name: str, folder: Path | None = None) -> Card:

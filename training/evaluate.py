@@ -183,10 +183,9 @@ def main(words: Sequence[str] | None = None) -> None:
     if arguments.write:
         facts = {**card.facts}
         facts["metrics"][arguments.split] = {"command": command(), **figures}
-        folder = store.source()
-        (folder / f"{card.name}.json").write_text(json.dumps(facts, indent=2) + "\n")
-        names = sorted(path.stem for path in folder.glob("*.json"))
-        renew_readme(README, results_table([store.read_card(name) for name in names]))
+        path = store.source() / f"{card.name}.json"
+        path.write_text(json.dumps(facts, indent=2) + "\n")
+        renew_readme(README, results_table([store.read_card(name) for name in store.names()]))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What a training run leaves beside its weights, so that export and card need no guess."""
 
+import csv
 import json
 import platform
 import shlex
@@ -29,6 +30,23 @@ def read_run(run: Path) -> dict[str, Any]:
     description = json.loads((run / FILE).read_text())
     description["input"] = InputSpec(**description["input"])
     return description
+
+
+def read_history(path: Path) -> list[dict[str, float]]:
+    """Rows of a `history.csv`, one an epoch; its columns that hold no numbers are left out."""
+    with path.open(newline="") as file:
+        return [
+            {key: float(value) for key, value in row.items() if _is_number(value)}
+            for row in csv.DictReader(file)
+        ]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def command() -> str:

@@ -12,6 +12,7 @@ checkpoint (`model.safetensors` and `config.json` with the label names), `histor
 """
 
 import argparse
+import csv
 import json
 import os
 import shutil
@@ -21,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 
 import training.torchvision_ops  # noqa: F401  (before timm and fastai)
@@ -30,7 +30,6 @@ import timm  # isort: skip
 from fastai.vision.all import (  # isort: skip
     Callback,
     CategoryBlock,
-    CSVLogger,
     DataBlock,
     DataLoaders,
     IndexSplitter,
@@ -55,7 +54,7 @@ from models.images import open_photo
 from models.preprocessing import InputSpec, prepare, resize_photo
 from training import pets
 from training.reports import plot_classifications, plot_curves
-from training.runs import describe_run
+from training.runs import describe_run, read_history
 
 ARCH = "mobilenetv2_100"
 SIZE = 224  # side of the network's input in pixels
@@ -162,6 +161,28 @@ class BFloat16OnCPU(Callback):
         self.autocast.__exit__(None, None, None)
 
 
+class History(Callback):
+    """Append a row an epoch to `history.csv`, also over resumed runs.
+
+    fastai's own CSVLogger repeats its header then, and logs the epochs that it skips.
+    """
+
+    order = 62  # after the checkpoint: a row says that the epoch can be gone on from
+
+    def __init__(self, path: Path, start: int) -> None:
+        self.path, self.start = path, start
+
+    def after_epoch(self) -> None:
+        """Write the epoch's losses and metrics."""
+        if self.epoch < self.start:
+            return
+        with self.path.open("a", newline="") as file:
+            writer = csv.writer(file)
+            if file.tell() == 0:
+                writer.writerow(self.recorder.metric_names)
+            writer.writerow(self.recorder.log)
+
+
 def mixed_precision(learn: Learner) -> Learner:
     """Let the learner use the fastest arithmetic of this machine that loses no accuracy."""
     if CUDA:
@@ -223,13 +244,17 @@ def train(arguments: argparse.Namespace) -> Path:
         start_epoch=start,
         cbs=[
             SaveModelCallback(every_epoch=True, with_opt=True, fname="epoch"),
-            CSVLogger(history.name, append=bool(start)),
+            History(history, start),
         ],
     )
     _, top_1, top_5 = learn.validate()
     rows = [
-        {"loss": row.train_loss, "val_loss": row.valid_loss, "val_accuracy": row.accuracy}
-        for row in pd.read_csv(history).itertuples()
+        {
+            "loss": row["train_loss"],
+            "val_loss": row["valid_loss"],
+            "val_accuracy": row["accuracy"],
+        }
+        for row in read_history(history)
     ]
     save_for_hf(
         model.to(memory_format=torch.contiguous_format),

@@ -9,7 +9,6 @@ weights with the best held-out mean IoU and writes to the run's folder: `model.k
 """
 
 import argparse
-import csv
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +22,7 @@ from models.preprocessing import InputSpec, normalize, resize_photo
 from training import pets
 from training.networks import mobilenet_unet
 from training.reports import plot_curves, plot_segmentations
-from training.runs import describe_run
+from training.runs import describe_run, read_history
 
 SIZE = 128  # side of the network's input in pixels, divisible by 32
 EPOCHS = 30
@@ -237,7 +236,7 @@ def train(arguments: argparse.Namespace) -> Path:
     )
     best = keras.models.load_model(run / "model.keras")
     figures = best.evaluate(held_out_batches, verbose=0, return_dict=True)
-    rows = _read_history(history)
+    rows = read_history(history)
     spec = input_spec(arguments.size)
     describe_run(
         run,
@@ -259,16 +258,11 @@ def train(arguments: argparse.Namespace) -> Path:
     return run
 
 
-def _read_history(path: Path) -> list[dict[str, float]]:
-    with path.open() as file:
-        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
-
-
 def _best_so_far(history: Path) -> float | None:
     """Best held-out mean IoU of a run that is resumed, so that a worse one is not kept."""
     if not history.exists():
         return None
-    return max((row["val_miou"] for row in _read_history(history)), default=None)
+    return max((row["val_miou"] for row in read_history(history)), default=None)
 
 
 def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:

@@ -6,6 +6,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,15 +20,18 @@ CHROMIUM = next(
 )
 
 
-@pytest.fixture(scope="session")
-def served() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """The app, served by its own command on a free port: its address and its process."""
+@contextmanager
+def serve(**environment: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Run the app by its own command on a free port: its address and its process."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
-    environment = {**os.environ, "PETSCOPE_PORT": str(port), "GRADIO_SSR_MODE": "False"}
-    process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=environment)
+    process = subprocess.Popen(
+        [sys.executable, "app.py"],
+        cwd=ROOT,
+        env={**os.environ, "PETSCOPE_PORT": str(port), **environment},
+    )
     try:
         for _ in range(240):
             try:
@@ -40,6 +44,22 @@ def served() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     finally:
         process.terminate()
         process.wait(timeout=20)
+
+
+@pytest.fixture(scope="session")
+def served() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """The app as `make run` serves it."""
+    with serve(GRADIO_SSR_MODE="False") as running:
+        yield running
+
+
+@pytest.fixture
+def served_with_ssr() -> Iterator[str]:
+    """The address of the app as a Space serves it: Node renders the page first."""
+    if shutil.which("node") is None:
+        pytest.skip("server-side rendering needs Node.js")
+    with serve(GRADIO_SSR_MODE="True") as (address, _):
+        yield address
 
 
 @pytest.fixture(scope="session")
@@ -57,16 +77,12 @@ def browser() -> Iterator[Browser]:
         )
 
 
-@pytest.fixture(params=[(1280, "light"), (390, "dark")], ids=["desktop-light", "phone-dark"])
-def page(
-    browser: Browser, served: tuple[str, subprocess.Popen[bytes]], request: pytest.FixtureRequest
-) -> Iterator[Page]:
+@contextmanager
+def opened(browser: Browser, address: str, width: int, scheme: str) -> Iterator[Page]:
     """The page opened; afterwards nothing may have been fetched elsewhere or have gone wrong."""
-    width, scheme = request.param
     page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
     page.set_default_timeout(20_000)
     wrong: list[str] = []
-    address, _ = served
 
     def hear(message: ConsoleMessage) -> None:
         if message.type == "error":
@@ -82,7 +98,23 @@ def page(
     page.goto(address)
     page.locator("#photo").wait_for()
     yield page
-    SCREENSHOTS.mkdir(exist_ok=True)
-    page.screenshot(path=SCREENSHOTS / f"{request.node.name}.png", full_page=True)
     page.close()
     assert wrong == []
+
+
+@pytest.fixture(params=[(1280, "light"), (390, "dark")], ids=["desktop-light", "phone-dark"])
+def page(
+    browser: Browser, served: tuple[str, subprocess.Popen[bytes]], request: pytest.FixtureRequest
+) -> Iterator[Page]:
+    """The page on a desktop and on a phone; a screenshot is kept of how each test left it."""
+    with opened(browser, served[0], *request.param) as page:
+        yield page
+        SCREENSHOTS.mkdir(exist_ok=True)
+        page.screenshot(path=SCREENSHOTS / f"{request.node.name}.png", full_page=True)
+
+
+@pytest.fixture
+def page_with_ssr(browser: Browser, served_with_ssr: str) -> Iterator[Page]:
+    """The page as a Space serves it."""
+    with opened(browser, served_with_ssr, 1280, "light") as page:
+        yield page

@@ -81,6 +81,13 @@ def test_an_example_is_answered_by_a_click(page: Page) -> None:
     expect(page.locator("#breeds li").first).to_contain_text("dog")
 
 
+def test_the_page_works_when_the_server_renders_it(page_with_ssr: Page) -> None:
+    upload(page_with_ssr, "cat.png", (EXAMPLES / "cat_chelsea.png").read_bytes())
+    expect(page_with_ssr.locator("#cuts tbody tr")).to_have_count(3)
+    open_tab(page_with_ssr, "Breed")
+    expect(page_with_ssr.locator("#breeds li")).to_have_count(5)
+
+
 def test_at_least_eight_examples_are_offered_with_credits(page: Page) -> None:
     expect(page.locator("#examples button img").nth(7)).to_be_visible()
     for picture in page.locator("#examples button img").all():

@@ -240,3 +240,12 @@ def test_the_embedded_cards_say_what_a_reader_wants() -> None:
     assert len({label.name for label in labels}) == 37
     assert sum(label.species == "cat" for label in labels) == 12
     assert sum(label.species == "dog" for label in labels) == 25
+
+
+@pytest.mark.parametrize("word", ["resize", "interpolation", "layout", "color"])
+def test_a_card_with_an_unknown_word_is_refused(add_segmenter: AddModel, word: str) -> None:
+    path = add_segmenter("pet")
+    facts = json.loads(path.read_text())
+    change_card(path, input={**facts["input"], word: "sideways"})
+    with pytest.raises(ModelError, match=word):
+        store.read_card("pet")

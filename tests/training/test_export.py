@@ -82,7 +82,7 @@ def test_breeds_export_with_dynamic_batch(exported: Path) -> None:
     name = session.get_inputs()[0].name
     for batch in (1, 5):
         (output,) = session.run(None, {name: np.zeros((batch, 3, 64, 64), np.float32)})
-        assert output.shape == (batch, 3)
+        assert output.shape == (batch, 6)
         np.testing.assert_allclose(output.sum(axis=-1), 1, atol=1e-5)
 
 

@@ -628,18 +628,6 @@ def test_the_command_says_what_it_prepared(
     assert capsys.readouterr().out == expected
 
 
-REAL_ARCHIVES = Path(__file__).parents[3] / "shared" / "oxford-iiit-pet"
-
-
-@pytest.fixture(scope="session")
-def real_root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    if not REAL_ARCHIVES.is_dir():
-        pytest.skip("../shared/oxford-iiit-pet is not beside the repository")
-    root = tmp_path_factory.mktemp("oxford-iiit-pet")
-    yield pets.prepare(root, REAL_ARCHIVES)
-    shutil.rmtree(root)
-
-
 @pytest.mark.realdata
 def test_the_real_data_set_is_what_its_paper_says(real_root: Path) -> None:
     splits = {name: pets.split(real_root, name) for name in pets.SPLITS}

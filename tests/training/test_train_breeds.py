@@ -50,14 +50,14 @@ def test_a_resumed_run_goes_on_where_it_stopped(tiny_pets: Path, tmp_path: Path)
         *("--no-pretrained", "--arch", "test_vit", "--batch", "4", "--workers", "0"),
         *("--epochs", "2"),
     ]
-    save = train_breeds.SaveModelCallback.after_epoch
+    write = train_breeds.History.after_epoch
 
-    def save_then_stop(callback: object) -> None:
-        save(callback)
+    def write_then_stop(callback: train_breeds.History) -> None:
+        write(callback)
         raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train_breeds.SaveModelCallback, "after_epoch", save_then_stop)
+        patch.setattr(train_breeds.History, "after_epoch", write_then_stop)
         with pytest.raises(KeyboardInterrupt):
             train_breeds.train(train_breeds.parse_arguments(words))
     run = train_breeds.train(train_breeds.parse_arguments([*words, "--resume"]))
@@ -66,9 +66,9 @@ def test_a_resumed_run_goes_on_where_it_stopped(tiny_pets: Path, tmp_path: Path)
 
     config = json.loads((run / "config.json").read_text())
     assert config["architecture"] == "test_vit"
-    assert config["label_names"] == ["Siamese", "Beagle", "Pug"]
+    assert config["label_names"] == ["Siamese", "Beagle", "Pug", "Bengal", "Boxer", "Persian"]
     assert load_file(run / "model.safetensors")
     model = timm.create_model(f"local-dir:{run}", pretrained=True)
-    assert model.num_classes == 3
+    assert model.num_classes == 6
     for name in ("curves.png", "predictions.png", "run.json"):
         assert (run / name).stat().st_size > 0
