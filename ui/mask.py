@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass
 from functools import lru_cache
+from threading import Lock
 
 import gradio as gr
 import numpy as np
@@ -26,9 +27,18 @@ class PetMask:
     device: str
 
 
-@lru_cache(maxsize=photos.KEPT)
 def pet_mask(path: str) -> PetMask:
     """Segment a photo once; later calls for the same upload give the same result."""
+    # Overlay and cut-out ask at the same moment: the second waits and takes the first's result.
+    with _LOCK:
+        return _segment(path)
+
+
+_LOCK = Lock()
+
+
+@lru_cache(maxsize=photos.KEPT)
+def _segment(path: str) -> PetMask:
     photo = photos.read(path)
     segmenter = segmentation.load()
     start = time.perf_counter()
