@@ -4,15 +4,14 @@ import hashlib
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
-from numpy.typing import NDArray
 
 from models import breeds, segmentation, store
-from models.images import open_photo
 from training import evaluate, export, pets, train_breeds, train_unet
 
 ROOT = Path(__file__).parent.parent.parent
@@ -52,11 +51,6 @@ def exported(
     return folder
 
 
-@pytest.fixture
-def photos(tiny_pets: Path) -> list[NDArray[np.uint8]]:
-    return [open_photo(example.photo) for example in pets.split(tiny_pets, "validation")]
-
-
 def test_the_file_is_the_one_that_its_card_names(exported: Path) -> None:
     for name, task in (("pet", "segmentation"), ("breeds", "classification")):
         card = store.read_card(name, exported)
@@ -88,19 +82,21 @@ def test_breeds_export_with_dynamic_batch(exported: Path) -> None:
 
 def test_an_export_that_disagrees_with_its_framework_is_stopped(
     breeds_run: Path,
-    photos: list[NDArray[np.uint8]],
+    tiny_pets: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     honest = export.export_timm
 
-    def off_by_little(*arguments: object) -> tuple[export.Predict, int]:
-        predict, parameters = honest(*arguments)
-        return lambda batch: predict(batch) + 2e-3, parameters
+    def off_by_little(*arguments: object) -> export.Exported:
+        exported = honest(*arguments)
+        return replace(exported, predict=lambda batch: exported.predict(batch) + 2e-3)
 
     monkeypatch.setitem(export.EXPORTERS, "timm", off_by_little)
     with pytest.raises(export.ParityError, match="not exported"):
-        export.export(breeds_run, "breeds", tmp_path / "weights", photos)
+        export.export(
+            breeds_run, "breeds", tmp_path / "weights", pets.split(tiny_pets, "validation")
+        )
     assert not (tmp_path / "weights").exists()
 
 
@@ -147,6 +143,15 @@ def test_breed_figures_against_counting_by_hand() -> None:
     probabilities = np.array([[0.5, 0.3, 0.1, 0.05, 0.03, 0.02]] * 4)
     figures = evaluate.breed_figures(probabilities, np.array([0, 0, 4, 5]))
     assert figures == {"top1": 0.5, "top5": 0.75}
+
+
+@pytest.mark.parametrize("scale", [0.3, 4.0])
+def test_the_temperature_undoes_a_wrong_scale_of_the_logits(scale: float) -> None:
+    random = np.random.default_rng(0)
+    logits = random.normal(size=(20_000, 5))
+    chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    truth = (chances.cumsum(axis=1) > random.random((20_000, 1))).argmax(axis=1)
+    assert export.fit_temperature(logits * scale, truth) == pytest.approx(scale, rel=0.05)
 
 
 @pytest.mark.parametrize("module", ["pets", "train_unet", "train_breeds", "export", "evaluate"])
