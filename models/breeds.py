@@ -49,9 +49,9 @@ class BreedClassifier:
 
         Examples
         --------
-        >>> [best, *others] = load("breeds").predict(open_photo("examples/german_shepherd.jpg"))
+        >>> [best, *others] = load("breeds").predict(open_photo("examples/cat_chelsea.png"))
         >>> best.species
-        'dog'
+        'cat'
         """
         (probabilities,) = self.run(prepare(photo, self.card.input))
         ranked = probabilities.argsort()[::-1][:top]

@@ -77,8 +77,9 @@ def test_an_upload_is_answered_on_every_tab(page: Page) -> None:
 def test_an_example_is_answered_by_a_click(page: Page) -> None:
     page.locator("#examples button").filter(has_text="German shepherd").click()
     expect(page.locator("#cuts tbody tr")).to_have_count(3)
+    assert shown_size(page.locator("#photo .image-frame img")) == (800, 600)
     open_tab(page, "Breed")
-    expect(page.locator("#breeds li").first).to_contain_text("dog")
+    expect(page.locator("#breeds li")).to_have_count(5)
 
 
 def test_the_page_works_when_the_server_renders_it(page_with_ssr: Page) -> None:

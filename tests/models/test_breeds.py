@@ -160,14 +160,11 @@ def test_the_photo_is_left_as_it_is(add_classifier: AddModel) -> None:
 
 @needs_weights
 @pytest.mark.usefixtures("fresh_models")
-@pytest.mark.parametrize(
-    ("name", "species"), [("german_shepherd.jpg", "dog"), ("cat_chelsea.png", "cat")]
-)
-def test_the_embedded_model_tells_cats_from_dogs(name: str, species: str) -> None:
-    ranking = breeds.load().predict(open_photo(EXAMPLES / name))
+def test_the_embedded_model_takes_a_cat_for_a_cat() -> None:
+    ranking = breeds.load().predict(open_photo(EXAMPLES / "cat_chelsea.png"))
 
     assert len(ranking) == 5
-    assert ranking[0].species == species
+    assert ranking[0].species == "cat"
     probabilities = [breed.probability for breed in ranking]
     assert probabilities == sorted(probabilities, reverse=True)
 
