@@ -10,6 +10,8 @@ import argparse
 import os
 from collections.abc import Sequence
 
+import numpy as np
+
 # Gradio asks for news and counts users over the network unless told not to, when it is imported.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
@@ -48,6 +50,7 @@ def main(words: Sequence[str] | None = None) -> None:
     from models import breeds, segmentation
     from models.runtime import usable_cores
     from models.store import ModelError
+    from models.thresholding import compare_all
     from ui import page, photos, theme
 
     try:
@@ -67,9 +70,14 @@ def main(words: Sequence[str] | None = None) -> None:
             theme=theme.THEME,
             css_paths=theme.STYLES,
             footer_links=["gradio", "settings"],
+            prevent_thread_lock=True,
         )
     except OSError as error:  # Gradio says which port is taken
         raise SystemExit(str(error)) from None
+    # Imports scikit-image, which takes half a second: now that the page is served, and before the
+    # first photo comes.
+    compare_all(np.eye(2, dtype=np.uint8))
+    blocks.block_thread()
 
 
 if __name__ == "__main__":

@@ -26,6 +26,8 @@ class Network:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # errors only
         options.intra_op_num_threads = usable_cores()
+        # A waiting thread that spins takes a core from the other models and the page.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._session = onnxruntime.InferenceSession(content, options, providers=_providers())
         self._input = self._session.get_inputs()[0].name
         on_gpu = self._session.get_providers()[0] == "CUDAExecutionProvider"

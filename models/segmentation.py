@@ -35,7 +35,14 @@ class Segmentation:
 
         For the pet model that is the data set's meaning: 1 pet, 2 background, 3 border.
         """
-        return self.probabilities.argmax(axis=2).astype(np.uint8) + 1
+        # Class by class, because `argmax` over a short last axis is several times slower.
+        best = self.probabilities[:, :, 0].copy()
+        mask = np.ones(best.shape, np.uint8)
+        for index in range(1, len(self.classes)):
+            values = self.probabilities[:, :, index]
+            mask[values > best] = index + 1
+            np.maximum(best, values, out=best)
+        return mask
 
     @cached_property
     def shares(self) -> dict[str, float]:
@@ -54,7 +61,11 @@ class Segmentation:
         """
         pet = self.probabilities[:, :, self.classes.index("pet")]
         border = self.probabilities[:, :, self.classes.index("border")]
-        return np.clip((pet + 0.5 * border) * 2 - 0.5, 0.0, 1.0)
+        # (pet + border / 2) * 2 - 1 / 2, in one array: that of the largest photo has 200 MB
+        foreground = pet * np.float32(2)
+        foreground += border
+        foreground -= np.float32(0.5)
+        return np.clip(foreground, 0, 1, out=foreground)
 
 
 class Segmenter:
@@ -99,13 +110,15 @@ class Segmenter:
 
 
 def _enlarge(maps: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
-    """Scale `(h, w, classes)` probabilities bilinearly to `(height, width, classes)`."""
-    classes = maps.shape[2]
-    enlarged = np.empty((height, width, classes), np.float32)
-    for index in range(classes):
+    """Scale `(h, w, classes)` probabilities bilinearly to `(height, width, classes)`.
+
+    Each class lies in memory as one plane, which is the order they are made and read in.
+    """
+    enlarged = np.empty((maps.shape[2], height, width), np.float32)
+    for index, plane in enumerate(enlarged):
         image = Image.fromarray(np.ascontiguousarray(maps[:, :, index]))
-        enlarged[:, :, index] = image.resize((width, height), Image.Resampling.BILINEAR)
-    return enlarged
+        plane[:] = image.resize((width, height), Image.Resampling.BILINEAR)
+    return np.moveaxis(enlarged, 0, 2)
 
 
 @cache

@@ -8,6 +8,7 @@ from threading import Lock
 import gradio as gr
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from models import drawing, segmentation
 from models.images import PhotoError
@@ -123,7 +124,7 @@ def show_overlay(
     return took, picture, legend_table(result.shares)
 
 
-def show_cut_out(path: str | None) -> tuple[NDArray[np.uint8] | None, object]:
+def show_cut_out(path: str | None) -> tuple[str | None, object]:
     """The pet on transparent ground, and the mask as a file."""
     nothing = gr.DownloadButton(interactive=False)
     if path is None:
@@ -134,8 +135,8 @@ def show_cut_out(path: str | None) -> tuple[NDArray[np.uint8] | None, object]:
         return None, nothing
     colors = dict(enumerate(theme.MASK_COLORS.values(), start=1))
     file = photos.result_file(drawing.indexed_picture(result.mask, colors), "pet-mask")
-    picture = drawing.cut_out(photo, result.foreground)
-    return picture, gr.DownloadButton(value=file, interactive=True)
+    picture = Image.fromarray(drawing.cut_out(photo, result.foreground))
+    return photos.result_file(picture, "pet"), gr.DownloadButton(value=file, interactive=True)
 
 
 def legend_table(shares: dict[str, float]) -> str:
