@@ -35,7 +35,7 @@ class Segmentation:
 
         For the pet model that is the data set's meaning: 1 pet, 2 background, 3 border.
         """
-        # Class by class, because `argmax` over a short last axis is several times slower.
+        # Class by class: `argmax` takes half as long again, and eight bytes a pixel on the way.
         best = self.probabilities[:, :, 0].copy()
         mask = np.ones(best.shape, np.uint8)
         for index in range(1, len(self.classes)):

@@ -31,6 +31,6 @@ def _compiled_operators_load() -> bool:
 
 if not _compiled_operators_load():
     # Kept for the life of the process: the declarations vanish with the library object.
-    _LIBRARY = torch.library.Library("torchvision", "DEF")
+    _DECLARATIONS = torch.library.Library("torchvision", "DEF")
     for _name in ("nms", "qnms"):
-        _LIBRARY.define(_name + _SIGNATURE)
+        _DECLARATIONS.define(_name + _SIGNATURE)

@@ -19,7 +19,10 @@ HINT = "Choose a photo to see where the pet is."
 
 @dataclass(frozen=True)
 class PetMask:
-    """What the tab keeps of a segmentation: small arrays instead of all probabilities."""
+    """What the tab keeps of a segmentation: small arrays instead of all probabilities.
+
+    `shares` names the classes in the order of the mask's values 1, 2, 3.
+    """
 
     mask: NDArray[np.uint8]
     foreground: NDArray[np.uint8]
@@ -115,8 +118,8 @@ def show_overlay(
     except PhotoError as error:
         return photos.notice(str(error), wrong=True), None, ""
     colors = {
-        value: color
-        for value, (name, color) in enumerate(theme.MASK_COLORS.items(), start=1)
+        value: theme.MASK_COLORS[name]
+        for value, name in enumerate(result.shares, start=1)
         if border or name != "border"
     }
     picture = drawing.overlay(photo, result.mask, colors, opacity)
@@ -133,7 +136,7 @@ def show_cut_out(path: str | None) -> tuple[str | None, object]:
         photo, result = photos.read(path), pet_mask(path)
     except PhotoError:  # the tab's message says it
         return None, nothing
-    colors = dict(enumerate(theme.MASK_COLORS.values(), start=1))
+    colors = {i: theme.MASK_COLORS[name] for i, name in enumerate(result.shares, start=1)}
     file = photos.result_file(drawing.indexed_picture(result.mask, colors), "pet-mask")
     picture = Image.fromarray(drawing.cut_out(photo, result.foreground))
     return photos.result_file(picture, "pet"), gr.DownloadButton(value=file, interactive=True)

@@ -126,6 +126,11 @@ def test_evaluation_writes_the_figures_into_card_and_readme(
     assert table.count("| pet |") == 2
 
 
+def test_the_readme_s_results_are_those_of_the_cards() -> None:
+    cards = [store.read_card(name, store.EMBEDDED) for name in store.names(folder=store.EMBEDDED)]
+    assert evaluate.results_table(cards) in evaluate.README.read_text()
+
+
 def test_mask_figures_against_counting_by_hand() -> None:
     truth = np.array([[0, 0, 1], [1, 2, 2]])
     prediction = np.array([[0, 1, 1], [1, 2, 0]])
