@@ -28,7 +28,7 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
 
     add("--host", "PETSCOPE_HOST", "address to listen on; 0.0.0.0 for all")
     add("--port", "PETSCOPE_PORT", "port to listen on", type=int, default=7860)
-    add("--models", "PETSCOPE_MODELS", "folder of models; without it the embedded ones")
+    add("--models", "PETSCOPE_MODELS", "folder of models, or OWNER/REPO[@REVISION] on the Hub")
     add("--max-megabytes", "PETSCOPE_MAX_MEGABYTES", "largest upload", type=float, default=25)
     add("--max-megapixels", "PETSCOPE_MAX_MEGAPIXELS", "largest photo", type=float, default=50)
     add("--max-waiting", "PETSCOPE_MAX_WAITING", "longest queue", type=int, default=100)
@@ -47,16 +47,16 @@ def main(words: Sequence[str] | None = None) -> None:
     os.environ["PETSCOPE_MAX_MEGABYTES"] = str(settings.max_megabytes)
     os.environ["PETSCOPE_MAX_MEGAPIXELS"] = str(settings.max_megapixels)
 
-    from models import breeds, segmentation
+    from models import breeds, segmentation, store
     from models.runtime import usable_cores
-    from models.store import ModelError
     from models.thresholding import compare_all
     from ui import page, photos, theme
 
     try:
-        for model in (segmentation, breeds):
-            model.load()  # now, so that no visitor waits for it
-    except ModelError as error:
+        # now, so that no visitor waits for them
+        segmentation.load(store.default("segmentation"))
+        breeds.load(store.default("classification"))
+    except store.ModelError as error:
         raise SystemExit(str(error)) from None
     blocks = page.build()
     blocks.queue(max_size=settings.max_waiting, default_concurrency_limit=usable_cores())

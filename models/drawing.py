@@ -14,6 +14,10 @@ from models.images import Photo
 
 Color = tuple[int, int, int]
 
+# A picture's longer side divided by this is how many pixels wide its lines are, so that they can
+# still be seen when it is shown whole.
+LINES_PER_SIDE = 800
+
 
 def indexed_picture(values: NDArray[np.uint8], colors: Mapping[int, Color]) -> Image.Image:
     """A picture whose pixels are the values themselves, shown in the given colours.
@@ -52,6 +56,31 @@ def overlay(
     shown = np.zeros(256, np.uint8)
     shown[list(colors)] = round(255 * opacity)
     return np.asarray(Image.composite(tint, Image.fromarray(photo), Image.fromarray(shown[mask])))
+
+
+def instance_outlines(instances: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """The outermost pixels of each object: `(height, width)` bool.
+
+    Parameters
+    ----------
+    instances
+        `(height, width)` int32: 0 background, a number for each object. An object that leaves the
+        picture has no outline there.
+    """
+    width = max(round(max(instances.shape) / LINES_PER_SIDE), 1)
+    outlines = np.zeros(instances.shape, np.bool_)
+    for numbers, lines in ((instances, outlines), (instances.T, outlines.T)):
+        different = numbers[width:] != numbers[:-width]
+        lines[width:] |= different
+        lines[:-width] |= different
+    return outlines & (instances > 0)
+
+
+def paint(photo: Photo, where: NDArray[np.bool_], color: Color) -> Photo:
+    """The photo with the pixels of a `(height, width)` bool array in a colour."""
+    painted = photo.copy()
+    painted[where] = color
+    return painted
 
 
 def cut_out(photo: Photo, foreground: NDArray[np.uint8]) -> NDArray[np.uint8]:

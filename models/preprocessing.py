@@ -24,7 +24,9 @@ class InputSpec:
         Input size in pixels.
     resize
         "squash" scales the whole photo to the input size and ignores its aspect ratio; "crop"
-        scales it until it just covers the input and takes the centre.
+        scales it until it just covers the input and takes the centre; "fit" keeps the photo's own
+        scale where it fits into the input size, shrinks it to fit where it does not, and mirrors
+        it at its right and lower edge until height and width are divisible by `multiple`.
     interpolation
         "bilinear" or "bicubic", both with antialiasing.
     mean, std
@@ -33,6 +35,8 @@ class InputSpec:
         "NCHW" or "NHWC".
     color
         Channel order; always "RGB".
+    multiple
+        What a "fit" input's height and width are divisible by.
 
     Raises
     ------
@@ -42,17 +46,18 @@ class InputSpec:
 
     height: int
     width: int
-    resize: Literal["squash", "crop"]
+    resize: Literal["squash", "crop", "fit"]
     interpolation: Literal["bilinear", "bicubic"]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     layout: Literal["NCHW", "NHWC"]
     color: Literal["RGB"] = "RGB"
+    multiple: int = 1
 
     def __post_init__(self) -> None:
         # A card is written by other programs too; a word unknown here must not be guessed at.
         for name, known in (
-            ("resize", ("squash", "crop")),
+            ("resize", ("squash", "crop", "fit")),
             ("interpolation", ("bilinear", "bicubic")),
             ("layout", ("NCHW", "NHWC")),
             ("color", ("RGB",)),
@@ -67,22 +72,34 @@ class InputSpec:
         return batch, self.height, self.width, 3
 
 
+def scaled_size(height: int, width: int, spec: InputSpec) -> tuple[int, int]:
+    """Height and width in the network's input of a photo of this size, without what pads it."""
+    if spec.resize != "fit":
+        return spec.height, spec.width
+    scale = min(spec.height / height, spec.width / width, 1.0)
+    return max(round(height * scale), 1), max(round(width * scale), 1)
+
+
 def resize_photo(photo: Photo, spec: InputSpec) -> Photo:
-    """Bring a photo to the input size: `(height, width, 3)` uint8."""
+    """Scale, crop or pad a photo to the specification's size: `(height, width, 3)` uint8."""
     rows, columns = photo.shape[:2]
+    height, width = scaled_size(rows, columns, spec)
     box = (0.0, 0.0, float(columns), float(rows))
     if spec.resize == "crop":
-        scale = min(columns / spec.width, rows / spec.height)
+        scale = min(columns / width, rows / height)
         # Rounding can leave a little less than nothing, which Pillow refuses.
-        left = max((columns - spec.width * scale) / 2, 0.0)
-        top = max((rows - spec.height * scale) / 2, 0.0)
+        left = max((columns - width * scale) / 2, 0.0)
+        top = max((rows - height * scale) / 2, 0.0)
         box = (left, top, columns - left, rows - top)
     resampling = Image.Resampling[spec.interpolation.upper()]
     # reducing_gap: a large photo is first shrunk by a whole factor, which is much faster.
-    resized = Image.fromarray(photo).resize(
-        (spec.width, spec.height), resampling, box=box, reducing_gap=3.0
+    resized = np.asarray(
+        Image.fromarray(photo).resize((width, height), resampling, box=box, reducing_gap=3.0)
     )
-    return np.asarray(resized)
+    if spec.resize != "fit":
+        return resized
+    padding = (-height % spec.multiple, -width % spec.multiple)
+    return np.pad(resized, ((0, padding[0]), (0, padding[1]), (0, 0)), mode="symmetric")
 
 
 def normalize(resized: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.float32]:

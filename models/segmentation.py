@@ -1,4 +1,4 @@
-"""Where the pet is: a probability per class and pixel from a U-Net, at the photo's own size."""
+"""Where the pet (or another subject) is: a probability per class and pixel, at photo size."""
 
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -9,8 +9,11 @@ from PIL import Image
 
 from models import store
 from models.images import Photo
-from models.preprocessing import prepare
+from models.preprocessing import InputSpec, prepare, scaled_size
 from models.runtime import Network
+
+SMALLEST_SEED = 6  # pixels; smaller interiors are noise
+LARGEST_FLOOD = 1_500_000  # pixels; larger photos are taken apart at this size
 
 
 @dataclass(frozen=True)
@@ -53,19 +56,69 @@ class Segmentation:
             for name, count in zip(self.classes, counts, strict=True)
         }
 
-    def foreground(self) -> NDArray[np.float32]:
-        """How much of each pixel belongs to the pet: `(height, width)` float32 in [0, 1].
+    @property
+    def subject(self) -> str:
+        """Name of the class that is neither background nor border: "pet", "nucleus"."""
+        return next(name for name in self.classes if name not in ("background", "border"))
 
-        The pet's outline runs along the middle of the border class, so a border pixel counts
+    def foreground(self) -> NDArray[np.float32]:
+        """How much of each pixel belongs to the subject: `(height, width)` float32 in [0, 1].
+
+        A pet's outline runs along the middle of the border class, so a border pixel counts
         half; the ramp is then stretched so that doubtful pixels inside and outside become sure.
         """
-        pet = self.probabilities[:, :, self.classes.index("pet")]
-        border = self.probabilities[:, :, self.classes.index("border")]
-        # (pet + border / 2) * 2 - 1 / 2, in one array: that of the largest photo has 200 MB
-        foreground = pet * np.float32(2)
-        foreground += border
+        subject = self.probabilities[:, :, self.classes.index(self.subject)]
+        # (subject + border / 2) * 2 - 1 / 2, in one array: that of the largest photo has 200 MB
+        foreground = subject * np.float32(2)
+        if "border" in self.classes:
+            foreground += self.probabilities[:, :, self.classes.index("border")]
         foreground -= np.float32(0.5)
         return np.clip(foreground, 0, 1, out=foreground)
+
+    def instances(self) -> NDArray[np.int32]:
+        """Take the foreground apart: `(height, width)` int32, 0 background, else 1 to n.
+
+        Each connected interior is a seed, and the border around it goes to the seed whose flood
+        reaches it first: marker-controlled watershed (Meyer, Beucher, "Morphological
+        segmentation", J. Vis. Commun. Image Represent. 1990) on the probability of the interior.
+        """
+        from skimage.measure import label
+        from skimage.morphology import remove_small_objects
+        from skimage.segmentation import watershed
+
+        height, width = self.probabilities.shape[:2]
+        scale = min((LARGEST_FLOOD / (height * width)) ** 0.5, 1.0)
+        rows, columns = max(round(height * scale), 1), max(round(width * scale), 1)
+        maps = _scale(self.probabilities, rows, columns)
+        interior = maps[:, :, self.classes.index(self.subject)]
+        inside = maps[:, :, self.classes.index("background")] < 0.5
+        sure = remove_small_objects(interior > 0.5, max_size=SMALLEST_SEED - 1)
+        instances = watershed(-interior, label(sure, connectivity=1), mask=inside)
+        # Numbers must not be mixed, so each pixel takes the nearest one.
+        enlarged = Image.fromarray(instances.astype(np.int32)).resize(
+            (width, height), Image.Resampling.NEAREST
+        )
+        return np.array(enlarged)
+
+
+def at_photo_size(
+    small: NDArray[np.float32], classes: tuple[str, ...], spec: InputSpec, height: int, width: int
+) -> Segmentation:
+    """Turn a network's answer to one photo into the photo's segmentation.
+
+    Parameters
+    ----------
+    small
+        `(input height, input width, classes)` float32 probabilities, as of `Segmenter.run`.
+    classes
+        Names of the classes, in the order of the last axis.
+    spec
+        How the photo was prepared for the network.
+    height, width
+        The photo's own size.
+    """
+    rows, columns = scaled_size(height, width, spec)
+    return Segmentation(_scale(small[:rows, :columns], height, width), classes)
 
 
 class Segmenter:
@@ -96,7 +149,7 @@ class Segmenter:
         (300, 451, 3)
         """
         (small,) = self.run(prepare(photo, self.card.input))
-        return Segmentation(_enlarge(small, *photo.shape[:2]), self.classes)
+        return at_photo_size(small, self.classes, self.card.input, *photo.shape[:2])
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Segment a prepared batch at the network's size.
@@ -109,16 +162,16 @@ class Segmenter:
         return np.moveaxis(output, 1, 3) if self.card.output_layout == "NCHW" else output
 
 
-def _enlarge(maps: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+def _scale(maps: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
     """Scale `(h, w, classes)` probabilities bilinearly to `(height, width, classes)`.
 
     Each class lies in memory as one plane, which is the order they are made and read in.
     """
-    enlarged = np.empty((maps.shape[2], height, width), np.float32)
-    for index, plane in enumerate(enlarged):
+    scaled = np.empty((maps.shape[2], height, width), np.float32)
+    for index, plane in enumerate(scaled):
         image = Image.fromarray(np.ascontiguousarray(maps[:, :, index]))
         plane[:] = image.resize((width, height), Image.Resampling.BILINEAR)
-    return np.moveaxis(enlarged, 0, 2)
+    return np.moveaxis(scaled, 0, 2)
 
 
 @cache

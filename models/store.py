@@ -1,15 +1,33 @@
 """Which models exist and where their bytes come from: a folder of `NAME.onnx` + `NAME.json`.
 
 The card, `NAME.json`, says all that serving needs and a reader wants; no code holds such facts.
+
+$PETSCOPE_MODELS names a folder, or a repository of the Hugging Face Hub as `OWNER/REPO` or
+`OWNER/REPO@REVISION`; several are separated by commas, and the first wins where names are equal.
+Without it, for what the repositories lack, and when they cannot be had, there are the embedded
+models.
+
+    python -m models.store OWNER/REPO@REVISION    # download it now, however long it takes
 """
 
+import argparse
+import atexit
 import hashlib
 import json
+import logging
 import os
-from collections.abc import Mapping
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, get_args
 
 from models.preprocessing import InputSpec
 from models.runtime import Network
@@ -17,11 +35,27 @@ from models.runtime import Network
 EMBEDDED = Path(__file__).parent / "weights"
 SOURCE_VARIABLE = "PETSCOPE_MODELS"
 
+REPOSITORY = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?", re.ASCII)
+COMMIT = re.compile(r"[0-9a-f]{40}")
+
+# The app does not start before its models are there: a download that adds fewer than PROGRESS
+# bytes to the cache in PATIENCE seconds is given up. `huggingface_hub` itself waits without end for
+# a first answer, and retries for minutes. It writes by 10 MB.
+PATIENCE = 15.0
+PROGRESS = 1_000_000
+ANSWER_TIMEOUT = 6
+
 Task = Literal["segmentation", "classification"]
+
+logger = logging.getLogger(__name__)
 
 
 class ModelError(Exception):
     """A model is missing, damaged, or not of the kind asked for."""
+
+
+class HubError(Exception):
+    """Why a repository's models cannot be had, as a part of a sentence."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +86,12 @@ class Card:
         Of the `.onnx` file.
     facts
         The whole card as it was read.
+    title
+        What people choose the model by; without one in the card, its name.
+    default
+        Whether it is the one of its task that is used unasked.
+    instances
+        Whether a mask model's subject comes in several pieces, to be told apart and counted.
     """
 
     name: str
@@ -61,18 +101,118 @@ class Card:
     output_layout: Literal["NC", "NCHW", "NHWC"]
     sha256: str
     facts: Mapping[str, Any]
+    title: str = ""
+    default: bool = False
+    instances: bool = False
+
+
+class Source(NamedTuple):
+    """Where the models lie, and what a visitor should know about that."""
+
+    folder: Path
+    notice: str | None = None
 
 
 def source() -> Path:
-    """The folder that models are loaded from: $PETSCOPE_MODELS, else the embedded ones."""
-    return Path(os.environ.get(SOURCE_VARIABLE) or EMBEDDED)
+    """The folder that models are loaded from, as $PETSCOPE_MODELS says.
+
+    Raises
+    ------
+    ModelError
+        When that names neither a folder nor a repository.
+    """
+    return resolve(os.environ.get(SOURCE_VARIABLE, "")).folder
+
+
+def notice() -> str | None:
+    """A sentence for visitors when other models are used than those asked for."""
+    return resolve(os.environ.get(SOURCE_VARIABLE, "")).notice
+
+
+@cache
+def resolve(setting: str) -> Source:
+    """Find the models that $PETSCOPE_MODELS names, downloading them first; once in a process.
+
+    A repository that cannot be had is no error: the notice says so, and the embedded models serve.
+
+    Raises
+    ------
+    ModelError
+        When it names neither a folder nor a repository.
+    """
+    if setting and Path(setting).is_dir():
+        return Source(Path(setting))
+    wanted = [name for part in setting.split(",") if (name := part.strip())]
+    given = [Path(name) for name in wanted if Path(name).is_dir()]
+    folders, notices = [], []
+    for name in wanted:
+        if Path(name) in given:
+            folders.append(Path(name))
+        elif REPOSITORY.fullmatch(name):
+            try:
+                folders.append(fetch(name))
+            except HubError as error:
+                notices.append(
+                    f"The models of {name} cannot be had ({error}), so the built-in ones are used."
+                )
+        else:
+            raise ModelError(
+                f"{name!r} is neither a folder nor a repository of the Hub, which is written "
+                "OWNER/REPO or OWNER/REPO@REVISION."
+            )
+    if len(given) < len(wanted) or not wanted:
+        folders.append(EMBEDDED)
+    for sentence in notices:
+        logger.warning(sentence)
+    return Source(_union(folders), " ".join(notices) or None)
+
+
+def _union(folders: Sequence[Path]) -> Path:
+    """A folder with the models of all folders; where names are equal, the first folder's."""
+    if len(folders) == 1:
+        return folders[0]
+    union = Path(tempfile.mkdtemp(prefix="petscope-models-"))
+    atexit.register(shutil.rmtree, union, ignore_errors=True)
+    for folder in folders:
+        for name in _found(folder):
+            if not (union / f"{name}.json").exists():
+                # A card is copied: one that is written to must not change the cache of the Hub.
+                shutil.copyfile(folder / f"{name}.json", union / f"{name}.json")
+                (union / f"{name}.onnx").symlink_to((folder / f"{name}.onnx").resolve())
+    return union
+
+
+def _found(folder: Path) -> Iterator[str]:
+    """Names of the models in a folder, sorted: other `.json` files have no network beside them."""
+    for path in sorted(folder.glob("*.json")):
+        if (folder / f"{path.stem}.onnx").exists():
+            yield path.stem
 
 
 def names(task: Task | None = None, folder: Path | None = None) -> list[str]:
     """Names of the models in the folder, of one task or of all, sorted."""
+    return [card.name for card in cards(task, folder)]
+
+
+def cards(task: Task | None = None, folder: Path | None = None) -> list[Card]:
+    """Cards of the models in the folder, of one task or of all, sorted by name."""
     folder = folder or source()
-    cards = (read_card(path.stem, folder) for path in sorted(folder.glob("*.json")))
-    return [card.name for card in cards if task in (None, card.task)]
+    found = (read_card(name, folder) for name in _found(folder))
+    return [card for card in found if task in (None, card.task)]
+
+
+def default(task: Task) -> str:
+    """Name of the model to use unasked: the one whose card says so, else the first by name.
+
+    Raises
+    ------
+    ModelError
+        When there is no model for the task.
+    """
+    found = cards(task)
+    if not found:
+        raise ModelError(f"There is no model for {task} in {source()}.")
+    return next((card.name for card in found if card.default), found[0].name)
 
 
 def read_card(name: str, folder: Path | None = None) -> Card:
@@ -86,6 +226,8 @@ def read_card(name: str, folder: Path | None = None) -> Card:
     path = (folder or source()) / f"{name}.json"
     try:
         facts = json.loads(path.read_text())
+        if facts["task"] not in get_args(Task):
+            raise ValueError(f"task must be {' or '.join(get_args(Task))}")
         return Card(
             name=name,
             task=facts["task"],
@@ -94,11 +236,32 @@ def read_card(name: str, folder: Path | None = None) -> Card:
             output_layout=facts["output"]["layout"],
             sha256=facts["sha256"],
             facts=facts,
+            title=facts.get("title", name),
+            default=facts.get("default", False),
+            instances=facts.get("instances", False),
         )
     except FileNotFoundError:
         raise ModelError(f"There is no model {name!r} in {path.parent}.") from None
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"The model card {path} cannot be used: {error!r}.") from error
+
+
+def read_network(card: Card, folder: Path) -> bytes:
+    """Read the `.onnx` file that belongs to a card.
+
+    Raises
+    ------
+    ModelError
+        When it is missing, or its bytes are not those of the card.
+    """
+    path = folder / f"{card.name}.onnx"
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"The model file {path} cannot be read: {error}.") from error
+    if hashlib.sha256(content).hexdigest() != card.sha256:
+        raise ModelError(f"{path} is damaged or was replaced: its SHA-256 is not the card's.")
+    return content
 
 
 def load(name: str, task: Task, folder: Path | None = None) -> tuple[Card, Network]:
@@ -107,17 +270,189 @@ def load(name: str, task: Task, folder: Path | None = None) -> tuple[Card, Netwo
     Raises
     ------
     ModelError
-        When it is missing, is for another task, or its bytes are not those of its card.
+        When it is missing, is for another task, cannot be run, or its bytes are not those of its
+        card.
     """
     folder = folder or source()
     card = read_card(name, folder)
     if card.task != task:
         raise ModelError(f"The model {name!r} is for {card.task}, not for {task}.")
-    path = folder / f"{name}.onnx"
+    content = read_network(card, folder)
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"The model file {path} cannot be read: {error}.") from error
-    if hashlib.sha256(content).hexdigest() != card.sha256:
-        raise ModelError(f"{path} is damaged or was replaced: its SHA-256 is not the card's.")
-    return card, Network(content, card.input.batch_shape(1))
+        return card, Network(content, card.input.batch_shape(1))
+    except Exception as error:  # ONNX Runtime's errors have no other base
+        raise ModelError(f"The model {name!r} cannot be run: {_one_line(error)}.") from error
+
+
+def fetch(name: str) -> Path:
+    """The folder with a repository's models in the cache of `huggingface_hub`.
+
+    A commit's hash that is in the cache needs no network; a branch or tag is looked up, and taken
+    from the cache when the Hub cannot be reached. What is damaged is downloaded once more.
+
+    Raises
+    ------
+    HubError
+        When the models can neither be downloaded nor found in the cache, or are damaged.
+    """
+    cached = _cached(name)
+    if cached and COMMIT.fullmatch(split(name)[1] or ""):
+        folder = cached
+    else:
+        try:
+            folder = _download(name)
+        except HubError as error:
+            if cached is None:
+                raise
+            logger.warning("%s is taken from the cache: %s.", name, error)
+            folder = cached
+    if damage := _damage(folder):
+        with suppress(HubError):
+            folder = _download(name, again=True)
+        if damage := _damage(folder):
+            raise HubError(damage)
+    return folder
+
+
+def split(name: str) -> tuple[str, str | None]:
+    """Split `OWNER/REPO@REVISION` into the repository and the revision, if it has one."""
+    repo, _, revision = name.partition("@")
+    return repo, revision or None
+
+
+def _damage(folder: Path) -> str | None:
+    """What is wrong with the models in a folder, as a part of a sentence."""
+    found = list(_found(folder))
+    for name in found:
+        try:
+            read_network(read_card(name, folder), folder)
+        except ModelError as error:
+            logger.warning(error)
+            return f"its model {name!r} is damaged"
+    return None if found else "it holds no models"
+
+
+def _snapshot(name: str, **options: bool) -> Path:
+    from huggingface_hub import snapshot_download
+
+    repo, revision = split(name)
+    folder = snapshot_download(
+        repo,
+        revision=revision,
+        allow_patterns=["*.json", "*.onnx"],
+        ignore_patterns=["*/*"],
+        **options,
+    )
+    return Path(folder)
+
+
+def _cached(name: str) -> Path | None:
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return _snapshot(name, local_files_only=True)
+    except (HFValidationError, LocalEntryNotFoundError):
+        return None
+
+
+def _download(name: str, again: bool = False) -> Path:
+    """Download in a process of its own, which can be ended when nothing more comes."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    command = [sys.executable, "-m", "models.store", *(["--again"] if again else []), "--", name]
+    paths = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(paths),
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+    }
+    repo, _ = split(name)
+    blobs = Path(HF_HUB_CACHE, f"models--{repo.replace('/', '--')}", "blobs")
+    arrived, since = _size(blobs), time.monotonic()
+    with subprocess.Popen(  # noqa: S603  (no shell, and the name is no option)
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        while True:
+            try:
+                folder, complaint = process.communicate(timeout=0.5)
+                break
+            except subprocess.TimeoutExpired:
+                now, size = time.monotonic(), _size(blobs)
+                if size >= arrived + PROGRESS:
+                    arrived, since = size, now
+                elif now > since + PATIENCE:
+                    process.kill()
+                    raise HubError("the Hub does not answer, or too slowly") from None
+    if process.returncode:
+        raise HubError(complaint.strip().rpartition("\n")[2] or "its download was ended")
+    return Path(folder.strip())
+
+
+def _size(folder: Path) -> int:
+    total = 0
+    for path in folder.glob("*"):
+        with suppress(FileNotFoundError):  # renamed since it was listed
+            total += path.stat().st_size
+    return total
+
+
+def http_status(error: BaseException) -> int | None:
+    """The HTTP status that an error of `huggingface_hub` comes from, if it comes from one."""
+    for cause in causes(error):
+        if (response := getattr(cause, "response", None)) is not None:
+            return response.status_code
+    return None
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, what it came from, and so on."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _reason(error: Exception) -> str:
+    """Why a download failed, as a part of a sentence."""
+    from huggingface_hub.errors import HTTPError, OfflineModeIsEnabled
+
+    status = http_status(error)
+    if status in (401, 404):
+        return "the Hub has no such repository or revision, or it is private"
+    if status == 403:
+        return "the Hub refuses access to it"
+    if status == 429:
+        return "the Hub has too many requests at the moment"
+    if status:
+        return f"the Hub answers with error {status}"
+    for cause in causes(error):
+        if isinstance(cause, OfflineModeIsEnabled):
+            return "it is not in the cache, and offline mode is set"
+        if isinstance(cause, HTTPError):
+            return "the Hub cannot be reached, or the connection was cut"
+    return _one_line(error)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Download a repository's models into the cache and print their folder."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("name", help="OWNER/REPO or OWNER/REPO@REVISION")
+    parser.add_argument("--again", action="store_true", help="also what is in the cache already")
+    arguments = parser.parse_args(words)
+    from huggingface_hub import HfApi
+
+    repo, revision = split(arguments.name)
+    try:
+        # The download retries for long what this says at once.
+        HfApi().model_info(repo, revision=revision, timeout=ANSWER_TIMEOUT)
+        print(_snapshot(arguments.name, force_download=arguments.again))
+    except Exception as error:
+        raise SystemExit(_reason(error)) from error
+
+
+if __name__ == "__main__":
+    main()

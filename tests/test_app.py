@@ -1,13 +1,20 @@
+import json
+import os
 import socket
 import subprocess
 import sys
+import time
+import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hub import FakeHub
 
 import app
 
 ROOT = Path(__file__).parent.parent
+NOTICE = "models-notice"
 
 
 def test_an_option_wins_over_its_environment_variable(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,7 +43,53 @@ def run_app(*words: str) -> str:
 
 
 def test_a_folder_without_models_is_said_in_one_sentence(tmp_path: Path) -> None:
-    assert run_app("--models", str(tmp_path)) == f"There is no model 'pet' in {tmp_path}.\n"
+    assert (
+        run_app("--models", str(tmp_path)) == f"There is no model for segmentation in {tmp_path}.\n"
+    )
+
+
+def test_the_app_starts_without_the_hub_and_says_which_models_it_uses(
+    hub: FakeHub, tmp_path: Path
+) -> None:
+    hub.faults["GET /api"] = 503
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    words = ["--models", "me/pets@v1", "--port", str(port)]
+    log = tmp_path / "log"
+    with (
+        log.open("w") as file,
+        subprocess.Popen(
+            [sys.executable, "app.py", *words],
+            cwd=ROOT,
+            env={**os.environ, "GRADIO_SSR_MODE": "False"},
+            stderr=file,
+        ) as process,
+    ):
+        try:
+            page = served_page(port, process)
+        finally:
+            process.terminate()
+    sentence = (
+        "The models of me/pets@v1 cannot be had (the Hub answers with error 503), so the built-in "
+        "ones are used."
+    )
+    (notice,) = [part for part in page["components"] if part["props"].get("elem_id") == NOTICE]
+    assert notice["props"]["value"].count(sentence) == 1
+    assert sentence in log.read_text().splitlines()
+
+
+def served_page(port: int, process: subprocess.Popen[bytes]) -> dict[str, Any]:
+    """What the page is made of, once the app serves it."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/config", timeout=5) as answer:
+                return json.load(answer)
+        except OSError:
+            assert process.poll() is None, "the app ended before it served a page"
+            assert time.monotonic() < deadline, "the app serves no page"
+            time.sleep(0.1)
 
 
 def test_a_taken_port_is_said_without_a_traceback() -> None:

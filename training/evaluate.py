@@ -1,167 +1,429 @@
-"""Score an exported model on a split and write the figures into its card and the README.
+"""Score a model on a split of the data set it was trained on.
 
     python -m training.evaluate pet --split test --write
-    python -m training.evaluate breeds --split test --write
+    python -m training.evaluate runs/breeds                       # a training run's folder
+    python -m training.evaluate /tmp/draft.onnx --size 320        # its card lies beside it
 
-Runs the `.onnx` file through `models/`, so that what is measured is what is served. Masks are
-scored at the network's input size (photo and trimap squashed to it) and at the photo's own size;
-the trimaps known to be wrong are left out. `--write` stores the figures in the model's card and
-renews the results table in README.md from the cards.
+Photos are prepared as at serving, and a `.onnx` file runs through `models/`, so that what is
+measured is what is served. Masks are scored at the network's input size (photo and trimap squashed
+to it) and at the photo's own size; the trimaps known to be wrong are left out. Nuclei are scored at
+the photo's own size, as foreground and as single objects.
+
+Writes `figures.json`, `figures.md` and plots. `--write` stores the figures in the model's card too
+and renews the results table in README.md from the cards.
 """
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 from tqdm import tqdm
 
-from models import breeds, segmentation, store
-from models.images import open_photo
+from models import store
+from models.breeds import BreedClassifier
+from models.images import Photo, open_photo
 from models.preprocessing import InputSpec, prepare
-from training import pets
-from training.runs import command
+from models.segmentation import Segmentation, Segmenter, at_photo_size
+from training import nuclei, pets
+from training.data_sets import DATA_SETS
+from training.metrics import (
+    BACKGROUND,
+    Figures,
+    binary_overlap,
+    boundary_scores,
+    breed_figures,
+    class_scores,
+    confusion_matrix,
+    confusion_pairs,
+    instance_precision,
+    mask_figures,
+    negative_log_likelihood,
+    reliability,
+)
+from training.reports import plot_confusion, plot_per_class, plot_reliability
+from training.runs import FILE, command, read_run
+
+if TYPE_CHECKING:
+    import torch
 
 README = Path(__file__).parent.parent / "README.md"
 TABLE_START = "<!-- results: written by training.evaluate -->"
 TABLE_END = "<!-- /results -->"
 BATCH = 32
+CONFUSED_PAIRS = 20  # the most frequent ones are listed
+AT_PHOTO = "at the photo's own size"
 
-Figures = dict[str, Any]
-
-
-def confusion_matrix(
-    truth: NDArray[np.integer], prediction: NDArray[np.integer], classes: int
-) -> NDArray[np.int64]:
-    """Count `(classes, classes)` pairs of true (row) and predicted (column) class indices."""
-    pairs = truth.astype(np.int64).ravel() * classes + prediction.ravel()
-    return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+Predict = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
-def mask_figures(confusion: NDArray[np.int64], classes: Sequence[str]) -> Figures:
-    """Pixel accuracy, IoU and Dice per class and their means, from a confusion matrix.
+@dataclass(frozen=True)
+class Model:
+    """A model to measure, from whatever file it comes.
 
-    All pixels of all pictures count alike. Binary IoU takes the border as pet.
+    Attributes
+    ----------
+    name
+        For people and file names.
+    task
+        "segmentation" or "classification".
+    labels
+        Names of the classes in the order of the output.
+    input
+        How the network wants its photo.
+    data
+        Name of the data set it was trained on.
+    card
+        The file to store figures in; a training run has none.
+    predict
+        Prepared batch to float32 probabilities, `(batch, height, width, classes)` or
+        `(batch, classes)`.
     """
-    right = np.diag(confusion).astype(np.float64)
-    truth, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
-    iou = right / np.maximum(truth + predicted - right, 1)
-    dice = 2 * right / np.maximum(truth + predicted, 1)
-    figures: Figures = {
-        "pixel_accuracy": float(right.sum() / confusion.sum()),
-        "mean_iou": float(iou.mean()),
-        "iou": dict(zip(classes, iou.tolist(), strict=True)),
-        "dice": dict(zip(classes, dice.tolist(), strict=True)),
+
+    name: str
+    task: store.Task
+    labels: tuple[str, ...]
+    input: InputSpec
+    data: str
+    card: Path | None
+    predict: Predict
+
+
+def open_model(name: str) -> Model:
+    """Open an exported model or a training run.
+
+    Parameters
+    ----------
+    name
+        A name in the models' folder, a path to a `.onnx` file with its card beside it, or a
+        training run's folder.
+
+    Raises
+    ------
+    models.store.ModelError
+        When there is no such model, or it is damaged.
+    """
+    path = Path(name)
+    if (path / FILE).is_file():
+        return _open_run(path.resolve())
+    if path.suffix == ".onnx":
+        return _open_exported(path.stem, path.parent)
+    return _open_exported(name, store.source())
+
+
+def _open_exported(name: str, folder: Path) -> Model:
+    card = store.read_card(name, folder)
+    kind = {"segmentation": Segmenter, "classification": BreedClassifier}[card.task]
+    return Model(
+        name=name,
+        task=card.task,
+        labels=tuple(label.name for label in card.labels),
+        input=card.input,
+        data=card.facts["training"]["data"],
+        card=folder / f"{name}.json",
+        predict=kind(*store.load(name, card.task, folder)).run,
+    )
+
+
+def _open_run(run: Path) -> Model:
+    facts = read_run(run)
+    logits = {"keras": _keras, "timm": _timm, "smp": _smp}[facts["framework"]](run)
+    return Model(
+        name=run.name,
+        task=facts["task"],
+        labels=tuple(label["name"] for label in facts["labels"]),
+        input=facts["input"],
+        data=facts["data"],
+        card=None,
+        predict=lambda batch: softmax(logits(batch), axis=-1),
+    )
+
+
+def _keras(run: Path) -> Predict:
+    import keras
+
+    import training.train_unet  # noqa: F401  (registers the loss that the saved model names)
+
+    return keras.models.load_model(run / "model.keras").predict_on_batch
+
+
+def _timm(run: Path) -> Predict:
+    import training.torchvision_ops  # noqa: F401  (before timm)
+    import timm  # isort: skip
+
+    return _torch(timm.create_model(f"local-dir:{run}", pretrained=True))
+
+
+def _smp(run: Path) -> Predict:
+    import training.torchvision_ops  # noqa: F401  (before timm, which this package imports)
+    import segmentation_models_pytorch  # isort: skip
+
+    logits = _torch(segmentation_models_pytorch.from_pretrained(run))
+    return lambda batch: np.moveaxis(logits(batch), 1, 3)
+
+
+def _torch(network: "torch.nn.Module") -> Predict:
+    import torch
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    network = network.eval().to(device)
+
+    def logits(batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            return network(torch.from_numpy(batch).to(device)).cpu().numpy()
+
+    return logits
+
+
+def predictions(model: Model, paths: Sequence[Path]) -> Iterator[tuple[Photo, NDArray[np.float32]]]:
+    """Each photo with its probabilities; neighbours of one input size are predicted together."""
+    for start in tqdm(range(0, len(paths), BATCH), desc=model.name, unit="batch"):
+        photos = [open_photo(path) for path in paths[start : start + BATCH]]
+        inputs = [prepare(photo, model.input) for photo in photos]
+        answers = (
+            model.predict(np.concatenate(list(alike)))
+            for _, alike in groupby(inputs, key=lambda one: one.shape)
+        )
+        yield from zip(photos, chain.from_iterable(answers), strict=True)
+
+
+def segmentations(
+    model: Model, paths: Sequence[Path]
+) -> Iterator[tuple[NDArray[np.float32], Segmentation]]:
+    """Each photo's probabilities at the network's size, and its segmentation as served."""
+    for photo, small in predictions(model, paths):
+        yield small, at_photo_size(small, model.labels, model.input, *photo.shape[:2])
+
+
+def evaluate_masks(
+    model: Model, examples: Sequence[pets.Example], labels: Sequence[str], out: Path
+) -> Figures:
+    """Figures of a mask model, at the input size and at each photo's own size, and per breed.
+
+    Writes `per_breed.png` into the folder `out`.
+    """
+    examples = pets.with_masks(examples)
+    height, width, classes = model.input.height, model.input.width, len(model.labels)
+    background = model.labels.index(BACKGROUND)
+    at_input = f"at {height} px" if height == width else f"at {height}x{width} px"
+    counts = {
+        size: np.zeros((len(labels), classes, classes), np.int64) for size in (at_input, AT_PHOTO)
     }
-    background = classes.index("background")
-    pet_pixels_right = confusion.sum() - truth[background] - predicted[background]
-    pet_pixels_right += confusion[background, background]
-    union = confusion.sum() - confusion[background, background]
-    figures["binary_iou"] = float(pet_pixels_right / union)
+    outlines: dict[str, list[tuple[float, float, float]]] = {size: [] for size in counts}
+    photos = [example.photo for example in examples]
+    for example, (small, full) in zip(examples, segmentations(model, photos), strict=True):
+        for size, trimap, mask in (
+            (at_input, pets.read_trimap(example.trimap, height, width), small.argmax(axis=2)),
+            (AT_PHOTO, pets.read_trimap(example.trimap), full.mask - 1),
+        ):
+            truth = trimap - 1
+            counts[size][example.breed] += confusion_matrix(truth, mask, classes)
+            outlines[size].append(boundary_scores(truth != background, mask != background))
+    figures: Figures = {"pictures": len(examples)}
+    for size, confusion in counts.items():
+        precision, recall, score = np.mean(outlines[size], axis=0).tolist()
+        figures[size] = {
+            **mask_figures(confusion.sum(axis=0), model.labels),
+            "boundary_f": score,
+            "boundary_precision": precision,
+            "boundary_recall": recall,
+        }
+    figures["mean_iou_per_breed"] = {
+        label: mask_figures(confusion, model.labels)["mean_iou"]
+        for label, confusion in zip(labels, counts[AT_PHOTO], strict=True)
+        if confusion.any()
+    }
+    plot_per_class(figures["mean_iou_per_breed"], out / "per_breed.png", "mean IoU")
     return figures
 
 
-def breed_figures(probabilities: NDArray[np.floating], truth: NDArray[np.integer]) -> Figures:
-    """Top-1 and top-5 accuracy over `(n, breeds)` probabilities and `(n,)` true indices."""
-    ranked = np.argsort(-probabilities, axis=1)[:, :5]
-    hits = ranked == truth[:, np.newaxis]
-    return {"top1": float(hits[:, 0].mean()), "top5": float(hits.any(axis=1).mean())}
+def evaluate_breeds(
+    model: Model, examples: Sequence[pets.Example], labels: Sequence[str], out: Path
+) -> Figures:
+    """Figures of a breed model, overall and per breed.
 
-
-def evaluate_masks(name: str, examples: Sequence[pets.Example], labels: Sequence[str]) -> Figures:
-    """Figures of a mask model, at the input size and at each photo's own size, and per breed."""
-    segmenter = segmentation.load(name)
-    size = segmenter.card.input.height
-    classes = segmenter.classes
-    examples = pets.with_masks(examples)
-    at_input = np.zeros((len(labels), len(classes), len(classes)), np.int64)
-    at_photo = np.zeros_like(at_input)
-    for example in tqdm(examples, desc=name):
-        photo = open_photo(example.photo)
-        small = segmenter.run(prepare(photo, segmenter.card.input))[0].argmax(axis=2)
-        truth = pets.read_trimap(example.trimap, size) - 1
-        at_input[example.breed] += confusion_matrix(truth, small, len(classes))
-        full = segmenter.predict(photo).mask - 1
-        truth = pets.read_trimap(example.trimap) - 1
-        at_photo[example.breed] += confusion_matrix(truth, full, len(classes))
+    The top-1 accuracy of a breed's pictures is that breed's recall. Writes `per_breed.png`,
+    `confusion.png` and `reliability.png` into the folder `out`.
+    """
+    photos = [example.photo for example in examples]
+    probabilities = np.stack([answer for _, answer in predictions(model, photos)])
+    truth = np.array([example.breed for example in examples])
+    confusion = confusion_matrix(truth, probabilities.argmax(axis=1), len(labels))
+    bins = reliability(probabilities, truth)
+    per_breed = [
+        {
+            label: float(value)
+            for label, value, row in zip(labels, values, confusion, strict=True)
+            if row.any()
+        }
+        for values in class_scores(confusion)
+    ]
+    precision, recall, f1 = per_breed
+    plot_per_class(recall, out / "per_breed.png", "top-1 accuracy")
+    plot_confusion(confusion, labels, out / "confusion.png")
+    plot_reliability(bins, out / "reliability.png")
     return {
         "pictures": len(examples),
-        f"at {size} px": mask_figures(at_input.sum(axis=0), classes),
-        "at the photo's own size": mask_figures(at_photo.sum(axis=0), classes),
-        "mean_iou_per_breed": {
-            label: mask_figures(confusion, classes)["mean_iou"]
-            for label, confusion in zip(labels, at_photo, strict=True)
-            if confusion.any()
+        "size": model.input.height,
+        **breed_figures(probabilities, truth),
+        "top1_averaged_over_breeds": float(np.mean(list(recall.values()))),
+        "f1_averaged_over_breeds": float(np.mean(list(f1.values()))),
+        "expected_calibration_error": bins.error,
+        "negative_log_likelihood": negative_log_likelihood(probabilities, truth),
+        "top1_per_breed": recall,
+        "precision_per_breed": precision,
+        "f1_per_breed": f1,
+        "most_confused": {
+            f"{true} taken for {predicted}": count
+            for true, predicted, count in confusion_pairs(confusion, labels)[:CONFUSED_PAIRS]
         },
     }
 
 
-def evaluate_breeds(name: str, examples: Sequence[pets.Example], labels: Sequence[str]) -> Figures:
-    """Figures of a breed model, overall and per breed."""
-    classifier = breeds.load(name)
-    batches = _batches([example.photo for example in examples], classifier.card.input)
-    probabilities = np.concatenate([classifier.run(batch) for batch in batches])
-    truth = np.array([example.breed for example in examples])
-    per_breed = {
-        label: breed_figures(probabilities[truth == index], truth[truth == index])["top1"]
-        for index, label in enumerate(labels)
-        if np.any(truth == index)
-    }
-    return {
+def evaluate_nuclei(model: Model, examples: Sequence[nuclei.Example], out: Path) -> Figures:
+    """Figures of a nucleus model at each photo's own size, overall and per kind of picture.
+
+    Writes `per_kind.png` into the folder `out`.
+    """
+    background = model.labels.index(BACKGROUND)
+    counts, precisions = [], []
+    photos = [example.photo for example in examples]
+    for example, (_, full) in zip(examples, segmentations(model, photos), strict=True):
+        truth = nuclei.read_instances(example)
+        counts.append(confusion_matrix(truth > 0, full.mask - 1 != background, 2))
+        precisions.append(instance_precision(truth, full.instances()))
+    kinds = np.array([example.kind for example in examples])
+    figures: Figures = {
         "pictures": len(examples),
-        "size": classifier.card.input.height,
-        **breed_figures(probabilities, truth),
-        "top1_averaged_over_breeds": float(np.mean(list(per_breed.values()))),
-        "top1_per_breed": per_breed,
+        "size": model.input.height,
+        AT_PHOTO: _nuclei_figures(np.array(counts), np.array(precisions)),
+    }
+    for kind in np.unique(kinds).tolist():
+        chosen = kinds == kind
+        figures[kind] = _nuclei_figures(np.array(counts)[chosen], np.array(precisions)[chosen])
+    found = {kind: figures[kind]["ap50"] for kind in np.unique(kinds).tolist()}
+    plot_per_class(found, out / "per_kind.png", "average precision at IoU 0.5")
+    return figures
+
+
+def _nuclei_figures(counts: NDArray[np.int64], precisions: NDArray[np.float64]) -> Figures:
+    """Figures of some pictures, from their `(n, 2, 2)` pixel counts and `(n, 10)` precisions."""
+    iou, dice = binary_overlap(counts.sum(axis=0), 0)
+    each = np.mean([binary_overlap(confusion, 0) for confusion in counts], axis=0)
+    return {
+        "pictures": len(counts),
+        "binary_iou": iou,
+        "binary_dice": dice,
+        "binary_iou_averaged_over_pictures": float(each[0]),
+        "binary_dice_averaged_over_pictures": float(each[1]),
+        "ap50": float(precisions[:, 0].mean()),
+        "ap50_95": float(precisions.mean()),
     }
 
 
-def _batches(photos: Sequence[Path], spec: InputSpec) -> Iterator[NDArray[np.float32]]:
-    for start in tqdm(range(0, len(photos), BATCH), unit="batch"):
-        chunk = photos[start : start + BATCH]
-        yield np.concatenate([prepare(open_photo(photo), spec) for photo in chunk])
+def as_markdown(title: str, figures: Figures) -> str:
+    """A page of tables: the single figures, then side by side all groups that have the same rows.
+
+    So the two sizes that masks are measured at, and the figures of each breed, become columns.
+    """
+    groups: Figures = {"": {}}
+    for name, value in figures.items():
+        if isinstance(value, dict):
+            groups[name] = _flat(value)
+        else:
+            groups[""][name] = value
+    tables: dict[tuple[str, ...], list[str]] = {}
+    for name, group in groups.items():
+        tables.setdefault(tuple(group), []).append(name)
+    lines = [f"# {title}"]
+    for rows, names in tables.items():
+        lines += ["", _line("", *names), "|" + "---|" * (len(names) + 1)]
+        lines += [_line(row, *(groups[name][row] for name in names)) for row in rows]
+    return "\n".join(lines) + "\n"
 
 
-EVALUATORS = {"segmentation": evaluate_masks, "classification": evaluate_breeds}
+def _flat(group: Figures) -> Figures:
+    flat: Figures = {}
+    for name, value in group.items():
+        if isinstance(value, dict):
+            flat |= {f"{name}, {inner}": number for inner, number in value.items()}
+        else:
+            flat[name] = value
+    return flat
+
+
+def _line(*cells: str | int | float) -> str:
+    texts = [f"{cell:.4f}" if isinstance(cell, float) else str(cell) for cell in cells]
+    return f"| {' | '.join(texts)} |"
+
+
+# What the results table says of a figure, where the card has it.
+PHRASES = {
+    "top1": "top-1 {:.2%}",
+    "top5": "top-5 {:.2%}",
+    "top1_averaged_over_breeds": "top-1 averaged over breeds {:.2%}",
+    "expected_calibration_error": "calibration error {:.2%}",
+    "pixel_accuracy": "pixel accuracy {:.2%}",
+    "mean_iou": "mean IoU {:.3f}",
+    "mean_dice": "mean Dice {:.3f}",
+    "binary_iou": "binary IoU {:.3f}",
+    "binary_dice": "binary Dice {:.3f}",
+    "boundary_f": "boundary F {:.3f}",
+    "ap50": "AP at IoU 0.5 {:.3f}",
+    "ap50_95": "AP at IoU 0.5 to 0.95 {:.3f}",
+}
 
 
 def results_table(cards: Sequence[store.Card]) -> str:
-    """Markdown table of the official test split's figures that stand in the cards."""
+    """Markdown table of the test split's figures that stand in the cards."""
     lines = ["| model | measured | split | size | command |", "|---|---|---|---|---|"]
     for card in cards:
-        figures = card.facts["metrics"].get("test")
-        if figures is None:
-            continue
-        split = f"test, {figures['pictures']:,} pictures"
-        call = f"`{figures['command']}`"
-        if card.task == "classification":
-            measured = (
-                f"top-1 {figures['top1']:.2%}, top-5 {figures['top5']:.2%}, top-1 averaged over "
-                f"breeds {figures['top1_averaged_over_breeds']:.2%}"
-            )
-            lines.append(f"| {card.name} | {measured} | {split} | {figures['size']} px | {call} |")
-            continue
-        for size in (f"at {card.input.height} px", "at the photo's own size"):
-            values = figures[size]
-            iou = ", ".join(f"{label} {value:.3f}" for label, value in values["iou"].items())
-            measured = (
-                f"pixel accuracy {values['pixel_accuracy']:.2%}, mean IoU "
-                f"{values['mean_iou']:.3f} ({iou}), binary IoU {values['binary_iou']:.3f}"
-            )
-            size = size.removeprefix("at ").removeprefix("the ")
-            lines.append(f"| {card.name} | {measured} | {split} | {size} | {call} |")
+        for split, figures in card.facts["metrics"].items():
+            if split.partition(",")[0] != "test":
+                continue
+            at_sizes = {key: value for key, value in figures.items() if key.startswith("at ")}
+            for size, values in (at_sizes or {f"{figures['size']} px": figures}).items():
+                lines.append(
+                    _line(
+                        card.name,
+                        _measured(values),
+                        f"{split}, {figures['pictures']:,} pictures",
+                        size.removeprefix("at ").removeprefix("the "),
+                        f"`{figures['command']}`",
+                    )
+                )
     return "\n".join(lines)
 
 
-def renew_readme(readme: Path, table: str) -> None:
-    """Put the table between the README's two markers."""
+def _measured(figures: Figures) -> str:
+    phrases = {
+        key: phrase.format(figures[key]) for key, phrase in PHRASES.items() if key in figures
+    }
+    if "iou" in figures:
+        each = ", ".join(f"{label} {value:.3f}" for label, value in figures["iou"].items())
+        phrases["mean_iou"] += f" ({each})"
+    return ", ".join(phrases.values())
+
+
+def renew(readme: Path, start: str, end: str, table: str) -> None:
+    """Put a table between two marks of the README."""
     text = readme.read_text()
-    before, _, rest = text.partition(TABLE_START)
-    _, _, after = rest.partition(TABLE_END)
-    readme.write_text(f"{before}{TABLE_START}\n{table}\n{TABLE_END}{after}")
+    before, _, rest = text.partition(start)
+    _, _, after = rest.partition(end)
+    readme.write_text(f"{before}{start}\n{table}\n{end}{after}")
+
+
+def store_figures(card: Path, measured: str, figures: Figures) -> None:
+    """Put the figures into a model's card, under the name of what they were measured on."""
+    facts = json.loads(card.read_text())
+    facts["metrics"][measured] = figures
+    card.write_text(json.dumps(facts, indent=2) + "\n")
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -169,23 +431,65 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("name", help="name of the model in the models' folder")
+    parser.add_argument(
+        "model", help="name in the models' folder, path to a .onnx file, or a run's folder"
+    )
     parser.add_argument("--split", choices=pets.SPLITS, default="validation")
-    parser.add_argument("--write", action="store_true", help="store the figures")
-    pets.add_arguments(parser)
+    parser.add_argument("--size", type=int, help="input side; by default the model's own")
+    parser.add_argument(
+        "--names", type=Path, help="text file: only these pictures of the split, one name a line"
+    )
+    parser.add_argument(
+        "--out", type=Path, help="folder to write to; by default runs/evaluation/MODEL-SPLIT"
+    )
+    parser.add_argument(
+        "--write", action="store_true", help="store the figures in the model's card and the README"
+    )
+    parser.add_argument(
+        "--root", type=Path, help="where the data set lies; by default data/pets or data/nuclei"
+    )
+    parser.add_argument(
+        "--source", help="base URL of the data set's archives, or a folder with them"
+    )
     arguments = parser.parse_args(words)
-    root = pets.prepare(arguments.root, arguments.source)
-    examples = pets.split(root, arguments.split)
-    labels = [breed.name for breed in pets.breeds(root)]
-    card = store.read_card(arguments.name)
-    figures = EVALUATORS[card.task](arguments.name, examples, labels)
-    print(json.dumps(figures, indent=2))
+
+    model = open_model(arguments.model)
+    if arguments.size:
+        resized = replace(model.input, height=arguments.size, width=arguments.size)
+        model = replace(model, input=resized)
+    if arguments.write and (model.card is None or arguments.size):
+        parser.error("--write is for exported models at their own size")
+    data = DATA_SETS[model.data]
+    if arguments.split not in data.SPLITS:
+        parser.error(f"--split must be one of {', '.join(data.SPLITS)}")
+    root = data.prepare(arguments.root or data.ROOT, arguments.source or data.URL)
+    examples = data.split(root, arguments.split)
+    measured = arguments.split
+    if arguments.names:
+        chosen = set(arguments.names.read_text().splitlines())
+        examples = [example for example in examples if example.name in chosen]
+        measured += f", {arguments.names.stem}"
+        if not examples:
+            parser.error(f"{arguments.names} names no picture of the split")
+
+    out = arguments.out or Path("runs/evaluation", f"{model.name}-{measured.replace(', ', '-')}")
+    out.mkdir(parents=True, exist_ok=True)
+    if data is nuclei:
+        figures = evaluate_nuclei(model, examples, out)
+    else:
+        labels = [breed.name for breed in pets.breeds(root)]
+        evaluate = {"segmentation": evaluate_masks, "classification": evaluate_breeds}[model.task]
+        figures = evaluate(model, examples, labels, out)
+    figures = {"command": command(), **figures}
+    facts = {"model": model.name, "split": measured, **figures}
+    (out / "figures.json").write_text(json.dumps(facts, indent=2) + "\n")
+    page = as_markdown(f"{model.name}, {measured}", figures)
+    (out / "figures.md").write_text(page)
+    print(page)
     if arguments.write:
-        facts = {**card.facts}
-        facts["metrics"][arguments.split] = {"command": command(), **figures}
-        path = store.source() / f"{card.name}.json"
-        path.write_text(json.dumps(facts, indent=2) + "\n")
-        renew_readme(README, results_table([store.read_card(name) for name in store.names()]))
+        store_figures(model.card, measured, figures)
+        table = results_table([store.read_card(name) for name in store.names()])
+        renew(README, TABLE_START, TABLE_END, table)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
 """Turn a finished training run into `NAME.onnx` and its card `NAME.json`.
 
     python -m training.export runs/unet pet
-    python -m training.export runs/breeds breeds --size 288
+    python -m training.export runs/nuclei nuclei --title "Cell nuclei"
+    python -m training.export runs/breeds-1 runs/breeds-2 breeds --size 288 --mirror
 
-The network gets a softmax at its end, so that the file gives probabilities. A classifier also sees
-the photo's mirror image, and is calibrated by a temperature fitted on the held-out photos.
-Framework and ONNX Runtime then answer for the same held-out photos; where they differ by more than
-1e-3 in any probability, nothing is written.
+The network gets a softmax at its end, so that the file gives probabilities. Several classifiers
+become one network that averages them; a classifier is calibrated by a temperature fitted on the
+held-out photos. Framework and ONNX Runtime then answer for the same held-out photos; where they
+differ by more than 1e-3 in any probability, nothing is written.
 """
 
 import argparse
@@ -16,7 +17,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -29,8 +30,12 @@ from tqdm import tqdm
 from models.images import open_photo
 from models.preprocessing import InputSpec, prepare
 from models.store import EMBEDDED
-from training import pets
+from training import nuclei, pets
+from training.data_sets import DATA_SETS
 from training.runs import command, read_run
+
+if TYPE_CHECKING:
+    import torch
 
 LARGEST_DIFFERENCE = 1e-3
 PARITY_PHOTOS = 32
@@ -38,6 +43,7 @@ OPSET = 18
 LICENCE = "apache-2.0"
 
 Predict = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+Photos = Sequence[pets.Example] | Sequence[nuclei.Example]
 
 
 @dataclass(frozen=True)
@@ -49,21 +55,34 @@ class Exported:
     temperature: float | None = None
 
 
-class ParityError(Exception):
-    """ONNX Runtime and the training framework disagree; the export is not to be used."""
+class ExportError(Exception):
+    """The runs cannot be exported together, or ONNX Runtime and the framework disagree."""
 
 
-def export_keras(
-    run: Path, spec: InputSpec, target: Path, held_out: Sequence[pets.Example]
-) -> Exported:
+class Run:
+    """A finished training run: its folder, what it says of itself, and the input to serve."""
+
+    def __init__(self, folder: Path, facts: dict[str, Any], size: int | None) -> None:
+        self.folder, self.facts = folder, facts
+        self.spec: InputSpec = facts["input"]
+        if size is not None:
+            self.spec = replace(self.spec, height=size, width=size)
+
+
+def export_keras(runs: Sequence[Run], target: Path, photos: Photos, mirror: bool) -> Exported:
     """Write a Keras run as ONNX with dynamic batch, height and width."""
     import keras
 
     import training.train_unet  # noqa: F401  (registers the loss that the saved model names)
 
-    model = keras.models.load_model(run / "model.keras")
-    probabilities = keras.layers.Softmax(name="probabilities")(model.output)
-    network = keras.Model(model.input, probabilities)
+    model = keras.models.load_model(single(runs).folder / "model.keras")
+    softmax = keras.layers.Softmax(name="probabilities")
+    photo = keras.Input((None, None, 3))
+    probabilities = softmax(model(photo))
+    if mirror:
+        flipped = softmax(model(keras.ops.flip(photo, axis=2)))
+        probabilities = (probabilities + keras.ops.flip(flipped, axis=2)) / 2
+    network = keras.Model(photo, probabilities)
     network.export(
         target,
         format="onnx",
@@ -74,45 +93,91 @@ def export_keras(
     return Exported(lambda batch: np.asarray(network(batch, training=False)), model.count_params())
 
 
-def export_timm(
-    run: Path, spec: InputSpec, target: Path, held_out: Sequence[pets.Example]
-) -> Exported:
-    """Write a timm run as ONNX with dynamic batch and calibrated probabilities.
+def export_smp(runs: Sequence[Run], target: Path, photos: Photos, mirror: bool) -> Exported:
+    """Write a segmentation-models-pytorch run as ONNX with dynamic batch."""
+    import torch
 
-    The network averages the photo's and its mirror image's logits: the breed is the same, and the
-    errors are not quite.
+    import training.torchvision_ops  # noqa: F401  (before timm, which this package imports)
+    import segmentation_models_pytorch as smp  # isort: skip
+
+    class Network(torch.nn.Module):
+        """The U-Net with a softmax, over the photo and its mirror image if wanted."""
+
+        def __init__(self, unet: torch.nn.Module) -> None:
+            super().__init__()
+            self.unet = unet
+
+        def forward(self, photo: torch.Tensor) -> torch.Tensor:
+            probabilities = torch.softmax(self.unet(photo), dim=1)
+            if not mirror:
+                return probabilities
+            flipped = torch.softmax(self.unet(photo.flip(3)), dim=1).flip(3)
+            return (probabilities + flipped) / 2
+
+    run = single(runs)
+    network = Network(smp.from_pretrained(run.folder)).eval()
+    return _export_torch(network, run.spec, target)
+
+
+def export_timm(runs: Sequence[Run], target: Path, photos: Photos, mirror: bool) -> Exported:
+    """Write one or more timm runs as one ONNX with dynamic batch and calibrated probabilities.
+
+    The logits are averaged over the runs, and over the photo and its mirror image: the breed is the
+    same, and the errors are not quite.
     """
     import torch
 
     import training.torchvision_ops  # noqa: F401  (before timm)
     import timm  # isort: skip
 
+    first = runs[0].spec
+
     class Network(torch.nn.Module):
-        """The classifier on the photo and its mirror image, calibrated, with a softmax."""
+        """The classifiers on the photo and its mirror image, calibrated, with a softmax."""
 
         temperature = 1.0
 
-        def __init__(self, classifier: torch.nn.Module) -> None:
+        def __init__(self, classifiers: Sequence[torch.nn.Module]) -> None:
             super().__init__()
-            self.classifier = classifier
+            self.classifiers = torch.nn.ModuleList(classifiers)
+            # Each was trained on its own range of values; the file takes that of the first.
+            for index, run in enumerate(runs):
+                std = torch.tensor(run.spec.std)
+                scale = torch.tensor(first.std) / std
+                shift = (torch.tensor(first.mean) - torch.tensor(run.spec.mean)) / std
+                self.register_buffer(f"scale_{index}", scale.reshape(3, 1, 1))
+                self.register_buffer(f"shift_{index}", shift.reshape(3, 1, 1))
 
         def logits(self, photo: torch.Tensor) -> torch.Tensor:
-            both = self.classifier(torch.cat([photo, photo.flip(3)]))
-            return both.reshape(2, -1, both.shape[1]).mean(dim=0)
+            if mirror:
+                photo = torch.cat([photo, photo.flip(3)])
+            answers = [
+                classifier(
+                    photo * getattr(self, f"scale_{index}") + getattr(self, f"shift_{index}")
+                )
+                for index, classifier in enumerate(self.classifiers)
+            ]
+            mean = torch.stack(answers).mean(dim=0)
+            return mean.reshape(1 + mirror, -1, mean.shape[1]).mean(dim=0)
 
         def forward(self, photo: torch.Tensor) -> torch.Tensor:
             return torch.softmax(self.logits(photo) / self.temperature, dim=1)
 
-    model = timm.create_model(f"local-dir:{run}", pretrained=True)
-    network = Network(model).eval()
+    models = [timm.create_model(f"local-dir:{run.folder}", pretrained=True) for run in runs]
+    network = Network(models).eval()
     with torch.inference_mode():
         logits = [
-            network.logits(torch.from_numpy(prepare(open_photo(example.photo), spec))).numpy()
-            for example in tqdm(held_out, desc="calibrating")
+            network.logits(torch.from_numpy(prepare(open_photo(example.photo), first))).numpy()
+            for example in tqdm(photos, desc="calibrating")
         ]
-    network.temperature = fit_temperature(
-        np.concatenate(logits), np.array([example.breed for example in held_out])
-    )
+    truth = np.array([example.breed for example in photos])
+    network.temperature = fit_temperature(np.concatenate(logits), truth)
+    return replace(_export_torch(network, first, target), temperature=network.temperature)
+
+
+def _export_torch(network: "torch.nn.Module", spec: InputSpec, target: Path) -> Exported:
+    import torch
+
     torch.onnx.export(
         network,
         # A batch of one would be taken for a constant.
@@ -131,8 +196,20 @@ def export_timm(
         with torch.inference_mode():
             return network(torch.from_numpy(batch)).numpy()
 
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    return Exported(predict, parameters, network.temperature)
+    return Exported(predict, sum(parameter.numel() for parameter in network.parameters()))
+
+
+def single(runs: Sequence[Run]) -> Run:
+    """The only run of an export that cannot average several.
+
+    Raises
+    ------
+    ExportError
+        When there are more.
+    """
+    if len(runs) > 1:
+        raise ExportError("Only classifiers of timm can be averaged: give one run.")
+    return runs[0]
 
 
 def fit_temperature(logits: NDArray[np.floating], truth: NDArray[np.integer]) -> float:
@@ -157,8 +234,8 @@ def fit_temperature(logits: NDArray[np.floating], truth: NDArray[np.integer]) ->
     return float(np.exp(best.x))
 
 
-EXPORTERS = {"keras": export_keras, "timm": export_timm}
-OUTPUT_LAYOUTS = {"keras": "NHWC", "timm": "NC"}
+EXPORTERS = {"keras": export_keras, "smp": export_smp, "timm": export_timm}
+OUTPUT_LAYOUTS = {"keras": "NHWC", "smp": "NCHW", "timm": "NC"}
 
 
 def largest_difference(
@@ -166,78 +243,100 @@ def largest_difference(
 ) -> float:
     """Largest difference of any probability between ONNX Runtime and the framework.
 
-    Photos go one by one and as one batch, so that the dynamic batch is tried too.
+    Photos go one by one, and those of the first one's size as one batch, so that the dynamic batch
+    is tried too.
     """
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
-    batch = np.concatenate([prepare(photo, spec) for photo in photos])
-    expected = predict(batch)
-    together = session.run(None, {name: batch})[0]
-    alone = np.concatenate([session.run(None, {name: one[np.newaxis]})[0] for one in batch])
-    return float(max(np.abs(together - expected).max(), np.abs(alone - expected).max()))
+    inputs = [prepare(photo, spec) for photo in photos]
+    together = np.concatenate([one for one in inputs if one.shape == inputs[0].shape])
+    return max(
+        float(np.abs(session.run(None, {name: batch})[0] - predict(batch)).max())
+        for batch in [*inputs, together]
+    )
 
 
 def export(
-    run: Path,
+    folders: Sequence[Path],
     name: str,
     folder: Path,
-    held_out: Sequence[pets.Example],
+    held_out: Photos,
+    *,
     size: int | None = None,
+    mirror: bool = False,
+    title: str | None = None,
+    default: bool = False,
 ) -> float:
     """Write `folder/NAME.onnx` and `folder/NAME.json`; return the largest difference found.
 
-    All held-out examples calibrate, some of their photos compare framework and ONNX Runtime.
+    All held-out examples calibrate a classifier, some of their photos compare framework and ONNX
+    Runtime.
 
-    `size` replaces the run's input side. A classifier trained on random crops sees its objects
-    larger than in whole photos, and is often better at a larger size than it was trained at:
-    Touvron et al., "Fixing the train-test resolution discrepancy", NeurIPS 2019.
+    Parameters
+    ----------
+    folders
+        The training runs' folders: one, or several classifiers to be averaged.
+    name, folder
+        What to write, and where.
+    held_out
+        Examples that the runs were not trained on.
+    size
+        Replaces the runs' input side. A classifier trained on random crops sees its objects
+        larger than in whole photos, and is often better at a larger size than it was trained at:
+        Touvron et al., "Fixing the train-test resolution discrepancy", NeurIPS 2019.
+    mirror
+        Whether the network also sees the photo's mirror image, and averages both answers.
+    title, default
+        What people are shown instead of the name, and whether it is the model of its task that is
+        used unasked.
 
     Raises
     ------
-    ParityError
-        When a probability differs by more than `LARGEST_DIFFERENCE`; nothing is then written.
+    ExportError
+        When a probability differs by more than `LARGEST_DIFFERENCE`, or the runs do not fit
+        together; nothing is then written.
     """
-    facts = read_run(run)
-    spec: InputSpec = facts["input"]
-    if size is not None:
-        spec = replace(spec, height=size, width=size)
+    runs = [Run(path, read_run(path), size) for path in folders]
+    spec, facts = runs[0].spec, runs[0].facts
+    if len({(run.facts["framework"], json.dumps(run.facts["labels"])) for run in runs}) > 1:
+        raise ExportError("Runs that are averaged must share framework and labels.")
     with tempfile.TemporaryDirectory() as scratch:
         draft = Path(scratch) / f"{name}.onnx"
-        exported = EXPORTERS[facts["framework"]](run, spec, draft, held_out)
+        exported = EXPORTERS[facts["framework"]](runs, draft, held_out, mirror)
         onnx.checker.check_model(str(draft), full_check=True)
         step = max(len(held_out) // PARITY_PHOTOS, 1)
         photos = [open_photo(example.photo) for example in held_out[::step]]
         difference = largest_difference(draft, exported.predict, photos, spec)
         if difference > LARGEST_DIFFERENCE:
-            raise ParityError(
+            raise ExportError(
                 f"ONNX Runtime and {facts['framework']} differ by {difference:.2g} in a "
                 f"probability, more than {LARGEST_DIFFERENCE:.0e}: {name} was not exported."
             )
         content = draft.read_bytes()
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.onnx").write_bytes(content)
-    card = make_card(facts, spec, exported, content, difference, len(photos))
+    card = make_card(runs, exported, content, difference, len(photos))
+    shown = {"title": title} if title else {}
+    card = {**shown, **({"default": True} if default else {}), **card}
     (folder / f"{name}.json").write_text(json.dumps(card, indent=2) + "\n")
     return difference
 
 
 def make_card(
-    facts: dict[str, Any],
-    spec: InputSpec,
-    exported: Exported,
-    content: bytes,
-    difference: float,
-    photos: int,
+    runs: Sequence[Run], exported: Exported, content: bytes, difference: float, photos: int
 ) -> dict[str, Any]:
     """All that serving needs and a reader wants to know of a model, ready for JSON."""
+    facts = runs[0].facts
+    commands = [run.facts["command"] for run in runs]
     return {
         "task": facts["task"],
-        "architecture": facts["architecture"],
+        "architecture": " + ".join(run.facts["architecture"] for run in runs),
         "framework": facts["framework"],
         "parameters": exported.parameters,
         "license": LICENCE,
         "labels": facts["labels"],
-        "input": asdict(spec),
+        **({"instances": True} if facts.get("instances") else {}),
+        "input": asdict(runs[0].spec),
         "output": {
             "layout": OUTPUT_LAYOUTS[facts["framework"]],
             "meaning": "softmax probabilities in the order of the labels",
@@ -245,10 +344,10 @@ def make_card(
         },
         "training": {
             "data": facts["data"],
-            "input_size": facts["input"].height,
-            "split": "train (trainval without the held-out part)",
-            "epochs": facts["epochs"],
-            "command": facts["command"],
+            "input_size": facts["held_out"]["size"],
+            "split": "train (without the held-out part)",
+            "epochs": sum(run.facts["epochs"] for run in runs),
+            "command": " && ".join(commands),
         },
         "metrics": {
             "end of training": {
@@ -268,23 +367,43 @@ def make_card(
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Export the run that the command line names."""
+    """Export the runs that the command line names."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("run", type=Path, help="the training run's folder")
+    parser.add_argument("runs", type=Path, nargs="+", help="the training run's folder, or folders")
     parser.add_argument("name", help="name of the model: NAME.onnx and NAME.json")
     parser.add_argument("--to", type=Path, default=EMBEDDED, help="folder to write to")
+    parser.add_argument("--title", help="what people are shown instead of the name")
+    parser.add_argument(
+        "--default", action="store_true", help="use it unasked where several have its task"
+    )
     parser.add_argument(
         "--size", type=int, help="input side to serve at; by default the training's"
     )
-    pets.add_arguments(parser)
+    parser.add_argument(
+        "--mirror",
+        action="store_true",
+        help="average the answers to the photo and its mirror image",
+    )
+    parser.add_argument("--root", type=Path, help="where the data lies; by default data/pets, ...")
+    parser.add_argument("--source", help="base URL of the official archives, or a folder with them")
     arguments = parser.parse_args(words)
-    root = pets.prepare(arguments.root, arguments.source)
-    held_out = pets.split(root, "validation")
+    data = DATA_SETS[read_run(arguments.runs[0])["data"]]
+    root = data.prepare(arguments.root or data.ROOT, arguments.source or data.URL)
+    held_out = data.split(root, "validation")
     try:
-        difference = export(arguments.run, arguments.name, arguments.to, held_out, arguments.size)
-    except ParityError as error:
+        difference = export(
+            arguments.runs,
+            arguments.name,
+            arguments.to,
+            held_out,
+            size=arguments.size,
+            mirror=arguments.mirror,
+            title=arguments.title,
+            default=arguments.default,
+        )
+    except ExportError as error:
         raise SystemExit(str(error)) from error
     path = arguments.to / f"{arguments.name}.onnx"
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, largest difference {difference:.1e}")

@@ -17,6 +17,7 @@ import tarfile
 import time
 import urllib.error
 import urllib.request
+import zipfile
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
+NAME = "Oxford-IIIT Pet"
+ROOT = Path("data/pets")  # where it lies unless said otherwise
 URL = "https://www.robots.ox.ac.uk/~vgg/data/pets/data"
 ARCHIVES = {  # name -> MD5 of the official file, as torchvision and TensorFlow Datasets know it
     "images.tar.gz": "5c4f3ee8e5d25df40f4fd59a7f44e54c",
@@ -121,15 +124,17 @@ def prepare(root: Path, source: str | Path = URL) -> Path:
     return root
 
 
-def download(url: str, target: Path, md5: str, attempts: int = 5) -> None:
+def download(url: str, target: Path, md5: str | None = None, attempts: int = 5) -> None:
     """Download `url` to `target`, going on where an earlier try stopped, and check its MD5.
+
+    Without an MD5 a file that is there is taken to be complete.
 
     Raises
     ------
     DataError
         When all attempts fail, or the complete file has another checksum (it is then deleted).
     """
-    if target.exists() and file_md5(target) == md5:
+    if target.exists() and md5 in (None, file_md5(target)):
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
@@ -142,7 +147,7 @@ def download(url: str, target: Path, md5: str, attempts: int = 5) -> None:
             if permanent or attempt == attempts:
                 raise DataError(f"{url} cannot be downloaded: {error}.") from error
             time.sleep(min(2**attempt, 30) / 4)
-    if file_md5(part) != md5:
+    if md5 is not None and file_md5(part) != md5:
         part.unlink()
         raise DataError(f"{url} arrived damaged (wrong MD5): run the command again.")
     part.replace(target)
@@ -187,7 +192,7 @@ def file_md5(path: Path) -> str:
 
 
 def extract(archive: Path, root: Path) -> None:
-    """Extract a `.tar.gz` of plain files and folders; refuse anything that leaves `root`.
+    """Extract a `.tar.gz` or `.zip` of plain files; refuse anything that leaves `root`.
 
     Raises
     ------
@@ -196,25 +201,46 @@ def extract(archive: Path, root: Path) -> None:
     """
     root = root.resolve()
     root.mkdir(parents=True, exist_ok=True)
+    unpack = _extract_zip if archive.suffix == ".zip" else _extract_tar
     try:
-        with gzip.open(archive) as content, tarfile.open(fileobj=content, mode="r|") as tar:
-            for member in tqdm(tar, unit=" files", desc=f"extracting {archive.name}"):
-                target = (root / member.name).resolve()
-                if not target.is_relative_to(root) or not (member.isfile() or member.isdir()):
-                    raise DataError(f"{archive} holds {member.name!r}, which is refused.")
-                packed = tar.extractfile(member)
-                if packed is None:
-                    target.mkdir(parents=True, exist_ok=True)
-                    continue
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with packed, target.open("wb") as file:
-                    shutil.copyfileobj(packed, file)
-            # At a damaged header tarfile stops as if the archive ended there; the checksum at the
-            # end of the compressed file tells, once everything before it has been read.
-            while content.read(1 << 20):
-                pass
-    except (tarfile.TarError, zlib.error, EOFError, OSError, ValueError) as error:
+        unpack(archive, root)
+    except (
+        *(tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError),
+    ) as error:
         raise DataError(f"{archive} cannot be extracted: {error}.") from error
+
+
+def _extract_tar(archive: Path, root: Path) -> None:
+    with gzip.open(archive) as content, tarfile.open(fileobj=content, mode="r|") as tar:
+        for member in tqdm(tar, unit=" files", desc=f"extracting {archive.name}"):
+            target = _target(archive, root, member.name)
+            if not (member.isfile() or member.isdir()):
+                raise DataError(f"{archive} holds {member.name!r}, which is refused.")
+            packed = tar.extractfile(member)
+            if packed is None:
+                target.mkdir(parents=True, exist_ok=True)
+                continue
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with packed, target.open("wb") as file:
+                shutil.copyfileobj(packed, file)
+        # At a damaged header tarfile stops as if the archive ended there; the checksum at the
+        # end of the compressed file tells, once everything before it has been read.
+        while content.read(1 << 20):
+            pass
+
+
+def _extract_zip(archive: Path, root: Path) -> None:
+    with zipfile.ZipFile(archive) as content:
+        for member in tqdm(content.infolist(), unit=" files", desc=f"extracting {archive.name}"):
+            _target(archive, root, member.filename)
+            content.extract(member, root)
+
+
+def _target(archive: Path, root: Path, name: str) -> Path:
+    target = (root / name).resolve()
+    if not target.is_relative_to(root):
+        raise DataError(f"{archive} holds {name!r}, which is refused.")
+    return target
 
 
 def breeds(root: Path) -> list[Breed]:
@@ -256,7 +282,7 @@ def split(
         )
     if name in ("test", "trainval"):
         return examples
-    held_out = _stratified([example.breed for example in examples], validation_share, seed)
+    held_out = stratified([example.breed for example in examples], validation_share, seed)
     return [
         example
         for index, example in enumerate(examples)
@@ -264,7 +290,23 @@ def split(
     ]
 
 
-def _stratified(classes: Sequence[int], share: float, seed: int) -> set[int]:
+def random_split(
+    root: Path, share: float = 0.2, seed: int = SPLIT_SEED
+) -> tuple[list[Example], list[Example]]:
+    """Training and held-out examples drawn at random from all pictures, the official test too.
+
+    The protocol of many notebooks. Its figures cannot be set beside those on the official split.
+    """
+    examples = [*split(root, "trainval"), *split(root, "test")]
+    order = np.random.default_rng(seed).permutation(len(examples))
+    held_out = set(order[: round(share * len(examples))].tolist())
+    return (
+        [example for index, example in enumerate(examples) if index not in held_out],
+        [example for index, example in enumerate(examples) if index in held_out],
+    )
+
+
+def stratified(classes: Sequence[int | str], share: float, seed: int) -> set[int]:
     """Indices of a random part that holds the same share of every class."""
     labels = np.array(classes)
     random = np.random.default_rng(seed)
@@ -275,15 +317,17 @@ def _stratified(classes: Sequence[int], share: float, seed: int) -> set[int]:
     return chosen
 
 
-def read_trimap(path: Path, size: int | None = None) -> NDArray[np.uint8]:
+def read_trimap(
+    path: Path, height: int | None = None, width: int | None = None
+) -> NDArray[np.uint8]:
     """A trimap as `(height, width)` uint8 (1 pet, 2 background, 3 border).
 
-    With `size` it is squashed to `(size, size)` by nearest neighbour, at its own size otherwise.
+    With `height` and `width` it is squashed to them by nearest neighbour, at its own size without.
     """
     with Image.open(path) as image:
-        if size is None:
+        if height is None or width is None:
             return np.array(image, dtype=np.uint8)
-        return np.array(image.resize((size, size), Image.Resampling.NEAREST), dtype=np.uint8)
+        return np.array(image.resize((width, height), Image.Resampling.NEAREST), dtype=np.uint8)
 
 
 def with_masks(examples: Iterable[Example]) -> list[Example]:
@@ -293,9 +337,7 @@ def with_masks(examples: Iterable[Example]) -> list[Example]:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that every script on this data set has."""
-    parser.add_argument(
-        "--root", type=Path, default=Path("data/pets"), help="where the data set lies extracted"
-    )
+    parser.add_argument("--root", type=Path, default=ROOT, help="where the data set lies extracted")
     parser.add_argument(
         "--source", default=URL, help="base URL of the official archives, or a folder with them"
     )

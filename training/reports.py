@@ -1,4 +1,4 @@
-"""Pictures that every run ends in: learning curves and sheets of predictions beside the truth."""
+"""Pictures that runs and evaluations end in: curves, sheets of predictions, figures per class."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +11,8 @@ import numpy as np
 from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
+
+from training.metrics import Reliability
 
 # Okabe and Ito's palette, told apart by colour-blind readers too.
 CLASS_COLORS = ("#E69F00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
@@ -85,7 +87,89 @@ def plot_classifications(
     _save(figure, path)
 
 
+def plot_reliability(reliability: Reliability, path: Path) -> None:
+    """Plot how often a classifier is right over how sure it is, and how often it is so sure.
+
+    Where bars end below the diagonal, the classifier is surer than it should be.
+    """
+    figure, (upper, lower) = plt.subplots(
+        2, 1, figsize=(4.6, 5.6), sharex=True, height_ratios=(3, 1)
+    )
+    bins = len(reliability.counts)
+    centres = (np.arange(bins) + 0.5) / bins
+    upper.bar(centres, reliability.accuracy, 0.9 / bins, color=CLASS_COLORS[1], label="measured")
+    upper.plot((0, 1), (0, 1), "--", color="black", linewidth=1, label="as often right as sure")
+    upper.set(
+        ylabel="accuracy",
+        xlim=(0, 1),
+        ylim=(0, 1.02),
+        title=f"expected calibration error {reliability.error:.2%}",
+    )
+    upper.legend(loc="upper left")
+    lower.bar(centres, reliability.counts, 0.9 / bins, color=CLASS_COLORS[4])
+    lower.set(xlabel="top probability", ylabel="pictures")
+    _save(figure, path)
+
+
+def plot_confusion(confusion: NDArray[np.integer], classes: Sequence[str], path: Path) -> None:
+    """Plot `(classes, classes)` counts, true classes in rows, coloured by their share of the row.
+
+    Zeros are left blank, so that errors stand out.
+    """
+    side = 2.5 + 0.28 * len(classes)
+    figure, axis = plt.subplots(figsize=(side, side))
+    shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for row, column in np.argwhere(confusion):
+        dark = shares[row, column] > 0.5
+        axis.text(
+            column,
+            row,
+            str(confusion[row, column]),
+            ha="center",
+            va="center",
+            fontsize=7,
+            color="white" if dark else "black",
+        )
+    ticks = range(len(classes))
+    axis.set_xticks(ticks, classes, rotation=90, fontsize=8)
+    axis.set_yticks(ticks, classes, fontsize=8)
+    axis.set(xlabel="predicted", ylabel="true")
+    # Lines between the cells lead the eye from a number to its names.
+    axis.set_xticks(np.arange(len(classes) - 1) + 0.5, minor=True)
+    axis.set_yticks(np.arange(len(classes) - 1) + 0.5, minor=True)
+    axis.grid(which="minor", color="#DDDDDD", linewidth=0.5)
+    axis.tick_params(which="minor", length=0)
+    _save(figure, path)
+
+
+def plot_per_class(values: Mapping[str, float], path: Path, title: str) -> None:
+    """Plot a value in [0, 1] for each class as a horizontal bar, the highest at the top."""
+    ranked = sorted(values.items(), key=lambda item: item[1])
+    names = [name for name, _ in ranked]
+    lengths = [value for _, value in ranked]
+    figure, axis = plt.subplots(figsize=(6, 1.2 + 0.24 * len(ranked)))
+    bars = axis.barh(names, lengths, color=CLASS_COLORS[1])
+    axis.bar_label(bars, fmt="%.3f", padding=3, fontsize=8)
+    axis.set(
+        title=f"{title}, on average {np.mean(lengths):.3f}",
+        xlim=(0, 1.1),
+        ylim=(-0.6, len(ranked) - 0.4),
+    )
+    axis.tick_params(axis="y", labelsize=8)
+    _save(figure, path)
+
+
 def _save(figure: plt.Figure, path: Path, bottom: float = 0.0) -> None:
     figure.tight_layout(rect=(0, bottom, 1, 1))
     figure.savefig(path, dpi=110)
     plt.close(figure)
+
+
+def plot_rates(rates: Sequence[float], losses: Sequence[float], path: Path) -> None:
+    """Plot the loss over a learning rate that rises step by step, as a PNG."""
+    figure, axis = plt.subplots(figsize=(6, 3.6))
+    axis.plot(rates, losses)
+    axis.set(xscale="log", xlabel="learning rate", ylabel="loss")
+    axis.grid(alpha=0.3)
+    _save(figure, path)

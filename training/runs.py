@@ -5,6 +5,7 @@ import json
 import platform
 import shlex
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,17 @@ from typing import Any
 from models.preprocessing import InputSpec
 
 FILE = "run.json"
+_START = time.perf_counter()
 
 
 def describe_run(run: Path, *, input_spec: InputSpec, **facts: object) -> None:
-    """Write `run.json`: the facts, the input specification, the command and the Python version."""
+    """Write `run.json`: the facts, and what every run tells of itself.
+
+    That is the input specification, the command, the seconds since the start of its process (of the
+    last one where it was resumed) and the Python version.
+    """
     description = {
+        "seconds": round(time.perf_counter() - _START, 1),
         **facts,
         "input": asdict(input_spec),
         "command": command(),

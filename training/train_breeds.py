@@ -1,20 +1,23 @@
 """Train the breed classifier: a plain timm network under a fastai Learner.
 
     python -m training.train_breeds                               # mobilenetv2_100 from the Hub
+    python -m training.train_breeds --arch resnet34 --split random --epochs 3
     python -m training.train_breeds --arch convnext_tiny.fb_in22k --batch 64
     python -m training.train_breeds --resume                      # go on with an interrupted run
+    accelerate launch -m training.train_breeds                    # on all GPUs of the machine
 
-Reads the official trainval split, holds a tenth of it out, fine-tunes the whole network with
-presizing, augmentation, discriminative learning rates and one cycle (Smith, "A disciplined
-approach to neural network hyper-parameters", 2018), and writes to the run's folder a standard timm
-checkpoint (`model.safetensors` and `config.json` with the label names), `history.csv`,
-`curves.png`, `predictions.png` and `run.json`.
+Reads the official trainval split, holds a tenth of it out, fine-tunes the network behind its first
+layers with presizing, augmentation, discriminative learning rates and one cycle, and writes to the
+run's folder a standard timm checkpoint (`model.safetensors` and `config.json` with the label
+names), `history.csv`, `tensorboard/`, `curves.png`, `predictions.png` and `run.json`.
+
+With `--teachers` the labels are not used: finished runs answer instead for each augmented and mixed
+picture, and the network learns to answer as they do on average (Beyer et al., "Knowledge
+distillation: A good teacher is patient and consistent", CVPR 2022).
 """
 
 import argparse
-import csv
 import json
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -23,38 +26,43 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-import training.torchvision_ops  # noqa: F401  (before timm and fastai)
+from training import fastai_runs  # before timm and fastai
 
 import timm  # isort: skip
 from fastai.vision.all import (  # isort: skip
     Callback,
     CategoryBlock,
+    CutMix,
     DataBlock,
     DataLoaders,
     IndexSplitter,
     IntToFloatTensor,
     LabelSmoothingCrossEntropyFlat,
     Learner,
+    MixUp,
     Normalize,
     PILImage,
-    RandTransform,
-    SaveModelCallback,
     TransformBlock,
     accuracy,
     aug_transforms,
+    rank_distrib,
     set_seed,
-    to_float,
     top_k_accuracy,
 )
-from fastai.callback.channelslast import ChannelsLast  # isort: skip
+from fastai.distributed import num_distrib  # isort: skip
 from timm.models import save_for_hf  # isort: skip
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+from tqdm import tqdm
 
 from models.images import open_photo
-from models.preprocessing import InputSpec, prepare, resize_photo
+from models.preprocessing import InputSpec, normalize, prepare, resize_photo
 from training import pets
+from training.pictures import decode
 from training.reports import plot_classifications, plot_curves
-from training.runs import describe_run, read_history
+from training.runs import describe_run
 
 ARCH = "mobilenetv2_100"
 SIZE = 224  # side of the network's input in pixels
@@ -62,14 +70,15 @@ PRESIZE = 1.25  # side of the pictures that the batch augmentation crops, as a f
 MIN_SCALE = 0.5  # smallest share of the picture's area that a random crop keeps
 EPOCHS = 12
 BATCH = 32
-RATE = 1e-3  # peak rate of the classifier; the body's deepest layers get it divided by RATE_SPREAD
-RATE_SPREAD = 20
+RATE = 2e-4  # peak rate of the classifier; the first trained layers get it divided by RATE_SPREAD
+RATE_SPREAD = 10
+FROZEN = 1 / 3  # share of a pretrained body's layers that are kept as they are
 WEIGHT_DECAY = 0.05
 LABEL_SMOOTHING = 0.1
 DROPOUT = 0.2
+PROBE_COST = 0.05  # inverse regularisation of the linear classifier that fine-tuning starts from
+MIX = {"none": [], "mixup": [MixUp(0.2)], "cutmix": [CutMix(1.0)]}
 SEED = 42
-
-CUDA = torch.cuda.is_available()
 
 
 def input_spec(cfg: dict[str, Any], size: int) -> InputSpec:
@@ -79,133 +88,141 @@ def input_spec(cfg: dict[str, Any], size: int) -> InputSpec:
     )
 
 
-class ResizePhoto(RandTransform):
-    """fastai item transform: bring a photo to the size that its part of the data needs.
+def presized(spec: InputSpec) -> InputSpec:
+    """The size of training pictures: a little larger than the input.
 
-    Presizing: training pictures come a little larger than the input, to be augmented and cropped
-    in one interpolation on the whole batch. Held-out ones come exactly as at serving.
+    So they are augmented and cropped in one interpolation on the whole batch.
     """
-
-    split_idx = None  # used on both parts
-
-    def __init__(self, spec: InputSpec) -> None:
-        super().__init__(p=1)
-        presize = round(spec.height * PRESIZE)
-        self.specs = (replace(spec, height=presize, width=presize), spec)
-
-    def before_call(self, _: PILImage, split_idx: int | None) -> None:
-        """Take the size of the training (0, or None during set-up) or held-out (1) part."""
-        self.spec = self.specs[split_idx or 0]
-
-    def encodes(self, photo: PILImage) -> PILImage:
-        """Resize as serving does."""
-        return PILImage.create(resize_photo(np.asarray(photo), self.spec))
+    side = round(spec.height * PRESIZE)
+    return replace(spec, height=side, width=side)
 
 
 def data_loaders(
-    train_part: Sequence[pets.Example],
-    held_out: Sequence[pets.Example],
+    train_photos: NDArray[np.uint8],
+    held_out_photos: NDArray[np.uint8],
+    breeds: Sequence[str],
     labels: Sequence[str],
     spec: InputSpec,
     batch: int,
-    workers: int,
 ) -> DataLoaders:
-    """Make fastai's loaders: augmented pictures for training, as at serving for the held-out."""
+    """Make fastai's loaders: augmented pictures for training, as at serving for the held-out.
+
+    `breeds` are those of the training photos and then of the held-out ones.
+    """
+    photos = [*train_photos, *held_out_photos]
     augmentation = aug_transforms(
         size=spec.height, min_scale=MIN_SCALE, max_rotate=15.0, max_warp=0.1, max_lighting=0.3
     )
     for transform in augmentation:
         transform.split_idx = 0  # fastai's crop would touch the held-out pictures too
-    examples = [*train_part, *held_out]
+    normalize = Normalize.from_stats(spec.mean, spec.std, cuda=fastai_runs.CUDA)
     block = DataBlock(
         blocks=(
             TransformBlock(
-                type_tfms=lambda example: PILImage.create(open_photo(example.photo)),
+                type_tfms=lambda index: PILImage.create(photos[index]),
                 batch_tfms=IntToFloatTensor,
             ),
             CategoryBlock(vocab=list(labels), sort=False),
         ),
-        get_y=lambda example: labels[example.breed],
-        splitter=IndexSplitter(range(len(train_part), len(examples))),
-        item_tfms=ResizePhoto(spec),
-        batch_tfms=[*augmentation, Normalize.from_stats(spec.mean, spec.std, cuda=CUDA)],
+        get_y=lambda index: breeds[index],
+        splitter=IndexSplitter(range(len(train_photos), len(photos))),
+        batch_tfms=[*augmentation, normalize],
     )
-    device = torch.device("cuda" if CUDA else "cpu")
-    return block.dataloaders(examples, bs=batch, num_workers=workers, device=device)
+    # Nothing is left to decode, so processes that load would only cost memory.
+    return block.dataloaders(range(len(photos)), bs=batch, num_workers=0, device=fastai_runs.DEVICE)
 
 
-def layer_groups(model: torch.nn.Module) -> list[list[torch.nn.Parameter]]:
-    """Split a timm network into early body, late body and classifier, for graded rates."""
+def layer_groups(model: torch.nn.Module, frozen: float) -> list[list[torch.nn.Parameter]]:
+    """Split a timm network into frozen, early and late body, and classifier."""
     head = list(model.get_classifier().parameters())
     in_head = {id(parameter) for parameter in head}
     body = [parameter for parameter in model.parameters() if id(parameter) not in in_head]
-    return [body[: len(body) // 2], body[len(body) // 2 :], head]
+    return fastai_runs.body_groups(body, head, frozen)
 
 
-class BFloat16OnCPU(Callback):
-    """Mixed precision on a CPU with bfloat16 arithmetic (fastai's own callback knows CUDA only)."""
+def fit_classifier(
+    model: torch.nn.Module,
+    photos: NDArray[np.uint8],
+    breeds: NDArray[np.integer],
+    spec: InputSpec,
+) -> None:
+    """Give the network the best linear classifier of its features as they are.
 
-    order = 10
+    Fine-tuned from there, the body only has to improve; behind a random or zero classifier its
+    first steps distort features that few pictures cannot restore: Kumar et al., "Fine-tuning can
+    distort pretrained features and underperform out-of-distribution", ICLR 2022.
 
-    def before_batch(self) -> None:
-        """Compute forward pass and loss in bfloat16 where that is safe."""
-        self.autocast = torch.autocast("cpu", dtype=torch.bfloat16)
-        self.autocast.__enter__()
+    Parameters
+    ----------
+    model
+        A timm network with a linear classifier.
+    photos
+        `(n, height, width, 3)` uint8.
+    breeds
+        `(n,)` class indices.
+    spec
+        Mean and standard deviation of the input.
+    """
+    model.eval().to(fastai_runs.DEVICE, memory_format=torch.channels_last)
+    features = []
+    with torch.inference_mode(), fastai_runs.mixed():
+        for start in tqdm(range(0, len(photos), BATCH), desc="fitting the classifier"):
+            batch = torch.from_numpy(normalize(photos[start : start + BATCH], spec))
+            batch = batch.to(fastai_runs.DEVICE, memory_format=torch.channels_last)
+            pooled = model.forward_head(model.forward_features(batch), pre_logits=True)
+            features.append(pooled.float().cpu().numpy())
+    scaler, classifier = StandardScaler(), LogisticRegression(C=PROBE_COST, max_iter=500)
+    classifier.fit(scaler.fit_transform(np.concatenate(features)), breeds)
+    weights = classifier.coef_ / scaler.scale_
+    linear = model.get_classifier()
+    linear.weight.data = torch.tensor(weights, dtype=torch.float32).contiguous()
+    linear.bias.data = torch.tensor(
+        classifier.intercept_ - weights @ scaler.mean_, dtype=torch.float32
+    )
 
-    def after_pred(self) -> None:
-        """Give the loss float32 logits."""
-        self.learn.pred = to_float(self.pred)
 
-    def after_loss(self) -> None:
-        """Run the backward pass outside, as PyTorch advises."""
-        self.autocast.__exit__(None, None, None)
+class Distillation(Callback):
+    """Mix pairs of pictures, and take the teachers' mean answer to the mixture as the target.
 
-
-class History(Callback):
-    """Append a row an epoch to `history.csv`, also over resumed runs.
-
-    fastai's own CSVLogger repeats its header then, and logs the epochs that it skips.
+    The learner's loss must take class indices (held-out part) as well as probabilities.
     """
 
-    order = 62  # after the checkpoint: a row says that the epoch can be gone on from
+    def __init__(self, teachers: Sequence[torch.nn.Module]) -> None:
+        self.teachers = teachers
 
-    def __init__(self, path: Path, start: int) -> None:
-        self.path, self.start = path, start
-
-    def after_epoch(self) -> None:
-        """Write the epoch's losses and metrics."""
-        if self.epoch < self.start:
+    def before_batch(self) -> None:
+        """Replace a training batch's pictures by mixtures, and its labels by the answers."""
+        if not self.training:
             return
-        with self.path.open("a", newline="") as file:
-            writer = csv.writer(file)
-            if file.tell() == 0:
-                writer.writerow(self.recorder.metric_names)
-            writer.writerow(self.recorder.log)
+        share = torch.rand((len(self.x), 1, 1, 1), device=self.x.device)
+        mixed = torch.lerp(self.x, self.x[torch.randperm(len(self.x))], share / 2)
+        with torch.no_grad():
+            answers = [teacher(mixed).float().softmax(dim=1) for teacher in self.teachers]
+        self.learn.xb = (mixed,)
+        self.learn.yb = (torch.stack(answers).mean(dim=0),)
 
 
-def mixed_precision(learn: Learner) -> Learner:
-    """Let the learner use the fastest arithmetic of this machine that loses no accuracy."""
-    if CUDA:
-        return learn.to_fp16().add_cb(ChannelsLast())
-    if torch.cpu._is_avx512_bf16_supported():  # elsewhere bfloat16 is emulated, and slower
-        return learn.add_cbs([BFloat16OnCPU(), ChannelsLast()])
-    return learn.add_cb(ChannelsLast())
+def load_run(run: Path) -> torch.nn.Module:
+    """A finished run's network, ready to answer."""
+    model = timm.create_model(f"local-dir:{run}", pretrained=True)
+    return model.eval().to(fastai_runs.DEVICE, memory_format=torch.channels_last)
 
 
 def train(arguments: argparse.Namespace) -> Path:
     """Run the training that the command line describes; return the run's folder."""
-    set_seed(SEED, reproducible=True)
+    set_seed(arguments.seed, reproducible=True)
     root = pets.prepare(arguments.root, arguments.source)
-    train_part, held_out = pets.split(root, "train"), pets.split(root, "validation")
+    if arguments.split == "random":
+        train_part, held_out = pets.random_split(root)
+    else:
+        train_part, held_out = pets.split(root, "train"), pets.split(root, "validation")
     epochs, batch = arguments.epochs, arguments.batch
     if arguments.dry_run:
         train_part, held_out = train_part[:: len(train_part) // 16], held_out[:8]
         epochs, batch = 1, 4
     run: Path = arguments.out
-    checkpoints = run / "checkpoints"
-    if not arguments.resume:
+    if not arguments.resume and not rank_distrib():
         shutil.rmtree(run, ignore_errors=True)
-    checkpoints.mkdir(parents=True, exist_ok=True)
 
     breeds = pets.breeds(root)
     labels = [breed.name for breed in breeds]
@@ -217,45 +234,51 @@ def train(arguments: argparse.Namespace) -> Path:
         num_classes=len(labels),
         **model_args,
     )
-    # A new classifier that says "all breeds alike" sends no noise into the pretrained body.
-    for parameter in model.get_classifier().parameters():
-        torch.nn.init.zeros_(parameter)
     spec = input_spec(model.pretrained_cfg, arguments.size)
-    learn = mixed_precision(
+    photos = decode(train_part, presized(spec), "training photos")
+    held_out_photos = decode(held_out, spec, "held-out photos")
+    breed_ids = [example.breed for example in (*train_part, *held_out)]
+    if arguments.pretrained:
+        fit_classifier(model, photos, np.array(breed_ids[: len(photos)]), spec)
+    if arguments.teachers:
+        loss = torch.nn.CrossEntropyLoss()
+        callbacks = [Distillation([load_run(teacher) for teacher in arguments.teachers])]
+    else:
+        loss = LabelSmoothingCrossEntropyFlat(LABEL_SMOOTHING)
+        callbacks = MIX[arguments.mix]
+    frozen = 0.0
+    if arguments.pretrained:
+        frozen = arguments.frozen
+        callbacks = [*callbacks, fastai_runs.FixedStatistics(model)]
+    learn = fastai_runs.fast(
         Learner(
-            data_loaders(train_part, held_out, labels, spec, batch, arguments.workers),
+            data_loaders(
+                photos,
+                held_out_photos,
+                [labels[breed] for breed in breed_ids],
+                labels,
+                spec,
+                batch,
+            ),
             model,
-            loss_func=LabelSmoothingCrossEntropyFlat(LABEL_SMOOTHING),
-            splitter=layer_groups,
+            loss_func=loss,
+            splitter=lambda network: layer_groups(network, frozen),
             metrics=[accuracy, top_k_accuracy],
             wd=WEIGHT_DECAY,
-            path=run,
-            model_dir=checkpoints.name,
         )
     )
-    done = [int(file.stem.rpartition("_")[2]) for file in checkpoints.glob("epoch_*.pth")]
-    start = max(done, default=-1) + 1
-    if start:
-        learn.load(f"epoch_{start - 1}", with_opt=True)
-    history = run / "history.csv"
-    learn.fit_one_cycle(
-        epochs,
-        slice(RATE / RATE_SPREAD, RATE),
-        start_epoch=start,
-        cbs=[
-            SaveModelCallback(every_epoch=True, with_opt=True, fname="epoch"),
-            History(history, start),
-        ],
+    if arguments.find_rate:
+        fastai_runs.find_rate(learn, run)
+        return run
+    if arguments.pretrained and not num_distrib():
+        _, top_1, top_5 = learn.validate()
+        print(f"before fine-tuning: held-out top-1 {top_1:.4f}, top-5 {top_5:.4f}")
+    rows = fastai_runs.fit(
+        learn, run, epochs, arguments.rate, RATE_SPREAD, arguments.seed, callbacks
     )
-    _, top_1, top_5 = learn.validate()
-    rows = [
-        {
-            "loss": row["train_loss"],
-            "val_loss": row["valid_loss"],
-            "val_accuracy": row["accuracy"],
-        }
-        for row in read_history(history)
-    ]
+    if rank_distrib():  # one process writes the results
+        return run
+    top_1, top_5 = rows[-1]["val_accuracy"], rows[-1]["val_top_k_accuracy"]
     save_for_hf(
         model.to(memory_format=torch.contiguous_format),
         run,
@@ -278,7 +301,9 @@ def train(arguments: argparse.Namespace) -> Path:
         architecture=arguments.arch,
         labels=[asdict(breed) for breed in breeds],
         input_spec=spec,
-        data="Oxford-IIIT Pet",
+        data=pets.NAME,
+        split=arguments.split,
+        processes=max(num_distrib(), 1),
         held_out={
             "pictures": len(held_out),
             "size": spec.height,
@@ -289,7 +314,7 @@ def train(arguments: argparse.Namespace) -> Path:
     )
     plot_curves(rows, run / "curves.png", {"loss": "loss", "accuracy": "accuracy"})
     plot_predictions(model, held_out[:: max(len(held_out) // 16, 1)][:16], labels, spec, run)
-    shutil.rmtree(checkpoints)
+    shutil.rmtree(run / fastai_runs.CHECKPOINTS)
     print(f"{run}: held-out top-1 {top_1:.4f}, top-5 {top_5:.4f}")
     return run
 
@@ -346,8 +371,26 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=SIZE, help="input side")
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--batch", type=int, default=BATCH, help="pictures a step")
+    parser.add_argument("--rate", type=float, default=RATE, help="peak learning rate")
     parser.add_argument(
-        "--workers", type=int, default=min(8, os.cpu_count() or 1), help="decoding processes"
+        "--frozen",
+        type=float,
+        default=FROZEN,
+        help="share of a pretrained body's layers, from the input on, that are not trained",
+    )
+    parser.add_argument("--mix", choices=MIX, default="none", help="blend training pictures")
+    parser.add_argument(
+        "--teachers", type=Path, nargs="+", default=[], metavar="RUN", help="learn from these runs"
+    )
+    parser.add_argument(
+        "--split",
+        choices=("official", "random"),
+        default="official",
+        help="official: trainval, a tenth held out; random: a fifth of all pictures held out",
+    )
+    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument(
+        "--find-rate", action="store_true", help="plot loss over learning rate, and stop"
     )
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     parser.add_argument("--dry-run", action="store_true", help="one epoch on a few pictures")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import gradio as gr
 
-from models import breeds
+from models import breeds, store
 from models.images import PhotoError
 from ui import photos
 
@@ -17,7 +17,7 @@ def build(current: gr.State) -> None:
     """Lay out the tab; it follows the current photo."""
     message = gr.HTML(photos.notice(HINT), padding=False)
     answer = gr.HTML(padding=False, elem_id="breeds")
-    labels = breeds.load().card.labels
+    labels = _classifier().card.labels
     with gr.Accordion("The breeds it knows", open=False):
         for species in ("cat", "dog"):
             names = ", ".join(label.name for label in labels if label.species == species)
@@ -35,7 +35,7 @@ def show_breeds(path: str | None) -> tuple[str, str]:
     """Message and ranking for a photo."""
     if path is None:
         return photos.notice(HINT), ""
-    classifier = breeds.load()
+    classifier = _classifier()
     try:
         photo = photos.read(path)
     except PhotoError as error:
@@ -60,3 +60,7 @@ def bars(ranking: Sequence[breeds.Breed]) -> str:
         "pet get an answer too."
     )
     return f'<ol class="bars">{items}</ol><p class="hint">{note}</p>'
+
+
+def _classifier() -> breeds.BreedClassifier:
+    return breeds.load(store.default("classification"))

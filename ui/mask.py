@@ -1,6 +1,8 @@
-"""The Mask tab: the pet's outline over the photo, and the pet cut out."""
+"""The Mask tab: what a mask model finds, in colour over the photo and cut out."""
 
+import html
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from threading import Lock
@@ -10,51 +12,74 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from models import drawing, segmentation
+from models import drawing, segmentation, store
 from models.images import PhotoError
 from ui import photos, theme
 
-HINT = "Choose a photo to see where the pet is."
+HINT = "Choose a photo to see the outline of what is in it."
 
 
 @dataclass(frozen=True)
-class PetMask:
+class Instances:
+    """How many objects were found, and their outlines: `(height, width)` bool."""
+
+    count: int
+    outlines: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Found:
     """What the tab keeps of a segmentation: small arrays instead of all probabilities.
 
-    `shares` names the classes in the order of the mask's values 1, 2, 3.
+    `shares` names the classes in the order of the mask's values 1, 2, 3. `instances` is there for
+    models whose subject comes in several pieces.
     """
 
     mask: NDArray[np.uint8]
     foreground: NDArray[np.uint8]
     shares: dict[str, float]
+    instances: Instances | None
     seconds: float
     device: str
 
 
-def pet_mask(path: str) -> PetMask:
-    """Segment a photo once; later calls for the same upload give the same result."""
+def find(path: str, model: str) -> Found:
+    """Segment a photo once; later calls for the same upload and model give the same result."""
     # Overlay and cut-out ask at the same moment: the second waits and takes the first's result.
     with _LOCK:
-        return _segment(path)
+        return _segment(path, model)
 
 
 _LOCK = Lock()
 
 
 @lru_cache(maxsize=photos.KEPT)
-def _segment(path: str) -> PetMask:
+def _segment(path: str, model: str) -> Found:
     photo = photos.read(path)
-    segmenter = segmentation.load()
+    segmenter = segmentation.load(model)
     start = time.perf_counter()
     result = segmenter.predict(photo)
     mask = result.mask
+    numbers = result.instances() if segmenter.card.instances else None
     seconds = time.perf_counter() - start
+    instances = None
+    if numbers is not None:
+        instances = Instances(int(numbers.max()), drawing.instance_outlines(numbers))
     foreground = np.round(result.foreground() * 255).astype(np.uint8)
-    return PetMask(mask, foreground, result.shares, seconds, segmenter.device)
+    return Found(mask, foreground, result.shares, instances, seconds, segmenter.device)
 
 
 def build(current: gr.State) -> None:
     """Lay out the tab; it follows the current photo and its own controls."""
+    default = store.default("segmentation")
+    cards = sorted(store.cards("segmentation"), key=lambda card: card.name != default)
+    model = gr.Radio(
+        [(card.title, card.name) for card in cards],
+        value=default,
+        label="What to look for",
+        visible=len(cards) > 1,
+        elem_id="mask-model",
+    )
     with gr.Row():
         opacity = gr.Slider(0, 1, value=0.5, step=0.05, label="Opacity", elem_id="opacity")
         border = gr.Checkbox(
@@ -67,22 +92,22 @@ def build(current: gr.State) -> None:
     with gr.Row():
         with gr.Column(min_width=280):
             outlined = gr.Image(
-                label="Pet, border and background",
+                label="Outline",
                 format="jpeg",
                 interactive=False,
                 buttons=["download", "fullscreen"],
-                alt_text="The photo with the pet, its border and the background in colour",
+                alt_text="The photo with what was found in it, border and background in colour",
                 elem_id="overlay",
             )
             legend = gr.HTML(padding=False, elem_id="legend")
         with gr.Column(min_width=280):
             alone = gr.Image(
-                label="The pet cut out",
+                label="Cut out",
                 format="png",
                 image_mode="RGBA",
                 interactive=False,
                 buttons=["download", "fullscreen"],
-                alt_text="The pet on a transparent background",
+                alt_text="What was found, on a transparent background",
                 elem_id="cut-out",
                 elem_classes="checkered",
             )
@@ -90,65 +115,73 @@ def build(current: gr.State) -> None:
                 "Download the mask (PNG)", interactive=False, size="sm", elem_id="mask-download"
             )
     gr.on(
-        [current.change, opacity.change, border.change],
+        [current.change, model.change, opacity.change, border.change],
         show_overlay,
-        [current, opacity, border],
+        [current, model, opacity, border],
         [message, outlined, legend],
         show_progress="minimal",
         trigger_mode="always_last",
         api_visibility="private",
     )
-    current.change(
+    gr.on(
+        [current.change, model.change],
         show_cut_out,
-        [current],
+        [current, model],
         [alone, download],
         show_progress="minimal",
+        trigger_mode="always_last",
         api_visibility="private",
     )
 
 
 def show_overlay(
-    path: str | None, opacity: float, border: bool
+    path: str | None, model: str, opacity: float, border: bool
 ) -> tuple[str, drawing.Photo | None, str]:
     """Message, photo with the classes laid over it, and legend."""
     if path is None:
         return photos.notice(HINT), None, ""
     try:
-        photo, result = photos.read(path), pet_mask(path)
+        photo, found = photos.read(path), find(path, model)
     except PhotoError as error:
         return photos.notice(str(error), wrong=True), None, ""
     colors = {
-        value: theme.MASK_COLORS[name]
-        for value, name in enumerate(result.shares, start=1)
+        value: color
+        for value, (name, color) in enumerate(theme.mask_colors(found.shares).items(), start=1)
         if border or name != "border"
     }
-    picture = drawing.overlay(photo, result.mask, colors, opacity)
-    took = photos.took(result.seconds, result.device, "Outline found")
-    return took, picture, legend_table(result.shares)
+    picture = drawing.overlay(photo, found.mask, colors, opacity)
+    if border and found.instances:
+        picture = drawing.paint(picture, found.instances.outlines, theme.OUTLINE)
+    took = photos.took(found.seconds, found.device, "Outline found")
+    return took, picture, legend_table(found.shares, found.instances)
 
 
-def show_cut_out(path: str | None) -> tuple[str | None, object]:
-    """The pet on transparent ground, and the mask as a file."""
+def show_cut_out(path: str | None, model: str) -> tuple[str | None, object]:
+    """What was found on transparent ground, and the mask as a file."""
     nothing = gr.DownloadButton(interactive=False)
     if path is None:
         return None, nothing
     try:
-        photo, result = photos.read(path), pet_mask(path)
+        photo, found = photos.read(path), find(path, model)
     except PhotoError:  # the tab's message says it
         return None, nothing
-    colors = {i: theme.MASK_COLORS[name] for i, name in enumerate(result.shares, start=1)}
-    file = photos.result_file(drawing.indexed_picture(result.mask, colors), "pet-mask")
-    picture = Image.fromarray(drawing.cut_out(photo, result.foreground))
-    return photos.result_file(picture, "pet"), gr.DownloadButton(value=file, interactive=True)
+    colors = dict(enumerate(theme.mask_colors(found.shares).values(), start=1))
+    file = photos.result_file(drawing.indexed_picture(found.mask, colors), "mask")
+    picture = Image.fromarray(drawing.cut_out(photo, found.foreground))
+    return photos.result_file(picture, "cut-out"), gr.DownloadButton(value=file, interactive=True)
 
 
-def legend_table(shares: dict[str, float]) -> str:
-    """The classes with their colours and shares of the picture, as an HTML table."""
+def legend_table(shares: Mapping[str, float], instances: Instances | None) -> str:
+    """The classes with their colours and shares of the picture, and the count, as HTML."""
     rows = "".join(
-        f"<tr><td>{photos.swatch(theme.MASK_COLORS[name])}{name}</td><td>{share:.1%}</td></tr>"
-        for name, share in shares.items()
+        f"<tr><td>{photos.swatch(color)}{html.escape(name)}</td><td>{shares[name]:.1%}</td></tr>"
+        for name, color in theme.mask_colors(shares).items()
     )
-    return (
+    table = (
         '<table class="facts"><thead><tr><th>Class</th><th>Area</th></tr></thead>'
         f"<tbody>{rows}</tbody></table>"
     )
+    if instances is None:
+        return table
+    count = f"{photos.swatch(theme.OUTLINE)}Objects found: {instances.count:,}"
+    return f'<p class="count">{count}</p>{table}'

@@ -2,6 +2,7 @@
 
 import gradio as gr
 
+from models import store
 from ui import breed, mask, photos, threshold
 
 HEADER = """
@@ -19,6 +20,8 @@ def build() -> gr.Blocks:
     """Build the page; its theme and styles are given to `launch` (see `app.py`)."""
     with gr.Blocks(title="Petscope", analytics_enabled=False, delete_cache=DELETE_CACHE) as page:
         gr.HTML(HEADER)
+        if sentence := store.notice():
+            gr.HTML(photos.notice(sentence), elem_id="models-notice")
         with gr.Row():
             with gr.Column(scale=4, min_width=320):
                 current = photos.build()

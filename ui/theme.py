@@ -1,5 +1,7 @@
 """Look of the page: colours, theme, styles. No font and no script comes from elsewhere."""
 
+from collections.abc import Iterable
+from itertools import cycle
 from pathlib import Path
 
 import gradio as gr
@@ -19,11 +21,10 @@ THEME = gr.themes.Soft(
 STYLES = Path(__file__).parent / "styles.css"
 
 # Okabe and Ito's palette, told apart by colour-blind people too.
-MASK_COLORS: dict[str, Color] = {
-    "pet": (230, 159, 0),
-    "background": (0, 114, 178),
-    "border": (0, 158, 115),
-}
+BACKGROUND: Color = (0, 114, 178)
+BORDER: Color = (0, 158, 115)
+SUBJECTS: tuple[Color, ...] = ((230, 159, 0), (204, 121, 167), (86, 180, 233), (213, 94, 0))
+OUTLINE: Color = (255, 255, 255)
 
 GREY: Color = (128, 128, 128)
 
@@ -38,6 +39,13 @@ _VIRIDIS: tuple[Color, ...] = (
     (159, 218, 58),
     (253, 231, 37),
 )
+
+
+def mask_colors(classes: Iterable[str]) -> dict[str, Color]:
+    """Colours for a mask's classes: whatever is neither background nor border is a subject."""
+    subjects = cycle(SUBJECTS)
+    fixed = {"background": BACKGROUND, "border": BORDER}
+    return {name: fixed.get(name) or next(subjects) for name in classes}
 
 
 def class_colors(classes: int) -> list[Color]:

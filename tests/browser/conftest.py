@@ -1,3 +1,5 @@
+import hashlib
+import json
 import os
 import shutil
 import socket
@@ -9,10 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
 ROOT = Path(__file__).parent.parent.parent
+WEIGHTS = ROOT / "models" / "weights"
 SCREENSHOTS = Path(__file__).parent / "screenshots"
 expect.set_options(timeout=20_000)  # a busy machine is slow, not wrong
 CHROMIUM = next(
@@ -63,6 +69,74 @@ def served_with_ssr() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def served_with_nuclei(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of the app with the embedded models and a second mask model."""
+    folder = tmp_path_factory.mktemp("models")
+    link_model("breeds", folder)
+    link_model("pet", folder, title="Pets, fast", default=True)
+    write_nucleus_model(folder)
+    with serve(GRADIO_SSR_MODE="False", PETSCOPE_MODELS=str(folder)) as (address, _):
+        yield address
+
+
+@pytest.fixture
+def page_with_one_mask_model(browser: Browser, tmp_path: Path) -> Iterator[Page]:
+    """The page with a mask model that has its own name, and the breeds."""
+    link_model("breeds", tmp_path)
+    link_model("pet", tmp_path, "cats-and-dogs")
+    with (
+        serve(GRADIO_SSR_MODE="False", PETSCOPE_MODELS=str(tmp_path)) as (address, _),
+        opened(browser, address, 1280, "light") as page,
+    ):
+        yield page
+
+
+def link_model(name: str, folder: Path, alias: str | None = None, **changes: object) -> None:
+    """Put an embedded model into a folder, with some things changed in its card."""
+    card = json.loads((WEIGHTS / f"{name}.json").read_text())
+    (folder / f"{alias or name}.json").write_text(json.dumps(card | changes))
+    (folder / f"{alias or name}.onnx").symlink_to(WEIGHTS / f"{name}.onnx")
+
+
+def write_nucleus_model(folder: Path) -> None:
+    """A mask model to which red is nucleus, green is background, and blue is border."""
+    graph = helper.make_graph(
+        [
+            helper.make_node("Mul", ["photo", "ten"], ["logits"]),
+            helper.make_node("Softmax", ["logits"], ["probabilities"], axis=-1),
+        ],
+        "nuclei",
+        [helper.make_tensor_value_info("photo", TensorProto.FLOAT, list("abcd"))],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, list("abcd"))],
+        [numpy_helper.from_array(np.float32(10), "ten")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    onnx.checker.check_model(model, full_check=True)
+    content = model.SerializeToString()
+    (folder / "nuclei.onnx").write_bytes(content)
+    card = {
+        "title": "Cell nuclei",
+        "task": "segmentation",
+        "labels": [{"name": name} for name in ("nucleus", "background", "border")],
+        "instances": True,
+        "input": {
+            "height": 512,
+            "width": 512,
+            "resize": "fit",
+            "multiple": 32,
+            "interpolation": "bilinear",
+            "mean": [0.5, 0.5, 0.5],
+            "std": [0.5, 0.5, 0.5],
+            "layout": "NHWC",
+            "color": "RGB",
+        },
+        "output": {"layout": "NHWC", "meaning": "probabilities"},
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+    (folder / "nuclei.json").write_text(json.dumps(card))
+
+
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         yield playwright.chromium.launch(
@@ -102,15 +176,38 @@ def opened(browser: Browser, address: str, width: int, scheme: str) -> Iterator[
     assert wrong == []
 
 
-@pytest.fixture(params=[(1280, "light"), (390, "dark")], ids=["desktop-light", "phone-dark"])
-def page(
-    browser: Browser, served: tuple[str, subprocess.Popen[bytes]], request: pytest.FixtureRequest
+@contextmanager
+def opened_for_test(
+    browser: Browser, address: str, request: pytest.FixtureRequest
 ) -> Iterator[Page]:
-    """The page on a desktop and on a phone; a screenshot is kept of how each test left it."""
-    with opened(browser, served[0], *request.param) as page:
+    """The page on the fixture's kind of screen; a screenshot is kept of how the test left it."""
+    with opened(browser, address, *request.param) as page:
         yield page
         SCREENSHOTS.mkdir(exist_ok=True)
         page.screenshot(path=SCREENSHOTS / f"{request.node.name}.png", full_page=True)
+
+
+on_both_screens = pytest.fixture(
+    params=[(1280, "light"), (390, "dark")], ids=["desktop-light", "phone-dark"]
+)
+
+
+@on_both_screens
+def page(
+    browser: Browser, served: tuple[str, subprocess.Popen[bytes]], request: pytest.FixtureRequest
+) -> Iterator[Page]:
+    """The page on a desktop and on a phone."""
+    with opened_for_test(browser, served[0], request) as page:
+        yield page
+
+
+@on_both_screens
+def page_with_nuclei(
+    browser: Browser, served_with_nuclei: str, request: pytest.FixtureRequest
+) -> Iterator[Page]:
+    """The page with two mask models to choose from."""
+    with opened_for_test(browser, served_with_nuclei, request) as page:
+        yield page
 
 
 @pytest.fixture

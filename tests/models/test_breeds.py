@@ -176,3 +176,14 @@ def test_the_embedded_model_shares_its_trust_among_37_breeds() -> None:
 
     assert len({breed.name for breed in ranking}) == 37
     assert sum(breed.probability for breed in ranking) == pytest.approx(1, abs=1e-4)
+
+
+def test_the_model_used_unasked_is_of_its_own_task(
+    add_segmenter: AddModel, add_classifier: AddModel
+) -> None:
+    add_segmenter("a", default=True)
+    with pytest.raises(ModelError, match="no model for classification"):
+        store.default("classification")
+    add_classifier("kennel")
+
+    assert store.default("classification") == "kennel"

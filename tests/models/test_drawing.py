@@ -6,8 +6,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from skimage.segmentation import find_boundaries
 
-from models.drawing import Color, binary_preview, cut_out, indexed_picture, overlay
+from models.drawing import (
+    Color,
+    binary_preview,
+    cut_out,
+    indexed_picture,
+    instance_outlines,
+    overlay,
+    paint,
+)
 from models.images import Photo
 
 COLORS: dict[int, Color] = {0: (10, 20, 30), 1: (255, 0, 0), 3: (0, 200, 255)}
@@ -113,6 +122,42 @@ def test_a_cut_out_keeps_the_photo_and_takes_the_foreground_as_alpha() -> None:
     np.testing.assert_array_equal(cut[:, :, :3], photo)
     np.testing.assert_array_equal(cut[:, :, 3], foreground)
     np.testing.assert_array_equal(np.asarray(png(Image.fromarray(cut, "RGBA"))), cut)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 30), (2, 2), (60, 90)])
+def test_outlines_are_the_outermost_pixels_of_each_object(shape: tuple[int, int]) -> None:
+    generator = np.random.default_rng(3)
+    coarse = generator.integers(0, 4, (1 + shape[0] // 5, 1 + shape[1] // 5), dtype=np.int32)
+    instances = coarse.repeat(5, axis=0).repeat(5, axis=1)[: shape[0], : shape[1]]
+
+    outlines = instance_outlines(instances)
+
+    expected = find_boundaries(instances, connectivity=1, mode="inner") & (instances > 0)
+    np.testing.assert_array_equal(outlines, expected)
+
+
+def test_outlines_of_a_large_picture_are_wider() -> None:
+    instances = np.zeros((400, 2400), np.int32)
+    instances[100:200, 300:700] = 7
+    instances[100:200, 700:900] = 2
+    instances[350:, 2000:] = 9
+
+    outlines = instance_outlines(instances)
+
+    assert outlines[:, 500].nonzero()[0].tolist() == [100, 101, 102, 197, 198, 199]
+    inside = {300, 301, 302, 697, 698, 699, 700, 701, 702, 897, 898, 899}
+    assert set(outlines[150].nonzero()[0].tolist()) == inside
+    assert outlines[:, 2200].nonzero()[0].tolist() == [350, 351, 352]
+
+
+def test_painting_changes_only_the_pixels_it_is_told_to() -> None:
+    photo, where = random_photo(20, 30), random_mask(20, 30) > 2
+    photo.flags.writeable = False
+
+    painted = paint(photo, where, (1, 2, 3))
+
+    assert (painted[where] == (1, 2, 3)).all()
+    np.testing.assert_array_equal(painted[~where], photo[~where])
 
 
 @pytest.mark.parametrize("cut", [99.0, 99.5, 100.0, -1.0, 255.0])

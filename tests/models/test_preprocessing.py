@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models.images import Photo, open_photo
-from models.preprocessing import InputSpec, normalize, prepare, resize_photo
+from models.preprocessing import InputSpec, normalize, prepare, resize_photo, scaled_size
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -20,6 +20,7 @@ HALVES = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 SQUASH = InputSpec(224, 224, "squash", "bicubic", *IMAGENET, layout="NCHW")
 CROP = InputSpec(128, 128, "crop", "bilinear", *HALVES, layout="NHWC")
+FIT = InputSpec(128, 192, "fit", "bilinear", *HALVES, layout="NHWC", multiple=32)
 
 TimmTransform = Callable[[InputSpec, Photo], NDArray[np.float32]]
 
@@ -181,6 +182,70 @@ def test_photos_of_any_side_can_be_cropped(size: int) -> None:
         assert resize_photo(photo[:, :side], spec).shape == (size, size, 3)
 
 
+@pytest.mark.parametrize(
+    ("size", "padded"),
+    [
+        ((128, 192), (128, 192)),
+        ((100, 150), (128, 160)),
+        ((97, 161), (128, 192)),
+        ((96, 160), (96, 160)),
+        ((40, 7), (64, 32)),
+        ((1, 1), (32, 32)),
+        ((2, 190), (32, 192)),
+    ],
+)
+def test_fitting_keeps_a_small_photo_and_mirrors_it_at_two_edges(
+    size: tuple[int, int], padded: tuple[int, int]
+) -> None:
+    photo = random_photo(*size)
+
+    fitted = resize_photo(photo, FIT)
+
+    assert scaled_size(*size, FIT) == size
+    assert fitted.shape == (*padded, 3)
+    # Row after row back and forth, as often as it takes.
+    rows, columns = (
+        [min(i % (2 * side), 2 * side - 1 - i % (2 * side)) for i in range(length)]
+        for side, length in zip(size, padded, strict=True)
+    )
+    np.testing.assert_array_equal(fitted, photo[rows][:, columns])
+    assert prepare(photo, FIT).shape == (1, *padded, 3)
+
+
+@pytest.mark.parametrize(
+    ("size", "scaled", "padded"),
+    [
+        ((256, 384), (128, 192), (128, 192)),
+        ((300, 300), (128, 128), (128, 128)),
+        ((129, 192), (128, 191), (128, 192)),
+        ((500, 200), (128, 51), (128, 64)),
+        ((200, 500), (77, 192), (96, 192)),
+        ((5000, 3), (128, 1), (128, 32)),
+        ((3, 5000), (1, 192), (32, 192)),
+    ],
+)
+def test_fitting_shrinks_a_large_photo_and_keeps_its_shape(
+    size: tuple[int, int], scaled: tuple[int, int], padded: tuple[int, int]
+) -> None:
+    photo = photo_of("german_shepherd.jpg", *size[::-1])
+
+    fitted = resize_photo(photo, FIT)
+
+    assert scaled_size(*size, FIT) == scaled
+    assert fitted.shape == (*padded, 3)
+    height, width = scaled
+    shrunk = Image.fromarray(photo).resize((width, height), Image.Resampling.BILINEAR)
+    difference = fitted[:height, :width].astype(int) - np.asarray(shrunk)
+    assert np.abs(difference).max() <= 4
+
+
+@pytest.mark.parametrize("resize", ["squash", "crop"])
+def test_other_photos_fill_the_input(resize: str) -> None:
+    spec = replace(FIT, resize=resize)  # type: ignore[arg-type]
+
+    assert scaled_size(10, 20, spec) == scaled_size(3000, 20, spec) == (128, 192)
+
+
 @pytest.mark.parametrize("resize", ["squash", "crop"])
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 @pytest.mark.parametrize("size", [(1, 1), (1, 900), (900, 1), (3, 2), (300, 451), (2000, 30)])
@@ -254,5 +319,5 @@ def test_the_photo_is_left_as_it_is() -> None:
     photo = random_photo(224, 224)
     photo.flags.writeable = False
 
-    for spec in (SQUASH, CROP):
+    for spec in (SQUASH, CROP, FIT):
         prepare(photo, spec)

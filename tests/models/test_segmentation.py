@@ -1,12 +1,15 @@
 """Masks, with networks so small that their answer is known."""
 
+import heapq
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from skimage import transform
+from skimage.filters import gaussian
 
 from models import segmentation, store
 from models.images import Photo, open_photo
@@ -22,6 +25,7 @@ needs_weights = pytest.mark.skipif(
 )
 
 CLASSES = ("pet", "background", "border")
+CELLS = ("nucleus", "background", "border")
 LAYOUTS = [("NHWC", "NHWC"), ("NCHW", "NCHW"), ("NHWC", "NCHW"), ("NCHW", "NHWC")]
 
 
@@ -251,6 +255,213 @@ def test_a_breed_model_makes_no_masks(add_classifier: AddModel) -> None:
 
     with pytest.raises(ModelError, match="is for classification"):
         segmentation.load("breeds")
+
+
+def fit_input(**changes: Any) -> dict[str, Any]:  # noqa: ANN401
+    """The part of a card that keeps a photo's scale where it fits into 64 x 96 pixels."""
+    halves = [0.5, 0.5, 0.5]
+    size = {"height": 64, "width": 96, "resize": "fit", "multiple": 16}
+    rest = {"interpolation": "bilinear", "mean": halves, "std": halves, "color": "RGB"}
+    return {**size, **rest, "layout": "NHWC", **changes}
+
+
+@pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
+@pytest.mark.parametrize("size", [(64, 96), (64, 90), (17, 33), (1, 1), (50, 1)], ids=str)
+def test_a_photo_that_fits_is_answered_pixel_by_pixel(
+    size: tuple[int, int], layout: str, add_segmenter: AddModel
+) -> None:
+    weights = np.array([[1.0, -2, 0.5], [0.3, 0.7, -1], [-0.2, 0.1, 2]])
+    add_segmenter(weights=weights, input=fit_input(layout=layout), output_layout=layout)
+    photo = random_photo(*size)
+
+    result = segmentation.load("pet").predict(photo)
+
+    assert_is_segmentation(result, *size)
+    expected = softmax((photo / 255 - 0.5) / 0.5 @ weights.T)
+    np.testing.assert_allclose(result.probabilities, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("size", "scaled", "padded"),
+    [
+        ((128, 192), (64, 96), (64, 96)),
+        ((200, 90), (64, 29), (64, 32)),
+        ((70, 300), (22, 96), (32, 96)),
+    ],
+)
+def test_a_photo_too_large_to_fit_gets_its_size_back_without_the_padding(
+    size: tuple[int, int],
+    scaled: tuple[int, int],
+    padded: tuple[int, int],
+    add_segmenter: AddModel,
+) -> None:
+    add_segmenter(input=fit_input())
+    photo = random_photo(*size)
+    segmenter = segmentation.load("pet")
+    (answer,) = segmenter.run(prepare(photo, segmenter.card.input))
+
+    result = segmenter.predict(photo)
+
+    assert answer.shape == (*padded, 3)
+    inner = answer[: scaled[0], : scaled[1]]
+    expected = transform.resize(inner, size, order=1, mode="edge")
+    np.testing.assert_allclose(result.probabilities, expected, atol=1e-5)
+    assert_is_segmentation(result, *size)
+
+
+@pytest.mark.parametrize(
+    ("classes", "subject"),
+    [
+        (CLASSES, "pet"),
+        (("background", "border", "nucleus"), "nucleus"),
+        (("background", "cell"), "cell"),
+    ],
+)
+def test_the_subject_is_neither_background_nor_border(
+    classes: tuple[str, ...], subject: str
+) -> None:
+    assert Segmentation(np.zeros((1, 1, len(classes)), np.float32), classes).subject == subject
+
+
+def test_a_model_without_a_border_has_a_foreground_too() -> None:
+    values = np.array([[[1.0, 0.0], [0.5, 0.5], [0.2, 0.8]]], np.float32)
+
+    foreground = Segmentation(values, ("nucleus", "background")).foreground()
+
+    np.testing.assert_allclose(foreground, [[1.0, 0.5, 0.0]], atol=1e-6)
+
+
+def cells(interior: NDArray[np.bool_], border: NDArray[np.bool_]) -> Segmentation:
+    """A sure answer: nuclei, what borders on them, and background elsewhere."""
+    classes = np.select([interior, border], [0, 2], 1)
+    return Segmentation(np.eye(3, dtype=np.float32)[classes] * 0.96 + np.float32(0.02 / 1.5), CELLS)
+
+
+def disc(row: float, column: float, radius: float, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    rows, columns = np.mgrid[: shape[0], : shape[1]]
+    return np.hypot(rows - row, columns - column) < radius
+
+
+def test_two_discs_that_touch_are_told_apart_by_the_border_between_them() -> None:
+    shape = (40, 70)
+    left, right = disc(20, 20, 15, shape), disc(20, 49, 15, shape)
+    inner = disc(20, 20, 13, shape) | disc(20, 49, 13, shape)
+
+    instances = cells(inner, left | right).instances()
+
+    assert instances.dtype == np.int32
+    assert instances.shape == shape
+    assert sorted(np.unique(instances)) == [0, 1, 2]
+    np.testing.assert_array_equal(instances > 0, left | right)
+    both = left & right
+    assert (instances[left & ~both] == instances[20, 20]).all()
+    assert (instances[right & ~both] == instances[20, 49]).all()
+    assert instances[20, 20] != instances[20, 49]
+
+
+def test_specks_are_no_instances_and_leave_no_gap_in_the_numbers() -> None:
+    shape = (30, 60)
+    interior = np.zeros(shape, np.bool_)
+    interior[2:4, 2:4] = True  # 4 pixels, before the others in every order
+    interior[10:12, 10:13] = True  # 6 pixels
+    interior[20, 20:25] = True  # 5 pixels
+    interior[20:25, 40:50] = True
+
+    instances = cells(interior, np.zeros(shape, np.bool_)).instances()
+
+    assert sorted(np.unique(instances)) == [0, 1, 2]
+    assert (instances[10:12, 10:13] == instances[10, 10]).all()
+    assert (instances > 0).sum() == 6 + 50
+
+
+def test_a_mask_of_background_has_no_instances() -> None:
+    nothing = np.zeros((20, 30), np.bool_)
+
+    assert (cells(nothing, nothing).instances() == 0).all()
+    # A border that surrounds nothing is nothing.
+    assert (cells(nothing, disc(10, 15, 6, (20, 30))).instances() == 0).all()
+
+
+def flood(interior: NDArray[np.float32], background: NDArray[np.float32]) -> NDArray[np.int32]:
+    """Seeds by a walk over their pixels, then the most probable neighbour of any seed first."""
+    height, width = interior.shape
+
+    def neighbours(row: int, column: int) -> list[tuple[int, int]]:
+        around = [(row - 1, column), (row + 1, column), (row, column - 1), (row, column + 1)]
+        return [(y, x) for y, x in around if 0 <= y < height and 0 <= x < width]
+
+    result = np.zeros(interior.shape, np.int32)
+    seen: set[tuple[int, int]] = set()
+    heap: list[tuple[float, int, int]] = []
+    count = 0
+    for start in zip(*np.nonzero(interior > 0.5), strict=True):
+        if start in seen:
+            continue
+        seen.add(start)
+        pixels, edge = [], [start]
+        while edge:
+            pixel = edge.pop()
+            pixels.append(pixel)
+            found = [p for p in neighbours(*pixel) if interior[p] > 0.5 and p not in seen]
+            seen.update(found)
+            edge += found
+        if len(pixels) >= segmentation.SMALLEST_SEED:
+            count += 1
+            for pixel in pixels:
+                result[pixel] = count
+                heapq.heappush(heap, (-interior[pixel], *pixel))
+    while heap:
+        _, *pixel = heapq.heappop(heap)
+        for near in neighbours(*pixel):
+            if background[near] < 0.5 and result[near] == 0:
+                result[near] = result[tuple(pixel)]
+                heapq.heappush(heap, (-interior[near], *near))
+    return result
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_instances_are_those_of_a_flood_by_hand(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    blurred = [gaussian(generator.normal(size=(60, 80)), 2.5) for _ in range(3)]
+    probabilities = softmax(np.stack(blurred, axis=2) * 25).astype(np.float32)
+
+    instances = Segmentation(probabilities, CELLS).instances()
+
+    expected = flood(probabilities[:, :, 0], probabilities[:, :, 1])
+    assert expected.max() > 10
+    np.testing.assert_array_equal(instances, expected)
+
+
+def test_a_large_photo_is_taken_apart_at_a_smaller_scale(monkeypatch: pytest.MonkeyPatch) -> None:
+    shape = (400, 700)
+    left, right = disc(200, 200, 150, shape), disc(200, 490, 150, shape)
+    inner = disc(200, 200, 130, shape) | disc(200, 490, 130, shape)
+    result = cells(inner, left | right)
+    exact = result.instances()
+    monkeypatch.setattr(segmentation, "LARGEST_FLOOD", 10_000)
+
+    instances = result.instances()
+
+    assert instances.dtype == np.int32
+    assert instances.shape == shape
+    assert instances.max() == exact.max() == 2
+    assert (instances == exact).mean() > 0.98
+
+
+def test_the_model_used_unasked_is_the_one_whose_card_says_so(add_segmenter: AddModel) -> None:
+    for name in ("pets", "cells"):
+        add_segmenter(name)
+    assert store.default("segmentation") == "cells"
+
+    add_segmenter("puppies", default=True, title="Puppies, fine")
+
+    assert store.default("segmentation") == "puppies"
+    found = [(card.title, card.default, card.instances) for card in store.cards("segmentation")]
+    assert found == [
+        ("cells", False, False),
+        ("pets", False, False),
+        ("Puppies, fine", True, False),
+    ]
 
 
 @needs_weights

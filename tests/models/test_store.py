@@ -152,6 +152,27 @@ def test_a_network_that_was_swapped_is_refused(add_segmenter: AddModel) -> None:
         store.load("pet", "segmentation")
 
 
+def test_a_network_that_cannot_be_run_is_refused_in_one_sentence(add_segmenter: AddModel) -> None:
+    path = add_segmenter("pet")
+    path.with_suffix(".onnx").write_bytes(b"no network")
+    change_card(path, sha256=hashlib.sha256(b"no network").hexdigest())
+
+    with pytest.raises(ModelError, match=r"^The model 'pet' cannot be run: .+\.$"):
+        store.load("pet", "segmentation")
+
+
+def test_a_card_of_an_unknown_task_is_refused(add_segmenter: AddModel) -> None:
+    change_card(add_segmenter("pet"), task="poetry")
+    with pytest.raises(ModelError, match="task must be segmentation or classification"):
+        store.read_card("pet")
+
+
+def test_a_json_file_without_a_network_is_no_model(folder: Path, add_segmenter: AddModel) -> None:
+    add_segmenter("pet")
+    (folder / "config.json").write_text('{"architecture": "test_vit"}')
+    assert store.names() == ["pet"]
+
+
 @pytest.mark.parametrize("field", ["task", "labels", "input", "output", "sha256"])
 def test_a_card_that_lacks_a_field_is_refused(field: str, add_segmenter: AddModel) -> None:
     path = add_segmenter("pet")

@@ -26,23 +26,25 @@ def labels(real_root: Path) -> list[str]:
 
 
 def test_the_breed_model_is_as_good_as_its_card_says(
-    examples: list[pets.Example], labels: list[str]
+    examples: list[pets.Example], labels: list[str], tmp_path: Path
 ) -> None:
     claimed = store.read_card("breeds").facts["metrics"]["test"]
     assert claimed["pictures"] == 3669
-    measured = evaluate.evaluate_breeds("breeds", examples, labels)
+    model = evaluate.open_model("breeds")
+    measured = evaluate.evaluate_breeds(model, examples, labels, tmp_path)
     for figure in ("top1", "top5"):
         error = np.sqrt(claimed[figure] * (1 - claimed[figure]) / PICTURES)
         assert measured[figure] == pytest.approx(claimed[figure], abs=3 * error)
 
 
 def test_the_mask_model_is_as_good_as_its_card_says(
-    examples: list[pets.Example], labels: list[str]
+    examples: list[pets.Example], labels: list[str], tmp_path: Path
 ) -> None:
     card = store.read_card("pet")
     claimed = card.facts["metrics"]["test"]
     assert claimed["pictures"] == 3669 - 7
-    measured = evaluate.evaluate_masks("pet", examples, labels)
+    model = evaluate.open_model("pet")
+    measured = evaluate.evaluate_masks(model, examples, labels, tmp_path)
     for size in (f"at {card.input.height} px", "at the photo's own size"):
         for figure, tolerance in (("pixel_accuracy", 0.01), ("mean_iou", 0.02)):
             assert measured[size][figure] == pytest.approx(claimed[size][figure], abs=tolerance)

@@ -606,11 +606,11 @@ def test_a_trimap_is_read_as_it_is(root: Path) -> None:
 def test_a_resized_trimap_has_no_values_in_between(root: Path) -> None:
     path = pets.split(root, "test")[0].trimap
 
-    trimap = pets.read_trimap(path, size=96)
+    trimap = pets.read_trimap(path, 96, 96)
 
     assert trimap.shape == (96, 96)
     np.testing.assert_array_equal(trimap, TRIMAP.repeat(32, axis=0).repeat(24, axis=1))
-    assert set(np.unique(pets.read_trimap(path, size=2))) <= {1, 2, 3}
+    assert set(np.unique(pets.read_trimap(path, 2, 2))) <= {1, 2, 3}
 
 
 def test_the_command_says_what_it_prepared(

@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -6,69 +9,177 @@ import pytest
 import timm
 import torch
 from safetensors.torch import load_file
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from models.images import open_photo
-from models.preprocessing import prepare
-from training import pets, train_breeds
+from models.preprocessing import normalize, prepare
+from training import fastai_runs, pets, train_breeds
+from training.pictures import decode
 
 HALF = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
+SPEC = train_breeds.input_spec(HALF, 64)
 
 
 def test_held_out_pictures_are_prepared_as_at_serving(tiny_pets: Path) -> None:
-    train_part, held_out = pets.split(tiny_pets, "train"), pets.split(tiny_pets, "validation")
+    held_out = pets.split(tiny_pets, "validation")
     labels = [breed.name for breed in pets.breeds(tiny_pets)]
-    spec = train_breeds.input_spec(HALF, 64)
-    loaders = train_breeds.data_loaders(train_part, held_out, labels, spec, 4, workers=0)
-    photos, breeds = next(iter(loaders.valid))
-    served = np.concatenate([prepare(open_photo(example.photo), spec) for example in held_out])
-    np.testing.assert_allclose(photos.numpy(), served[: len(photos)], atol=1e-4)
-    assert breeds.tolist() == [example.breed for example in held_out[: len(breeds)]]
+    photos = decode(held_out, SPEC, "photos")
+    breeds = [labels[example.breed] for example in held_out]
+    loaders = train_breeds.data_loaders(photos, photos, breeds * 2, labels, SPEC, 4)
+    batch, their_breeds = next(iter(loaders.valid))
+    served = np.concatenate([prepare(open_photo(example.photo), SPEC) for example in held_out])
+    np.testing.assert_allclose(batch.numpy(), served[: len(batch)], atol=1e-4)
+    assert their_breeds.tolist() == [example.breed for example in held_out[: len(batch)]]
 
 
 def test_training_pictures_are_augmented_at_the_input_size(tiny_pets: Path) -> None:
     example = pets.split(tiny_pets, "train")[0]
-    spec = train_breeds.input_spec(HALF, 64)
-    loaders = train_breeds.data_loaders([example] * 8, [example], ["a", "b", "c"], spec, 8, 0)
-    photos, _ = next(iter(loaders.train))
-    assert photos.shape == (8, 3, 64, 64)
-    assert not torch.allclose(photos[0], photos[1])
+    photos = decode([example] * 8, train_breeds.presized(SPEC), "photos")
+    assert photos.shape == (8, 80, 80, 3)
+    loaders = train_breeds.data_loaders(photos, photos[:1], ["a"] * 9, ["a", "b"], SPEC, 8)
+    batch, _ = next(iter(loaders.train))
+    assert batch.shape == (8, 3, 64, 64)
+    assert not torch.allclose(batch[0], batch[1])
 
 
-def test_layer_groups_hold_every_parameter_once() -> None:
-    model = timm.create_model("mobilenetv2_100", num_classes=3)
-    groups = train_breeds.layer_groups(model)
-    assert len(groups) == 3
+@pytest.mark.parametrize("frozen", [0.0, 0.5])
+def test_layer_groups_hold_every_parameter_once(frozen: float) -> None:
+    model = timm.create_model("test_vit", num_classes=3)
+    groups = train_breeds.layer_groups(model, frozen)
+    assert len(groups) == 4
     grouped = [id(parameter) for group in groups for parameter in group]
     assert sorted(grouped) == sorted(id(parameter) for parameter in model.parameters())
-    assert len(groups[2]) == 2
+    assert len(groups[0]) == round(frozen * (len(grouped) - 2))
+    assert groups[0] == list(model.parameters())[: len(groups[0])]
+    assert len(groups[3]) == 2
 
 
-def test_a_resumed_run_goes_on_where_it_stopped(tiny_pets: Path, tmp_path: Path) -> None:
-    """An interruption after the first epoch; the second run does the second epoch only."""
-    words = [
-        *("--root", str(tiny_pets), "--out", str(tmp_path / "run"), "--size", "64"),
-        *("--no-pretrained", "--arch", "test_vit", "--batch", "4", "--workers", "0"),
-        *("--epochs", "2"),
+def test_fine_tuning_starts_from_the_best_linear_classifier() -> None:
+    random = np.random.default_rng(0)
+    breeds = random.integers(0, 3, 60)
+    photos = random.integers(0, 90, (60, 32, 32, 3), dtype=np.uint8)
+    photos[np.arange(60), :, :, breeds] += 100
+    torch.manual_seed(0)
+    model = timm.create_model("mobilenetv2_050", num_classes=3)
+    train_breeds.fit_classifier(model, photos, breeds, SPEC)
+    inputs = torch.from_numpy(normalize(photos, SPEC))
+    with torch.inference_mode():
+        features = model.forward_head(model.forward_features(inputs), pre_logits=True).numpy()
+        answers = model(inputs).softmax(dim=1).numpy()
+    reference = make_pipeline(StandardScaler(), LogisticRegression(C=train_breeds.PROBE_COST))
+    expected = reference.fit(features, breeds).predict_proba(features)
+    assert np.abs(answers - expected).max() < 0.1  # features in mixed precision
+    assert np.mean(answers.argmax(axis=1) == breeds) > 0.9
+
+
+def test_distillation_asks_the_teachers_about_the_mixed_pictures() -> None:
+    class Teacher(torch.nn.Module):
+        def forward(self, photos: torch.Tensor) -> torch.Tensor:
+            self.seen = photos
+            return photos.mean(dim=(2, 3))
+
+    teachers = [Teacher(), Teacher()]
+    callback = train_breeds.Distillation(teachers)
+    photos = torch.rand(4, 3, 8, 8)
+
+    class Learn:
+        training, x = True, photos
+
+    callback.learn = learn = Learn()
+    callback.before_batch()
+    (mixed,), (answers,) = learn.xb, learn.yb
+    assert not torch.equal(mixed, photos)
+    assert all(torch.equal(teacher.seen, mixed) for teacher in teachers)
+    torch.testing.assert_close(answers, mixed.mean(dim=(2, 3)).softmax(dim=1))
+
+
+def words(root: Path, run: Path, *more: str) -> list[str]:
+    """A tiny run from random weights, of two epochs unless more is said."""
+    return [
+        *("--root", str(root), "--out", str(run), "--size", "64", "--no-pretrained"),
+        *("--arch", "test_vit", "--batch", "4", "--epochs", "2"),
+        *more,
     ]
-    write = train_breeds.History.after_epoch
 
-    def write_then_stop(callback: train_breeds.History) -> None:
+
+def run_of(arguments: list[str]) -> Path:
+    return train_breeds.train(train_breeds.parse_arguments(arguments))
+
+
+def test_a_resumed_run_ends_like_one_that_was_not_interrupted(
+    tiny_pets: Path, tmp_path: Path
+) -> None:
+    whole = run_of(words(tiny_pets, tmp_path / "whole", "--mix", "mixup"))
+    interrupted = words(tiny_pets, tmp_path / "resumed", "--mix", "mixup")
+    write = fastai_runs.History.after_epoch
+
+    def write_then_stop(callback: fastai_runs.History) -> None:
         write(callback)
         raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train_breeds.History, "after_epoch", write_then_stop)
+        patch.setattr(fastai_runs.History, "after_epoch", write_then_stop)
         with pytest.raises(KeyboardInterrupt):
-            train_breeds.train(train_breeds.parse_arguments(words))
-    run = train_breeds.train(train_breeds.parse_arguments([*words, "--resume"]))
-    epochs = [line.split(",")[0] for line in (run / "history.csv").read_text().splitlines()]
+            run_of(interrupted)
+    resumed = run_of([*interrupted, "--resume"])
+    epochs = [line.split(",")[0] for line in (resumed / "history.csv").read_text().splitlines()]
     assert epochs == ["epoch", "0", "1"]
+    ends = [load_file(run / "model.safetensors") for run in (whole, resumed)]
+    for name, values in ends[0].items():
+        torch.testing.assert_close(values, ends[1][name], rtol=1e-3, atol=1e-4)
 
+
+def test_a_run_ends_in_a_standard_timm_checkpoint_and_pictures(
+    tiny_pets: Path, tmp_path: Path
+) -> None:
+    run = run_of(words(tiny_pets, tmp_path / "run", "--dry-run"))
     config = json.loads((run / "config.json").read_text())
     assert config["architecture"] == "test_vit"
     assert config["label_names"] == ["Siamese", "Beagle", "Pug", "Bengal", "Boxer", "Persian"]
-    assert load_file(run / "model.safetensors")
     model = timm.create_model(f"local-dir:{run}", pretrained=True)
     assert model.num_classes == 6
     for name in ("curves.png", "predictions.png", "run.json"):
         assert (run / name).stat().st_size > 0
+    assert list((run / "tensorboard").glob("events.*"))
+
+
+def test_a_student_learns_from_finished_runs(tiny_pets: Path, tmp_path: Path) -> None:
+    teacher = run_of(words(tiny_pets, tmp_path / "teacher", "--dry-run"))
+    student = words(tiny_pets, tmp_path / "student", "--dry-run", "--split", "random")
+    run = run_of([*student, "--teachers", str(teacher)])
+    assert json.loads((run / "run.json").read_text())["split"] == "random"
+
+
+def test_the_rate_finder_draws_its_plot(tiny_pets: Path, tmp_path: Path) -> None:
+    run = run_of(words(tiny_pets, tmp_path / "run", "--find-rate"))
+    assert (run / "rate.png").stat().st_size > 0
+    assert not (run / "model.safetensors").exists()
+
+
+def test_two_processes_train_together(tiny_pets: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
+    launch += ["--standalone"]
+    arguments = words(tiny_pets, run, "--dry-run")
+    done = subprocess.run(
+        [*launch, "-m", "training.train_breeds", *arguments],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("held-out top-1") == 1
+    assert json.loads((run / "run.json").read_text())["processes"] == 2
+    assert len((run / "history.csv").read_text().splitlines()) == 2
+    assert timm.create_model(f"local-dir:{run}", pretrained=True).num_classes == 6
+
+
+@pytest.mark.parametrize("arch", ["resnet34", "convnext_tiny.fb_in22k"])
+def test_the_published_networks_train(arch: str, tiny_pets: Path, tmp_path: Path) -> None:
+    arguments = [*words(tiny_pets, tmp_path / "run", "--dry-run"), "--arch", arch]
+    config = json.loads((run_of(arguments) / "config.json").read_text())
+    assert config["architecture"] == arch.partition(".")[0]

@@ -1,20 +1,31 @@
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from models.images import open_photo
 from models.preprocessing import prepare
-from training import pets, train_unet
-from training.networks import mobilenet_unet
+from training import keras_runs, pets, train_unet
+from training.networks import mobilenet_unet, unet
 
 
-def test_the_network_is_the_references() -> None:
+def test_the_mobilenet_unet_is_the_references() -> None:
     model = mobilenet_unet.build(128)
     assert model.count_params() == 6_504_227
     assert model.output_shape == (None, 128, 128, 3)
+
+
+def test_the_other_published_bottom_is_wider() -> None:
+    model = mobilenet_unet.build(bottom="block_16_expand_relu")
+    # 320 channels become 960 in front of a 3x3 convolution with 512 filters; the depthwise
+    # convolution, its batch norm and the projection to 320 channels are left out.
+    decoder = (960 - 320) * 512 * 9
+    depthwise_and_projection = 960 * 9 + 4 * 960 + 960 * 320
+    assert model.count_params() == 6_504_227 + decoder - depthwise_and_projection
 
 
 @pytest.mark.parametrize("shape", [(32, 32), (96, 160)])
@@ -38,30 +49,63 @@ def test_batch_norms_follow_the_fine_tuning() -> None:
     assert all(layer.momentum == 0.9 for layer in norms)
 
 
-def test_augmentation_moves_photo_and_mask_together() -> None:
+def test_the_network_from_scratch_has_the_references_size() -> None:
+    assert unet.build(3, filters=32, depth=4).count_params() == pytest.approx(8.64e6, rel=0.005)
+
+
+@pytest.mark.parametrize(("depth", "shape"), [(1, (6, 10)), (3, (24, 40))])
+def test_the_network_from_scratch_takes_any_depth_and_size(
+    depth: int, shape: tuple[int, int]
+) -> None:
+    model = unet.build(4, filters=2, depth=depth)
+    assert model(np.zeros((2, *shape, 3), np.float32)).shape == (2, *shape, 4)
+
+
+@pytest.mark.parametrize(("height", "width"), [(128, 128), (96, 128)])
+@pytest.mark.parametrize("kind", ["pets", "nuclei"])
+def test_augmentation_moves_photo_and_mask_together(kind: str, height: int, width: int) -> None:
     masks = np.full((16, 160, 160), 1, np.uint8)
     masks[:, 40:120, 60:140] = 0
     photos = np.where(masks == 0, 200, 20).astype(np.uint8)[..., np.newaxis].repeat(3, axis=3)
-    random = tf.random.Generator.from_seed(1)
-    new_photos, new_masks = train_unet.augment(photos, masks, 128, random)
-    assert new_photos.shape == (16, 128, 128, 3)
-    assert new_masks.shape == (16, 128, 128)
+    random = np.random.default_rng(1)
+    new_photos, new_masks = train_unet.augment(photos, masks, height, width, kind, random)
+    assert new_photos.shape == (16, height, width, 3)
+    assert new_masks.shape == (16, height, width)
     assert not np.array_equal(new_masks[0], new_masks[1])
-    for photo, mask in zip(new_photos.numpy(), new_masks.numpy(), strict=True):
+    for photo, mask in zip(new_photos, new_masks, strict=True):
         grey = photo.mean(axis=2)
         bright = grey > (grey.min() + grey.max()) / 2
         assert np.mean(bright == (mask == 0)) > 0.98
 
 
 def test_held_out_pictures_are_prepared_as_at_serving(tiny_pets: Path) -> None:
+    words = ["--root", str(tiny_pets), "--size", "64"]
+    data = train_unet.load_pets(train_unet.parse_arguments(words))
     examples = pets.split(tiny_pets, "validation")
-    photos, masks = next(iter(train_unet.evaluation_batches(examples, 64, 8)))
-    spec = train_unet.input_spec(64)
-    served = np.concatenate([prepare(open_photo(example.photo), spec) for example in examples])
-    np.testing.assert_array_equal(photos.numpy(), served)
-    assert photos.numpy().min() >= -1
-    assert photos.numpy().max() <= 1
-    assert set(np.unique(masks.numpy())) <= {0, 1, 2}
+    served = np.concatenate([prepare(open_photo(one.photo), data.spec) for one in examples])
+    np.testing.assert_array_equal(train_unet.normalize(data.photos, data.spec), served)
+    assert served.min() >= -1
+    assert served.max() <= 1
+    assert set(np.unique(data.masks)) == {0, 1, 2}
+
+
+def test_every_epoch_shows_every_picture_in_another_order() -> None:
+    batches = keras_runs.Batches(
+        10, 4, seed=1, make=lambda indices, random: (indices, random.random())
+    )
+    assert batches.steps == 3
+    batches.epochs = range(2)
+    everything = [batches[index] for index in range(len(batches))]
+    orders = [np.concatenate([one for one, _ in everything[i : i + 3]]) for i in (0, 3)]
+    for order in orders:
+        assert sorted(order[:10]) == list(range(10))
+        np.testing.assert_array_equal(order[10:], order[:2])
+    assert orders[0].tolist() != orders[1].tolist()
+    assert len({number for _, number in everything}) == 6
+    batches.epochs = range(1, 2)  # as a resumed run has them
+    for index in range(len(batches)):
+        np.testing.assert_array_equal(batches[index][0], everything[3 + index][0])
+        assert batches[index][1] == everything[3 + index][1]
 
 
 def test_the_loss_is_cross_entropy_plus_dice() -> None:
@@ -73,25 +117,96 @@ def test_the_loss_is_cross_entropy_plus_dice() -> None:
     overlap = (probabilities * target).sum(axis=(0, 1, 2))
     dice = (2 * overlap + 1) / (probabilities.sum(axis=(0, 1, 2)) + target.sum(axis=(0, 1, 2)) + 1)
     expected = entropy + 1 - dice.mean()
-    assert float(train_unet.dice_cross_entropy(truth, logits)) == pytest.approx(expected, rel=1e-5)
+    loss = np.mean(keras_runs.dice_cross_entropy(truth, logits))
+    assert loss == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_learning_rate_warms_up_and_ends_at_zero() -> None:
-    rate = train_unet.learning_rate(steps=10, epochs=5)
+    rate = keras_runs.learning_rate(1e-3, steps=10, epochs=5)
     values = [float(rate(step)) for step in range(51)]
     assert np.argmax(values) == 10
-    assert max(values) == pytest.approx(train_unet.RATE)
+    assert max(values) == pytest.approx(1e-3)
     assert values[50] == pytest.approx(0, abs=1e-9)
 
 
-def test_a_resumed_run_goes_on_and_keeps_its_history(tiny_pets: Path, tmp_path: Path) -> None:
-    words = [
-        *("--root", str(tiny_pets), "--out", str(tmp_path / "run"), "--size", "32"),
-        *("--encoder-weights", "none", "--batch", "8", "--verbose", "0"),
-    ]
-    run = train_unet.train(train_unet.parse_arguments([*words, "--epochs", "1"]))
-    train_unet.train(train_unet.parse_arguments([*words, "--epochs", "2", "--resume"]))
-    epochs = [line.split(",")[0] for line in (run / "history.csv").read_text().splitlines()]
-    assert epochs == ["epoch", "0", "1"]
-    for name in ("model.keras", "curves.png", "predictions.png", "run.json"):
+def test_a_dry_run_ends_in_a_network_and_pictures(tiny_pets: Path, tmp_path: Path) -> None:
+    words = ["--root", str(tiny_pets), "--out", str(tmp_path), "--size", "32", "--dry-run"]
+    run = train_unet.train(
+        train_unet.parse_arguments([*words, "--encoder-weights", "none", "--verbose", "0"])
+    )
+    for name in ("curves.png", "predictions.png", "run.json", "history.csv"):
         assert (run / name).stat().st_size > 0
+    assert list((run / "tensorboard").rglob("events.*"))
+    model = keras.models.load_model(run / "model.keras")
+    assert model.count_params() == 6_504_227
+    assert {layer.compute_dtype for layer in model.layers} == {"float32"}
+
+
+def scratch(root: Path, run: Path, *more: str) -> list[str]:
+    """A tiny run, of two epochs unless more is said."""
+    return [
+        *("--root", str(root), "--out", str(run), "--size", "32", "--network", "scratch"),
+        *("--filters", "2", "--depth", "2", "--batch", "8", "--verbose", "0", "--epochs", "2"),
+        *more,
+    ]
+
+
+def test_a_resumed_run_ends_like_one_that_was_not_interrupted(
+    tiny_pets: Path, tmp_path: Path
+) -> None:
+    whole = train_unet.train(train_unet.parse_arguments(scratch(tiny_pets, tmp_path / "whole")))
+    words = scratch(tiny_pets, tmp_path / "resumed")
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keras.callbacks.TensorBoard, "on_epoch_end", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train_unet.train(train_unet.parse_arguments(words))
+    resumed = train_unet.train(train_unet.parse_arguments([*words, "--resume"]))
+    histories = [np.genfromtxt(run / "history.csv", delimiter=",") for run in (whole, resumed)]
+    np.testing.assert_allclose(*histories, rtol=1e-3)
+    assert histories[0][1:, 0].tolist() == [0, 1]
+    weights = [
+        keras.models.load_model(run / "model.keras").get_weights() for run in (whole, resumed)
+    ]
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-2, atol=1e-3)
+
+
+def test_the_rate_finder_draws_its_plot(tiny_pets: Path, tmp_path: Path) -> None:
+    words = scratch(tiny_pets, tmp_path, "--find-rate")
+    run = train_unet.train(train_unet.parse_arguments(words))
+    assert (run / "rate.png").stat().st_size > 0
+    assert not (run / "model.keras").exists()
+
+
+TWO_DEVICES = """
+import sys
+import tensorflow as tf
+halves = [tf.config.LogicalDeviceConfiguration()] * 2
+tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], halves)
+from training import train_unet
+train_unet.train(train_unet.parse_arguments(sys.argv[1:]))
+"""
+
+
+def test_two_devices_share_each_batch_and_learn_as_one_does(
+    tiny_pets: Path, tmp_path: Path
+) -> None:
+    one = train_unet.train(train_unet.parse_arguments(scratch(tiny_pets, tmp_path / "one")))
+    words = scratch(tiny_pets, tmp_path / "two")
+    done = subprocess.run(
+        [sys.executable, "-c", TWO_DEVICES, *words],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    two = tmp_path / "two"
+    assert [json.loads((run / "run.json").read_text())["devices"] for run in (one, two)] == [1, 2]
+    losses = [np.genfromtxt(run / "history.csv", delimiter=",")[1:, 2] for run in (one, two)]
+    # Each device has its own batch statistics and dropout.
+    np.testing.assert_allclose(*losses, rtol=0.1)

@@ -24,7 +24,8 @@ SKIPS = (
     "block_6_expand_relu",
     "block_13_expand_relu",
 )
-BOTTOM = "block_16_project"
+# The bottom: the tutorial's narrow one, and the wide one of other published versions.
+BOTTOMS = ("block_16_project", "block_16_expand_relu")
 DECODER_FILTERS = (512, 256, 128, 64)
 
 # MobileNetV2's batch norms come with momentum 0.999. Fine-tuned for a few thousand steps, their
@@ -36,6 +37,7 @@ def build(
     size: int | None = None,
     classes: int = 3,
     encoder_weights: str | Path | None = None,
+    bottom: str = BOTTOMS[0],
 ) -> keras.Model:
     """Build the network.
 
@@ -49,6 +51,9 @@ def build(
     encoder_weights
         "imagenet" downloads Keras' ImageNet weights, a path loads a `.weights.h5` file of
         `MobileNetV2(include_top=False)`, None leaves random weights.
+    bottom
+        The encoder's layer that the decoder starts from, one of `BOTTOMS`. The layers behind it
+        are left out.
 
     Returns
     -------
@@ -68,7 +73,7 @@ def build(
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = BATCH_NORM_MOMENTUM
 
-    x = encoder.get_layer(BOTTOM).output
+    x = encoder.get_layer(bottom).output
     for filters, skip in zip(DECODER_FILTERS, reversed(SKIPS), strict=True):
         x = _upsample(x, filters)
         x = keras.layers.Concatenate()([x, encoder.get_layer(skip).output])

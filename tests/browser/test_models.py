@@ -1,0 +1,108 @@
+"""Mask models are offered by their cards: one is found under its title, used, and counts."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+from playwright.sync_api import Locator, Page, expect
+
+pytestmark = pytest.mark.browser
+
+EXAMPLES = Path(__file__).parent.parent.parent / "examples"
+RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+
+
+def nuclei() -> Image.Image:
+    """Four red discs with a blue ring each on green; two of them touch, one leaves the picture."""
+    picture = Image.new("RGB", (300, 200), GREEN)
+    draw = ImageDraw.Draw(picture)
+    for center in ((80, 60), (132, 60), (220, 130), (300, 20)):
+        draw.circle(center, 27, BLUE)
+    for center in ((80, 60), (132, 60), (220, 130), (300, 20)):
+        draw.circle(center, 22, RED)
+    return picture
+
+
+def show(page: Page, picture: Image.Image) -> None:
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    file = {"name": "photo.png", "mimeType": "image/png", "buffer": buffer.getvalue()}
+    page.locator("#photo input[type=file]").set_input_files(file)
+    page.get_by_role("tab", name="Mask").click()
+    page.locator("#cut-out img").wait_for()
+
+
+def fetched(page: Page, picture: Locator) -> np.ndarray:
+    address = picture.get_attribute("src") or ""
+    return np.asarray(Image.open(io.BytesIO(page.request.get(address).body())).convert("RGBA"))
+
+
+def test_a_model_is_chosen_by_its_title_and_counts_what_it_finds(page_with_nuclei: Page) -> None:
+    page, legend = page_with_nuclei, page_with_nuclei.locator("#legend")
+    choice = page.locator("#mask-model")
+    show(page, nuclei())
+    assert [text.strip() for text in choice.locator("label").all_inner_texts()] == [
+        "Pets, fast",
+        "Cell nuclei",
+    ]
+    expect(choice.get_by_label("Pets, fast")).to_be_checked()
+    expect(legend.locator("tbody tr").first).to_contain_text("pet")
+    expect(legend).not_to_contain_text("Objects found")
+    before = page.locator("#cut-out img").get_attribute("src") or ""
+
+    choice.get_by_label("Cell nuclei").check()
+
+    expect(legend).to_contain_text("Objects found: 4")
+    expect(legend.locator("tbody tr").first).to_contain_text("nucleus")
+    expect(page.locator("#cut-out img")).not_to_have_attribute("src", before)
+    alpha = fetched(page, page.locator("#cut-out img"))[:, :, 3]
+    assert (alpha[60, 80], alpha[130, 220], alpha[190, 20]) == (255, 255, 0)
+    with page.expect_download() as download:
+        page.locator("#mask-download").click()
+    mask = np.asarray(Image.open(download.value.path()))
+    assert (mask[60, 80], mask[190, 20], mask[60, 106]) == (1, 2, 3)
+
+    choice.get_by_label("Pets, fast").check()
+    expect(legend).not_to_contain_text("Objects found")
+    expect(legend.locator("tbody tr").first).to_contain_text("pet")
+
+
+def test_objects_are_outlined_unless_the_border_is_hidden(page_with_nuclei: Page) -> None:
+    page, overlay = page_with_nuclei, page_with_nuclei.locator("#overlay img")
+    show(page, nuclei())
+    page.locator("#mask-model").get_by_label("Cell nuclei").check()
+    expect(page.locator("#legend")).to_contain_text("Objects found: 4")
+    with_outlines, address = fetched(page, overlay), overlay.get_attribute("src") or ""
+    page.locator("#border input").uncheck()
+    expect(overlay).not_to_have_attribute("src", address)
+    without = fetched(page, overlay)
+
+    def white(picture: np.ndarray) -> int:
+        return int((picture.min(axis=2) > 150).sum())
+
+    assert white(with_outlines) > 300
+    assert white(without) == 0
+
+
+def test_the_choice_of_a_model_outlives_the_photo(page_with_nuclei: Page) -> None:
+    page = page_with_nuclei
+    page.locator("#examples button").first.click()
+    page.get_by_role("tab", name="Mask").click()
+    page.locator("#mask-model").get_by_label("Cell nuclei").check()
+    expect(page.locator("#legend")).to_contain_text("Objects found")
+    page.get_by_label("Remove Image").click()
+    expect(page.locator("#legend table")).to_have_count(0)
+    page.locator("#photo input[type=file]").wait_for(state="attached")
+    show(page, nuclei())
+    expect(page.locator("#legend")).to_contain_text("Objects found: 4")
+
+
+def test_a_single_mask_model_of_any_name_is_used_unasked(page_with_one_mask_model: Page) -> None:
+    page = page_with_one_mask_model
+    show(page, Image.open(EXAMPLES / "cat_chelsea.png"))
+    expect(page.locator("#legend tbody tr").first).to_contain_text("pet")
+    expect(page.locator("#mask-model")).to_be_hidden()
+    page.get_by_role("tab", name="Breed").click()
+    expect(page.locator("#breeds li")).to_have_count(5)

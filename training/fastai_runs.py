@@ -1,0 +1,217 @@
+"""What every training script on fastai shares: fast arithmetic, checkpoints, curves, resuming."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+
+import training.torchvision_ops  # noqa: F401  (before timm and fastai)
+
+from fastai.vision.all import (  # isort: skip
+    Callback,
+    Learner,
+    SaveModelCallback,
+    TrainEvalCallback,
+    rank_distrib,
+    set_seed,
+    to_float,
+)
+from fastai.callback.channelslast import ChannelsLast  # isort: skip
+from fastai.distributed import DistributedDL  # isort: skip  (gives learners their distrib_ctx)
+from tensorboardX import SummaryWriter
+
+from training.runs import read_history
+
+CHECKPOINTS = "checkpoints"  # folder in a run's folder
+
+CUDA = torch.cuda.is_available()
+DEVICE = torch.device("cuda" if CUDA else "cpu")
+FAST_BFLOAT16 = torch.cpu._is_avx512_bf16_supported()  # elsewhere it is emulated, and slower
+
+
+def _broadcast(_: DistributedDL, order: Sequence[int], rank: int) -> list[int]:
+    """Send the order of the pictures from one process to all, on any device."""
+    numbers = torch.as_tensor(order, device=DEVICE)
+    torch.distributed.broadcast(numbers, rank)
+    return numbers.tolist()
+
+
+DistributedDL._broadcast = _broadcast  # fastai's own works on GPUs only
+
+
+def mixed() -> torch.autocast:
+    """The fastest arithmetic of this machine that loses no accuracy, as a context."""
+    dtype = torch.float16 if CUDA else torch.bfloat16
+    return torch.autocast(DEVICE.type, dtype=dtype, enabled=CUDA or FAST_BFLOAT16)
+
+
+class BFloat16OnCPU(Callback):
+    """Mixed precision on a CPU with bfloat16 arithmetic (fastai's own callback knows CUDA only)."""
+
+    order = 10
+
+    def before_batch(self) -> None:
+        """Compute forward pass and loss in bfloat16 where that is safe."""
+        self.autocast = mixed()
+        self.autocast.__enter__()
+
+    def after_pred(self) -> None:
+        """Give the loss float32 logits."""
+        self.learn.pred = to_float(self.pred)
+
+    def after_loss(self) -> None:
+        """Run the backward pass outside, as PyTorch advises."""
+        self.autocast.__exit__(None, None, None)
+
+
+class SeedEpochs(Callback):
+    """Draw each epoch's random numbers from its own seed, so that a resumed run repeats them."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def before_epoch(self) -> None:
+        """Seed Python, NumPy and PyTorch, and the order of the training pictures."""
+        set_seed(self.seed + self.epoch)
+        loader = self.dls.train
+        # Several processes: theirs wraps the one that draws the order.
+        getattr(loader, "dl", loader).rng.seed(self.seed + self.epoch)
+
+
+class FixedStatistics(Callback):
+    """Keep the statistics of a pretrained network's batch norms while it is fine-tuned.
+
+    Those of a small batch of augmented pictures are noisier than what the network was trained with
+    for days, and a classifier that was fitted to the features would have to follow them.
+    """
+
+    run_after = TrainEvalCallback
+
+    def __init__(self, body: torch.nn.Module) -> None:
+        self.body = body
+
+    def before_train(self) -> None:
+        """Let the body's batch norms use their stored statistics."""
+        for module in self.body.modules():
+            if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+                module.eval()
+
+
+class History(Callback):
+    """Append a row an epoch to `history.csv` and to TensorBoard's log, also over resumed runs.
+
+    fastai's own CSVLogger repeats its header then, and logs the epochs that it skips.
+    """
+
+    order = 62  # after the checkpoint: a row says that the epoch can be gone on from
+
+    def __init__(self, run: Path, start: int) -> None:
+        self.run, self.start = run, start
+
+    def after_epoch(self) -> None:
+        """Write the epoch's losses and metrics."""
+        if self.epoch < self.start or rank_distrib():
+            return
+        names, values = self.recorder.metric_names, self.recorder.log
+        with (self.run / "history.csv").open("a", newline="") as file:
+            writer = csv.writer(file)
+            if file.tell() == 0:
+                writer.writerow(names)
+            writer.writerow(values)
+        with SummaryWriter(str(self.run / "tensorboard")) as board:
+            for name, value in zip(names[1:-1], values[1:-1], strict=True):
+                board.add_scalar(name, value, self.epoch)
+            board.add_scalar("learning_rate", self.opt.hypers[-1]["lr"], self.epoch)
+
+
+def body_groups(
+    body: Sequence[torch.nn.Parameter], head: Sequence[torch.nn.Parameter], frozen: float
+) -> list[list[torch.nn.Parameter]]:
+    """Split a network for graded learning rates: frozen, early and late body, and new head.
+
+    `frozen` is the share of the body's parameter tensors, from its input on, that keep their
+    pretrained values. The first layers of a pretrained network find edges and colours, which few
+    pictures cannot teach any better, and their large maps cost most of a step's time.
+    """
+    kept = round(len(body) * frozen)
+    middle = kept + (len(body) - kept) // 2
+    return [list(body[:kept]), list(body[kept:middle]), list(body[middle:]), list(head)]
+
+
+def fast(learn: Learner) -> Learner:
+    """Let the learner use the fastest arithmetic of this machine that loses no accuracy."""
+    if CUDA:
+        return learn.to_fp16().add_cb(ChannelsLast())
+    if FAST_BFLOAT16:
+        return learn.add_cbs([BFloat16OnCPU(), ChannelsLast()])
+    return learn.add_cb(ChannelsLast())
+
+
+def fit(
+    learn: Learner,
+    run: Path,
+    epochs: int,
+    rate: float,
+    spread: float,
+    seed: int,
+    callbacks: Sequence[Callback] = (),
+) -> list[dict[str, float]]:
+    """Train one cycle with a checkpoint an epoch, from the last checkpoint on if there is one.
+
+    Smith, "A disciplined approach to neural network hyper-parameters", 2018. The first of the
+    learner's parameter groups stays as it is; the rates of the others rise evenly from
+    `rate / spread` to `rate`. Started by `accelerate launch`, every process takes its share of
+    the pictures, in batches of the same size.
+
+    Returns
+    -------
+    The run's history, a row an epoch, with the losses as `loss` and `val_loss`; nothing in other
+    processes than the first.
+    """
+    learn.path, learn.model_dir = run, CHECKPOINTS
+    done = [int(file.stem.rpartition("_")[2]) for file in (run / CHECKPOINTS).glob("epoch_*.pth")]
+    start = max(done, default=-1) + 1
+    learn.freeze_to(1)
+    if start:
+        learn.load(f"epoch_{start - 1}", with_opt=True)
+    rates = np.geomspace(rate / spread, rate, len(learn.opt.param_lists) - 1)
+    with learn.distrib_ctx(sync_bn=CUDA):
+        learn.fit_one_cycle(
+            epochs,
+            np.array([0.0, *rates]),
+            start_epoch=start,
+            cbs=[
+                SeedEpochs(seed),
+                SaveModelCallback(every_epoch=True, with_opt=True, fname="epoch"),
+                History(run, start),
+                *callbacks,
+            ],
+        )
+    return [] if rank_distrib() else history(run)  # the first process writes it
+
+
+def history(run: Path) -> list[dict[str, float]]:
+    """The run's rows, one an epoch, with fastai's names brought to the common form `val_NAME`."""
+    losses = {"train_loss": "loss", "valid_loss": "val_loss"}
+    return [
+        {losses.get(name, f"val_{name}"): value for name, value in row.items() if name != "epoch"}
+        for row in read_history(run / "history.csv")
+    ]
+
+
+def find_rate(learn: Learner, run: Path) -> float:
+    """Draw the loss over rising learning rates into `rate.png`; return the rate it suggests.
+
+    Smith, "Cyclical learning rates for training neural networks", WACV 2017. The learner's weights
+    are as before afterwards.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    learn.path = run
+    learn.freeze_to(1)
+    (suggested,) = learn.lr_find()
+    plt.savefig(run / "rate.png", dpi=110)
+    print(f"{run / 'rate.png'}: a peak learning rate of about {suggested:.1e} is suggested")
+    return suggested

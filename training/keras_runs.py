@@ -1,0 +1,218 @@
+"""What the Keras U-Nets share: loss, learning rate, seeded batches, checkpoints, curves, resuming.
+
+Resuming repeats what an uninterrupted run would have done: each batch's random numbers are drawn
+from a seed made of the run's seed, the epoch and the batch's number.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from training.reports import plot_rates
+from training.runs import read_history
+
+DICE_WEIGHT = 1.0  # of the soft Dice loss beside the cross-entropy
+WARM_UP_EPOCHS = 1
+CLIP = 5.0  # largest norm of each gradient
+CPU_FACTS = Path("/proc/cpuinfo")
+
+Batch = tuple[NDArray[np.float32], NDArray[np.integer]]
+
+
+class Batches(keras.utils.PyDataset):
+    """Batches of `make(indices, random)`, in an order and with numbers drawn anew every epoch.
+
+    The batches of all epochs follow one another, because Keras begins to prepare an epoch's before
+    it says that the epoch begins. An epoch's last batch is filled up from the start of its order.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        batch: int,
+        seed: int,
+        make: Callable[[NDArray[np.intp], np.random.Generator], Batch],
+    ) -> None:
+        super().__init__()
+        self.count, self.batch, self.seed, self.make = count, min(batch, count), seed, make
+        self.steps = -(-count // self.batch)  # an epoch's
+        self.epochs = range(1)
+
+    def __len__(self) -> int:
+        """Batches of all epochs that are to come."""
+        return len(self.epochs) * self.steps
+
+    def __getitem__(self, index: int) -> Batch:
+        """Make a batch, counted over all epochs that are to come."""
+        epoch, step = self.epochs[index // self.steps], index % self.steps
+        order = np.random.default_rng((self.seed, epoch)).permutation(self.count)
+        indices = np.take(order, range(step * self.batch, (step + 1) * self.batch), mode="wrap")
+        return self.make(indices, np.random.default_rng((self.seed, epoch, step)))
+
+
+class _SeedDropout(keras.callbacks.Callback):
+    """Draws each epoch's dropout from its own seed, so that a resumed run repeats it."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.seed = seed
+
+    def on_epoch_begin(self, epoch: int, logs: object = None) -> None:
+        for layer in self.model.layers:
+            if isinstance(layer, keras.layers.Dropout):
+                layer.seed_generator.state.assign([self.seed, epoch])
+
+
+@keras.saving.register_keras_serializable(package="petscope")
+def dice_cross_entropy(truth: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """Cross-entropy plus soft Dice loss, for `(batch, height, width)` class indices.
+
+    The soft Dice loss (Milletari et al., "V-Net", 3DV 2016) is taken per class over the whole
+    batch and averaged over the classes, so the thin border counts as much as the background.
+
+    Returns
+    -------
+    `(batch,)`: a picture's own cross-entropy, and the Dice loss of all. Keras averages a loss over
+    several devices only where it has one for each picture.
+    """
+    probabilities = tf.nn.softmax(logits)
+    target = tf.one_hot(tf.cast(truth, tf.int32), logits.shape[-1])
+    entropy = tf.nn.softmax_cross_entropy_with_logits(target, logits)
+    overlap = tf.reduce_sum(target * probabilities, axis=(0, 1, 2))
+    total = tf.reduce_sum(target + probabilities, axis=(0, 1, 2))
+    dice = 1 - tf.reduce_mean((2 * overlap + 1) / (total + 1))
+    return tf.reduce_mean(entropy, axis=(1, 2)) + DICE_WEIGHT * dice
+
+
+def learning_rate(
+    rate: float, steps: int, epochs: int
+) -> keras.optimizers.schedules.LearningRateSchedule:
+    """Linear warm-up to `rate`, then a cosine to zero, over `epochs` epochs of `steps` steps."""
+    warm_up = WARM_UP_EPOCHS * steps
+    return keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=rate / 100,
+        decay_steps=max(epochs * steps - warm_up, 1),
+        warmup_target=rate,
+        warmup_steps=warm_up,
+    )
+
+
+def set_up(seed: int) -> tf.distribute.Strategy:
+    """Seed everything, choose fast arithmetic, and say how the machine's devices share the work.
+
+    GPUs multiply in float16, and CPUs made for it in bfloat16; the weights stay float32. Several
+    devices each take a part of every batch.
+    """
+    keras.utils.set_random_seed(seed)
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    if devices[0].device_type == "GPU":
+        keras.mixed_precision.set_global_policy("mixed_float16")
+    elif CPU_FACTS.exists() and "avx512_bf16" in CPU_FACTS.read_text():  # elsewhere it is slower
+        keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    if len(devices) > 1:
+        return tf.distribute.MirroredStrategy([device.name for device in devices])
+    return tf.distribute.get_strategy()
+
+
+def prepare(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
+    """Give a network its loss and the metrics that the curves show."""
+    classes = model.output_shape[-1]
+    model.compile(
+        optimizer=optimizer,
+        loss=dice_cross_entropy,
+        metrics=[
+            keras.metrics.SparseCategoricalAccuracy(name="accuracy"),
+            keras.metrics.MeanIoU(classes, sparse_y_pred=False, name="miou"),
+        ],
+    )
+
+
+def fit(
+    model: keras.Model,
+    batches: Batches,
+    held_out: tuple[NDArray[np.float32], NDArray[np.integer]],
+    run: Path,
+    *,
+    epochs: int,
+    patience: int,
+    verbose: int,
+) -> list[dict[str, float]]:
+    """Train with a checkpoint an epoch, from the last one on if there is one.
+
+    The weights with the best held-out mean IoU end in `model.keras`.
+
+    Returns
+    -------
+    The run's history, a row an epoch.
+    """
+    history = run / "history.csv"
+    resumed = history.exists()
+    best = (
+        max((row["val_miou"] for row in read_history(history)), default=None) if resumed else None
+    )
+    backup = run / "backup"
+    state = backup / "training_metadata.json"
+    start = json.loads(state.read_text())["epoch"] if state.exists() else 0
+    batches.epochs = range(start, epochs)
+    model.fit(
+        batches,
+        steps_per_epoch=batches.steps,
+        shuffle=False,  # the batches come in their own order
+        validation_data=held_out,
+        validation_batch_size=batches.batch,
+        epochs=epochs,
+        verbose=verbose,
+        callbacks=[
+            _SeedDropout(batches.seed),
+            keras.callbacks.BackupAndRestore(backup, delete_checkpoint=False),
+            keras.callbacks.ModelCheckpoint(
+                run / "model.keras",
+                monitor="val_miou",
+                mode="max",
+                save_best_only=True,
+                initial_value_threshold=best,
+            ),
+            keras.callbacks.EarlyStopping(monitor="val_miou", mode="max", patience=patience),
+            keras.callbacks.CSVLogger(history, append=resumed),
+            keras.callbacks.TensorBoard(run / "tensorboard", write_graph=False),
+        ],
+    )
+    return read_history(history)
+
+
+def finish(run: Path, build: Callable[[], keras.Model]) -> keras.Model:
+    """Save the best weights again as a plain float32 network, and return it.
+
+    A network that was trained in mixed precision would convert its activations when served too.
+    """
+    best = keras.models.load_model(run / "model.keras")
+    keras.mixed_precision.set_global_policy("float32")
+    model = build()
+    model.set_weights(best.get_weights())
+    model.save(run / "model.keras")
+    prepare(model, keras.optimizers.AdamW())  # for figures
+    return model
+
+
+def find_rate(model: keras.Model, batches: Batches, run: Path, steps: int = 100) -> None:
+    """Draw the loss over learning rates that rise from 1e-6 to 1 into `rate.png`.
+
+    Smith, "Cyclical learning rates for training neural networks", WACV 2017. The rate to take is
+    a little below the one where the loss falls fastest. The model's weights are spent afterwards.
+    """
+    rates = np.geomspace(1e-6, 1, steps)
+    losses: list[float] = []
+    prepare(model, keras.optimizers.AdamW(rates[0], clipnorm=CLIP))
+    for number, rate in enumerate(tqdm(rates, desc="rising learning rate")):
+        model.optimizer.learning_rate.assign(rate)
+        losses.append(model.train_on_batch(*batches[number % batches.steps])[0])
+        if not np.isfinite(losses[-1]) or losses[-1] > 4 * min(losses):
+            break
+    run.mkdir(parents=True, exist_ok=True)
+    plot_rates(rates[: len(losses)], losses, run / "rate.png")

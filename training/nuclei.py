@@ -1,0 +1,217 @@
+"""The cell nuclei of the 2018 Data Science Bowl in their official layout: download, extract, split.
+
+664 pictures (with the community's fixes) of fluorescent nuclei on black, of grey ones in bright
+light, and of stained tissue in colour, each with one mask file a nucleus: Caicedo et al., "Nucleus
+segmentation across imaging experiments: the 2018 Data Science Bowl", Nature Methods 2019;
+collection BBBC038 of the Broad Bioimage Benchmark Collection, https://bbbc.broadinstitute.org.
+Licence CC0.
+
+    python -m training.nuclei --root data/nuclei                    # from the official server
+    python -m training.nuclei --root data/nuclei --source FOLDER    # from a folder with the archive
+"""
+
+import argparse
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from tqdm import tqdm
+
+from models.images import open_photo
+from training import pets
+
+NAME = "DSB 2018 nuclei"
+ROOT = Path("data/nuclei")  # where it lies unless said otherwise
+URL = "https://data.broadinstitute.org/bbbc/BBBC038"
+ARCHIVES = ("stage1_train.zip", "stage1_train.tar.gz")  # the official one, and a repacked one
+FOLDER = "stage1_train"
+LABELS = "labels"
+TEST_SHARE = 0.2
+VALIDATION_SHARE = 0.1  # of what the test part leaves
+SPLIT_SEED = 42
+SPLITS = ("train", "validation", "test")
+
+NUCLEUS, BACKGROUND, BORDER = 1, 2, 3
+MASK_CLASSES = ("nucleus", "background", "border")
+
+Kind = Literal["fluorescence", "bright", "stained"]
+
+
+@dataclass(frozen=True)
+class Example:
+    """One picture: its file, its nuclei (a 16-bit PNG of numbers), and how it was made."""
+
+    name: str
+    photo: Path
+    labels: Path
+    kind: Kind
+
+
+def prepare(root: Path, source: str | Path = URL) -> Path:
+    """Make sure that the pictures lie extracted under `root`; return `root`.
+
+    Each picture's many mask files are put together into one picture of numbers.
+
+    Parameters
+    ----------
+    root
+        Folder for `stage1_train/` and `labels/`; the archive is kept in `root/archives`.
+    source
+        Base URL of the official archive, or a folder that holds it.
+
+    Raises
+    ------
+    training.pets.DataError
+        When the archive cannot be had, is damaged, or holds a path outside its folder.
+    """
+    root = Path(root)
+    complete = root / ".complete"
+    if complete.exists():
+        return root
+    if str(source).startswith(("http://", "https://")):
+        archive = root / "archives" / ARCHIVES[0]
+        pets.download(f"{source}/{ARCHIVES[0]}", archive)
+    else:
+        found = [Path(source) / name for name in ARCHIVES if (Path(source) / name).is_file()]
+        if not found:
+            raise pets.DataError(f"--source must hold {' or '.join(ARCHIVES)}: {source} does not.")
+        archive = found[0]
+    pets.extract(archive, root)
+    folders = sorted(path.parent for path in root.glob(f"{FOLDER}/*/images"))
+    if not folders:  # the official zip holds the pictures' folders without one around them
+        folders = sorted(path.parent for path in root.glob("*/images"))
+        (root / FOLDER).mkdir()
+        folders = [folder.rename(root / FOLDER / folder.name) for folder in folders]
+    (root / LABELS).mkdir(exist_ok=True)
+    with ThreadPoolExecutor() as pool:
+        for _ in tqdm(pool.map(_merge_masks, folders), total=len(folders), desc="merging masks"):
+            pass
+    complete.touch()
+    return root
+
+
+def _merge_masks(folder: Path) -> None:
+    """Write the picture of numbers: 0 background, then 1, 2, 3, ... for one nucleus each."""
+    labels: NDArray[np.uint16] | None = None
+    for number, path in enumerate(sorted((folder / "masks").glob("*.png")), start=1):
+        with Image.open(path) as image:
+            mask = np.array(image.convert("L")) > 0
+        if labels is None:
+            labels = np.zeros(mask.shape, np.uint16)
+        labels[mask] = number
+    if labels is None:
+        raise pets.DataError(f"{folder} holds no masks.")
+    Image.fromarray(labels).save(folder.parent.parent / LABELS / f"{folder.name}.png")
+
+
+def kind_of(photo: NDArray[np.uint8]) -> Kind:
+    """How a `(height, width, 3)` uint8 picture was made, told from its colours."""
+    if np.any(np.ptp(photo, axis=2) > 0):
+        return "stained"
+    return "fluorescence" if photo.mean() < 128 else "bright"
+
+
+def examples(root: Path) -> list[Example]:
+    """All pictures, sorted by name."""
+    found = []
+    for path in sorted((root / FOLDER).glob("*/images/*.png")):
+        name = path.stem
+        labels = root / LABELS / f"{name}.png"
+        found.append(Example(name, path, labels, kind_of(open_photo(path))))
+    return found
+
+
+def split(root: Path, name: str, seed: int = SPLIT_SEED) -> list[Example]:
+    """The examples of a split: "test" is a seeded fifth of all, with the same share of each kind.
+
+    "validation" is a tenth of the rest, drawn alike, and "train" what is left. The official test
+    pictures were published without masks, so a part of the training pictures takes their place.
+    """
+    if name not in SPLITS:
+        raise ValueError(f"The split must be one of {', '.join(SPLITS)}, not {name!r}.")
+    everything = examples(root)
+    rest, test = _divide(everything, TEST_SHARE, seed)
+    if name == "test":
+        return test
+    train, validation = _divide(rest, VALIDATION_SHARE, seed)
+    return train if name == "train" else validation
+
+
+def _divide(whole: list[Example], share: float, seed: int) -> tuple[list[Example], list[Example]]:
+    chosen = pets.stratified([example.kind for example in whole], share, seed)
+    return (
+        [example for index, example in enumerate(whole) if index not in chosen],
+        [example for index, example in enumerate(whole) if index in chosen],
+    )
+
+
+def read_instances(example: Example) -> NDArray[np.int32]:
+    """The nuclei as `(height, width)` int32: 0 background, each nucleus a number from 1 on."""
+    with Image.open(example.labels) as image:
+        return np.array(image, dtype=np.int32)
+
+
+def classes_of(labels: NDArray[np.integer]) -> NDArray[np.uint8]:
+    """Class indices (0 nucleus, 1 background, 2 border) of `(..., height, width)` numbered nuclei.
+
+    A nucleus' border is its outermost pixels, one pixel wide: where two nuclei touch, two pixels
+    keep them apart, and nucleus and border together are exactly the annotated area.
+    """
+    inner = labels > 0
+    for axis in (-2, -1):
+        for step in (-1, 1):
+            neighbour = np.roll(labels, step, axis)
+            edge = [slice(None)] * labels.ndim
+            edge[axis] = slice(0, 1) if step == 1 else slice(-1, None)
+            neighbour[tuple(edge)] = labels[tuple(edge)]  # nothing ends at the picture's edge
+            inner &= neighbour == labels
+    return np.select([inner, labels == 0], [0, 1], 2).astype(np.uint8)
+
+
+def random_window(
+    photo: NDArray[np.uint8],
+    labels: NDArray[np.int32],
+    side: int,
+    random: np.random.Generator,
+) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+    """A square part of a picture and its numbers; smaller pictures are mirrored to fill it."""
+    rows, columns = labels.shape
+    short = ((0, max(side - rows, 0)), (0, max(side - columns, 0)))
+    photo, labels = np.pad(photo, (*short, (0, 0)), "symmetric"), np.pad(labels, short, "symmetric")
+    top, left = (random.integers(0, length - side + 1) for length in labels.shape)
+    window = slice(top, top + side), slice(left, left + side)
+    return photo[window], labels[window]
+
+
+def window_count(example: Example, area: float) -> int:
+    """How many windows of a picture an epoch takes, from its area in windows.
+
+    Large pictures give more, but not as many as would fit: their nuclei are much alike. The two
+    rare kinds count double.
+    """
+    return max(1, round(area**0.5)) * (1 if example.kind == "fluorescence" else 2)
+
+
+def main() -> None:
+    """Download, extract and count the data set."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--root", type=Path, default=ROOT, help="where it lies")
+    parser.add_argument(
+        "--source", default=URL, help="base URL of the official archive, or a folder with it"
+    )
+    arguments = parser.parse_args()
+    root = prepare(arguments.root, arguments.source)
+    for name in SPLITS:
+        part = split(root, name)
+        kinds = {kind: sum(example.kind == kind for example in part) for kind in Kind.__args__}
+        print(f"{name}: {len(part)} pictures, {kinds}")
+
+
+if __name__ == "__main__":
+    main()
