@@ -148,13 +148,17 @@ def export_timm(runs: Sequence[Run], target: Path, photos: Photos, mirror: bool)
                 self.register_buffer(f"scale_{index}", scale.reshape(3, 1, 1))
                 self.register_buffer(f"shift_{index}", shift.reshape(3, 1, 1))
 
+        def own_range(self, photo: torch.Tensor, index: int) -> torch.Tensor:
+            spec = runs[index].spec
+            if (spec.mean, spec.std) == (first.mean, first.std):
+                return photo
+            return photo * getattr(self, f"scale_{index}") + getattr(self, f"shift_{index}")
+
         def logits(self, photo: torch.Tensor) -> torch.Tensor:
             if mirror:
                 photo = torch.cat([photo, photo.flip(3)])
             answers = [
-                classifier(
-                    photo * getattr(self, f"scale_{index}") + getattr(self, f"shift_{index}")
-                )
+                classifier(self.own_range(photo, index))
                 for index, classifier in enumerate(self.classifiers)
             ]
             mean = torch.stack(answers).mean(dim=0)

@@ -1,20 +1,30 @@
 """What every training script on fastai shares: fast arithmetic, checkpoints, curves, resuming."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 import training.torchvision_ops  # noqa: F401  (before timm and fastai)
 
 from fastai.vision.all import (  # isort: skip
     Callback,
+    DataBlock,
+    DataLoaders,
+    IndexSplitter,
+    IntToFloatTensor,
     Learner,
+    Normalize,
+    PILImage,
     SaveModelCallback,
     TrainEvalCallback,
+    TransformBlock,
+    aug_transforms,
     rank_distrib,
     set_seed,
     to_float,
@@ -23,8 +33,10 @@ from fastai.callback.channelslast import ChannelsLast  # isort: skip
 from fastai.distributed import DistributedDL  # isort: skip  (gives learners their distrib_ctx)
 from tensorboardX import SummaryWriter
 
+from models.preprocessing import InputSpec
 from training.runs import read_history
 
+PRESIZE = 1.25  # side of the pictures that are augmented, as a factor of the input
 CHECKPOINTS = "checkpoints"  # folder in a run's folder
 
 CUDA = torch.cuda.is_available()
@@ -125,6 +137,60 @@ class History(Callback):
             for name, value in zip(names[1:-1], values[1:-1], strict=True):
                 board.add_scalar(name, value, self.epoch)
             board.add_scalar("learning_rate", self.opt.hypers[-1]["lr"], self.epoch)
+
+
+def presized(spec: InputSpec) -> InputSpec:
+    """The size of training pictures: a little larger than the input.
+
+    So they are augmented and cropped in one interpolation on the whole batch.
+    """
+    return replace(spec, height=round(spec.height * PRESIZE), width=round(spec.width * PRESIZE))
+
+
+def loaders(
+    train_photos: NDArray[np.uint8],
+    held_out_photos: NDArray[np.uint8],
+    target: TransformBlock,
+    get_target: Callable[[int], object],
+    spec: InputSpec,
+    batch: int,
+    min_scale: float,
+) -> DataLoaders:
+    """Make fastai's loaders: augmented pictures for training, as at serving for the held-out.
+
+    Parameters
+    ----------
+    train_photos, held_out_photos
+        `(n, height, width, 3)` uint8: those for training `presized`, the others at the input size.
+    target, get_target
+        What is learnt, and its value by the picture's number, counted over both parts.
+    spec
+        The network's input.
+    batch
+        Pictures a step.
+    min_scale
+        Smallest share of the picture's area that a random crop keeps.
+    """
+    photos = [*train_photos, *held_out_photos]
+    augmentation = aug_transforms(
+        size=spec.height, min_scale=min_scale, max_rotate=15.0, max_warp=0.1, max_lighting=0.3
+    )
+    for transform in augmentation:
+        transform.split_idx = 0  # fastai's crop would touch the held-out pictures too
+    block = DataBlock(
+        blocks=(
+            TransformBlock(
+                type_tfms=lambda index: PILImage.create(photos[index]),
+                batch_tfms=IntToFloatTensor,
+            ),
+            target,
+        ),
+        get_y=get_target,
+        splitter=IndexSplitter(range(len(train_photos), len(photos))),
+        batch_tfms=[*augmentation, Normalize.from_stats(spec.mean, spec.std, cuda=CUDA)],
+    )
+    # Nothing is left to decode, so processes that load would only cost memory.
+    return block.dataloaders(range(len(photos)), bs=batch, num_workers=0, device=DEVICE)
 
 
 def body_groups(

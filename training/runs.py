@@ -1,5 +1,6 @@
 """What a training run leaves beside its weights, so that export and card need no guess."""
 
+import argparse
 import csv
 import json
 import platform
@@ -14,6 +15,21 @@ from models.preprocessing import InputSpec
 
 FILE = "run.json"
 _START = time.perf_counter()
+
+
+def add_arguments(
+    parser: argparse.ArgumentParser, *, epochs: int, batch: int, rate: float, seed: int
+) -> None:
+    """Add the options that every training of a network has, with the script's own defaults."""
+    parser.add_argument("--epochs", type=int, default=epochs)
+    parser.add_argument("--batch", type=int, default=batch, help="pictures a step")
+    parser.add_argument("--rate", type=float, default=rate, help="peak learning rate")
+    parser.add_argument("--seed", type=int, default=seed)
+    parser.add_argument(
+        "--find-rate", action="store_true", help="plot loss over learning rate, and stop"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+    parser.add_argument("--dry-run", action="store_true", help="one epoch on a few pictures")
 
 
 def describe_run(run: Path, *, input_spec: InputSpec, **facts: object) -> None:

@@ -20,7 +20,7 @@ import argparse
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -35,18 +35,11 @@ from fastai.vision.all import (  # isort: skip
     Callback,
     CategoryBlock,
     CutMix,
-    DataBlock,
     DataLoaders,
-    IndexSplitter,
-    IntToFloatTensor,
     LabelSmoothingCrossEntropyFlat,
     Learner,
     MixUp,
-    Normalize,
-    PILImage,
-    TransformBlock,
     accuracy,
-    aug_transforms,
     rank_distrib,
     set_seed,
     top_k_accuracy,
@@ -59,14 +52,13 @@ from tqdm import tqdm
 
 from models.images import open_photo
 from models.preprocessing import InputSpec, normalize, prepare, resize_photo
-from training import pets
+from training import pets, runs
 from training.pictures import decode
 from training.reports import plot_classifications, plot_curves
 from training.runs import describe_run
 
 ARCH = "mobilenetv2_100"
 SIZE = 224  # side of the network's input in pixels
-PRESIZE = 1.25  # side of the pictures that the batch augmentation crops, as a factor of the input
 MIN_SCALE = 0.5  # smallest share of the picture's area that a random crop keeps
 EPOCHS = 12
 BATCH = 32
@@ -88,15 +80,6 @@ def input_spec(cfg: dict[str, Any], size: int) -> InputSpec:
     )
 
 
-def presized(spec: InputSpec) -> InputSpec:
-    """The size of training pictures: a little larger than the input.
-
-    So they are augmented and cropped in one interpolation on the whole batch.
-    """
-    side = round(spec.height * PRESIZE)
-    return replace(spec, height=side, width=side)
-
-
 def data_loaders(
     train_photos: NDArray[np.uint8],
     held_out_photos: NDArray[np.uint8],
@@ -105,31 +88,16 @@ def data_loaders(
     spec: InputSpec,
     batch: int,
 ) -> DataLoaders:
-    """Make fastai's loaders: augmented pictures for training, as at serving for the held-out.
-
-    `breeds` are those of the training photos and then of the held-out ones.
-    """
-    photos = [*train_photos, *held_out_photos]
-    augmentation = aug_transforms(
-        size=spec.height, min_scale=MIN_SCALE, max_rotate=15.0, max_warp=0.1, max_lighting=0.3
+    """Loaders of photos and breeds, those of the training photos and then the held-out ones'."""
+    return fastai_runs.loaders(
+        train_photos,
+        held_out_photos,
+        CategoryBlock(vocab=list(labels), sort=False),
+        lambda index: breeds[index],
+        spec,
+        batch,
+        MIN_SCALE,
     )
-    for transform in augmentation:
-        transform.split_idx = 0  # fastai's crop would touch the held-out pictures too
-    normalize = Normalize.from_stats(spec.mean, spec.std, cuda=fastai_runs.CUDA)
-    block = DataBlock(
-        blocks=(
-            TransformBlock(
-                type_tfms=lambda index: PILImage.create(photos[index]),
-                batch_tfms=IntToFloatTensor,
-            ),
-            CategoryBlock(vocab=list(labels), sort=False),
-        ),
-        get_y=lambda index: breeds[index],
-        splitter=IndexSplitter(range(len(train_photos), len(photos))),
-        batch_tfms=[*augmentation, normalize],
-    )
-    # Nothing is left to decode, so processes that load would only cost memory.
-    return block.dataloaders(range(len(photos)), bs=batch, num_workers=0, device=fastai_runs.DEVICE)
 
 
 def layer_groups(model: torch.nn.Module, frozen: float) -> list[list[torch.nn.Parameter]]:
@@ -235,7 +203,7 @@ def train(arguments: argparse.Namespace) -> Path:
         **model_args,
     )
     spec = input_spec(model.pretrained_cfg, arguments.size)
-    photos = decode(train_part, presized(spec), "training photos")
+    photos = decode(train_part, fastai_runs.presized(spec), "training photos")
     held_out_photos = decode(held_out, spec, "held-out photos")
     breed_ids = [example.breed for example in (*train_part, *held_out)]
     if arguments.pretrained:
@@ -369,9 +337,6 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         help='further arguments of timm.create_model, as \'{"pad_type": "same"}\'',
     )
     parser.add_argument("--size", type=int, default=SIZE, help="input side")
-    parser.add_argument("--epochs", type=int, default=EPOCHS)
-    parser.add_argument("--batch", type=int, default=BATCH, help="pictures a step")
-    parser.add_argument("--rate", type=float, default=RATE, help="peak learning rate")
     parser.add_argument(
         "--frozen",
         type=float,
@@ -388,12 +353,7 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         default="official",
         help="official: trainval, a tenth held out; random: a fifth of all pictures held out",
     )
-    parser.add_argument("--seed", type=int, default=SEED)
-    parser.add_argument(
-        "--find-rate", action="store_true", help="plot loss over learning rate, and stop"
-    )
-    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
-    parser.add_argument("--dry-run", action="store_true", help="one epoch on a few pictures")
+    runs.add_arguments(parser, epochs=EPOCHS, batch=BATCH, rate=RATE, seed=SEED)
     return parser.parse_args(words)
 
 

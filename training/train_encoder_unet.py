@@ -20,26 +20,20 @@ import argparse
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from training import fastai_runs  # before timm and fastai
 
 import segmentation_models_pytorch as smp  # isort: skip
 from fastai.vision.all import (  # isort: skip
-    DataBlock,
     DataLoaders,
-    IndexSplitter,
-    IntToFloatTensor,
     Learner,
-    Normalize,
-    PILImage,
     PILMask,
     TransformBlock,
-    aug_transforms,
     rank_distrib,
     set_seed,
 )
@@ -47,15 +41,14 @@ from safetensors.torch import load_file
 
 from models.images import open_photo
 from models.preprocessing import InputSpec, prepare, resize_photo
-from training import pets
+from training import pets, runs
 from training.metrics import confusion_matrix, mask_figures
-from training.pictures import decode, read_all
+from training.pictures import decode
 from training.reports import plot_curves, plot_segmentations
 from training.runs import describe_run
 
 ENCODER = "tu-mobilenetv2_100"
 SIZE = 128  # side of the network's input in pixels, divisible by 32
-PRESIZE = 1.25  # side of the pictures that the batch augmentation crops, as a factor of the input
 MIN_SCALE = 0.6  # smallest share of the picture's area that a random crop keeps
 EPOCHS = 12
 BATCH = 16
@@ -77,38 +70,27 @@ def data_loaders(
     spec: InputSpec,
     batch: int,
 ) -> DataLoaders:
-    """Make fastai's loaders of photos and class indices (0 pet, 1 background, 2 border)."""
-    side = round(spec.height * PRESIZE)
-    presized = replace(spec, height=side, width=side)
-    photos = [
-        *decode(train_part, presized, "training photos"),
-        *decode(held_out, spec, "held-out photos"),
+    """Loaders of photos and class indices (0 pet, 1 background, 2 border)."""
+    presized = fastai_runs.presized(spec)
+    masks = [
+        read_trimap(example, size)
+        for part, size in ((train_part, presized), (held_out, spec))
+        for example in part
     ]
-
-    def trimaps(part: Sequence[pets.Example], size: int) -> list[np.ndarray]:
-        return read_all(
-            lambda example: pets.read_trimap(example.trimap, size, size) - 1, part, "trimaps"
-        )
-
-    masks = [*trimaps(train_part, side), *trimaps(held_out, spec.height)]
-    augmentation = aug_transforms(
-        size=spec.height, min_scale=MIN_SCALE, max_rotate=15.0, max_warp=0.1, max_lighting=0.3
+    return fastai_runs.loaders(
+        decode(train_part, presized, "training photos"),
+        decode(held_out, spec, "held-out photos"),
+        TransformBlock(type_tfms=PILMask.create),
+        lambda index: masks[index],
+        spec,
+        batch,
+        MIN_SCALE,
     )
-    for transform in augmentation:
-        transform.split_idx = 0  # fastai's crop would touch the held-out pictures too
-    normalize = Normalize.from_stats(spec.mean, spec.std, cuda=fastai_runs.CUDA)
-    block = DataBlock(
-        blocks=(
-            TransformBlock(
-                type_tfms=lambda index: PILImage.create(photos[index]),
-                batch_tfms=IntToFloatTensor,
-            ),
-            TransformBlock(type_tfms=lambda index: PILMask.create(masks[index])),
-        ),
-        splitter=IndexSplitter(range(len(train_part), len(photos))),
-        batch_tfms=[*augmentation, normalize],
-    )
-    return block.dataloaders(range(len(photos)), bs=batch, num_workers=0, device=fastai_runs.DEVICE)
+
+
+def read_trimap(example: pets.Example, spec: InputSpec) -> NDArray[np.uint8]:
+    """The trimap's values 1, 2, 3 as class indices 0, 1, 2, at the size of the input."""
+    return pets.read_trimap(example.trimap, spec.height, spec.width) - 1
 
 
 class DiceCrossEntropy(torch.nn.Module):
@@ -225,7 +207,7 @@ def held_out_figures(
     classes = len(pets.MASK_CLASSES)
     confusion = np.zeros((classes, classes), np.int64)
     for example in held_out:
-        truth = pets.read_trimap(example.trimap, spec.height, spec.width) - 1
+        truth = read_trimap(example, spec)
         prediction = predict(model, [open_photo(example.photo)], spec)[0]
         confusion += confusion_matrix(truth, prediction, classes)
     return mask_figures(confusion, pets.MASK_CLASSES)
@@ -238,7 +220,7 @@ def plot_predictions(
     photos = [open_photo(example.photo) for example in examples]
     plot_segmentations(
         [resize_photo(photo, spec) for photo in photos],
-        [pets.read_trimap(example.trimap, spec.height, spec.width) - 1 for example in examples],
+        [read_trimap(example, spec) for example in examples],
         predict(model, photos, spec),
         pets.MASK_CLASSES,
         run / "predictions.png",
@@ -275,15 +257,7 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         "--start-from", type=Path, metavar="RUN", help="take a finished run's weights"
     )
     parser.add_argument("--size", type=int, default=SIZE, help="input side, divisible by 32")
-    parser.add_argument("--epochs", type=int, default=EPOCHS)
-    parser.add_argument("--batch", type=int, default=BATCH, help="pictures a step")
-    parser.add_argument("--rate", type=float, default=RATE, help="peak learning rate")
-    parser.add_argument("--seed", type=int, default=SEED)
-    parser.add_argument(
-        "--find-rate", action="store_true", help="plot loss over learning rate, and stop"
-    )
-    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
-    parser.add_argument("--dry-run", action="store_true", help="one epoch on a few pictures")
+    runs.add_arguments(parser, epochs=EPOCHS, batch=BATCH, rate=RATE, seed=SEED)
     return parser.parse_args(words)
 
 

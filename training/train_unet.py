@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from models.images import open_photo
 from models.preprocessing import InputSpec, normalize
-from training import keras_runs, nuclei, pets
+from training import keras_runs, nuclei, pets, runs
 from training.networks import mobilenet_unet, unet
 from training.pictures import decode, read_all
 from training.reports import plot_curves, plot_segmentations
@@ -338,15 +338,7 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         default="official",
         help="pets: trainval, a tenth held out; or a random fifth of all pictures held out",
     )
-    parser.add_argument("--epochs", type=int, default=EPOCHS)
-    parser.add_argument("--batch", type=int, default=BATCH, help="pictures a step")
-    parser.add_argument("--rate", type=float, default=RATE, help="peak learning rate")
-    parser.add_argument("--seed", type=int, default=SEED)
-    parser.add_argument(
-        "--find-rate", action="store_true", help="plot loss over learning rate, and stop"
-    )
-    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
-    parser.add_argument("--dry-run", action="store_true", help="one epoch on a few pictures")
+    runs.add_arguments(parser, epochs=EPOCHS, batch=BATCH, rate=RATE, seed=SEED)
     parser.add_argument("--verbose", type=int, default=1, choices=(0, 1, 2), help="as in Keras")
     arguments = parser.parse_args(words)
     on_nuclei = arguments.data == "nuclei"

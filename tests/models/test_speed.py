@@ -45,7 +45,8 @@ def test_a_mask_takes_less_than_20_ms(photo: Photo, median_seconds: Clock) -> No
     not (store.EMBEDDED / "breeds.json").exists(), reason="no breed model is embedded yet"
 )
 @pytest.mark.usefixtures("fresh_models")
-def test_a_breed_takes_less_than_15_ms(photo: Photo, median_seconds: Clock) -> None:
+def test_a_breed_takes_less_than_25_ms(photo: Photo, median_seconds: Clock) -> None:
+    # 14 ms on two idle cores; the rest is for slower machines than that.
     classifier = breeds.load()
 
-    assert median_seconds(lambda: classifier.predict(photo), 0.015) < 0.015
+    assert median_seconds(lambda: classifier.predict(photo), 0.025) < 0.025

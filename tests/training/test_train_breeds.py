@@ -36,7 +36,7 @@ def test_held_out_pictures_are_prepared_as_at_serving(tiny_pets: Path) -> None:
 
 def test_training_pictures_are_augmented_at_the_input_size(tiny_pets: Path) -> None:
     example = pets.split(tiny_pets, "train")[0]
-    photos = decode([example] * 8, train_breeds.presized(SPEC), "photos")
+    photos = decode([example] * 8, fastai_runs.presized(SPEC), "photos")
     assert photos.shape == (8, 80, 80, 3)
     loaders = train_breeds.data_loaders(photos, photos[:1], ["a"] * 9, ["a", "b"], SPEC, 8)
     batch, _ = next(iter(loaders.train))
