@@ -48,7 +48,7 @@ from training.metrics import (
     reliability,
 )
 from training.reports import plot_confusion, plot_per_class, plot_reliability
-from training.runs import FILE, command, read_run
+from training.runs import FILE, RANDOM, WHOLE, command, read_run, trained_on
 
 if TYPE_CHECKING:
     import torch
@@ -59,6 +59,7 @@ TABLE_END = "<!-- /results -->"
 BATCH = 32
 CONFUSED_PAIRS = 20  # the most frequent ones are listed
 AT_PHOTO = "at the photo's own size"
+COMMON_SIDE = 128  # pixels; masks of all networks are compared at this size
 
 Predict = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
@@ -77,8 +78,8 @@ class Model:
         Names of the classes in the order of the output.
     input
         How the network wants its photo.
-    data
-        Name of the data set it was trained on.
+    data, trained_on
+        Name of the data set it was trained on, and of the part.
     card
         The file to store figures in; a training run has none.
     predict
@@ -91,6 +92,7 @@ class Model:
     labels: tuple[str, ...]
     input: InputSpec
     data: str
+    trained_on: str
     card: Path | None
     predict: Predict
 
@@ -126,6 +128,7 @@ def _open_exported(name: str, folder: Path) -> Model:
         labels=tuple(label.name for label in card.labels),
         input=card.input,
         data=card.facts["training"]["data"],
+        trained_on=card.facts["training"]["split"],
         card=folder / f"{name}.json",
         predict=kind(*store.load(name, card.task, folder)).run,
     )
@@ -140,6 +143,7 @@ def _open_run(run: Path) -> Model:
         labels=tuple(label["name"] for label in facts["labels"]),
         input=facts["input"],
         data=facts["data"],
+        trained_on=trained_on(facts),
         card=None,
         predict=lambda batch: softmax(logits(batch), axis=-1),
     )
@@ -204,27 +208,31 @@ def segmentations(
 def evaluate_masks(
     model: Model, examples: Sequence[pets.Example], labels: Sequence[str], out: Path
 ) -> Figures:
-    """Figures of a mask model, at the input size and at each photo's own size, and per breed.
+    """Figures of a mask model at the input size, a common size and each photo's own, and per breed.
 
     Writes `per_breed.png` into the folder `out`.
     """
     examples = pets.with_masks(examples)
-    height, width, classes = model.input.height, model.input.width, len(model.labels)
-    background = model.labels.index(BACKGROUND)
-    at_input = f"at {height} px" if height == width else f"at {height}x{width} px"
+    classes, background = len(model.labels), model.labels.index(BACKGROUND)
+    sides = dict.fromkeys(((model.input.height, model.input.width), (COMMON_SIDE, COMMON_SIDE)))
+    sizes = {
+        f"at {height} px" if height == width else f"at {height}x{width} px": (height, width)
+        for height, width in sides
+    }
     counts = {
-        size: np.zeros((len(labels), classes, classes), np.int64) for size in (at_input, AT_PHOTO)
+        size: np.zeros((len(labels), classes, classes), np.int64) for size in (*sizes, AT_PHOTO)
     }
     outlines: dict[str, list[tuple[float, float, float]]] = {size: [] for size in counts}
     photos = [example.photo for example in examples]
     for example, (small, full) in zip(examples, segmentations(model, photos), strict=True):
-        for size, trimap, mask in (
-            (at_input, pets.read_trimap(example.trimap, height, width), small.argmax(axis=2)),
-            (AT_PHOTO, pets.read_trimap(example.trimap), full.mask - 1),
-        ):
-            truth = trimap - 1
-            counts[size][example.breed] += confusion_matrix(truth, mask, classes)
-            outlines[size].append(boundary_scores(truth != background, mask != background))
+        masks = {
+            size: at_photo_size(small, model.labels, model.input, *side).mask
+            for size, side in sizes.items()
+        }
+        for size, mask in (*masks.items(), (AT_PHOTO, full.mask)):
+            truth = pets.read_trimap(example.trimap, *sizes.get(size, ())) - 1
+            counts[size][example.breed] += confusion_matrix(truth, mask - 1, classes)
+            outlines[size].append(boundary_scores(truth != background, mask - 1 != background))
     figures: Figures = {"pictures": len(examples)}
     for size, confusion in counts.items():
         precision, recall, score = np.mean(outlines[size], axis=0).tolist()
@@ -462,6 +470,8 @@ def main(words: Sequence[str] | None = None) -> None:
     data = DATA_SETS[model.data]
     if arguments.split not in data.SPLITS:
         parser.error(f"--split must be one of {', '.join(data.SPLITS)}")
+    if model.trained_on == RANDOM or (model.trained_on == WHOLE and arguments.split != "test"):
+        parser.error(f"{model.name} was trained on {model.trained_on}, so also on this split")
     root = data.prepare(arguments.root or data.ROOT, arguments.source or data.URL)
     examples = data.split(root, arguments.split)
     measured = arguments.split

@@ -3,11 +3,13 @@
     python -m training.export runs/unet pet
     python -m training.export runs/nuclei nuclei --title "Cell nuclei"
     python -m training.export runs/breeds-1 runs/breeds-2 breeds --size 288 --mirror
+    python -m training.export runs/all breeds --calibrate runs/breeds-1
 
 The network gets a softmax at its end, so that the file gives probabilities. Several classifiers
 become one network that averages them; a classifier is calibrated by a temperature fitted on the
-held-out photos. Framework and ONNX Runtime then answer for the same held-out photos; where they
-differ by more than 1e-3 in any probability, nothing is written.
+held-out photos. Runs that held none out take the temperature of runs that did (`--calibrate`).
+Framework and ONNX Runtime then answer for the same photos; where they differ by more than 1e-3 in
+any probability, nothing is written.
 """
 
 import argparse
@@ -32,7 +34,7 @@ from models.preprocessing import InputSpec, prepare
 from models.store import EMBEDDED
 from training import nuclei, pets
 from training.data_sets import DATA_SETS
-from training.runs import command, read_run
+from training.runs import WHOLE, command, read_run, trained_on
 
 if TYPE_CHECKING:
     import torch
@@ -69,7 +71,9 @@ class Run:
             self.spec = replace(self.spec, height=size, width=size)
 
 
-def export_keras(runs: Sequence[Run], target: Path, photos: Photos, mirror: bool) -> Exported:
+def export_keras(
+    runs: Sequence[Run], target: Path, photos: Photos, mirror: bool, calibrating: Sequence[Run]
+) -> Exported:
     """Write a Keras run as ONNX with dynamic batch, height and width."""
     import keras
 
@@ -93,7 +97,9 @@ def export_keras(runs: Sequence[Run], target: Path, photos: Photos, mirror: bool
     return Exported(lambda batch: np.asarray(network(batch, training=False)), model.count_params())
 
 
-def export_smp(runs: Sequence[Run], target: Path, photos: Photos, mirror: bool) -> Exported:
+def export_smp(
+    runs: Sequence[Run], target: Path, photos: Photos, mirror: bool, calibrating: Sequence[Run]
+) -> Exported:
     """Write a segmentation-models-pytorch run as ONNX with dynamic batch."""
     import torch
 
@@ -119,8 +125,26 @@ def export_smp(runs: Sequence[Run], target: Path, photos: Photos, mirror: bool) 
     return _export_torch(network, run.spec, target)
 
 
-def export_timm(runs: Sequence[Run], target: Path, photos: Photos, mirror: bool) -> Exported:
-    """Write one or more timm runs as one ONNX with dynamic batch and calibrated probabilities.
+def export_timm(
+    runs: Sequence[Run], target: Path, photos: Photos, mirror: bool, calibrating: Sequence[Run]
+) -> Exported:
+    """Write one or more timm runs as one ONNX with dynamic batch and calibrated probabilities."""
+    import torch
+
+    logits = []
+    network = _classifier(calibrating, mirror)
+    with torch.inference_mode():
+        for example in tqdm(photos, desc="calibrating"):
+            photo = prepare(open_photo(example.photo), calibrating[0].spec)
+            logits.append(network.logits(torch.from_numpy(photo)).numpy())
+    truth = np.array([example.breed for example in photos])
+    temperature = fit_temperature(np.concatenate(logits), truth)
+    network = _classifier(runs, mirror, temperature)
+    return replace(_export_torch(network, runs[0].spec, target), temperature=temperature)
+
+
+def _classifier(runs: Sequence[Run], mirror: bool, temperature: float = 1.0) -> "torch.nn.Module":
+    """The timm runs as one network.
 
     The logits are averaged over the runs, and over the photo and its mirror image: the breed is the
     same, and the errors are not quite.
@@ -134,8 +158,6 @@ def export_timm(runs: Sequence[Run], target: Path, photos: Photos, mirror: bool)
 
     class Network(torch.nn.Module):
         """The classifiers on the photo and its mirror image, calibrated, with a softmax."""
-
-        temperature = 1.0
 
         def __init__(self, classifiers: Sequence[torch.nn.Module]) -> None:
             super().__init__()
@@ -165,18 +187,10 @@ def export_timm(runs: Sequence[Run], target: Path, photos: Photos, mirror: bool)
             return mean.reshape(1 + mirror, -1, mean.shape[1]).mean(dim=0)
 
         def forward(self, photo: torch.Tensor) -> torch.Tensor:
-            return torch.softmax(self.logits(photo) / self.temperature, dim=1)
+            return torch.softmax(self.logits(photo) / temperature, dim=1)
 
     models = [timm.create_model(f"local-dir:{run.folder}", pretrained=True) for run in runs]
-    network = Network(models).eval()
-    with torch.inference_mode():
-        logits = [
-            network.logits(torch.from_numpy(prepare(open_photo(example.photo), first))).numpy()
-            for example in tqdm(photos, desc="calibrating")
-        ]
-    truth = np.array([example.breed for example in photos])
-    network.temperature = fit_temperature(np.concatenate(logits), truth)
-    return replace(_export_torch(network, first, target), temperature=network.temperature)
+    return Network(models).eval()
 
 
 def _export_torch(network: "torch.nn.Module", spec: InputSpec, target: Path) -> Exported:
@@ -270,6 +284,7 @@ def export(
     mirror: bool = False,
     title: str | None = None,
     default: bool = False,
+    calibrate: Sequence[Path] = (),
 ) -> float:
     """Write `folder/NAME.onnx` and `folder/NAME.json`; return the largest difference found.
 
@@ -283,7 +298,7 @@ def export(
     name, folder
         What to write, and where.
     held_out
-        Examples that the runs were not trained on.
+        Examples that the runs, or those to calibrate with, were not trained on.
     size
         Replaces the runs' input side. A classifier trained on random crops sees its objects
         larger than in whole photos, and is often better at a larger size than it was trained at:
@@ -293,6 +308,9 @@ def export(
     title, default
         What people are shown instead of the name, and whether it is the model of its task that is
         used unasked.
+    calibrate
+        Classifiers' runs that give the temperature, because they held the examples out and
+        `folders` did not.
 
     Raises
     ------
@@ -301,12 +319,17 @@ def export(
         together; nothing is then written.
     """
     runs = [Run(path, read_run(path), size) for path in folders]
+    calibrating = [Run(path, read_run(path), size) for path in calibrate] or runs
     spec, facts = runs[0].spec, runs[0].facts
+    if calibrate and facts["task"] != "classification":
+        raise ExportError("Only classifiers are calibrated.")
+    if any(trained_on(run.facts) == WHOLE for run in calibrating):
+        raise ExportError("These runs held nothing out: --calibrate with runs that did.")
     if len({(run.facts["framework"], json.dumps(run.facts["labels"])) for run in runs}) > 1:
         raise ExportError("Runs that are averaged must share framework and labels.")
     with tempfile.TemporaryDirectory() as scratch:
         draft = Path(scratch) / f"{name}.onnx"
-        exported = EXPORTERS[facts["framework"]](runs, draft, held_out, mirror)
+        exported = EXPORTERS[facts["framework"]](runs, draft, held_out, mirror, calibrating)
         onnx.checker.check_model(str(draft), full_check=True)
         step = max(len(held_out) // PARITY_PHOTOS, 1)
         photos = [open_photo(example.photo) for example in held_out[::step]]
@@ -332,6 +355,13 @@ def make_card(
     """All that serving needs and a reader wants to know of a model, ready for JSON."""
     facts = runs[0].facts
     commands = [run.facts["command"] for run in runs]
+    metrics = {}
+    if facts["held_out"]["pictures"]:
+        metrics["end of training"] = {
+            "split": "validation",
+            "command": facts["command"],
+            **facts["held_out"],
+        }
     return {
         "task": facts["task"],
         "architecture": " + ".join(run.facts["architecture"] for run in runs),
@@ -349,17 +379,11 @@ def make_card(
         "training": {
             "data": facts["data"],
             "input_size": facts["held_out"]["size"],
-            "split": "train (without the held-out part)",
+            "split": trained_on(facts),
             "epochs": sum(run.facts["epochs"] for run in runs),
             "command": " && ".join(commands),
         },
-        "metrics": {
-            "end of training": {
-                "split": "validation",
-                "command": facts["command"],
-                **facts["held_out"],
-            }
-        },
+        "metrics": metrics,
         "export": {
             "command": command(),
             "opset": OPSET,
@@ -386,6 +410,14 @@ def main(words: Sequence[str] | None = None) -> None:
         "--size", type=int, help="input side to serve at; by default the training's"
     )
     parser.add_argument(
+        "--calibrate",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="RUN",
+        help="runs whose temperature to use, where the exported ones held no photos out",
+    )
+    parser.add_argument(
         "--mirror",
         action="store_true",
         help="average the answers to the photo and its mirror image",
@@ -406,6 +438,7 @@ def main(words: Sequence[str] | None = None) -> None:
             mirror=arguments.mirror,
             title=arguments.title,
             default=arguments.default,
+            calibrate=arguments.calibrate,
         )
     except ExportError as error:
         raise SystemExit(str(error)) from error

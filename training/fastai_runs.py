@@ -135,7 +135,8 @@ class History(Callback):
             writer.writerow(values)
         with SummaryWriter(str(self.run / "tensorboard")) as board:
             for name, value in zip(names[1:-1], values[1:-1], strict=True):
-                board.add_scalar(name, value, self.epoch)
+                if value is not None:  # nothing was held out
+                    board.add_scalar(name, value, self.epoch)
             board.add_scalar("learning_rate", self.opt.hypers[-1]["lr"], self.epoch)
 
 

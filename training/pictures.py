@@ -36,6 +36,8 @@ def decode(examples: Sequence[HasPhoto], spec: InputSpec, what: str) -> NDArray[
 
     Decoding costs more than a small network's step: done once, it is not repeated every epoch.
     """
+    if not examples:
+        return np.empty((0, spec.height, spec.width, 3), np.uint8)
     return np.stack(
         read_all(lambda example: resize_photo(open_photo(example.photo), spec), examples, what)
     )

@@ -14,6 +14,9 @@ from typing import Any
 from models.preprocessing import InputSpec
 
 FILE = "run.json"
+# What a card says that a run was trained on, by its `--split`.
+WHOLE, RANDOM = "trainval", "a random part of all pictures"
+TRAINED_ON = {"official": "train (without the held-out part)", "trainval": WHOLE, "random": RANDOM}
 _START = time.perf_counter()
 
 
@@ -53,6 +56,11 @@ def read_run(run: Path) -> dict[str, Any]:
     description = json.loads((run / FILE).read_text())
     description["input"] = InputSpec(**description["input"])
     return description
+
+
+def trained_on(facts: dict[str, Any]) -> str:
+    """What part of its data set a run was trained on, in words."""
+    return TRAINED_ON[facts.get("split", "official")]
 
 
 def read_history(path: Path) -> list[dict[str, float]]:

@@ -55,7 +55,7 @@ from models.preprocessing import InputSpec, normalize, prepare, resize_photo
 from training import pets, runs
 from training.pictures import decode
 from training.reports import plot_classifications, plot_curves
-from training.runs import describe_run
+from training.runs import describe_run, read_run
 
 ARCH = "mobilenetv2_100"
 SIZE = 224  # side of the network's input in pixels
@@ -170,10 +170,24 @@ class Distillation(Callback):
         self.learn.yb = (torch.stack(answers).mean(dim=0),)
 
 
-def load_run(run: Path) -> torch.nn.Module:
-    """A finished run's network, ready to answer."""
-    model = timm.create_model(f"local-dir:{run}", pretrained=True)
-    return model.eval().to(fastai_runs.DEVICE, memory_format=torch.channels_last)
+class Teacher(torch.nn.Module):
+    """A finished run that answers about pictures as its student gets them.
+
+    The two networks may want different means and standard deviations.
+    """
+
+    def __init__(self, run: Path, student: InputSpec) -> None:
+        super().__init__()
+        own: InputSpec = read_run(run)["input"]
+        self.network = timm.create_model(f"local-dir:{run}", pretrained=True).eval()
+        mean, std = torch.tensor([own.mean, student.mean]), torch.tensor([own.std, student.std])
+        self.register_buffer("scale", (std[1] / std[0]).reshape(3, 1, 1))
+        self.register_buffer("shift", ((mean[1] - mean[0]) / std[0]).reshape(3, 1, 1))
+        self.to(fastai_runs.DEVICE, memory_format=torch.channels_last)
+
+    def forward(self, photos: torch.Tensor) -> torch.Tensor:
+        """Logits for `(batch, 3, height, width)` pictures that are normalised for the student."""
+        return self.network(photos * self.scale + self.shift)
 
 
 def train(arguments: argparse.Namespace) -> Path:
@@ -182,6 +196,8 @@ def train(arguments: argparse.Namespace) -> Path:
     root = pets.prepare(arguments.root, arguments.source)
     if arguments.split == "random":
         train_part, held_out = pets.random_split(root)
+    elif arguments.split == "trainval":
+        train_part, held_out = pets.split(root, "trainval"), []
     else:
         train_part, held_out = pets.split(root, "train"), pets.split(root, "validation")
     epochs, batch = arguments.epochs, arguments.batch
@@ -210,7 +226,7 @@ def train(arguments: argparse.Namespace) -> Path:
         fit_classifier(model, photos, np.array(breed_ids[: len(photos)]), spec)
     if arguments.teachers:
         loss = torch.nn.CrossEntropyLoss()
-        callbacks = [Distillation([load_run(teacher) for teacher in arguments.teachers])]
+        callbacks = [Distillation([Teacher(teacher, spec) for teacher in arguments.teachers])]
     else:
         loss = LabelSmoothingCrossEntropyFlat(LABEL_SMOOTHING)
         callbacks = MIX[arguments.mix]
@@ -238,7 +254,7 @@ def train(arguments: argparse.Namespace) -> Path:
     if arguments.find_rate:
         fastai_runs.find_rate(learn, run)
         return run
-    if arguments.pretrained and not num_distrib():
+    if arguments.pretrained and held_out and not num_distrib():
         _, top_1, top_5 = learn.validate()
         print(f"before fine-tuning: held-out top-1 {top_1:.4f}, top-5 {top_5:.4f}")
     rows = fastai_runs.fit(
@@ -246,7 +262,9 @@ def train(arguments: argparse.Namespace) -> Path:
     )
     if rank_distrib():  # one process writes the results
         return run
-    top_1, top_5 = rows[-1]["val_accuracy"], rows[-1]["val_top_k_accuracy"]
+    figures = {}
+    if held_out:
+        figures = {"top1": rows[-1]["val_accuracy"], "top5": rows[-1]["val_top_k_accuracy"]}
     save_for_hf(
         model.to(memory_format=torch.contiguous_format),
         run,
@@ -272,18 +290,17 @@ def train(arguments: argparse.Namespace) -> Path:
         data=pets.NAME,
         split=arguments.split,
         processes=max(num_distrib(), 1),
-        held_out={
-            "pictures": len(held_out),
-            "size": spec.height,
-            "top1": top_1,
-            "top5": top_5,
-        },
+        held_out={"pictures": len(held_out), "size": spec.height, **figures},
         epochs=len(rows),
     )
-    plot_curves(rows, run / "curves.png", {"loss": "loss", "accuracy": "accuracy"})
-    plot_predictions(model, held_out[:: max(len(held_out) // 16, 1)][:16], labels, spec, run)
+    curves = {"loss": "loss"}
+    if held_out:
+        curves["accuracy"] = "accuracy"
+        plot_predictions(model, held_out[:: max(len(held_out) // 16, 1)][:16], labels, spec, run)
+    plot_curves(rows, run / "curves.png", curves)
     shutil.rmtree(run / fastai_runs.CHECKPOINTS)
-    print(f"{run}: held-out top-1 {top_1:.4f}, top-5 {top_5:.4f}")
+    shown = ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
+    print(f"{run}: held-out {shown}" if held_out else f"{run}: nothing was held out")
     return run
 
 
@@ -349,9 +366,10 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--split",
-        choices=("official", "random"),
+        choices=("official", "trainval", "random"),
         default="official",
-        help="official: trainval, a tenth held out; random: a fifth of all pictures held out",
+        help="official: trainval, a tenth held out; trainval: all of it, so that only the test "
+        "split can measure; random: a fifth of all pictures held out",
     )
     runs.add_arguments(parser, epochs=EPOCHS, batch=BATCH, rate=RATE, seed=SEED)
     return parser.parse_args(words)

@@ -62,7 +62,7 @@ def write_model(
         "labels": list(labels),
         "input": asdict(spec),
         "output": {"layout": "NHWC" if masks else "NC"},
-        "training": {"data": data},
+        "training": {"data": data, "split": "train"},
         "metrics": {"end of training": {"pictures": 1}},
         "sha256": hashlib.sha256(content).hexdigest(),
     }
@@ -126,7 +126,7 @@ def striped_pets(tmp_path: Path) -> Path:
 
 def check_striped_pets(figures: metrics.Figures) -> None:
     assert figures["pictures"] == 2
-    for size in (f"at {SIDE} px", "at the photo's own size"):
+    for size in (f"at {SIDE} px", "at 128 px", "at the photo's own size"):
         # In columns: 28 of 32 named pet are pet, and all 28 of the pet are found.
         assert figures[size]["iou"] == pytest.approx(
             {"pet": 28 / 32, "background": 28 / 32, "border": 1}
@@ -325,7 +325,7 @@ def test_writing_changes_the_card_s_figures_and_the_readme_s_table_alone(
         .split(evaluate.TABLE_START)
     )
     assert (head, tail) == ("before\n", "\nafter\n")
-    assert table.count("| pet | pixel accuracy 93.75%, mean IoU 0.917 (pet 0.875, ") == 2
+    assert table.count("| pet | pixel accuracy 93.75%, mean IoU 0.917 (pet 0.875, ") == 3
     assert "binary Dice 0.941, boundary F 0.500 | test, 2 pictures | 32 px |" in table
     assert "boundary F 0.500 | test, 2 pictures | photo's own size |" in table
 

@@ -127,6 +127,32 @@ def test_several_classifiers_become_their_calibrated_mean(
     )
 
 
+def test_a_run_on_all_of_trainval_takes_its_temperature_from_one_that_held_photos_out(
+    breeds_run: Path, tiny_pets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "whole"
+    words = ["--dry-run", "--root", str(tiny_pets), "--out", str(run), "--size", "160"]
+    words += ["--no-pretrained", "--arch", "mobilenetv2_050", "--split", "trainval"]
+    train_breeds.train(train_breeds.parse_arguments(words))
+    assert read_run(run)["held_out"] == {"pictures": 0, "size": 160}
+    words = ["whole", "--to", str(tmp_path), "--root", str(tiny_pets)]
+    with pytest.raises(SystemExit, match="held nothing out"):
+        export.main([str(run), *words])
+    export.main([str(run), *words, "--calibrate", str(breeds_run)])
+    export.main([str(breeds_run), "part", *words[1:]])
+    whole, part = (store.read_card(name, tmp_path).facts for name in ("whole", "part"))
+    assert whole["output"]["temperature"] == pytest.approx(part["output"]["temperature"])
+    assert whole["training"]["split"] == "trainval"
+    assert whole["metrics"] == {}
+    # Figures on pictures that it was trained on would say nothing.
+    words = [str(tmp_path / "whole.onnx"), "--root", str(tiny_pets), "--out", str(tmp_path)]
+    with pytest.raises(SystemExit):
+        evaluate.main([*words, "--split", "validation"])
+    assert "trained on trainval" in capsys.readouterr().err
+    evaluate.main([*words, "--split", "test"])
+    assert json.loads((tmp_path / "figures.json").read_text())["split"] == "test"
+
+
 def test_masks_are_not_averaged(unet_run: Path, tiny_pets: Path, tmp_path: Path) -> None:
     words = [str(unet_run), str(unet_run), "pet", "--to", str(tmp_path / "weights")]
     with pytest.raises(SystemExit, match="give one run"):
@@ -178,7 +204,7 @@ def test_evaluation_writes_the_figures_into_card_and_readme(
     assert table.endswith("after\n")
     assert "old" not in table
     assert f"top-1 {figures['top1']:.2%}" in table
-    assert table.count("| pet |") == 2
+    assert table.count("| pet |") == 3  # at the input size, at 128 px, at the photo's own size
 
 
 def test_the_readme_s_results_are_those_of_the_cards() -> None:

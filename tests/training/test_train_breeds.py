@@ -17,6 +17,7 @@ from models.images import open_photo
 from models.preprocessing import normalize, prepare
 from training import fastai_runs, pets, train_breeds
 from training.pictures import decode
+from training.runs import read_run
 
 HALF = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
 SPEC = train_breeds.input_spec(HALF, 64)
@@ -93,6 +94,20 @@ def test_distillation_asks_the_teachers_about_the_mixed_pictures() -> None:
     assert not torch.equal(mixed, photos)
     assert all(torch.equal(teacher.seen, mixed) for teacher in teachers)
     torch.testing.assert_close(answers, mixed.mean(dim=(2, 3)).softmax(dim=1))
+
+
+def test_a_teacher_answers_about_pictures_that_are_normalised_for_its_student(
+    tiny_pets: Path, tmp_path: Path
+) -> None:
+    run = run_of(words(tiny_pets, tmp_path / "teacher", "--dry-run"))
+    own = read_run(run)["input"]
+    student = train_breeds.input_spec({"mean": (0.2, 0.3, 0.4), "std": (0.1, 0.2, 0.3)}, 64)
+    photos = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    teacher = train_breeds.Teacher(run, student)
+    with torch.inference_mode():
+        answers = teacher(torch.from_numpy(normalize(photos, student)))
+        expected = teacher.network(torch.from_numpy(normalize(photos, own)))
+    torch.testing.assert_close(answers, expected, rtol=1e-4, atol=1e-4)
 
 
 def words(root: Path, run: Path, *more: str) -> list[str]:
