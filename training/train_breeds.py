@@ -164,7 +164,7 @@ class Distillation(Callback):
             return
         share = torch.rand((len(self.x), 1, 1, 1), device=self.x.device)
         mixed = torch.lerp(self.x, self.x[torch.randperm(len(self.x))], share / 2)
-        with torch.no_grad():
+        with torch.no_grad(), fastai_runs.mixed():
             answers = [teacher(mixed).float().softmax(dim=1) for teacher in self.teachers]
         self.learn.xb = (mixed,)
         self.learn.yb = (torch.stack(answers).mean(dim=0),)

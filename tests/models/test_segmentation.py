@@ -1,6 +1,5 @@
 """Masks, with networks so small that their answer is known."""
 
-import heapq
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -359,19 +358,63 @@ def test_two_discs_that_touch_are_told_apart_by_the_border_between_them() -> Non
     assert instances[20, 20] != instances[20, 49]
 
 
-def test_specks_are_no_instances_and_leave_no_gap_in_the_numbers() -> None:
-    shape = (30, 60)
-    interior = np.zeros(shape, np.bool_)
-    interior[2:4, 2:4] = True  # 4 pixels, before the others in every order
-    interior[10:12, 10:13] = True  # 6 pixels
-    interior[20, 20:25] = True  # 5 pixels
-    interior[20:25, 40:50] = True
+def test_two_discs_without_a_border_between_them_are_told_apart_by_their_waist() -> None:
+    shape = (40, 70)
+    left, right = disc(20, 20, 15, shape), disc(20, 45, 15, shape)
+    both = left | right
 
-    instances = cells(interior, np.zeros(shape, np.bool_)).instances()
+    instances = cells(both, both).instances()
 
     assert sorted(np.unique(instances)) == [0, 1, 2]
-    assert (instances[10:12, 10:13] == instances[10, 10]).all()
-    assert (instances > 0).sum() == 6 + 50
+    np.testing.assert_array_equal(instances > 0, both)
+    # The waist runs along the middle between the two centres.
+    columns = np.arange(70)
+    assert (instances[both & (columns < 32)] == instances[20, 20]).all()
+    assert (instances[both & (columns > 33)] == instances[20, 45]).all()
+
+
+def test_a_weak_border_parts_two_halves_of_a_disc() -> None:
+    shape = (40, 40)
+    whole = disc(20, 20, 12, shape)
+    probabilities = cells(whole, whole).probabilities.copy()
+    probabilities[:, 19:22] = np.where(
+        whole[:, 19:22, np.newaxis], np.float32([0.6, 0.05, 0.35]), probabilities[:, 19:22]
+    )
+
+    assert Segmentation(probabilities, CELLS).instances().max() == 2
+    assert cells(whole, whole).instances().max() == 1
+
+
+def test_a_long_nucleus_is_one() -> None:
+    rows, columns = np.mgrid[:40, :90]
+    ellipse = ((rows - 20) / 9) ** 2 + ((columns - 45) / 35) ** 2 < 1
+
+    instances = cells(ellipse, ellipse).instances()
+
+    np.testing.assert_array_equal(instances, ellipse.astype(np.int32))
+
+
+def test_specks_are_no_instances_and_leave_no_gap_in_the_numbers() -> None:
+    shape = (30, 60)
+    specks = np.zeros(shape, np.bool_)
+    specks[2:4, 2:4] = True  # before the others in every order
+    specks[20, 20:25] = True
+    nuclei = np.zeros(shape, np.bool_)
+    nuclei[10:14, 10:14] = True
+    nuclei[20:25, 40:50] = True
+
+    instances = cells(specks | nuclei, np.zeros(shape, np.bool_)).instances()
+
+    np.testing.assert_array_equal(instances > 0, nuclei)
+    assert sorted(np.unique(instances)) == [0, 1, 2]
+    # Whatever else is in the picture.
+    assert (cells(specks, np.zeros(shape, np.bool_)).instances() == 0).all()
+
+
+def test_nuclei_everywhere_are_one_instance() -> None:
+    everywhere = np.ones((20, 30), np.bool_)
+
+    assert (cells(everywhere, everywhere).instances() == 1).all()
 
 
 def test_a_mask_of_background_has_no_instances() -> None:
@@ -382,54 +425,31 @@ def test_a_mask_of_background_has_no_instances() -> None:
     assert (cells(nothing, disc(10, 15, 6, (20, 30))).instances() == 0).all()
 
 
-def flood(interior: NDArray[np.float32], background: NDArray[np.float32]) -> NDArray[np.int32]:
-    """Seeds by a walk over their pixels, then the most probable neighbour of any seed first."""
-    height, width = interior.shape
-
-    def neighbours(row: int, column: int) -> list[tuple[int, int]]:
-        around = [(row - 1, column), (row + 1, column), (row, column - 1), (row, column + 1)]
-        return [(y, x) for y, x in around if 0 <= y < height and 0 <= x < width]
-
-    result = np.zeros(interior.shape, np.int32)
-    seen: set[tuple[int, int]] = set()
-    heap: list[tuple[float, int, int]] = []
-    count = 0
-    for start in zip(*np.nonzero(interior > 0.5), strict=True):
-        if start in seen:
-            continue
-        seen.add(start)
-        pixels, edge = [], [start]
-        while edge:
-            pixel = edge.pop()
-            pixels.append(pixel)
-            found = [p for p in neighbours(*pixel) if interior[p] > 0.5 and p not in seen]
-            seen.update(found)
-            edge += found
-        if len(pixels) >= segmentation.SMALLEST_SEED:
-            count += 1
-            for pixel in pixels:
-                result[pixel] = count
-                heapq.heappush(heap, (-interior[pixel], *pixel))
-    while heap:
-        _, *pixel = heapq.heappop(heap)
-        for near in neighbours(*pixel):
-            if background[near] < 0.5 and result[near] == 0:
-                result[near] = result[tuple(pixel)]
-                heapq.heappush(heap, (-interior[near], *near))
-    return result
-
-
 @pytest.mark.parametrize("seed", range(4))
-def test_instances_are_those_of_a_flood_by_hand(seed: int) -> None:
+def test_discs_strewn_about_are_found_one_by_one(seed: int) -> None:
     generator = np.random.default_rng(seed)
-    blurred = [gaussian(generator.normal(size=(60, 80)), 2.5) for _ in range(3)]
-    probabilities = softmax(np.stack(blurred, axis=2) * 25).astype(np.float32)
+    shape, truth, placed = (160, 200), np.zeros((160, 200), np.int32), []
+    for radius in generator.uniform(4, 14, 60):
+        row, column = generator.uniform(0, shape[0]), generator.uniform(0, shape[1])
+        # They may touch, and be cut by the edge of the picture, but not lie upon each other.
+        if all(np.hypot(row - r, column - c) > radius + other for r, c, other in placed):
+            placed.append((row, column, radius))
+            truth[disc(row, column, radius, shape)] = len(placed)
+    blurred = gaussian((truth > 0).astype(np.float32), 1)
+    probabilities = np.stack([blurred, 1 - blurred, np.zeros_like(blurred)], axis=2)
+    assert len(placed) > 15
 
     instances = Segmentation(probabilities, CELLS).instances()
 
-    expected = flood(probabilities[:, :, 0], probabilities[:, :, 1])
-    assert expected.max() > 10
-    np.testing.assert_array_equal(instances, expected)
+    seen = [number for number in range(1, len(placed) + 1) if (truth == number).sum() >= 30]
+    found = 0
+    for number in seen:
+        whole = truth == number
+        likely = np.bincount(instances[whole]).argmax()
+        overlap, union = whole & (instances == likely), whole | (instances == likely)
+        found += likely > 0 and overlap.sum() > 0.5 * union.sum()
+    assert found >= 0.95 * len(seen)
+    assert len(seen) <= instances.max() <= len(placed)
 
 
 def test_a_large_photo_is_taken_apart_at_a_smaller_scale(monkeypatch: pytest.MonkeyPatch) -> None:
