@@ -84,8 +84,9 @@ def export_keras(
     photo = keras.Input((None, None, 3))
     probabilities = softmax(model(photo))
     if mirror:
-        flipped = softmax(model(keras.ops.flip(photo, axis=2)))
-        probabilities = (probabilities + keras.ops.flip(flipped, axis=2)) / 2
+        both = keras.ops.concatenate([photo, keras.ops.flip(photo, axis=2)])
+        straight, flipped = keras.ops.split(softmax(model(both)), 2)
+        probabilities = (straight + keras.ops.flip(flipped, axis=2)) / 2
     network = keras.Model(photo, probabilities)
     network.export(
         target,
@@ -114,11 +115,12 @@ def export_smp(
             self.unet = unet
 
         def forward(self, photo: torch.Tensor) -> torch.Tensor:
-            probabilities = torch.softmax(self.unet(photo), dim=1)
             if not mirror:
-                return probabilities
-            flipped = torch.softmax(self.unet(photo.flip(3)), dim=1).flip(3)
-            return (probabilities + flipped) / 2
+                return torch.softmax(self.unet(photo), dim=1)
+            # As one batch: a second pass in the graph would hold the weights twice when served.
+            both = torch.softmax(self.unet(torch.cat([photo, photo.flip(3)])), dim=1)
+            straight, flipped = both.reshape(2, -1, *both.shape[1:])
+            return (straight + flipped.flip(3)) / 2
 
     run = single(runs)
     network = Network(smp.from_pretrained(run.folder)).eval()

@@ -34,7 +34,7 @@ from fastai.distributed import DistributedDL  # isort: skip  (gives learners the
 from tensorboardX import SummaryWriter
 
 from models.preprocessing import InputSpec
-from training.runs import read_history
+from training.runs import read_history, seconds
 
 PRESIZE = 1.25  # side of the pictures that are augmented, as a factor of the input
 CHECKPOINTS = "checkpoints"  # folder in a run's folder
@@ -138,6 +138,7 @@ class History(Callback):
                 if value is not None:  # nothing was held out
                     board.add_scalar(name, value, self.epoch)
             board.add_scalar("learning_rate", self.opt.hypers[-1]["lr"], self.epoch)
+        seconds(self.run)
 
 
 def presized(spec: InputSpec) -> InputSpec:

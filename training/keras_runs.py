@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from training.reports import plot_rates
-from training.runs import read_history
+from training.runs import read_history, seconds
 
 DICE_WEIGHT = 1.0  # of the soft Dice loss beside the cross-entropy
 WARM_UP_EPOCHS = 1
@@ -181,6 +181,7 @@ def fit(
             keras.callbacks.EarlyStopping(monitor="val_miou", mode="max", patience=patience),
             keras.callbacks.CSVLogger(history, append=resumed),
             keras.callbacks.TensorBoard(run / "tensorboard", write_graph=False),
+            keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seconds(run)),
         ],
     )
     return read_history(history)

@@ -19,8 +19,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.ndimage import maximum_filter, minimum_filter
-from skimage.morphology import disk
 from tqdm import tqdm
 
 from models.images import open_photo
@@ -39,7 +37,6 @@ SPLITS = ("train", "validation", "test")
 
 NUCLEUS, BACKGROUND, BORDER = 1, 2, 3
 MASK_CLASSES = ("nucleus", "background", "border")
-TOUCHING = disk(2)  # the neighbourhood in which another nucleus touches
 
 Kind = Literal["fluorescence", "bright", "stained"]
 
@@ -161,10 +158,8 @@ def read_instances(example: Example) -> NDArray[np.int32]:
 def classes_of(labels: NDArray[np.integer]) -> NDArray[np.uint8]:
     """Class indices (0 nucleus, 1 background, 2 border) of `(..., height, width)` numbered nuclei.
 
-    A nucleus' border is its outermost pixels, and where another nucleus touches it one pixel more:
-    so a band of four keeps two nuclei apart. What lies between them decides whether they are found
-    as two, and is rare among all pixels: Ronneberger et al., "U-Net", MICCAI 2015, give it a larger
-    weight for that. Nucleus and border together are exactly the annotated area.
+    A nucleus' border is its outermost pixels, one pixel wide: where two nuclei touch, two pixels
+    keep them apart, and nucleus and border together are exactly the annotated area.
     """
     inner = labels > 0
     for axis in (-2, -1):
@@ -174,12 +169,6 @@ def classes_of(labels: NDArray[np.integer]) -> NDArray[np.uint8]:
             edge[axis] = slice(0, 1) if step == 1 else slice(-1, None)
             neighbour[tuple(edge)] = labels[tuple(edge)]  # nothing ends at the picture's edge
             inner &= neighbour == labels
-    # Within two pixels some nucleus has another number, the largest or the smallest there.
-    footprint = np.broadcast_to(TOUCHING, (*(1,) * (labels.ndim - 2), *TOUCHING.shape))
-    largest = maximum_filter(labels, footprint=footprint, mode="nearest")
-    numbers = np.where(labels > 0, labels, np.iinfo(labels.dtype).max)
-    smallest = minimum_filter(numbers, footprint=footprint, mode="nearest")
-    inner &= (largest == labels) & (smallest == labels)
     return np.select([inner, labels == 0], [0, 1], 2).astype(np.uint8)
 
 

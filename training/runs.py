@@ -17,7 +17,9 @@ FILE = "run.json"
 # What a card says that a run was trained on, by its `--split`.
 WHOLE, RANDOM = "trainval", "a random part of all pictures"
 TRAINED_ON = {"official": "train (without the held-out part)", "trainval": WHOLE, "random": RANDOM}
+CLOCK = "seconds.txt"
 _START = time.perf_counter()
+_earlier: dict[Path, float] = {}  # seconds of the processes that a run was interrupted in
 
 
 def add_arguments(
@@ -38,17 +40,30 @@ def add_arguments(
 def describe_run(run: Path, *, input_spec: InputSpec, **facts: object) -> None:
     """Write `run.json`: the facts, and what every run tells of itself.
 
-    That is the input specification, the command, the seconds since the start of its process (of the
-    last one where it was resumed) and the Python version.
+    That is the input specification, the command, the seconds that it took and the Python version.
     """
     description = {
-        "seconds": round(time.perf_counter() - _START, 1),
+        "seconds": round(seconds(run), 1),
         **facts,
         "input": asdict(input_spec),
         "command": command(),
         "python": platform.python_version(),
     }
     (run / FILE).write_text(json.dumps(description, indent=2) + "\n")
+
+
+def seconds(run: Path) -> float:
+    """How long the run has taken until now, with the processes that it was interrupted in.
+
+    To be called after each checkpoint: what is called for the last time there is what an
+    interrupted process counts for.
+    """
+    clock = run / CLOCK
+    if run not in _earlier:
+        _earlier[run] = float(clock.read_text()) if clock.exists() else 0.0
+    total = _earlier[run] + time.perf_counter() - _START
+    clock.write_text(f"{total:.1f}\n")
+    return total
 
 
 def read_run(run: Path) -> dict[str, Any]:

@@ -82,6 +82,7 @@ SYSTEMS = (
         "validation loss 0.1686 after 25 epochs",
         SMP,
     ),
+    System("fine", "the same, going on at 256 px", "", SMP),
     System(
         "breeds-resnet34",
         "fastai `resnet34`",
