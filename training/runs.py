@@ -50,6 +50,7 @@ def describe_run(run: Path, *, input_spec: InputSpec, **facts: object) -> None:
         "python": platform.python_version(),
     }
     (run / FILE).write_text(json.dumps(description, indent=2) + "\n")
+    (run / CLOCK).unlink()
 
 
 def seconds(run: Path) -> float:

@@ -299,8 +299,8 @@ def train(arguments: argparse.Namespace) -> Path:
         plot_predictions(model, held_out[:: max(len(held_out) // 16, 1)][:16], labels, spec, run)
     plot_curves(rows, run / "curves.png", curves)
     shutil.rmtree(run / fastai_runs.CHECKPOINTS)
-    shown = ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
-    print(f"{run}: held-out {shown}" if held_out else f"{run}: nothing was held out")
+    shown = "top-1 {top1:.4f}, top-5 {top5:.4f}".format(**figures) if figures else "nothing"
+    print(f"{run}: held-out {shown}")
     return run
 
 
