@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,7 @@ from models.images import Photo, open_photo
 from models.preprocessing import InputSpec, prepare
 from models.segmentation import Segmentation, Segmenter, at_photo_size
 from training import nuclei, pets
-from training.data_sets import DATA_SETS
+from training.data_sets import DATA_SETS, select
 from training.metrics import (
     BACKGROUND,
     Figures,
@@ -78,8 +78,8 @@ class Model:
         Names of the classes in the order of the output.
     input
         How the network wants its photo.
-    data, trained_on
-        Name of the data set it was trained on, and of the part.
+    training
+        The `data` set it was trained on, the `split` of it, and the `fold` if one was chosen.
     card
         The file to store figures in; a training run has none.
     predict
@@ -91,8 +91,7 @@ class Model:
     task: store.Task
     labels: tuple[str, ...]
     input: InputSpec
-    data: str
-    trained_on: str
+    training: dict[str, Any]
     card: Path | None
     predict: Predict
 
@@ -127,8 +126,7 @@ def _open_exported(name: str, folder: Path) -> Model:
         task=card.task,
         labels=tuple(label.name for label in card.labels),
         input=card.input,
-        data=card.facts["training"]["data"],
-        trained_on=card.facts["training"]["split"],
+        training=card.facts["training"],
         card=folder / f"{name}.json",
         predict=kind(*store.load(name, card.task, folder)).run,
     )
@@ -142,8 +140,7 @@ def _open_run(run: Path) -> Model:
         task=facts["task"],
         labels=tuple(label["name"] for label in facts["labels"]),
         input=facts["input"],
-        data=facts["data"],
-        trained_on=trained_on(facts),
+        training={**facts, "split": trained_on(facts)},
         card=None,
         predict=lambda batch: softmax(logits(batch), axis=-1),
     )
@@ -467,13 +464,14 @@ def main(words: Sequence[str] | None = None) -> None:
         model = replace(model, input=resized)
     if arguments.write and (model.card is None or arguments.size):
         parser.error("--write is for exported models at their own size")
-    data = DATA_SETS[model.data]
+    data = DATA_SETS[model.training["data"]]
     if arguments.split not in data.SPLITS:
         parser.error(f"--split must be one of {', '.join(data.SPLITS)}")
-    if model.trained_on == RANDOM or (model.trained_on == WHOLE and arguments.split != "test"):
-        parser.error(f"{model.name} was trained on {model.trained_on}, so also on this split")
+    part = model.training["split"]
+    if part == RANDOM or (part == WHOLE and arguments.split != "test"):
+        parser.error(f"{model.name} was trained on {part}, so also on this split")
     root = data.prepare(arguments.root or data.ROOT, arguments.source or data.URL)
-    examples = data.split(root, arguments.split)
+    examples = select(model.training, root, arguments.split)
     measured = arguments.split
     if arguments.names:
         chosen = set(arguments.names.read_text().splitlines())

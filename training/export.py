@@ -3,11 +3,12 @@
     python -m training.export runs/unet pet
     python -m training.export runs/nuclei nuclei --title "Cell nuclei"
     python -m training.export runs/breeds-1 runs/breeds-2 breeds --size 288 --mirror
-    python -m training.export runs/all breeds --calibrate runs/breeds-1
+    python -m training.export runs/all breeds --calibrate runs/fold-0 runs/fold-1
 
 The network gets a softmax at its end, so that the file gives probabilities. Several classifiers
 become one network that averages them; a classifier is calibrated by a temperature fitted on the
-held-out photos. Runs that held none out take the temperature of runs that did (`--calibrate`).
+held-out photos. `--calibrate` takes it from other runs: for runs that held nothing out, or from
+several folds, since the photos of one are few.
 Framework and ONNX Runtime then answer for the same photos; where they differ by more than 1e-3 in
 any probability, nothing is written.
 """
@@ -32,8 +33,7 @@ from tqdm import tqdm
 from models.images import open_photo
 from models.preprocessing import InputSpec, prepare
 from models.store import EMBEDDED
-from training import nuclei, pets
-from training.data_sets import DATA_SETS
+from training.data_sets import DATA_SETS, Examples, select
 from training.runs import WHOLE, command, read_run, trained_on
 
 if TYPE_CHECKING:
@@ -45,7 +45,14 @@ OPSET = 18
 LICENCE = "apache-2.0"
 
 Predict = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-Photos = Sequence[pets.Example] | Sequence[nuclei.Example]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Classifiers that are averaged, and examples that all of them held out."""
+
+    runs: "Sequence[Run]"
+    examples: Examples
 
 
 @dataclass(frozen=True)
@@ -72,7 +79,7 @@ class Run:
 
 
 def export_keras(
-    runs: Sequence[Run], target: Path, photos: Photos, mirror: bool, calibrating: Sequence[Run]
+    runs: Sequence[Run], target: Path, mirror: bool, calibrations: Sequence[Calibration]
 ) -> Exported:
     """Write a Keras run as ONNX with dynamic batch, height and width."""
     import keras
@@ -99,7 +106,7 @@ def export_keras(
 
 
 def export_smp(
-    runs: Sequence[Run], target: Path, photos: Photos, mirror: bool, calibrating: Sequence[Run]
+    runs: Sequence[Run], target: Path, mirror: bool, calibrations: Sequence[Calibration]
 ) -> Exported:
     """Write a segmentation-models-pytorch run as ONNX with dynamic batch."""
     import torch
@@ -128,19 +135,20 @@ def export_smp(
 
 
 def export_timm(
-    runs: Sequence[Run], target: Path, photos: Photos, mirror: bool, calibrating: Sequence[Run]
+    runs: Sequence[Run], target: Path, mirror: bool, calibrations: Sequence[Calibration]
 ) -> Exported:
     """Write one or more timm runs as one ONNX with dynamic batch and calibrated probabilities."""
     import torch
 
-    logits = []
-    network = _classifier(calibrating, mirror)
-    with torch.inference_mode():
-        for example in tqdm(photos, desc="calibrating"):
-            photo = prepare(open_photo(example.photo), calibrating[0].spec)
-            logits.append(network.logits(torch.from_numpy(photo)).numpy())
-    truth = np.array([example.breed for example in photos])
-    temperature = fit_temperature(np.concatenate(logits), truth)
+    logits, truth = [], []
+    for calibration in calibrations:
+        network = _classifier(calibration.runs, mirror)
+        with torch.inference_mode():
+            for example in tqdm(calibration.examples, desc="calibrating"):
+                photo = prepare(open_photo(example.photo), calibration.runs[0].spec)
+                logits.append(network.logits(torch.from_numpy(photo)).numpy())
+                truth.append(example.breed)
+    temperature = fit_temperature(np.concatenate(logits), np.array(truth))
     network = _classifier(runs, mirror, temperature)
     return replace(_export_torch(network, runs[0].spec, target), temperature=temperature)
 
@@ -280,18 +288,17 @@ def export(
     folders: Sequence[Path],
     name: str,
     folder: Path,
-    held_out: Photos,
+    held_out: Examples,
     *,
     size: int | None = None,
     mirror: bool = False,
     title: str | None = None,
     default: bool = False,
-    calibrate: Sequence[Path] = (),
+    calibrate: Sequence[tuple[Sequence[Path], Examples]] = (),
 ) -> float:
     """Write `folder/NAME.onnx` and `folder/NAME.json`; return the largest difference found.
 
-    All held-out examples calibrate a classifier, some of their photos compare framework and ONNX
-    Runtime.
+    Some of the held-out photos compare framework and ONNX Runtime, and all calibrate a classifier.
 
     Parameters
     ----------
@@ -300,7 +307,7 @@ def export(
     name, folder
         What to write, and where.
     held_out
-        Examples that the runs, or those to calibrate with, were not trained on.
+        Examples that the runs were not trained on, unless they were trained on all.
     size
         Replaces the runs' input side. A classifier trained on random crops sees its objects
         larger than in whole photos, and is often better at a larger size than it was trained at:
@@ -311,8 +318,8 @@ def export(
         What people are shown instead of the name, and whether it is the model of its task that is
         used unasked.
     calibrate
-        Classifiers' runs that give the temperature, because they held the examples out and
-        `folders` did not.
+        Classifiers' runs that give the temperature instead of `folders`, as many as those, with
+        the examples that they held out; once or more.
 
     Raises
     ------
@@ -321,17 +328,25 @@ def export(
         together; nothing is then written.
     """
     runs = [Run(path, read_run(path), size) for path in folders]
-    calibrating = [Run(path, read_run(path), size) for path in calibrate] or runs
+    calibrations = [
+        Calibration([Run(path, read_run(path), size) for path in paths], examples)
+        for paths, examples in calibrate or [(folders, held_out)]
+    ]
     spec, facts = runs[0].spec, runs[0].facts
     if calibrate and facts["task"] != "classification":
         raise ExportError("Only classifiers are calibrated.")
-    if any(trained_on(run.facts) == WHOLE for run in calibrating):
-        raise ExportError("These runs held nothing out: --calibrate with runs that did.")
+    for calibration in calibrations:
+        if any(trained_on(run.facts) == WHOLE for run in calibration.runs):
+            raise ExportError("These runs held nothing out: --calibrate with runs that did.")
+        if len({run.facts.get("fold", 0) for run in calibration.runs}) > 1:
+            raise ExportError("These runs held out different pictures: --calibrate with others.")
+        if len(calibration.runs) != len(runs):
+            raise ExportError(f"--calibrate needs {len(runs)} runs of each fold.")
     if len({(run.facts["framework"], json.dumps(run.facts["labels"])) for run in runs}) > 1:
         raise ExportError("Runs that are averaged must share framework and labels.")
     with tempfile.TemporaryDirectory() as scratch:
         draft = Path(scratch) / f"{name}.onnx"
-        exported = EXPORTERS[facts["framework"]](runs, draft, held_out, mirror, calibrating)
+        exported = EXPORTERS[facts["framework"]](runs, draft, mirror, calibrations)
         onnx.checker.check_model(str(draft), full_check=True)
         step = max(len(held_out) // PARITY_PHOTOS, 1)
         photos = [open_photo(example.photo) for example in held_out[::step]]
@@ -382,6 +397,7 @@ def make_card(
             "data": facts["data"],
             "input_size": facts["held_out"]["size"],
             "split": trained_on(facts),
+            **({"fold": facts["fold"]} if facts.get("fold") else {}),
             "epochs": sum(run.facts["epochs"] for run in runs),
             "command": " && ".join(commands),
         },
@@ -417,7 +433,7 @@ def main(words: Sequence[str] | None = None) -> None:
         nargs="+",
         default=[],
         metavar="RUN",
-        help="runs whose temperature to use, where the exported ones held no photos out",
+        help="runs to take the temperature from, as many of each fold as are exported",
     )
     parser.add_argument(
         "--mirror",
@@ -427,20 +443,25 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--root", type=Path, help="where the data lies; by default data/pets, ...")
     parser.add_argument("--source", help="base URL of the official archives, or a folder with them")
     arguments = parser.parse_args(words)
-    data = DATA_SETS[read_run(arguments.runs[0])["data"]]
+    facts = read_run(arguments.runs[0])
+    data = DATA_SETS[facts["data"]]
     root = data.prepare(arguments.root or data.ROOT, arguments.source or data.URL)
-    held_out = data.split(root, "validation")
+    folds: dict[int, list[Path]] = {}
+    for run in arguments.calibrate:
+        folds.setdefault(read_run(run).get("fold", 0), []).append(run)
     try:
         difference = export(
             arguments.runs,
             arguments.name,
             arguments.to,
-            held_out,
+            select(facts, root, "validation"),
             size=arguments.size,
             mirror=arguments.mirror,
             title=arguments.title,
             default=arguments.default,
-            calibrate=arguments.calibrate,
+            calibrate=[
+                (runs, select(read_run(runs[0]), root, "validation")) for runs in folds.values()
+            ],
         )
     except ExportError as error:
         raise SystemExit(str(error)) from error

@@ -260,11 +260,13 @@ def split(
     name: str,
     validation_share: float = VALIDATION_SHARE,
     seed: int = SPLIT_SEED,
+    fold: int = 0,
 ) -> list[Example]:
     """The examples of a split.
 
     "test" and "trainval" are the official ones; "validation" is a stratified, seeded part of
-    trainval and "train" the rest of it. The test split is for the last measurement only.
+    trainval and "train" the rest of it. The parts of different folds do not overlap. The test split
+    is for the last measurement only.
     """
     if name not in SPLITS:
         raise ValueError(f"The split must be one of {', '.join(SPLITS)}, not {name!r}.")
@@ -282,7 +284,7 @@ def split(
         )
     if name in ("test", "trainval"):
         return examples
-    held_out = stratified([example.breed for example in examples], validation_share, seed)
+    held_out = stratified([example.breed for example in examples], validation_share, seed, fold)
     return [
         example
         for index, example in enumerate(examples)
@@ -306,14 +308,15 @@ def random_split(
     )
 
 
-def stratified(classes: Sequence[int | str], share: float, seed: int) -> set[int]:
-    """Indices of a random part that holds the same share of every class."""
+def stratified(classes: Sequence[int | str], share: float, seed: int, fold: int = 0) -> set[int]:
+    """Indices of a random part that holds the same share of every class; each fold has others."""
     labels = np.array(classes)
     random = np.random.default_rng(seed)
     chosen: set[int] = set()
     for label in np.unique(labels):
         indices = random.permutation(np.flatnonzero(labels == label))
-        chosen.update(indices[: round(share * len(indices))].tolist())
+        size = round(share * len(indices))
+        chosen.update(indices[fold * size : (fold + 1) * size].tolist())
     return chosen
 
 

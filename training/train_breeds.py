@@ -199,7 +199,9 @@ def train(arguments: argparse.Namespace) -> Path:
     elif arguments.split == "trainval":
         train_part, held_out = pets.split(root, "trainval"), []
     else:
-        train_part, held_out = pets.split(root, "train"), pets.split(root, "validation")
+        train_part, held_out = (
+            pets.split(root, part, fold=arguments.fold) for part in ("train", "validation")
+        )
     epochs, batch = arguments.epochs, arguments.batch
     if arguments.dry_run:
         train_part, held_out = train_part[:: len(train_part) // 16], held_out[:8]
@@ -289,6 +291,7 @@ def train(arguments: argparse.Namespace) -> Path:
         input_spec=spec,
         data=pets.NAME,
         split=arguments.split,
+        fold=arguments.fold,
         processes=max(num_distrib(), 1),
         held_out={"pictures": len(held_out), "size": spec.height, **figures},
         epochs=len(rows),
@@ -370,6 +373,9 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         default="official",
         help="official: trainval, a tenth held out; trainval: all of it, so that only the test "
         "split can measure; random: a fifth of all pictures held out",
+    )
+    parser.add_argument(
+        "--fold", type=int, choices=range(10), default=0, help="official: the tenth to hold out"
     )
     runs.add_arguments(parser, epochs=EPOCHS, batch=BATCH, rate=RATE, seed=SEED)
     return parser.parse_args(words)

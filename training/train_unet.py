@@ -44,7 +44,7 @@ LARGEST_SIDE = 768  # of a nuclei picture as it is served; larger ones are shrun
 # Augmentation; each is the largest deviation, drawn uniformly.
 CACHE_SCALE = 1.25  # pets are kept a little larger than the input, for sharp zoom-ins
 ROTATION = {"pets": 15.0, "nuclei": 180.0}  # degrees
-ZOOM = {"pets": 1.3, "nuclei": 1.6}  # factor in and out, log-uniform
+ZOOM = {"pets": 1.3, "nuclei": 1.4}  # factor in and out, log-uniform
 STRETCH = 1.15  # ratio of the two axes' zooms, log-uniform
 SHIFT = 0.1  # of the picture's side
 BRIGHTNESS = 0.15  # of the range

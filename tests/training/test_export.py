@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 import timm
 import torch
-from scipy.special import softmax
+from scipy.special import log_softmax, softmax
 
 from models import breeds, segmentation, store
 from models.images import open_photo
@@ -39,9 +39,9 @@ def unet_run(tiny_pets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train_unet.train(train_unet.parse_arguments(words))
 
 
-def train_breed_run(root: Path, run: Path, arch: str) -> Path:
+def train_breed_run(root: Path, run: Path, arch: str, *more: str) -> Path:
     words = ["--dry-run", "--root", str(root), "--out", str(run), "--size", "160"]
-    words += ["--no-pretrained", "--arch", arch]
+    words += ["--no-pretrained", "--arch", arch, *more]
     return train_breeds.train(train_breeds.parse_arguments(words))
 
 
@@ -151,6 +151,48 @@ def test_a_run_on_all_of_trainval_takes_its_temperature_from_one_that_held_photo
     assert "trained on trainval" in capsys.readouterr().err
     evaluate.main([*words, "--split", "test"])
     assert json.loads((tmp_path / "figures.json").read_text())["split"] == "test"
+
+
+def test_the_temperature_may_come_from_the_held_out_photos_of_several_folds(
+    breeds_run: Path, tiny_pets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = train_breed_run(tiny_pets, tmp_path / "fold", "mobilenetv2_050", "--fold", "1")
+    logits, truth = [], []
+    for fold, folder in enumerate((breeds_run, run)):
+        model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+        for example in pets.split(tiny_pets, "validation", fold=fold):
+            photo = prepare(open_photo(example.photo), read_run(folder)["input"])
+            with torch.inference_mode():
+                logits.append(model(torch.from_numpy(photo)).numpy()[0])
+            truth.append(example.breed)
+
+    def fit_temperature(some: np.ndarray, theirs: np.ndarray) -> float:
+        np.testing.assert_allclose(some, np.array(logits), atol=1e-4)
+        np.testing.assert_array_equal(theirs, truth)
+        return 1.25
+
+    words = ["--to", str(tmp_path), "--root", str(tiny_pets)]
+    with monkeypatch.context() as patch:
+        patch.setattr(export, "fit_temperature", fit_temperature)
+        export.main([str(breeds_run), "pooled", *words, "--calibrate", str(breeds_run), str(run)])
+    assert store.read_card("pooled", tmp_path).facts["output"]["temperature"] == 1.25
+    # The figures of the fold's run are those of the photos that it held out.
+    evaluate.main([str(run), "--root", str(tiny_pets), "--out", str(tmp_path)])
+    measured = json.loads((tmp_path / "figures.json").read_text())["negative_log_likelihood"]
+    half = len(truth) // 2
+    own = -log_softmax(np.array(logits[half:]), axis=1)[range(half), truth[half:]]
+    assert measured == pytest.approx(own.mean(), rel=1e-3)
+
+
+def test_runs_that_do_not_fit_together_give_no_temperature(
+    breeds_run: Path, tiny_pets: Path, tmp_path: Path
+) -> None:
+    run = train_breed_run(tiny_pets, tmp_path / "fold", "mobilenetv2_050", "--fold", "1")
+    words = ["mean", "--to", str(tmp_path), "--root", str(tiny_pets)]
+    with pytest.raises(SystemExit, match="held out different pictures"):
+        export.main([str(breeds_run), str(run), *words])
+    with pytest.raises(SystemExit, match="1 runs of each fold"):
+        export.main([str(run), *words, "--calibrate", str(breeds_run), str(breeds_run)])
 
 
 def test_masks_are_not_averaged(unet_run: Path, tiny_pets: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -577,6 +578,15 @@ def test_the_split_depends_on_the_seed_alone(root: Path) -> None:
     train = names(pets.split(root, "train", seed=1))
     assert set(train).isdisjoint(first)
     assert names(pets.split(root, "test", seed=1)) == names(pets.split(root, "test", seed=2))
+
+
+def test_ten_folds_hold_everything_out_once(root: Path) -> None:
+    folds = [names(pets.split(root, "validation", fold=fold)) for fold in range(10)]
+
+    assert folds[0] == names(pets.split(root, "validation"))
+    assert Counter(chain.from_iterable(folds)) == Counter(names(pets.split(root, "trainval")))
+    for fold, held_out in enumerate(folds):
+        assert set(names(pets.split(root, "train", fold=fold))).isdisjoint(held_out)
 
 
 @pytest.mark.parametrize("name", ["val", "Train", "", "list"])
