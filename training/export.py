@@ -5,12 +5,12 @@
     python -m training.export runs/breeds-1 runs/breeds-2 breeds --size 288 --mirror
     python -m training.export runs/all breeds --calibrate runs/fold-0 runs/fold-1
 
-The network gets a softmax at its end, so that the file gives probabilities. Several classifiers
-become one network that averages them; a classifier is calibrated by a temperature fitted on the
-held-out photos. `--calibrate` takes it from other runs: for runs that held nothing out, or from
-several folds, since the photos of one are few.
-Framework and ONNX Runtime then answer for the same photos; where they differ by more than 1e-3 in
-any probability, nothing is written.
+The network gets a softmax at its end, so that the file gives probabilities; a classifier that ends
+in feature maps gets a second output, its class-activation maps. Several classifiers become one
+network that averages them; a classifier is calibrated by a temperature fitted on the held-out
+photos. `--calibrate` takes it from other runs: for runs that held nothing out, or from several
+folds, since the photos of one are few. Framework and ONNX Runtime then answer for the same photos;
+where they differ by more than 1e-3 in any probability, nothing is written.
 """
 
 import argparse
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 LARGEST_DIFFERENCE = 1e-3
 PARITY_PHOTOS = 32
 OPSET = 18
+OUTPUTS = ("probabilities", "class_activation")  # only classifiers that end in maps have the second
+SECOND_OUTPUT = "class-activation maps (labels, rows, columns), calibrated: their means are logits"
 LICENCE = "apache-2.0"
 
 Predict = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -62,6 +64,7 @@ class Exported:
     predict: Predict
     parameters: int
     temperature: float | None = None
+    outputs: tuple[str, ...] = OUTPUTS[:1]
 
 
 class ExportError(Exception):
@@ -121,13 +124,13 @@ def export_smp(
             super().__init__()
             self.unet = unet
 
-        def forward(self, photo: torch.Tensor) -> torch.Tensor:
+        def forward(self, photo: torch.Tensor) -> tuple[torch.Tensor]:
             if not mirror:
-                return torch.softmax(self.unet(photo), dim=1)
+                return (torch.softmax(self.unet(photo), dim=1),)
             # As one batch: a second pass in the graph would hold the weights twice when served.
             both = torch.softmax(self.unet(torch.cat([photo, photo.flip(3)])), dim=1)
             straight, flipped = both.reshape(2, -1, *both.shape[1:])
-            return (straight + flipped.flip(3)) / 2
+            return ((straight + flipped.flip(3)) / 2,)
 
     run = single(runs)
     network = Network(smp.from_pretrained(run.folder)).eval()
@@ -186,33 +189,90 @@ def _classifier(runs: Sequence[Run], mirror: bool, temperature: float = 1.0) -> 
                 return photo
             return photo * getattr(self, f"scale_{index}") + getattr(self, f"shift_{index}")
 
-        def logits(self, photo: torch.Tensor) -> torch.Tensor:
+        def features(self, photo: torch.Tensor) -> list[torch.Tensor]:
             if mirror:
                 photo = torch.cat([photo, photo.flip(3)])
-            answers = [
-                classifier(self.own_range(photo, index))
+            return [
+                classifier.forward_features(self.own_range(photo, index))
                 for index, classifier in enumerate(self.classifiers)
+            ]
+
+        def logits(self, photo: torch.Tensor) -> torch.Tensor:
+            return self.logits_of(self.features(photo))
+
+        def logits_of(self, features: list[torch.Tensor]) -> torch.Tensor:
+            answers = [
+                classifier.forward_head(maps)
+                for classifier, maps in zip(self.classifiers, features, strict=True)
             ]
             mean = torch.stack(answers).mean(dim=0)
             return mean.reshape(1 + mirror, -1, mean.shape[1]).mean(dim=0)
 
-        def forward(self, photo: torch.Tensor) -> torch.Tensor:
-            return torch.softmax(self.logits(photo) / temperature, dim=1)
+        def activation_of(self, features: list[torch.Tensor]) -> torch.Tensor:
+            answers = [
+                local_logits(classifier, maps)
+                for classifier, maps in zip(self.classifiers, features, strict=True)
+            ]
+            mean = torch.stack(answers).mean(dim=0)
+            if not mirror:
+                return mean
+            straight, flipped = mean.reshape(2, -1, *mean.shape[1:])
+            return (straight + flipped.flip(3)) / 2
 
-    models = [timm.create_model(f"local-dir:{run.folder}", pretrained=True) for run in runs]
+        def forward(self, photo: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            features = self.features(photo)
+            probabilities = torch.softmax(self.logits_of(features) / temperature, dim=1)
+            if not with_activation:
+                return (probabilities,)
+            return probabilities, self.activation_of(features) / temperature
+
+    models = [timm.create_model(f"local-dir:{run.folder}", pretrained=True).eval() for run in runs]
+    with torch.inference_mode():
+        features = [model.forward_features(torch.zeros(first.batch_shape(1))) for model in models]
+    # A transformer ends in tokens, and maps of several sizes cannot be averaged.
+    with_activation = len({maps.shape[2:] for maps in features}) == 1 and all(
+        maps.ndim == 4 and maps.shape[1] == model.num_features
+        for model, maps in zip(models, features, strict=True)
+    )
     return Network(models).eval()
+
+
+def local_logits(classifier: "torch.nn.Module", features: "torch.Tensor") -> "torch.Tensor":
+    """The classifier's head on each place of its last feature maps alone.
+
+    Behind average pooling and a linear layer these are class-activation maps, whose mean over all
+    places is the logit: Zhou et al., "Learning deep features for discriminative localization", CVPR
+    2016.
+
+    Parameters
+    ----------
+    classifier
+        A timm network.
+    features
+        `(batch, channels, height, width)`.
+
+    Returns
+    -------
+    `(batch, classes, height, width)`.
+    """
+    channels, height, width = features.shape[1:]
+    places = features.permute(0, 2, 3, 1).reshape(-1, channels, 1, 1)
+    logits = classifier.forward_head(places)
+    return logits.reshape(-1, height, width, logits.shape[1]).permute(0, 3, 1, 2)
 
 
 def _export_torch(network: "torch.nn.Module", spec: InputSpec, target: Path) -> Exported:
     import torch
 
+    example = torch.zeros(spec.batch_shape(2))  # a batch of one would be taken for a constant
+    with torch.inference_mode():
+        outputs = len(network(example))
     torch.onnx.export(
         network,
-        # A batch of one would be taken for a constant.
-        (torch.zeros(spec.batch_shape(2)),),
+        (example,),
         target,
         input_names=["photo"],
-        output_names=["probabilities"],
+        output_names=list(OUTPUTS[:outputs]),
         dynamic_shapes=({0: torch.export.Dim("batch")},),
         opset_version=OPSET,
         dynamo=True,
@@ -222,9 +282,10 @@ def _export_torch(network: "torch.nn.Module", spec: InputSpec, target: Path) -> 
 
     def predict(batch: NDArray[np.float32]) -> NDArray[np.float32]:
         with torch.inference_mode():
-            return network(torch.from_numpy(batch)).numpy()
+            return network(torch.from_numpy(batch))[0].numpy()
 
-    return Exported(predict, sum(parameter.numel() for parameter in network.parameters()))
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    return Exported(predict, parameters, outputs=OUTPUTS[:outputs])
 
 
 def single(runs: Sequence[Run]) -> Run:
@@ -392,6 +453,7 @@ def make_card(
             "layout": OUTPUT_LAYOUTS[facts["framework"]],
             "meaning": "softmax probabilities in the order of the labels",
             "temperature": exported.temperature,
+            **({"second": SECOND_OUTPUT} if exported.outputs == OUTPUTS else {}),
         },
         "training": {
             "data": facts["data"],

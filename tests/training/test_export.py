@@ -125,6 +125,39 @@ def test_several_classifiers_become_their_calibrated_mean(
     np.testing.assert_allclose(
         answers(tmp_path / "mean.onnx", prepare(photo, card.input)), expected, atol=1e-4
     )
+    # One of the two ends in tokens: there is nothing to draw a map of.
+    assert len(onnxruntime.InferenceSession(tmp_path / "mean.onnx").get_outputs()) == 1
+    assert "second" not in card.facts["output"]
+
+
+@pytest.mark.parametrize("mirror", [(), ("--mirror",)], ids=["straight", "mirror"])
+def test_the_second_output_says_where_each_breed_s_evidence_lies(
+    breeds_run: Path, tiny_pets: Path, tmp_path: Path, mirror: tuple[str, ...]
+) -> None:
+    words = ["--to", str(tmp_path), "--root", str(tiny_pets), *mirror]
+    export.main([str(breeds_run), str(breeds_run), "twice", *words])
+    card = store.read_card("twice", tmp_path)
+    batch = np.random.default_rng(0).normal(size=(3, 3, 160, 160)).astype(np.float32)
+    session = onnxruntime.InferenceSession(tmp_path / "twice.onnx")
+    probabilities, maps = session.run(None, {"photo": batch})
+    assert maps.shape == (3, 6, 5, 5)
+    # Class-activation maps average to the logits, bias included.
+    np.testing.assert_allclose(softmax(maps.mean(axis=(2, 3)), axis=1), probabilities, atol=1e-5)
+    # By hand: the classifier's weights over the last feature maps.
+    model = timm.create_model(f"local-dir:{breeds_run}", pretrained=True).eval()
+    linear = model.get_classifier()
+
+    def by_hand(photos: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            features = model.forward_features(torch.from_numpy(photos))
+            weighted = torch.einsum("nchw,kc->nkhw", features, linear.weight)
+            return (weighted + linear.bias[:, None, None]).numpy()
+
+    expected = by_hand(batch)
+    if mirror:
+        expected = (expected + by_hand(batch[..., ::-1].copy())[..., ::-1]) / 2
+    temperature = card.facts["output"]["temperature"]
+    np.testing.assert_allclose(maps, expected / temperature, atol=1e-4)
 
 
 def test_a_run_on_all_of_trainval_takes_its_temperature_from_one_that_held_photos_out(
