@@ -5,6 +5,7 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from models import store
 from models.images import Photo
@@ -19,6 +20,57 @@ class Breed:
     name: str
     species: str | None
     probability: float
+
+
+@dataclass(frozen=True)
+class Classification:
+    """What a breed model says of a photo.
+
+    Attributes
+    ----------
+    probabilities
+        `(breeds,)` float32 in [0, 1], summing to 1.
+    labels
+        The breeds in this order.
+    activation
+        `(breeds, rows, columns)` float32 class-activation maps over the whole photo: how much each
+        place speaks for each breed. The mean of a breed's map is its logit. None where the model
+        has no such output.
+    """
+
+    probabilities: NDArray[np.float32]
+    labels: tuple[store.Label, ...]
+    activation: NDArray[np.float32] | None = None
+
+    def top(self, count: int = 5) -> list[Breed]:
+        """The most probable breeds, best first."""
+        ranked = self.probabilities.argsort()[::-1][:count]
+        return [
+            Breed(label.name, label.species, float(self.probabilities[index]))
+            for index in ranked
+            for label in (self.labels[index],)
+        ]
+
+    def evidence(self, breed: str, height: int, width: int) -> NDArray[np.float32] | None:
+        """Where the photo speaks for a breed: `(height, width)` float32, 1 at the strongest place.
+
+        What speaks against it is 0. None where the model has no such output.
+
+        Parameters
+        ----------
+        breed
+            Name of a breed that the model knows.
+        height, width
+            Size of the photo.
+
+        Source: Zhou et al., "Learning deep features for discriminative localization", CVPR 2016.
+        """
+        if self.activation is None:
+            return None
+        index = [label.name for label in self.labels].index(breed)
+        image = Image.fromarray(np.maximum(self.activation[index], 0))
+        large = np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
+        return np.clip(large / max(float(large.max()), np.finfo(np.float32).tiny), 0, 1)
 
 
 class BreedClassifier:
@@ -53,13 +105,13 @@ class BreedClassifier:
         >>> best.species
         'cat'
         """
-        (probabilities,) = self.run(prepare(photo, self.card.input))
-        ranked = probabilities.argsort()[::-1][:top]
-        return [
-            Breed(label.name, label.species, float(probabilities[index]))
-            for index in ranked
-            for label in (self.card.labels[index],)
-        ]
+        return self.classify(photo).top(top)
+
+    def classify(self, photo: Photo) -> Classification:
+        """Say all that the model says of a photo, `(height, width, 3)` uint8 RGB."""
+        probabilities, *more = self._network.run_all(prepare(photo, self.card.input))
+        activation = more[0][0] if more else None
+        return Classification(probabilities[0], self.card.labels, activation)
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Classify a prepared batch: `(batch, breeds)` float32 probabilities, in label order."""

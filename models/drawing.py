@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from models.images import Photo
 
@@ -17,6 +17,7 @@ Color = tuple[int, int, int]
 # A picture's longer side divided by this is how many pixels wide its lines are, so that they can
 # still be seen when it is shown whole.
 LINES_PER_SIDE = 800
+NAMES_PER_SIDE = 36  # likewise for the size of the letters
 
 
 def indexed_picture(values: NDArray[np.uint8], colors: Mapping[int, Color]) -> Image.Image:
@@ -83,6 +84,72 @@ def paint(photo: Photo, where: NDArray[np.bool_], color: Color) -> Photo:
     return painted
 
 
+def annotate(
+    photo: Photo,
+    regions: NDArray[np.integer],
+    boxes: Sequence[tuple[int, int, int, int]],
+    names: Sequence[str],
+    colors: Sequence[Color],
+    side: int,
+) -> Photo:
+    """The photo with an outline, a box and a name for each object, reduced to at most `side`.
+
+    Parameters
+    ----------
+    photo
+        `(height, width, 3)` uint8.
+    regions
+        `(height, width)`: 0 background, 1 to n the objects.
+    boxes
+        `(left, top, right, bottom)` of each in pixels.
+    names, colors
+        What is written at each box, and the colour of its lines.
+    side
+        Longer side of the picture in pixels; a smaller photo keeps its size.
+    """
+    scale = min(side / max(photo.shape[:2]), 1.0)
+    rows, columns = (max(round(length * scale), 1) for length in photo.shape[:2])
+    painted = np.array(Image.fromarray(photo).resize((columns, rows), reducing_gap=2.0))
+    numbers = Image.fromarray(regions.astype(np.int32))
+    small = np.asarray(numbers.resize((columns, rows), Image.Resampling.NEAREST))
+    outlines = instance_outlines(small)
+    for number, color in enumerate(colors, start=1):
+        painted[outlines & (small == number)] = color
+    image = Image.fromarray(painted)
+    canvas = ImageDraw.Draw(image)
+    width = max(round(max(rows, columns) / LINES_PER_SIDE * 2), 1)
+    font = ImageFont.load_default(max(max(rows, columns) / NAMES_PER_SIDE, 10))
+    for box, name, color in zip(boxes, names, colors, strict=True):
+        left, top, right, bottom = (round(edge * scale) for edge in box)
+        canvas.rectangle((left, top, right - 1, bottom - 1), outline=color, width=width)
+        *_, text_width, text_height = canvas.textbbox((0, 0), name, font=font)
+        room = text_height / 3
+        # Above the box where there is room, else inside it, and never beyond the photo's edges.
+        x = max(min(left, columns - text_width - 2 * room), 0)
+        y = top - text_height - 2 * room
+        y = top if y < 0 else y
+        canvas.rectangle((x, y, x + text_width + 2 * room, y + text_height + 2 * room), fill=color)
+        canvas.text((x + room, y + room), name, font=font, fill=_readable_on(color))
+    return np.asarray(image)
+
+
+def heat(photo: Photo, evidence: NDArray[np.floating], color: Color, opacity: float) -> Photo:
+    """The photo in grey, coloured where the evidence is.
+
+    Parameters
+    ----------
+    photo
+        `(height, width, 3)` uint8.
+    evidence
+        `(height, width)` in [0, 1].
+    color, opacity
+        The colour, and how much of it the strongest place gets.
+    """
+    grey = Image.fromarray(photo).convert("L").convert("RGB")
+    strength = Image.fromarray(np.round(evidence * (255 * opacity)).astype(np.uint8))
+    return np.asarray(Image.composite(Image.new("RGB", grey.size, color), grey, strength))
+
+
 def cut_out(photo: Photo, foreground: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The photo with what is not foreground (0) transparent: `(height, width, 4)` uint8 RGBA."""
     return np.dstack([photo, foreground])
@@ -96,6 +163,25 @@ def binary_preview(gray: NDArray[np.uint8], cut: float, side: int) -> bytes:
     image = Image.fromarray(np.where(gray > cut, 255, 0).astype(np.uint8))
     image.thumbnail((side, side), reducing_gap=2.0)
     return _png(image)
+
+
+def thumbnail(photo: Photo, side: int) -> bytes:
+    """The photo reduced to at most `side` pixels, as JPEG."""
+    image = Image.fromarray(photo)
+    image.thumbnail((side, side), reducing_gap=2.0)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()
+
+
+def _readable_on(color: Color) -> Color:
+    """Black or white, whichever is easier to read on a colour (its luminance as in WCAG 2.2)."""
+    linear = [
+        value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4
+        for value in (channel / 255 for channel in color)
+    ]
+    luminance = float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+    return (0, 0, 0) if (luminance + 0.05) / 0.05 > 1.05 / (luminance + 0.05) else (255, 255, 255)
 
 
 def _png(image: Image.Image) -> bytes:

@@ -36,7 +36,11 @@ class Network:
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Run a batch through the network; return its first output."""
-        return self._session.run(None, {self._input: batch})[0]
+        return self.run_all(batch)[0]
+
+    def run_all(self, batch: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """Run a batch through the network; return all its outputs."""
+        return self._session.run(None, {self._input: batch})
 
 
 def usable_cores() -> int:

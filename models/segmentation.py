@@ -19,6 +19,13 @@ INTERIOR_LEVELS = (0.5, 0.7, 0.85, 0.95)
 NECK = 0.5
 LARGEST_FLOOD = 1_500_000  # pixels; larger photos are taken apart at this size
 
+# Pets, unlike nuclei, are few and have necks, legs and tails. All but the first are shares.
+REGION_SIDE = 256  # pixels; they are told apart on a mask whose longer side is this
+SMALLEST_OF_PHOTO = 0.01  # a smaller region is taken for an error of the mask
+SMALLEST_OF_LARGEST = 0.1  # of the largest region's area, likewise
+THINNEST_NECK = 0.2  # of a part's thickness: what is joined by less is two
+SMALLEST_PART = 0.3  # of the region's area: smaller parts are heads, legs and tails
+
 
 @dataclass(frozen=True)
 class Segmentation:
@@ -104,11 +111,59 @@ class Segmentation:
         depth = gaussian_filter(np.mean(distances, axis=0), 1)  # unevenness of the pixel grid
         seeds = (h_maxima(depth, NECK) > 0) & (depth >= NECK) & inside
         instances = watershed(-depth, label(seeds, connectivity=2), mask=inside)[1:-1, 1:-1]
-        # Numbers must not be mixed, so each pixel takes the nearest one.
-        enlarged = Image.fromarray(instances.astype(np.int32)).resize(
-            (width, height), Image.Resampling.NEAREST
-        )
-        return np.array(enlarged)
+        return _enlarge(instances, height, width)
+
+    def regions(self) -> NDArray[np.int32]:
+        """The pets one by one: `(height, width)` int32, 0 background, else 1 to n by falling area.
+
+        They are the connected regions of the foreground that are large enough, and parts of those
+        that only a thin neck connects, as where two pets touch.
+        """
+        from skimage.segmentation import expand_labels
+
+        height, width = self.probabilities.shape[:2]
+        scale = min(REGION_SIDE / max(height, width), 1.0)
+        rows, columns = max(round(height * scale), 1), max(round(width * scale), 1)
+        small = Segmentation(_scale(self.probabilities, rows, columns), self.classes)
+        interior = small.probabilities[:, :, self.classes.index(self.subject)]
+        parts = _part(small.foreground() > 0.5, interior)
+        areas = np.bincount(parts.ravel())[1:]
+        smallest = max(SMALLEST_OF_PHOTO * parts.size, SMALLEST_OF_LARGEST * max(areas, default=0))
+        order = [index for index in np.argsort(-areas, kind="stable") if areas[index] >= smallest]
+        ranks = np.zeros(len(areas) + 1, np.int32)
+        ranks[np.array(order, int) + 1] = np.arange(1, len(order) + 1)
+        # A pixel of the mask's edge may have fallen between the pixels of the small mask.
+        kept = np.where(parts > 0, ranks[parts], expand_labels(ranks[parts], distance=2))
+        return np.where(self.foreground() > 0.5, _enlarge(kept, height, width), 0)
+
+
+def _part(inside: NDArray[np.bool_], interior: NDArray[np.float32]) -> NDArray[np.int32]:
+    """Number the parts of a mask, 1 to n: what is not connected, and what a thin neck connects.
+
+    As in `instances`, but the peaks of the depth are compared by ratio: a part counts if the way to
+    a deeper one leads through a neck of less than `THINNEST_NECK` of its own depth.
+    """
+    from scipy.ndimage import distance_transform_edt, gaussian_filter
+    from skimage.measure import label
+    from skimage.morphology import h_maxima
+    from skimage.segmentation import watershed
+
+    depth = gaussian_filter(distance_transform_edt(np.pad(interior > 0.5, 1)), 1)
+    relief = np.log(np.maximum(depth, 0.5))
+    seeds = label((h_maxima(relief, -np.log(THINNEST_NECK)) > 0) & (depth >= 1), connectivity=2)
+    regions = label(np.pad(inside, 1), connectivity=2)
+    parts = watershed(-relief, seeds, mask=regions > 0)
+    # Seeds of small parts are taken away, and their neighbours flood the place.
+    areas = np.bincount(parts.ravel(), minlength=seeds.max() + 1)
+    peaks = np.flatnonzero(np.bincount(seeds.ravel()))[1:]
+    region_of = {peak: regions[seeds == peak][0] for peak in peaks}
+    region_areas = np.bincount(regions.ravel())
+    kept = [peak for peak in peaks if areas[peak] >= SMALLEST_PART * region_areas[region_of[peak]]]
+    seeds[~np.isin(seeds, kept)] = 0
+    parts = watershed(-relief, seeds, mask=regions > 0)
+    # A region without a seed is one part.
+    alone = (regions > 0) & (parts == 0)
+    return (parts + np.where(alone, regions + parts.max(), 0))[1:-1, 1:-1].astype(np.int32)
 
 
 def at_photo_size(
@@ -170,6 +225,12 @@ class Segmenter:
         """
         output = self._network.run(batch)
         return np.moveaxis(output, 1, 3) if self.card.output_layout == "NCHW" else output
+
+
+def _enlarge(numbers: NDArray[np.integer], height: int, width: int) -> NDArray[np.int32]:
+    """Scale an array of numbers, which must not be mixed: each pixel takes the nearest one."""
+    image = Image.fromarray(numbers.astype(np.int32))
+    return np.array(image.resize((width, height), Image.Resampling.NEAREST))
 
 
 def _scale(maps: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:

@@ -11,6 +11,10 @@ from models.images import PhotoError
 from ui import photos
 
 HINT = "Choose a photo to see which breed it looks like."
+NOTE = (
+    "The five most probable of 37 breeds. Mixed breeds, other breeds and pictures without a pet "
+    "get an answer too."
+)
 
 
 def build(current: gr.State) -> None:
@@ -43,7 +47,8 @@ def show_breeds(path: str | None) -> tuple[str, str]:
     start = time.perf_counter()
     ranking = classifier.predict(photo)
     seconds = time.perf_counter() - start
-    return photos.took(seconds, classifier.device, "Breed found"), bars(ranking)
+    took = photos.took(seconds, classifier.device, "Breed found")
+    return took, f'{bars(ranking)}<p class="hint">{NOTE}</p>'
 
 
 def bars(ranking: Sequence[breeds.Breed]) -> str:
@@ -55,11 +60,7 @@ def bars(ranking: Sequence[breeds.Breed]) -> str:
         f'<div class="bar"><div style="width: {breed.probability:.1%}"></div></div></li>'
         for breed in ranking
     )
-    note = (
-        "The five most probable of 37 breeds. Mixed breeds, other breeds and pictures without a "
-        "pet get an answer too."
-    )
-    return f'<ol class="bars">{items}</ol><p class="hint">{note}</p>'
+    return f'<ol class="bars">{items}</ol>'
 
 
 def _classifier() -> breeds.BreedClassifier:

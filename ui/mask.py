@@ -32,13 +32,14 @@ class Found:
     """What the tab keeps of a segmentation: small arrays instead of all probabilities.
 
     `shares` names the classes in the order of the mask's values 1, 2, 3. `instances` is there for
-    models whose subject comes in several pieces.
+    models whose subject comes in several pieces, `regions` (0 background, 1 to n) for the others.
     """
 
     mask: NDArray[np.uint8]
     foreground: NDArray[np.uint8]
     shares: dict[str, float]
     instances: Instances | None
+    regions: NDArray[np.uint8] | None
     seconds: float
     device: str
 
@@ -60,13 +61,16 @@ def _segment(path: str, model: str) -> Found:
     start = time.perf_counter()
     result = segmenter.predict(photo)
     mask = result.mask
-    numbers = result.instances() if segmenter.card.instances else None
-    seconds = time.perf_counter() - start
-    instances = None
-    if numbers is not None:
+    instances = regions = None
+    if segmenter.card.instances:
+        numbers = result.instances()
+        seconds = time.perf_counter() - start
         instances = Instances(int(numbers.max()), drawing.instance_outlines(numbers))
+    else:
+        seconds = time.perf_counter() - start
+        regions = result.regions().astype(np.uint8)  # each is a hundredth of the photo or more
     foreground = np.round(result.foreground() * 255).astype(np.uint8)
-    return Found(mask, foreground, result.shares, instances, seconds, segmenter.device)
+    return Found(mask, foreground, result.shares, instances, regions, seconds, segmenter.device)
 
 
 def build(current: gr.State) -> None:

@@ -3,12 +3,12 @@
 import gradio as gr
 
 from models import store
-from ui import breed, mask, photos, threshold
+from ui import breed, mask, pets, photos, threshold
 
 HEADER = """
 <header class="petscope-header">
 <h1>Petscope</h1>
-<p>One photo in, three answers out: its brightness classes, the pet's outline, and the breed.</p>
+<p>One photo in: which pets are in it, where, of which breed, and how light and dark part it.</p>
 </header>
 """
 
@@ -26,6 +26,8 @@ def build() -> gr.Blocks:
             with gr.Column(scale=4, min_width=320):
                 current = photos.build()
             with gr.Column(scale=7, min_width=320), gr.Tabs(elem_id="tabs"):
+                with gr.Tab("Pets", id="pets"):
+                    pets.build(current)
                 with gr.Tab("Threshold", id="threshold"):
                     threshold.build(current)
                 with gr.Tab("Mask", id="mask"):

@@ -25,6 +25,7 @@ BACKGROUND: Color = (0, 114, 178)
 BORDER: Color = (0, 158, 115)
 SUBJECTS: tuple[Color, ...] = ((230, 159, 0), (204, 121, 167), (86, 180, 233), (213, 94, 0))
 OUTLINE: Color = (255, 255, 255)
+EVIDENCE: Color = (213, 94, 0)
 
 GREY: Color = (128, 128, 128)
 
@@ -46,6 +47,11 @@ def mask_colors(classes: Iterable[str]) -> dict[str, Color]:
     subjects = cycle(SUBJECTS)
     fixed = {"background": BACKGROUND, "border": BORDER}
     return {name: fixed.get(name) or next(subjects) for name in classes}
+
+
+def pet_colors(pets: int) -> list[Color]:
+    """Colours for so many pets, the largest first; they repeat behind the fourth."""
+    return [SUBJECTS[index % len(SUBJECTS)] for index in range(pets)]
 
 
 def class_colors(classes: int) -> list[Color]:

@@ -52,6 +52,13 @@ def picture_file(kind: str, picture: Image.Image) -> bytes:
 def test_an_upload_is_answered_on_every_tab(page: Page) -> None:
     upload(page, "cat.png", (EXAMPLES / "cat_chelsea.png").read_bytes())
 
+    expect(page.locator("#pets .pet")).to_have_count(1)
+    expect(page.locator("#pets .pet li")).to_have_count(5)
+    expect(page.locator("#pets .pet li").first).to_contain_text("cat")
+    assert shown_size(page.locator("#pets-picture img")) == (451, 300)
+    expect(page.get_by_text(re.compile(r"One pet found and named in .* ms on the"))).to_be_visible()
+
+    open_tab(page, "Threshold")
     expect(page.locator("#cuts tbody tr")).to_have_count(3)
     expect(page.locator("#histogram .cut")).to_have_count(2)
     expect(page.locator("#methods figure")).to_have_count(7)
@@ -76,6 +83,7 @@ def test_an_upload_is_answered_on_every_tab(page: Page) -> None:
 
 def test_an_example_is_answered_by_a_click(page: Page) -> None:
     page.locator("#examples button").filter(has_text="German shepherd").click()
+    open_tab(page, "Threshold")
     expect(page.locator("#cuts tbody tr")).to_have_count(3)
     assert shown_size(page.locator("#photo .image-frame img")) == (800, 600)
     open_tab(page, "Breed")
@@ -84,6 +92,7 @@ def test_an_example_is_answered_by_a_click(page: Page) -> None:
 
 def test_the_page_works_when_the_server_renders_it(page_with_ssr: Page) -> None:
     upload(page_with_ssr, "cat.png", (EXAMPLES / "cat_chelsea.png").read_bytes())
+    open_tab(page_with_ssr, "Threshold")
     expect(page_with_ssr.locator("#cuts tbody tr")).to_have_count(3)
     open_tab(page_with_ssr, "Breed")
     expect(page_with_ssr.locator("#breeds li")).to_have_count(5)
@@ -103,12 +112,14 @@ def test_a_format_that_browsers_cannot_show_is_answered_and_shown(page: Page, ki
     pillow_heif.register_heif_opener()
     dog = Image.open(EXAMPLES / "german_shepherd.jpg")
     upload(page, f"dog.{kind}", picture_file({"heic": "HEIF"}.get(kind, kind), dog))
+    open_tab(page, "Threshold")
     expect(page.locator("#cuts tbody tr")).to_have_count(3)
     assert shown_size(page.locator("#photo .image-frame img")) == dog.size
 
 
 def test_a_text_file_gets_one_sentence_and_the_photo_before_stays(page: Page) -> None:
     upload(page, "cat.png", (EXAMPLES / "cat_chelsea.png").read_bytes())
+    open_tab(page, "Threshold")
     expect(page.locator("#cuts tbody tr")).to_have_count(3)
     upload(page, "notes.jpg", b"this is no picture")
     expect(page.locator("#message")).to_contain_text("not a picture")
@@ -121,6 +132,7 @@ def test_a_text_file_gets_one_sentence_and_the_photo_before_stays(page: Page) ->
 
 def test_a_text_file_as_the_first_photo_gets_one_sentence(page: Page) -> None:
     upload(page, "notes.jpg", b"this is no picture")
+    open_tab(page, "Threshold")
     expect(page.locator("#message")).to_contain_text("not a picture")
     expect(page.locator("#photo input[type=file]")).to_be_attached()
     expect(page.locator("#cuts tbody tr")).to_have_count(0)
@@ -135,6 +147,7 @@ def test_a_picture_of_few_values_is_explained(
     picture = np.full((60, 90, 3), values[0], np.uint8)
     picture[:, 45:] = values[1]
     upload(page, "flat.png", picture_file("PNG", Image.fromarray(picture)))
+    open_tab(page, "Threshold")
     expect(page.get_by_text(sentence)).to_be_visible()
     expect(page.locator("#histogram svg")).to_be_visible()
     expect(page.locator("#methods figure")).to_have_count(7)
@@ -142,6 +155,7 @@ def test_a_picture_of_few_values_is_explained(
 
 def test_the_controls_change_the_classes(page: Page) -> None:
     page.locator("#examples button").first.click()
+    open_tab(page, "Threshold")
     page.locator("#classes input[type=number]").fill("5")
     page.locator("#classes input[type=number]").press("Enter")
     expect(page.locator("#cuts tbody tr")).to_have_count(5)
@@ -192,6 +206,7 @@ def test_opacity_and_border_change_the_overlay(page: Page) -> None:
 
 def test_removing_the_photo_empties_the_tabs(page: Page) -> None:
     page.locator("#examples button").first.click()
+    open_tab(page, "Threshold")
     expect(page.locator("#cuts tbody tr")).to_have_count(3)
     page.get_by_label("Remove Image").click()
     expect(page.locator("#cuts tbody tr")).to_have_count(0)
@@ -201,10 +216,35 @@ def test_removing_the_photo_empties_the_tabs(page: Page) -> None:
 
 def test_nothing_is_wider_than_the_page(page: Page) -> None:
     page.locator("#examples button").first.click()
+    open_tab(page, "Threshold")
     expect(page.locator("#methods figure")).to_have_count(7)
-    for tab in ("Threshold", "Mask", "Breed"):
+    for tab in ("Pets", "Threshold", "Mask", "Breed"):
         open_tab(page, tab)
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_two_pets_get_a_card_each(page: Page) -> None:
+    cat, dog = (
+        Image.open(EXAMPLES / name).convert("RGB").resize((480, 360))
+        for name in ("cat_chelsea.png", "german_shepherd.jpg")
+    )
+    both = Image.new("RGB", (1000, 360), (120, 150, 110))
+    both.paste(cat, (0, 0))
+    both.paste(dog, (520, 0))
+    upload(page, "both.png", picture_file("PNG", both))
+
+    expect(page.locator("#pets .pet")).to_have_count(2)
+    assert shown_size(page.locator("#pets-picture img")) == both.size
+    for picture in page.locator("#pets img").all():
+        assert picture.get_attribute("alt")
+    expect(page.get_by_text(re.compile("^2 pets found and named"))).to_be_visible()
+
+
+def test_a_photo_without_a_pet_gets_one_sentence(page: Page) -> None:
+    upload(page, "plain.png", picture_file("PNG", Image.new("RGB", (400, 300), (90, 140, 200))))
+
+    expect(page.locator("#pets-message")).to_contain_text("No cat or dog was found")
+    expect(page.locator("#pets .pet")).to_have_count(0)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -212,6 +252,7 @@ def test_the_app_stays_below_600_mb(
     page: Page, served: tuple[str, subprocess.Popen[bytes]]
 ) -> None:
     upload(page, "cat.png", (EXAMPLES / "cat_chelsea.png").read_bytes())
+    open_tab(page, "Threshold")
     expect(page.locator("#methods figure")).to_have_count(7)
     open_tab(page, "Mask")
     page.locator("#cut-out img").wait_for()

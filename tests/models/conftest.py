@@ -69,7 +69,7 @@ def add_segmenter(folder: Path) -> AddModel:
                 perm=[0, 3, 1, 2] if card["output"]["layout"] == "NCHW" else [0, 1, 2, 3],
             ),
         ]
-        return write_model(folder, name, card, nodes, {"weights": matrix}, output_axes=4)
+        return write_model(folder, name, card, nodes, {"weights": matrix}, {"probabilities": 4})
 
     return add
 
@@ -82,6 +82,7 @@ def add_classifier(folder: Path) -> AddModel:
         name: str = "breeds",
         weights: ArrayLike = SURE,
         labels: Sequence[dict[str, str]] = (),
+        activation: bool = False,
         **changes: Any,  # noqa: ANN401
     ) -> Path:
         matrix = np.asarray(weights, np.float32).T
@@ -94,8 +95,14 @@ def add_classifier(folder: Path) -> AddModel:
             helper.make_node("MatMul", ["means", "weights"], ["logits"]),
             helper.make_node("Softmax", ["logits"], ["probabilities"], axis=-1),
         ]
+        if activation:  # a second output: what each pixel says of each breed
+            nodes += [
+                helper.make_node("MatMul", [pixels, "weights"], ["places"]),
+                helper.make_node("Transpose", ["places"], ["class_activation"], perm=[0, 3, 1, 2]),
+            ]
         tensors: dict[str, NDArray[Any]] = {"weights": matrix, "axes": np.array([1, 2], np.int64)}
-        return write_model(folder, name, card, nodes, tensors, output_axes=2)
+        outputs = {"probabilities": 2, **({"class_activation": 4} if activation else {})}
+        return write_model(folder, name, card, nodes, tensors, outputs)
 
     return add
 
@@ -139,17 +146,21 @@ def write_model(
     card: dict[str, Any],
     nodes: Sequence[onnx.NodeProto],
     tensors: Mapping[str, NDArray[Any]],
-    output_axes: int,
+    outputs: Mapping[str, int],
 ) -> Path:
-    """Write `NAME.onnx`, all of its sizes dynamic, and `NAME.json`; return the card's path."""
+    """Write `NAME.onnx`, all of its sizes dynamic, and `NAME.json`; return the card's path.
+
+    `outputs` says how many axes each output has.
+    """
     graph = helper.make_graph(
         list(nodes),
         name,
         [helper.make_tensor_value_info("photo", TensorProto.FLOAT, list("abcd"))],
         [
             helper.make_tensor_value_info(
-                "probabilities", TensorProto.FLOAT, list("efgh")[:output_axes]
+                output, TensorProto.FLOAT, [f"{output}_{axis}" for axis in range(axes)]
             )
+            for output, axes in outputs.items()
         ],
         [numpy_helper.from_array(tensor, key) for key, tensor in tensors.items()],
     )

@@ -158,6 +158,42 @@ def test_the_photo_is_left_as_it_is(add_classifier: AddModel) -> None:
     breeds.load("breeds").predict(photo)
 
 
+def test_the_evidence_lies_where_the_photo_speaks_for_the_breed(add_classifier: AddModel) -> None:
+    add_classifier(weights=WEIGHTS, labels=LABELS, activation=True, height=8, width=8)
+    photo = plain_photo(0, 0, 0, height=80, width=160)
+    photo[:, :40, 0] = 255  # speaks for the Bengal, and against the Beagle
+    photo[:, 120:, 1] = 255  # for the Pug
+
+    answer = breeds.load().classify(photo)
+
+    assert [breed.name for breed in answer.top(1)] == ["Beagle"]
+    bengal, pug = (answer.evidence(name, 80, 160) for name in ("Bengal", "Pug"))
+    assert bengal.shape == (80, 160)
+    assert bengal.dtype == np.float32
+    assert (bengal.min(), bengal.max()) == (0, 1)
+    assert bengal[:, :20].min() > 0.75
+    assert bengal[:, 60:].max() < 0.1
+    np.testing.assert_allclose(pug, bengal[:, ::-1], atol=0.1)
+
+
+def test_what_nothing_speaks_for_has_no_evidence_anywhere(add_classifier: AddModel) -> None:
+    add_classifier(weights=WEIGHTS, labels=LABELS, activation=True)
+
+    answer = breeds.load().classify(plain_photo(0, 0, 0))
+
+    assert (answer.evidence("Pug", 20, 30) == 0).all()
+
+
+def test_a_model_without_maps_ranks_but_explains_nothing(add_classifier: AddModel) -> None:
+    add_classifier(weights=WEIGHTS, labels=LABELS)
+    photo = plain_photo(255, 30, 0)
+
+    answer = breeds.load().classify(photo)
+
+    assert answer.top(4) == breeds.load().predict(photo)
+    assert answer.evidence("Bengal", 20, 30) is None
+
+
 @needs_weights
 @pytest.mark.usefixtures("fresh_models")
 def test_the_embedded_model_takes_a_cat_for_a_cat() -> None:

@@ -10,12 +10,15 @@ from skimage.segmentation import find_boundaries
 
 from models.drawing import (
     Color,
+    annotate,
     binary_preview,
     cut_out,
+    heat,
     indexed_picture,
     instance_outlines,
     overlay,
     paint,
+    thumbnail,
 )
 from models.images import Photo
 
@@ -148,6 +151,63 @@ def test_outlines_of_a_large_picture_are_wider() -> None:
     inside = {300, 301, 302, 697, 698, 699, 700, 701, 702, 897, 898, 899}
     assert set(outlines[150].nonzero()[0].tolist()) == inside
     assert outlines[:, 2200].nonzero()[0].tolist() == [350, 351, 352]
+
+
+def test_each_object_gets_its_outline_its_box_and_its_name() -> None:
+    photo = np.full((400, 600, 3), 90, np.uint8)
+    regions = np.zeros((400, 600), np.int32)
+    regions[100:300, 50:250] = 1
+    regions[150:390, 350:560] = 2
+    boxes = [(50, 100, 250, 300), (350, 150, 560, 390)]
+    red, yellow = (200, 0, 0), (255, 240, 0)
+
+    drawn = annotate(photo, regions, boxes, ["Pug", "Bengal"], [red, yellow], 1000)
+
+    assert drawn.shape == photo.shape
+    for (left, top, right, bottom), color in zip(boxes, (red, yellow), strict=True):
+        for row, column in ((top + 20, left), (bottom - 1, right - 1), (bottom - 1, left + 50)):
+            assert tuple(drawn[row, column]) == color
+        assert (drawn[top + 5 : bottom - 5, left + 5 : right - 5] == 90).all()
+        # Above the box, the name on its colour: white on dark red, black on yellow.
+        label = drawn[:top, left:right].reshape(-1, 3)
+        assert (label == color).all(axis=1).sum() > 200
+        letters = (0, 0, 0) if color == yellow else (255, 255, 255)
+        assert (label == letters).all(axis=1).sum() > 20
+
+
+def test_names_stay_inside_the_photo_and_large_photos_are_reduced() -> None:
+    photo = np.full((900, 3000, 3), 90, np.uint8)
+    regions = np.zeros((900, 3000), np.uint8)
+    regions[:, 2900:] = 1
+
+    drawn = annotate(photo, regions, [(2900, 0, 3000, 900)], ["A long name 99%"], [(9, 9, 9)], 1000)
+
+    assert drawn.shape == (300, 1000, 3)
+    columns = np.flatnonzero((drawn == 255).all(axis=2).any(axis=0))  # those of the letters
+    assert columns.max() < 999
+    assert columns.max() - columns.min() > 100
+
+
+def test_heat_colours_what_there_is_evidence_at() -> None:
+    photo = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    evidence = np.zeros((20, 30), np.float32)
+    evidence[:, 20:] = 1
+
+    shown = heat(photo, evidence, (200, 100, 0), 0.5)
+
+    grey = np.asarray(Image.fromarray(photo).convert("L"), float)
+    np.testing.assert_allclose(shown[:, :20], np.dstack([grey[:, :20]] * 3), atol=1)
+    mixed = grey[:, 20:, np.newaxis] * 0.5 + np.array([200, 100, 0]) * 0.5
+    np.testing.assert_allclose(shown[:, 20:], mixed, atol=2)
+
+
+def test_a_thumbnail_is_a_small_jpeg() -> None:
+    photo = np.full((300, 600, 3), (200, 30, 60), np.uint8)
+
+    picture = Image.open(io.BytesIO(thumbnail(photo, 100)))
+
+    assert (picture.format, picture.size) == ("JPEG", (100, 50))
+    np.testing.assert_allclose(np.asarray(picture)[25, 50], (200, 30, 60), atol=4)
 
 
 def test_painting_changes_only_the_pixels_it_is_told_to() -> None:

@@ -452,6 +452,78 @@ def test_discs_strewn_about_are_found_one_by_one(seed: int) -> None:
     assert len(seen) <= instances.max() <= len(placed)
 
 
+def pets(*shapes: NDArray[np.bool_]) -> Segmentation:
+    return Segmentation(
+        cells(np.logical_or.reduce(shapes), shapes[0] & False).probabilities, CLASSES
+    )
+
+
+def test_pets_that_do_not_touch_are_numbered_by_falling_area() -> None:
+    shape = (200, 300)
+    small, large = disc(60, 50, 30, shape), disc(100, 200, 70, shape)
+
+    regions = pets(small, large).regions()
+
+    assert regions.dtype == np.int32
+    np.testing.assert_array_equal(regions, np.select([large, small], [1, 2]))
+
+
+def test_two_pets_whose_bodies_meet_are_told_apart_at_the_thin_place() -> None:
+    shape = (200, 400)
+    left, right = disc(100, 110, 80, shape), disc(100, 290, 80, shape)
+    bridge = np.zeros(shape, np.bool_)
+    bridge[94:106, 180:220] = True
+
+    regions = pets(left, right, bridge).regions()
+
+    assert sorted(np.unique(regions)) == [0, 1, 2]
+    np.testing.assert_array_equal(regions > 0, left | right | bridge)
+    assert (regions[left] == regions[100, 110]).all()
+    assert (regions[right] == regions[100, 290]).all()
+
+
+def test_head_legs_and_tail_are_one_pet() -> None:
+    shape = (300, 400)
+    rows, columns = np.mgrid[:300, :400]
+    body = ((rows - 140) / 60) ** 2 + ((columns - 200) / 130) ** 2 < 1
+    head = disc(70, 330, 45, shape)
+    legs = (rows > 140) & (rows < 270) & np.isin(columns // 18, (6, 8, 14, 16))
+    tail = (abs(rows - 110 + (columns - 80) // 2) < 5) & (columns > 20) & (columns < 110)
+
+    regions = pets(body, head, legs, tail).regions()
+
+    np.testing.assert_array_equal(regions, (body | head | legs | tail).astype(np.int32))
+
+
+def test_specks_are_no_pets() -> None:
+    shape = (200, 300)
+    pet, speck, patch = (
+        disc(100, 100, 80, shape),
+        disc(20, 280, 6, shape),  # less than a hundredth of the picture
+        disc(100, 260, 20, shape),  # less than a tenth of the pet
+    )
+
+    np.testing.assert_array_equal(pets(pet, speck, patch).regions(), pet.astype(np.int32))
+    np.testing.assert_array_equal(pets(patch).regions(), patch.astype(np.int32))
+    assert (pets(speck).regions() == 0).all()
+
+
+def test_a_photo_without_a_pet_and_one_full_of_pet() -> None:
+    nothing = np.zeros((50, 1000), np.bool_)
+
+    assert (pets(nothing).regions() == 0).all()
+    assert (pets(~nothing).regions() == 1).all()
+
+
+def test_pets_are_told_apart_at_any_size_of_the_photo() -> None:
+    shape = (1000, 1500)
+    left, right = disc(500, 400, 300, shape), disc(500, 1100, 250, shape)
+
+    regions = pets(left, right).regions()
+
+    np.testing.assert_array_equal(regions, np.select([left, right], [1, 2]))
+
+
 def test_a_large_photo_is_taken_apart_at_a_smaller_scale(monkeypatch: pytest.MonkeyPatch) -> None:
     shape = (400, 700)
     left, right = disc(200, 200, 150, shape), disc(200, 490, 150, shape)

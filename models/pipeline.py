@@ -1,0 +1,135 @@
+"""From a photo to the pets in it: where each is, and which breed."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models import breeds, segmentation, store
+from models.breeds import Breed, BreedClassifier, Classification
+from models.images import Photo
+
+Box = tuple[int, int, int, int]
+
+MARGIN = 0.35  # of the box's longer side, around what the classifier sees
+LONGEST = 2.0  # ratio of the sides of what it sees, where the photo has room
+
+
+@dataclass(frozen=True)
+class Pet:
+    """One pet of a photo.
+
+    Attributes
+    ----------
+    box
+        `(left, top, right, bottom)` in pixels of the photo, right and bottom exclusive.
+    mask
+        `(height, width)` bool at the photo's size.
+    crop
+        `(left, top, right, bottom)` of what the classifier saw: the pet with its surroundings.
+    seen
+        What it saw: that part of the photo, with other pets painted over.
+    answer
+        What the classifier says of it.
+    """
+
+    box: Box
+    mask: NDArray[np.bool_]
+    crop: Box
+    seen: Photo
+    answer: Classification
+
+    @property
+    def breeds(self) -> list[Breed]:
+        """The five most probable breeds, best first."""
+        return self.answer.top()
+
+    @property
+    def share(self) -> float:
+        """Part of the photo that the pet covers, in [0, 1]."""
+        return float(self.mask.mean())
+
+
+def analyze(photo: Photo) -> list[Pet]:
+    """Find the pets of a photo and name the breed of each, the largest pet first.
+
+    Parameters
+    ----------
+    photo
+        `(height, width, 3)` uint8 RGB.
+
+    Raises
+    ------
+    models.store.ModelError
+        When a model is missing or damaged.
+
+    Examples
+    --------
+    >>> (cat,) = analyze(open_photo("examples/cat_chelsea.png"))
+    >>> cat.breeds[0].species
+    'cat'
+    """
+    segmenter = segmentation.load(store.default("segmentation"))
+    classifier = breeds.load(store.default("classification"))
+    return name_pets(photo, segmenter.predict(photo).regions(), classifier)
+
+
+def name_pets(photo: Photo, regions: NDArray[np.integer], classifier: BreedClassifier) -> list[Pet]:
+    """Name the breed of each pet that a mask model found, in the order of their numbers.
+
+    Parameters
+    ----------
+    photo
+        `(height, width, 3)` uint8 RGB.
+    regions
+        `(height, width)`: 0 background, 1 to n the pets, as of `Segmentation.regions`.
+    classifier
+        What names them.
+    """
+    pets = []
+    for number in range(1, int(regions.max()) + 1):
+        mask = regions == number
+        box = bounding_box(mask)
+        left, upper, right, lower = crop = crop_box(box, *photo.shape[:2])
+        seen = _alone(photo[upper:lower, left:right], regions[upper:lower, left:right], number)
+        pets.append(Pet(box, mask, crop, seen, classifier.classify(seen)))
+    return pets
+
+
+def _alone(photo: Photo, regions: NDArray[np.integer], number: int) -> Photo:
+    """The photo with the pets of other numbers painted over in the mean colour of the rest."""
+    others = (regions > 0) & (regions != number)
+    if not others.any():
+        return photo
+    alone = photo.copy()
+    alone[others] = photo[~others].mean(axis=0)
+    return alone
+
+
+def bounding_box(mask: NDArray[np.bool_]) -> Box:
+    """The smallest box around the true pixels of a `(height, width)` mask that has some."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def crop_box(box: Box, height: int, width: int) -> Box:
+    """What the classifier sees of a pet: its box with a margin, not too narrow, inside the photo.
+
+    The classifier squashes it to a square, and was trained on whole photos.
+    """
+    left, upper, right, lower = box
+    margin = MARGIN * max(right - left, lower - upper)
+    wide, high = right - left + 2 * margin, lower - upper + 2 * margin
+    wide, high = max(wide, high / LONGEST), max(high, wide / LONGEST)
+    (left, right), (upper, lower) = (
+        _span((start + end) / 2, length, limit)
+        for start, end, length, limit in ((left, right, wide, width), (upper, lower, high, height))
+    )
+    return left, upper, right, lower
+
+
+def _span(middle: float, length: float, limit: int) -> tuple[int, int]:
+    """The interval of this length around the middle, moved and cut to lie in [0, limit]."""
+    length = min(length, limit)
+    start = min(max(middle - length / 2, 0), limit - length)
+    return round(start), max(round(start + length), round(start) + 1)

@@ -1,0 +1,126 @@
+"""Pets found and named, with networks so small that their answer is known."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models import breeds, pipeline, segmentation
+from models.images import open_photo
+from models.store import ModelError
+
+AddModel = Callable[..., Path]
+
+EXAMPLES = Path(__file__).parent.parent.parent / "examples"
+RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+
+# To the mask model, green is background and all else pet; to the classifier, what is red is a Pug.
+MASK = np.array([[0.0, -20, 0], [0, 20, 0], [0, 0, 0]])
+LABELS = [{"name": "Pug", "species": "dog"}, {"name": "Sphynx", "species": "cat"}]
+BREEDS = np.array([[5.0, 0, 0], [0, 0, 5]])
+
+
+@pytest.fixture
+def models(add_segmenter: AddModel, add_classifier: AddModel) -> None:
+    add_segmenter(weights=MASK, height=256, width=256)
+    add_classifier(weights=BREEDS, labels=LABELS, activation=True)
+
+
+@pytest.mark.usefixtures("models")
+def test_each_pet_is_found_and_named() -> None:
+    photo = np.full((300, 800, 3), GREEN, np.uint8)
+    photo[100:180, 80:160] = RED
+    photo[60:260, 560:700] = BLUE
+
+    large, small = pipeline.analyze(photo)
+
+    assert large.breeds[0].name == "Sphynx"
+    assert small.breeds[0].name == "Pug"
+    for pet, box in ((large, (560, 60, 700, 260)), (small, (80, 100, 160, 180))):
+        assert pet.box == pytest.approx(box, abs=4)  # the mask is scaled
+        assert pet.share == pytest.approx((box[2] - box[0]) * (box[3] - box[1]) / 240_000, rel=0.1)
+        left, upper, right, lower = pet.box
+        assert pet.mask[upper:lower, left:right].mean() > 0.95
+        assert pet.mask.sum() == pet.mask[upper:lower, left:right].sum()
+    # The classifier did not see the other pet.
+    assert large.crop[0] > 160
+    assert small.crop[2] < 560
+    assert large.answer.evidence("Sphynx", 100, 100) is not None
+
+
+@pytest.mark.usefixtures("models")
+def test_a_pet_beside_a_large_one_is_named_for_itself() -> None:
+    photo = np.full((300, 600, 3), GREEN, np.uint8)
+    photo[20:280, 20:360] = BLUE
+    photo[120:240, 372:492] = RED
+
+    large, small = pipeline.analyze(photo)
+
+    assert small.crop[0] < 355
+    assert small.breeds[0].name == "Pug"
+    assert large.breeds[0].name == "Sphynx"
+
+
+@pytest.mark.usefixtures("models")
+@pytest.mark.parametrize("shape", [(1, 1), (1, 700), (40, 3), (300, 400)])
+def test_a_photo_without_a_pet_has_none_and_one_of_a_pet_alone_has_one(
+    shape: tuple[int, int],
+) -> None:
+    assert pipeline.analyze(np.full((*shape, 3), GREEN, np.uint8)) == []
+    (pet,) = pipeline.analyze(np.full((*shape, 3), RED, np.uint8))
+    assert pet.box == pet.crop == (0, 0, shape[1], shape[0])
+    assert pet.share == 1
+    assert pet.breeds[0].name == "Pug"
+
+
+@pytest.mark.parametrize(
+    ("box", "crop"),
+    [
+        # room on all sides: 35 % of the longer side
+        ((400, 300, 500, 400), (365, 265, 535, 435)),
+        # at an edge the crop is moved, not cut
+        ((0, 300, 100, 400), (0, 265, 170, 435)),
+        ((900, 700, 1000, 800), (830, 630, 1000, 800)),
+        # a narrow pet gets a crop at most twice as long as wide
+        ((500, 200, 510, 600), (330, 60, 680, 740)),
+        # as large as the photo at most
+        ((50, 0, 950, 800), (0, 0, 1000, 800)),
+    ],
+)
+def test_the_classifier_sees_the_pet_with_its_surroundings(
+    box: pipeline.Box, crop: pipeline.Box
+) -> None:
+    found = pipeline.crop_box(box, 800, 1000)
+
+    assert found == pytest.approx(crop, abs=6)
+    left, upper, right, lower = found
+    assert left <= box[0] < box[2] <= right
+    assert upper <= box[1] < box[3] <= lower
+
+
+@pytest.mark.usefixtures("fresh_models")
+def test_the_embedded_models_find_the_cat() -> None:
+    photo = open_photo(EXAMPLES / "cat_chelsea.png")
+    (cat,) = pipeline.analyze(photo)
+
+    assert cat.breeds[0].species == "cat"
+    assert cat.share > 0.3
+
+
+def test_a_missing_model_is_named(add_segmenter: AddModel) -> None:
+    add_segmenter(weights=MASK)
+
+    with pytest.raises(ModelError, match="no model for classification"):
+        pipeline.analyze(np.zeros((5, 5, 3), np.uint8))
+
+
+@pytest.mark.usefixtures("models")
+def test_a_segmentation_at_hand_is_not_made_again() -> None:
+    photo = np.full((300, 400, 3), GREEN, np.uint8)
+    photo[100:200, 100:300] = BLUE
+    regions = segmentation.load().predict(photo).regions()
+
+    (pet,) = pipeline.name_pets(photo, regions, breeds.load())
+
+    np.testing.assert_array_equal(pet.mask, pipeline.analyze(photo)[0].mask)

@@ -1,0 +1,139 @@
+"""The Pets tab: each pet of the photo, with its breed and what speaks for it."""
+
+import base64
+import html
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from threading import Lock
+
+import gradio as gr
+import numpy as np
+from numpy.typing import NDArray
+
+from models import breeds, drawing, pipeline, store
+from models.drawing import Color, Photo
+from models.images import PhotoError
+from models.pipeline import Pet
+from ui import breed, mask, photos, theme
+
+HINT = "Choose a photo to see which pets are in it."
+NOTHING = "No cat or dog was found in this photo. Try one that shows it whole and not too small."
+SHOWN_SIDE = 1600  # pixels; the picture is for looking at, the cut-out has the photo's own size
+CROP_SIDE = 320
+HEAT = 0.75  # how much colour the strongest place gets
+
+
+@dataclass(frozen=True)
+class Named:
+    """The photo's pets, their numbers at each pixel, and how long it took to find and name them."""
+
+    pets: Sequence[Pet]
+    regions: NDArray[np.uint8]
+    seconds: float
+    device: str
+
+
+def name(path: str) -> Named:
+    """Find and name a photo's pets once; later calls for the same upload give the same result."""
+    with _LOCK:
+        return _name(path)
+
+
+_LOCK = Lock()
+
+
+@lru_cache(maxsize=photos.KEPT)
+def _name(path: str) -> Named:
+    photo = photos.read(path)
+    found = mask.find(path, store.default("segmentation"))
+    classifier = breeds.load(store.default("classification"))
+    start = time.perf_counter()
+    regions = np.zeros(photo.shape[:2], np.uint8) if found.regions is None else found.regions
+    pets = pipeline.name_pets(photo, regions, classifier)
+    return Named(pets, regions, found.seconds + time.perf_counter() - start, classifier.device)
+
+
+def build(current: gr.State) -> None:
+    """Lay out the tab; it follows the current photo."""
+    message = gr.HTML(photos.notice(HINT), padding=False, elem_id="pets-message")
+    picture = gr.Image(
+        label="Pets",
+        show_label=False,  # it would lie over the names
+        format="jpeg",
+        interactive=False,
+        buttons=["download", "fullscreen"],
+        alt_text="The photo with a box, an outline and a name for each pet",
+        elem_id="pets-picture",
+    )
+    cards = gr.HTML(padding=False, elem_id="pets")
+    current.change(
+        show_pets,
+        [current],
+        [message, picture, cards],
+        show_progress="minimal",
+        trigger_mode="always_last",
+        api_visibility="private",
+    )
+
+
+def show_pets(path: str | None) -> tuple[str, Photo | None, str]:
+    """Message, photo with its pets, and a card for each."""
+    if path is None:
+        return photos.notice(HINT), None, ""
+    try:
+        photo, named = photos.read(path), name(path)
+    except PhotoError as error:
+        return photos.notice(str(error), wrong=True), None, ""
+    if not named.pets:
+        return photos.notice(NOTHING), None, ""
+    count = "One pet" if len(named.pets) == 1 else f"{len(named.pets)} pets"
+    took = photos.took(named.seconds, named.device, f"{count} found and named")
+    colors = theme.pet_colors(len(named.pets))
+    cards = "".join(
+        card(number, pet, color)
+        for number, (pet, color) in enumerate(zip(named.pets, colors, strict=True), start=1)
+    )
+    best = [pet.breeds[0] for pet in named.pets]
+    picture = drawing.annotate(
+        photo,
+        named.regions,
+        [pet.box for pet in named.pets],
+        [
+            f"{number} {breed.name} {breed.probability:.0%}"
+            for number, breed in enumerate(best, start=1)
+        ],
+        colors,
+        SHOWN_SIDE,
+    )
+    note = f'<p class="hint">{breed.NOTE}</p>'
+    return took, picture, f'<div class="pets">{cards}</div>{note}'
+
+
+def card(number: int, pet: Pet, color: Color) -> str:
+    """A pet as HTML: what the classifier saw, its five breeds, and why the first two."""
+    title = f"{number}. {pet.breeds[0].name}"
+    pictures = figure(pet.seen, f"What was looked at to name pet {number}", "What was looked at")
+    for candidate in pet.breeds[:2]:
+        evidence = pet.answer.evidence(candidate.name, *pet.seen.shape[:2])
+        if evidence is not None:
+            pictures += figure(
+                drawing.heat(pet.seen, evidence, theme.EVIDENCE, HEAT),
+                f"The places of pet {number} that look like {candidate.name}, coloured",
+                f"Looks like {candidate.name} here",
+            )
+    return (
+        f'<section class="pet"><h3>{photos.swatch(color)}{html.escape(title)}</h3>'
+        f'<p class="hint">{pet.share:.0%} of the picture</p>'
+        f'<div class="pet-pictures">{pictures}</div>{breed.bars(pet.breeds)}</section>'
+    )
+
+
+def figure(photo: Photo, alternative: str, caption: str) -> str:
+    """A small picture with its caption, as HTML."""
+    data = base64.b64encode(drawing.thumbnail(photo, CROP_SIDE)).decode()
+    return (
+        f'<figure><img src="data:image/jpeg;base64,{data}" alt="{html.escape(alternative)}">'
+        f"<figcaption>{html.escape(caption)}</figcaption></figure>"
+    )
