@@ -138,13 +138,39 @@ def otsu(gray: NDArray[np.generic], bins: int = 256) -> float:
     counts, centers = histogram(gray, bins, max_levels=None)
     if len(counts) == 1 or np.count_nonzero(counts) == 1:
         return float(gray.flat[0])
+    return float(centers[np.argmax(_scaled_variance(counts, centers))])
+
+
+def between_class_variance(
+    gray: NDArray[np.generic], bins: int = 256
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What Otsu's threshold makes largest, for every cut there is.
+
+    Parameters
+    ----------
+    gray
+        Array of any shape, integer or float, finite.
+    bins
+        Number of histogram bins for float pictures.
+
+    Returns
+    -------
+    The `(n,)` cuts, rising, and the variance between the two classes that each leaves, in grey
+    values squared: share1 * share2 * (mean1 - mean2)^2. Both are empty for a constant picture.
+    """
+    counts, centers = histogram(gray, bins, max_levels=None)
+    return centers[:-1], _scaled_variance(counts, centers) / float(counts.sum()) ** 2
+
+
+def _scaled_variance(
+    counts: NDArray[np.int64], centers: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """pixels1 * pixels2 * (mean1 - mean2)^2 for each cut, with one division."""
     pixels = np.cumsum(counts).astype(np.float64)
     sums = np.cumsum(counts * centers)
-    # pixels1 * pixels2 * (mean1 - mean2)^2 for each cut, with one division
     below = pixels[:-1]
     above = pixels[-1] - below
-    variance = (sums[:-1] * pixels[-1] - sums[-1] * below) ** 2 / (below * above)
-    return float(centers[np.argmax(variance)])
+    return (sums[:-1] * pixels[-1] - sums[-1] * below) ** 2 / (below * above)
 
 
 def multi_otsu(gray: NDArray[np.generic], classes: int = 3, bins: int = 256) -> NDArray[np.float64]:

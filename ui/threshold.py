@@ -14,9 +14,49 @@ from models.thresholding import GrayClass, MethodResult, ThresholdError
 from ui import photos, theme
 
 HINT = "Choose a photo to see its brightness classes."
+# How each method chooses, and who proposed it.
+EXPLANATIONS = {
+    "isodata": (
+        "It starts somewhere and moves the cut halfway between the mean of the darker and the mean "
+        "of the lighter pixels. It repeats that until the cut stays where it is.",
+        'Ridler and Calvard, "Picture thresholding using an iterative selection method", 1978',
+    ),
+    "li": (
+        "It paints each side in its mean grey and asks how much is lost by that, measured as "
+        "cross-entropy. It takes the cut that loses least.",
+        'Li and Lee, "Minimum cross entropy thresholding", 1993',
+    ),
+    "mean": (
+        "It cuts at the mean grey of all pixels. Nothing is simpler, and it works where light and "
+        "dark take about the same room.",
+        'Glasbey, "An analysis of histogram-based thresholding algorithms", 1993',
+    ),
+    "minimum": (
+        "It smooths the histogram until two peaks are left, and cuts at the lowest point between "
+        "them. Where two peaks never come, it has no answer.",
+        'Prewitt and Mendelsohn, "The analysis of cell images", 1966',
+    ),
+    "otsu": (
+        "It tries every cut and takes the one whose two sides differ most in their means: the top "
+        "of the curve above. That also makes each side as uniform as can be.",
+        'Otsu, "A threshold selection method from gray-level histograms", 1979',
+    ),
+    "triangle": (
+        "It draws a line from the highest peak to the far end of the histogram, and cuts where the "
+        "bars stay farthest below it. It is made for one peak with a long tail.",
+        'Zack, Rogers and Latt, "Automatic measurement of sister chromatid exchange frequency", '
+        "1977",
+    ),
+    "yen": (
+        "It asks how evenly each side spreads its pixels over its grey values, which is close to "
+        "asking for their entropy. It takes the cut that makes both sides as even as can be.",
+        'Yen, Chang and Chang, "A new criterion for automatic multilevel thresholding", 1995',
+    ),
+}
 PREVIEW_SIDE = 320
 CHART_WIDTH, CHART_HEIGHT = 512, 190
 AXIS = 20  # room below the chart for its numbers
+CURVE_HEIGHT = 70
 
 
 def build(current: gr.State) -> None:
@@ -50,6 +90,7 @@ def build(current: gr.State) -> None:
             )
         with gr.Column(min_width=280):
             chart = gr.HTML(padding=False, elem_id="histogram")
+            curve = gr.HTML(padding=False, elem_id="variance")
             table = gr.HTML(padding=False, elem_id="cuts")
     gr.Markdown("### All classic methods, one cut each")
     methods = gr.HTML(padding=False, elem_id="methods")
@@ -67,7 +108,7 @@ def build(current: gr.State) -> None:
         [current.change, channel.change],
         show_methods,
         [current, channel],
-        [methods],
+        [methods, curve],
         show_progress="minimal",
         trigger_mode="always_last",
         api_visibility="private",
@@ -104,20 +145,23 @@ def show_classes(
     )
 
 
-def show_methods(path: str | None, channel: thresholding.Channel) -> str:
-    """All classic methods as HTML: a picture and its cut each, or the reason why there is none."""
+def show_methods(path: str | None, channel: thresholding.Channel) -> tuple[str, str]:
+    """All classic methods as HTML, and the curve whose top is Otsu's cut.
+
+    Each method has a picture and its cut, or the reason why there is none, and how it chooses.
+    """
     if path is None:
-        return '<p class="hint">Isodata, Li, mean, minimum, Otsu, triangle and Yen.</p>'
+        return '<p class="hint">Isodata, Li, mean, minimum, Otsu, triangle and Yen.</p>', ""
     try:
         gray = thresholding.gray_channel(photos.read(path), channel)
     except PhotoError as error:
-        return photos.notice(str(error), wrong=True)
+        return photos.notice(str(error), wrong=True), ""
     start = time.perf_counter()
     results = thresholding.compare_all(gray)
     seconds = time.perf_counter() - start
     panels = "".join(_method_panel(gray, result) for result in results)
     line = photos.took(seconds, "CPU", "All seven found")
-    return f'<div class="methods">{panels}</div>{line}'
+    return f'<div class="methods">{panels}</div>{line}', variance_chart(gray)
 
 
 def _method_panel(gray: NDArray[np.uint8], result: MethodResult) -> str:
@@ -133,7 +177,37 @@ def _method_panel(gray: NDArray[np.uint8], result: MethodResult) -> str:
             f'alt="Pixels above the {result.method} threshold, {caption}">'
         )
     name = result.method.capitalize()
-    return f"<figure>{panel}<figcaption><b>{name}</b>, {caption}</figcaption></figure>"
+    how, paper = EXPLANATIONS[result.method]
+    return (
+        f"<figure>{panel}<figcaption><b>{name}</b>, {caption}<details><summary>How it chooses"
+        f"</summary>{html.escape(how)} <cite>{html.escape(paper)}</cite></details>"
+        "</figcaption></figure>"
+    )
+
+
+def variance_chart(gray: NDArray[np.uint8]) -> str:
+    """The between-class variance of every single cut as SVG, with Otsu's cut at its top."""
+    cuts, variance = thresholding.between_class_variance(gray)
+    if not len(cuts) or not variance.any():
+        return ""
+    best = int(variance.argmax())
+    step = CHART_WIDTH / 256
+    scaled = CURVE_HEIGHT * (1 - variance / variance[best])
+    points = " ".join(
+        f"{(cut + 1) * step:.1f},{y:.1f}" for cut, y in zip(cuts, scaled, strict=True)
+    )
+    x = (cuts[best] + 1) * step
+    said = (
+        f"How far apart a single cut sets the two sides; the best is {cuts[best]:.0f}, Otsu's cut"
+    )
+    return (
+        f'<figure class="curve"><svg class="chart" viewBox="0 -4 {CHART_WIDTH} {CURVE_HEIGHT + 5}" '
+        f'role="img" aria-label="{said}"><polyline points="{points}"/>'
+        f'<line class="axis" x1="0" x2="{CHART_WIDTH}" y1="{CURVE_HEIGHT}" y2="{CURVE_HEIGHT}"/>'
+        f'<line class="cut" x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{CURVE_HEIGHT}"/>'
+        f'<circle cx="{x:.1f}" cy="0" r="4"/></svg><figcaption class="hint">{said}.</figcaption>'
+        "</figure>"
+    )
 
 
 def histogram_chart(gray: NDArray[np.uint8], cuts: NDArray[np.float64]) -> str:

@@ -169,6 +169,20 @@ def test_the_controls_change_the_classes(page: Page) -> None:
     assert np.unique(np.asarray(mask)).tolist() == [0, 1, 2, 3, 4]
 
 
+def test_each_method_is_explained_with_its_paper_and_otsu_by_its_curve(page: Page) -> None:
+    page.locator("#examples button").first.click()
+    open_tab(page, "Threshold")
+    expect(page.locator("#variance polyline")).to_be_visible()
+    otsu = page.locator("#methods figure").filter(has_text="Otsu, cut")
+    cut = re.search(r"Otsu, cut (\d+)", otsu.inner_text())
+    assert cut
+    expect(page.locator("#variance")).to_contain_text(f"the best is {cut[1]}, Otsu's cut")
+    expect(page.locator("#methods summary")).to_have_count(7)
+    otsu.locator("summary").click()
+    expect(otsu.locator("cite")).to_be_visible()
+    expect(otsu.locator("cite")).to_contain_text("1979")
+
+
 def test_the_masks_download_holds_the_data_set_s_values(page: Page) -> None:
     page.locator("#examples button").filter(has_text="German shepherd").click()
     open_tab(page, "Mask")

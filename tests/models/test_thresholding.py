@@ -14,6 +14,7 @@ import pytest
 from numpy.typing import ArrayLike, NDArray
 from skimage import color, data, exposure, filters
 
+from models import thresholding
 from models.images import Photo, open_photo
 from models.thresholding import (
     CHANNELS,
@@ -201,6 +202,24 @@ def test_multi_otsu_reaches_scikit_images_optimum(name: str, classes: int, seed:
     assert ours == pytest.approx(reference, rel=1e-5)
     if ours == pytest.approx(reference, rel=1e-12):
         np.testing.assert_array_equal(cuts, theirs)
+
+
+@pytest.mark.parametrize("name", ["coins", "chelsea r", "page"])
+def test_the_variance_between_classes_is_that_of_the_definition(name: str) -> None:
+    gray = photos()[name]
+
+    cuts, variance = thresholding.between_class_variance(gray)
+
+    assert cuts.shape == variance.shape
+    assert cuts[variance.argmax()] == otsu(gray)
+    for cut, value in list(zip(cuts, variance, strict=True))[::17]:
+        assert value == pytest.approx(between_class_variance(gray, [cut]))
+
+
+def test_a_constant_picture_has_nothing_between_classes() -> None:
+    cuts, variance = thresholding.between_class_variance(np.full((3, 4), 7, np.uint8))
+
+    assert cuts.shape == variance.shape == (0,)
 
 
 def test_two_classes_are_otsus() -> None:
