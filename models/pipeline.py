@@ -1,11 +1,12 @@
 """From a photo to the pets in it: where each is, and which breed."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models import breeds, segmentation, store
+from models import breeds, segmentation, store, thresholding
 from models.breeds import Breed, BreedClassifier, Classification
 from models.images import Photo
 
@@ -104,6 +105,42 @@ def _alone(photo: Photo, regions: NDArray[np.integer], number: int) -> Photo:
     alone = photo.copy()
     alone[others] = photo[~others].mean(axis=0)
     return alone
+
+
+def describe(photo: Photo, classes: int = 3) -> dict[str, Any]:
+    """All that is found in a photo, ready for JSON.
+
+    Parameters
+    ----------
+    photo
+        `(height, width, 3)` uint8 RGB.
+    classes
+        How many brightness classes to part it into.
+
+    Returns
+    -------
+    `width`, `height`; `cuts`, the grey values that part the brightness classes, or null where the
+    photo has too few different ones; and `pets`, each with its `box` (left, top, right, bottom),
+    its `share` of the photo and five `breeds` with name, species and probability.
+
+    Raises
+    ------
+    models.store.ModelError
+        When a model is missing or damaged.
+    """
+    try:
+        cuts = thresholding.multi_otsu(thresholding.gray_channel(photo), classes).tolist()
+    except thresholding.ThresholdError:
+        cuts = None
+    return {
+        "width": photo.shape[1],
+        "height": photo.shape[0],
+        "cuts": cuts,
+        "pets": [
+            {"box": pet.box, "share": pet.share, "breeds": [asdict(breed) for breed in pet.breeds]}
+            for pet in analyze(photo)
+        ],
+    }
 
 
 def bounding_box(mask: NDArray[np.bool_]) -> Box:

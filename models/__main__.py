@@ -1,0 +1,53 @@
+"""Analyze photos from the command line: one line of JSON a photo.
+
+python -m models cat.jpg dog.jpg
+python -m models *.jpg --classes 4 | jq .pets[0].breeds[0].name
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+
+from models import pipeline, store, thresholding
+from models.images import PhotoError, open_photo
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Print what is in each photo; what cannot be used is said on stderr, and the rest goes on.
+
+    Returns
+    -------
+    0, or 1 when any photo could not be used.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m models",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("photos", nargs="+", metavar="PHOTO", help="a picture file")
+    parser.add_argument(
+        "--classes",
+        type=int,
+        choices=range(2, thresholding.MAX_CLASSES + 1),
+        default=3,
+        help="brightness classes",
+    )
+    arguments = parser.parse_args(words)
+    failed = False
+    for path in arguments.photos:
+        try:
+            described = pipeline.describe(open_photo(path), arguments.classes)
+        except PhotoError as error:
+            print(f"{path}: {error}", file=sys.stderr)
+            failed = True
+        except store.ModelError as error:
+            print(error, file=sys.stderr)
+            return 1
+        else:
+            print(json.dumps({"photo": path, **described}), flush=True)
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,73 @@
+"""The command line, with networks so small that their answer is known."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from models.__main__ import main
+
+AddModel = Callable[..., Path]
+
+RED, GREEN = (255, 0, 0), (0, 255, 0)
+# To the mask model, green is background and all else pet; to the classifier, what is red is a Pug.
+MASK = np.array([[0.0, -20, 0], [0, 20, 0], [0, 0, 0]])
+LABELS = [{"name": "Pug", "species": "dog"}, {"name": "Sphynx", "species": "cat"}]
+BREEDS = np.array([[5.0, 0, 0], [0, 0, 5]])
+
+
+@pytest.fixture
+def photo(tmp_path: Path, add_segmenter: AddModel, add_classifier: AddModel) -> str:
+    """A red pet on green ground."""
+    add_segmenter(weights=MASK, height=256, width=256)
+    add_classifier(weights=BREEDS, labels=LABELS)
+    pixels = np.full((256, 256, 3), GREEN, np.uint8)
+    pixels[100:200, 60:160] = RED
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    return str(tmp_path / "photo.png")
+
+
+def test_a_photo_is_described_in_a_line_of_json(
+    photo: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([photo, "--classes", "2"]) == 0
+
+    (line,) = capsys.readouterr().out.splitlines()
+    described = json.loads(line)
+    (pet,) = described.pop("pets")
+    assert described == {"photo": photo, "width": 256, "height": 256, "cuts": [76.0]}
+    assert pet["box"] == [60, 100, 160, 200]
+    assert pet["share"] == pytest.approx(0.1526, abs=1e-4)
+    assert [breed["name"] for breed in pet["breeds"]] == ["Pug", "Sphynx"]
+    assert pet["breeds"][0]["species"] == "dog"
+    assert sum(breed["probability"] for breed in pet["breeds"]) == pytest.approx(1)
+
+
+def test_a_bad_file_gets_its_sentence_and_the_others_their_line(
+    photo: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = tmp_path / "notes.jpg"
+    bad.write_text("no picture")
+
+    assert main([str(bad), photo]) == 1
+
+    said = capsys.readouterr()
+    assert said.err.startswith(f"{bad}: ")
+    assert len(said.err.splitlines()) == 1
+    # Two colours are too few for three classes.
+    assert json.loads(said.out)["cuts"] is None
+
+
+def test_a_missing_model_is_said_in_one_sentence(
+    photo: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "breeds.json").unlink()
+
+    assert main([photo]) == 1
+
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "no model for classification" in said.err
