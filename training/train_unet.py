@@ -39,7 +39,7 @@ PET_SIZE = (128, 128)  # height and width of the input in pixels
 FILTERS, DEPTH = 32, 4  # of the network from scratch
 NUCLEI_FILTERS = 16
 WINDOW = 192  # side of the parts of nuclei pictures that are trained on
-LARGEST_SIDE = 768  # of a nuclei picture as it is served; larger ones are shrunk
+LARGEST_SIDE = 1024  # of a nuclei picture as it is served; larger ones are shrunk
 
 # Augmentation; each is the largest deviation, drawn uniformly.
 CACHE_SCALE = 1.25  # pets are kept a little larger than the input, for sharp zoom-ins
