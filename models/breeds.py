@@ -51,6 +51,12 @@ class Classification:
             for label in (self.labels[index],)
         ]
 
+    @property
+    def entropy(self) -> float:
+        """How undecided it is, in nats: 0 when sure, log(37) when all 37 breeds seem alike."""
+        present = self.probabilities[self.probabilities > 0]
+        return float(-(present * np.log(present)).sum())
+
     def evidence(self, breed: str, height: int, width: int) -> NDArray[np.float32] | None:
         """Where the photo speaks for a breed: `(height, width)` float32, 1 at the strongest place.
 

@@ -32,6 +32,10 @@ class Pet:
         What it saw: that part of the photo, with other pets painted over.
     answer
         What the classifier says of it.
+    known
+        Probability that it is a pet of one of the breeds, in [0, 1], as against any other thing.
+    refused
+        Whether that is so little that the breeds are not to be believed.
     """
 
     box: Box
@@ -39,6 +43,8 @@ class Pet:
     crop: Box
     seen: Photo
     answer: Classification
+    known: float = 1.0
+    refused: bool = False
 
     @property
     def breeds(self) -> list[Breed]:
@@ -93,7 +99,11 @@ def name_pets(photo: Photo, regions: NDArray[np.integer], classifier: BreedClass
         box = bounding_box(mask)
         left, upper, right, lower = crop = crop_box(box, *photo.shape[:2])
         seen = _alone(photo[upper:lower, left:right], regions[upper:lower, left:right], number)
-        pets.append(Pet(box, mask, crop, seen, classifier.classify(seen)))
+        answer = classifier.classify(seen)
+        rule = classifier.card.refusal
+        known = rule.probability(float(mask.mean()), answer.entropy) if rule else 1.0
+        refused = rule is not None and known < rule.threshold
+        pets.append(Pet(box, mask, crop, seen, answer, known, refused))
     return pets
 
 
@@ -121,7 +131,8 @@ def describe(photo: Photo, classes: int = 3) -> dict[str, Any]:
     -------
     `width`, `height`; `cuts`, the grey values that part the brightness classes, or null where the
     photo has too few different ones; and `pets`, each with its `box` (left, top, right, bottom),
-    its `share` of the photo and five `breeds` with name, species and probability.
+    its `share` of the photo, five `breeds` with name, species and probability, how probably it is
+    `known`, one of the breeds at all, and whether it is `refused` because that is too little.
 
     Raises
     ------
@@ -137,7 +148,13 @@ def describe(photo: Photo, classes: int = 3) -> dict[str, Any]:
         "height": photo.shape[0],
         "cuts": cuts,
         "pets": [
-            {"box": pet.box, "share": pet.share, "breeds": [asdict(breed) for breed in pet.breeds]}
+            {
+                "box": pet.box,
+                "share": pet.share,
+                "known": pet.known,
+                "refused": pet.refused,
+                "breeds": [asdict(breed) for breed in pet.breeds],
+            }
             for pet in analyze(photo)
         ],
     }

@@ -15,6 +15,7 @@ import atexit
 import hashlib
 import json
 import logging
+import math
 import os
 import re
 import shutil
@@ -67,6 +68,41 @@ class Label:
 
 
 @dataclass(frozen=True)
+class Refusal:
+    """How sure one may be that something is a pet of the model's breeds: a logistic regression.
+
+    Attributes
+    ----------
+    log_share
+        Weight of the logarithm of the part of the photo that it covers.
+    entropy
+        Weight of the entropy of the breeds' probabilities, in nats.
+    intercept
+        Added to both.
+    threshold
+        The least probability, in [0, 1], of what is taken for one.
+    """
+
+    log_share: float
+    entropy: float
+    intercept: float
+    threshold: float
+
+    def probability(self, share: float, entropy: float) -> float:
+        """The probability that it is one, in [0, 1], if pets were as frequent as other things.
+
+        Parameters
+        ----------
+        share
+            Part of the photo that it covers, in (0, 1].
+        entropy
+            Of the breeds' probabilities, in nats.
+        """
+        score = self.log_share * math.log(share) + self.entropy * entropy + self.intercept
+        return 1 / (1 + math.exp(-score))
+
+
+@dataclass(frozen=True)
 class Card:
     """What serving needs of a model card, and the whole card for readers.
 
@@ -92,6 +128,8 @@ class Card:
         Whether it is the one of its task that is used unasked.
     instances
         Whether a mask model's subject comes in several pieces, to be told apart and counted.
+    refusal
+        When a breed model's answer is not to be believed, if that was fitted.
     """
 
     name: str
@@ -104,6 +142,7 @@ class Card:
     title: str = ""
     default: bool = False
     instances: bool = False
+    refusal: Refusal | None = None
 
 
 class Source(NamedTuple):
@@ -239,6 +278,7 @@ def read_card(name: str, folder: Path | None = None) -> Card:
             title=facts.get("title", name),
             default=facts.get("default", False),
             instances=facts.get("instances", False),
+            refusal=Refusal(**facts["refusal"]["rule"]) if "refusal" in facts else None,
         )
     except FileNotFoundError:
         raise ModelError(f"There is no model {name!r} in {path.parent}.") from None

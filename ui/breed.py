@@ -8,13 +8,12 @@ import gradio as gr
 
 from models import breeds, store
 from models.images import PhotoError
-from ui import photos
+from ui import naming, photos
 
 HINT = "Choose a photo to see which breed it looks like."
-NOTE = (
-    "The five most probable of 37 breeds. Mixed breeds, other breeds and pictures without a pet "
-    "get an answer too."
-)
+NOTE = "The five most probable of {} breeds. Mixed breeds get an answer too."
+UNKNOWN = "Probably not one of the {} breeds"
+CLOSEST = "These are the closest."
 
 
 def build(current: gr.State) -> None:
@@ -36,19 +35,23 @@ def build(current: gr.State) -> None:
 
 
 def show_breeds(path: str | None) -> tuple[str, str]:
-    """Message and ranking for a photo."""
+    """Message and ranking for a photo, faint where it shows none of the breeds."""
     if path is None:
         return photos.notice(HINT), ""
     classifier = _classifier()
     try:
-        photo = photos.read(path)
+        photo, named = photos.read(path), naming.name(path)
     except PhotoError as error:
         return photos.notice(str(error), wrong=True), ""
     start = time.perf_counter()
     ranking = classifier.predict(photo)
     seconds = time.perf_counter() - start
     took = photos.took(seconds, classifier.device, "Breed found")
-    return took, f'{bars(ranking)}<p class="hint">{NOTE}</p>'
+    known = len(classifier.card.labels)
+    if named.sure:
+        return took, f'{bars(ranking)}<p class="hint">{NOTE.format(known)}</p>'
+    sentence = f"{UNKNOWN.format(known)}. {CLOSEST}"
+    return photos.notice(sentence), f'<div class="unsure">{bars(ranking)}</div>'
 
 
 def bars(ranking: Sequence[breeds.Breed]) -> str:

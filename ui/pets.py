@@ -2,57 +2,20 @@
 
 import base64
 import html
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from threading import Lock
 
 import gradio as gr
-import numpy as np
-from numpy.typing import NDArray
 
-from models import breeds, drawing, pipeline, store
+from models import drawing
 from models.drawing import Color, Photo
 from models.images import PhotoError
 from models.pipeline import Pet
-from ui import breed, mask, photos, theme
+from ui import breed, naming, photos, theme
 
 HINT = "Choose a photo to see which pets are in it."
 NOTHING = "No cat or dog was found in this photo. Try one that shows it whole and not too small."
 SHOWN_SIDE = 1600  # pixels; the picture is for looking at, the cut-out has the photo's own size
 CROP_SIDE = 320
 HEAT = 0.75  # how much colour the strongest place gets
-
-
-@dataclass(frozen=True)
-class Named:
-    """The photo's pets, their numbers at each pixel, and how long it took to find and name them."""
-
-    pets: Sequence[Pet]
-    regions: NDArray[np.uint8]
-    seconds: float
-    device: str
-
-
-def name(path: str) -> Named:
-    """Find and name a photo's pets once; later calls for the same upload give the same result."""
-    with _LOCK:
-        return _name(path)
-
-
-_LOCK = Lock()
-
-
-@lru_cache(maxsize=photos.KEPT)
-def _name(path: str) -> Named:
-    photo = photos.read(path)
-    found = mask.find(path, store.default("segmentation"))
-    classifier = breeds.load(store.default("classification"))
-    start = time.perf_counter()
-    regions = np.zeros(photo.shape[:2], np.uint8) if found.regions is None else found.regions
-    pets = pipeline.name_pets(photo, regions, classifier)
-    return Named(pets, regions, found.seconds + time.perf_counter() - start, classifier.device)
 
 
 def build(current: gr.State) -> None:
@@ -83,7 +46,7 @@ def show_pets(path: str | None) -> tuple[str, Photo | None, str]:
     if path is None:
         return photos.notice(HINT), None, ""
     try:
-        photo, named = photos.read(path), name(path)
+        photo, named = photos.read(path), naming.name(path)
     except PhotoError as error:
         return photos.notice(str(error), wrong=True), None, ""
     if not named.pets:
@@ -95,25 +58,32 @@ def show_pets(path: str | None) -> tuple[str, Photo | None, str]:
         card(number, pet, color)
         for number, (pet, color) in enumerate(zip(named.pets, colors, strict=True), start=1)
     )
-    best = [pet.breeds[0] for pet in named.pets]
     picture = drawing.annotate(
         photo,
         named.regions,
         [pet.box for pet in named.pets],
-        [
-            f"{number} {breed.name} {breed.probability:.0%}"
-            for number, breed in enumerate(best, start=1)
-        ],
+        [label(number, pet) for number, pet in enumerate(named.pets, start=1)],
         colors,
         SHOWN_SIDE,
     )
-    note = f'<p class="hint">{breed.NOTE}</p>'
+    note = f'<p class="hint">{breed.NOTE.format(len(named.pets[0].answer.labels))}</p>'
     return took, picture, f'<div class="pets">{cards}</div>{note}'
 
 
+def label(number: int, pet: Pet) -> str:
+    """What stands at a pet's box."""
+    if pet.refused:
+        return f"{number} not sure"
+    return f"{number} {pet.breeds[0].name} {pet.breeds[0].probability:.0%}"
+
+
 def card(number: int, pet: Pet, color: Color) -> str:
-    """A pet as HTML: what the classifier saw, its five breeds, and why the first two."""
-    title = f"{number}. {pet.breeds[0].name}"
+    """A pet as HTML: what the classifier saw, its five breeds, and why the first two.
+
+    Where the breeds are not to be believed it says so, and shows them faintly.
+    """
+    known = len(pet.answer.labels)
+    title = f"{number}. {breed.UNKNOWN.format(known) if pet.refused else pet.breeds[0].name}"
     pictures = figure(pet.seen, f"What was looked at to name pet {number}", "What was looked at")
     for candidate in pet.breeds[:2]:
         evidence = pet.answer.evidence(candidate.name, *pet.seen.shape[:2])
@@ -123,9 +93,10 @@ def card(number: int, pet: Pet, color: Color) -> str:
                 f"The places of pet {number} that look like {candidate.name}, coloured",
                 f"Looks like {candidate.name} here",
             )
+    kind, closest = ("pet unsure", f". {breed.CLOSEST}") if pet.refused else ("pet", "")
     return (
-        f'<section class="pet"><h3>{photos.swatch(color)}{html.escape(title)}</h3>'
-        f'<p class="hint">{pet.share:.0%} of the picture</p>'
+        f'<section class="{kind}"><h3>{photos.swatch(color)}{html.escape(title)}</h3>'
+        f'<p class="hint">{pet.share:.0%} of the picture{closest}</p>'
         f'<div class="pet-pictures">{pictures}</div>{breed.bars(pet.breeds)}</section>'
     )
 

@@ -75,6 +75,46 @@ def test_a_photo_without_a_pet_has_none_and_one_of_a_pet_alone_has_one(
 
 
 @pytest.mark.parametrize(
+    ("share", "color", "refused"),
+    [
+        (0.25, BLUE, False),
+        (0.25, (140, 0, 130), True),  # between both breeds
+        (0.02, BLUE, True),  # sure, but so small
+    ],
+)
+def test_what_is_small_or_between_all_breeds_is_refused(
+    add_segmenter: AddModel,
+    add_classifier: AddModel,
+    share: float,
+    color: tuple[int, int, int],
+    refused: bool,
+) -> None:
+    add_segmenter(weights=MASK, height=256, width=256)
+    rule = {"log_share": 1.0, "entropy": -4.0, "intercept": 3.0, "threshold": 0.5}
+    add_classifier(weights=BREEDS, labels=LABELS, refusal={"rule": rule})
+    photo = np.full((400, 400, 3), GREEN, np.uint8)
+    side = round(400 * share**0.5)
+    photo[200 - side // 2 : 200 + side // 2, 200 - side // 2 : 200 + side // 2] = color
+
+    (pet,) = pipeline.analyze(photo)
+
+    entropy = -sum(p * np.log(p) for p in pet.answer.probabilities)
+    assert pet.answer.entropy == pytest.approx(entropy, abs=1e-5)
+    score = np.log(pet.share) - 4 * entropy + 3
+    assert pet.known == pytest.approx(1 / (1 + np.exp(-score)), abs=1e-5)
+    assert pet.refused == refused
+    (described,) = pipeline.describe(photo)["pets"]
+    assert (described["known"], described["refused"]) == (pet.known, refused)
+
+
+@pytest.mark.usefixtures("models")
+def test_without_a_rule_nothing_is_refused() -> None:
+    (pet,) = pipeline.analyze(np.full((40, 40, 3), (140, 0, 130), np.uint8))
+
+    assert not pet.refused
+
+
+@pytest.mark.parametrize(
     ("box", "crop"),
     [
         # room on all sides: 35 % of the longer side

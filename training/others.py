@@ -1,0 +1,154 @@
+"""Photos without a cat or a dog: tools, cups, fish, monuments, music, farm and wild animals.
+
+The refusal of a photo is fitted and measured on them (see `training.refusal`). They are those of
+GCompris, https://gcompris.net, a suite of games for children, as Debian packs it: free pictures by
+many authors, each named with its licence in the package's own files.
+
+    python -m training.others --root data/others                    # from Debian's server
+    python -m training.others --root data/others --source FOLDER    # from a folder with the package
+"""
+
+import argparse
+import io
+import struct
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from training import pets
+
+NAME = "GCompris photos without a pet"
+ROOT = Path("data/others")  # where they lie unless said otherwise
+URL = "https://deb.debian.org/debian/pool/main/g/gcompris-qt"
+PACKAGE, PACKAGE_MD5 = "gcompris-qt-data_3.1-2_all.deb", "deabff968331d73e6821d853ddb6c4d8"
+# The package's resource files that hold photos, and what kind of things they show.
+RESOURCES = {
+    "categorization": "things",
+    "explore_monuments": "things",
+    "explore_world_music": "things",
+    "explore_farm_animals": "animals",
+    "explore_world_animals": "animals",
+    "erase": "animals",
+}
+PETS = ("cat", "dog", "kitten")
+SPLITS = ("train", "test")
+TEST_SHARE = 0.5
+SPLIT_SEED = 42
+
+
+@dataclass(frozen=True)
+class Example:
+    """One photo: its file, and whether it shows things or animals."""
+
+    name: str
+    photo: Path
+    kind: str
+
+
+def prepare(root: Path, source: str | Path = URL) -> Path:
+    """Make sure that the photos lie under `root`, one folder a resource file; return `root`.
+
+    Raises
+    ------
+    training.pets.DataError
+        When the package cannot be had, or is not the one that is meant.
+    """
+    root = Path(root)
+    complete = root / ".complete"
+    if complete.exists():
+        return root
+    if str(source).startswith(("http://", "https://")):
+        package = root / "archives" / PACKAGE
+        pets.download(f"{source}/{PACKAGE}", package, PACKAGE_MD5)
+    else:
+        package = Path(source) / PACKAGE
+        if not package.is_file() or pets.file_md5(package) != PACKAGE_MD5:
+            raise pets.DataError(f"--source must hold {PACKAGE} undamaged: {source} does not.")
+    for resource, content in _resource_files(package):
+        folder = root / resource
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, picture in read_resources(content):
+            path = PurePosixPath(name)
+            if path.suffix == ".webp" and path.stem not in PETS:
+                (folder / path.name).write_bytes(picture)
+    complete.touch()
+    return root
+
+
+def _resource_files(package: Path) -> Iterator[tuple[str, bytes]]:
+    """Name and content of the package's resource files: a tar in an `ar` archive, see deb(5)."""
+    content = package.read_bytes()
+    start = len(b"!<arch>\n")
+    while not content[start:].startswith(b"data.tar"):
+        start += 60 + (int(content[start + 48 : start + 58]) + 1) // 2 * 2
+    with tarfile.open(fileobj=io.BytesIO(content[start + 60 :])) as archive:
+        for member in archive:
+            path = PurePosixPath(member.name)
+            file = archive.extractfile(member) if path.suffix == ".rcc" else None
+            if file and path.stem in RESOURCES:
+                yield path.stem, file.read()
+
+
+def read_resources(content: bytes) -> Iterator[tuple[str, bytes]]:
+    """Path and bytes of each file in a Qt resource file that is stored as it is.
+
+    The format is that of `rcc --binary`, version 2 and later, as QResource reads it: a tree of
+    nodes, of which directories name their children, and files their place in the data. Compressed
+    files, which photos are not, are left out.
+    """
+    _, _, tree, data, names = struct.unpack_from(">4s4I", content)
+    node_size, directory, compressed = 22, 2, 1 | 4
+
+    def walk(number: int, parent: PurePosixPath) -> Iterator[tuple[str, bytes]]:
+        node = tree + number * node_size
+        name, flags, first, second = struct.unpack_from(">IHII", content, node)
+        length = struct.unpack_from(">H", content, names + name)[0] if number else 0
+        start = names + name + 6  # behind the length and a hash
+        path = parent / content[start : start + 2 * length].decode("utf-16-be")
+        if flags & directory:
+            for child in range(second, second + first):
+                yield from walk(child, path)
+        elif not flags & compressed:
+            # `first` is country and language
+            size = struct.unpack_from(">I", content, data + second)[0]
+            start = data + second + 4
+            yield str(path), content[start : start + size]
+
+    return walk(0, PurePosixPath())
+
+
+def split(root: Path, name: str, seed: int = SPLIT_SEED) -> list[Example]:
+    """The examples of a split, sorted by name: "test" is a seeded half of each resource file."""
+    if name not in SPLITS:
+        raise ValueError(f"The split must be one of {', '.join(SPLITS)}, not {name!r}.")
+    files = sorted(root.glob("*/*.webp"))
+    test = pets.stratified([file.parent.name for file in files], TEST_SHARE, seed)
+    return [
+        Example(f"{file.parent.name}/{file.stem}", file, RESOURCES[file.parent.name])
+        for index, file in enumerate(files)
+        if (index in test) == (name == "test")
+    ]
+
+
+def main() -> None:
+    """Download, extract and count the photos."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--root", type=Path, default=ROOT, help="where they lie")
+    parser.add_argument(
+        "--source", default=URL, help="base URL of the package, or a folder with it"
+    )
+    arguments = parser.parse_args()
+    root = prepare(arguments.root, arguments.source)
+    for name in SPLITS:
+        part = split(root, name)
+        kinds = {
+            kind: sum(example.kind == kind for example in part) for kind in ("things", "animals")
+        }
+        print(f"{name}: {len(part)} photos, {kinds}")
+
+
+if __name__ == "__main__":
+    main()
