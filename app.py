@@ -83,7 +83,8 @@ def main(words: Sequence[str] | None = None) -> None:
             allowed_paths=[str(photos.EXAMPLES)],
             theme=theme.THEME,
             css_paths=theme.STYLES,
-            footer_links=["gradio", "settings"],
+            footer_links=["api", "gradio", "settings"],
+            mcp_server=True,
             prevent_thread_lock=True,
         )
     except OSError as error:  # Gradio says which port is taken

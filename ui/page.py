@@ -3,7 +3,7 @@
 import gradio as gr
 
 from models import store
-from ui import breed, mask, pets, photos, threshold
+from ui import breed, mask, pets, photos, programs, threshold
 
 HEADER = """
 <header class="petscope-header">
@@ -34,4 +34,6 @@ def build() -> gr.Blocks:
                     mask.build(current)
                 with gr.Tab("Breed", id="breed"):
                     breed.build(current)
+    with page.route("For programs", programs.PATH):
+        programs.build()
     return page

@@ -1,0 +1,168 @@
+"""The page for programs: what can be asked over HTTP and as an MCP server, and how.
+
+Each function here is an endpoint under its own name, and a tool of the MCP server. Its docstring is
+what programs read of it, in the form that Gradio takes apart.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import gradio as gr
+
+from models import breeds, drawing, pipeline, segmentation, store, thresholding
+from models.images import Photo, PhotoError, open_photo
+from models.thresholding import ThresholdError
+from ui import photos, theme
+
+PATH = "programs"
+PLACE = "ADDRESS"  # the browser puts the app's own in its place
+OWN_ADDRESS = f"location.href.split(/[?#]/)[0].replace(/\\/{PATH}\\/?$/, '')"
+
+PYTHON = f"""\
+from gradio_client import Client, handle_file
+
+client = Client("{PLACE}")
+print(client.predict(handle_file("cat.jpg"), api_name="/analyze"))
+"""
+CURL = f"""\
+FILE=$(curl -s -F files=@cat.jpg {PLACE}/gradio_api/upload | jq -r '.[0]')
+DATA='{{"data": [{{"path": "'$FILE'", "meta": {{"_type": "gradio.FileData"}}}}, 3]}}'
+EVENT=$(curl -s {PLACE}/gradio_api/call/analyze -H 'Content-Type: application/json' \\
+    -d "$DATA" | jq -r .event_id)
+curl -sN {PLACE}/gradio_api/call/analyze/$EVENT
+"""
+MCP = f"""\
+{{"mcpServers": {{"petscope": {{"url": "{PLACE}/gradio_api/mcp/"}}}}}}
+"""
+COMMAND = "python -m models cat.jpg"
+
+
+def read(path: str | None) -> Photo:
+    """Read an upload for a program, which gets one sentence when that fails."""
+    if path is None:
+        raise gr.Error("A photo is needed.", print_exception=False)
+    try:
+        return open_photo(path)
+    except PhotoError as error:
+        raise gr.Error(str(error), print_exception=False) from None
+
+
+def analyze(photo: str | None, classes: int) -> dict[str, Any]:
+    """Find the cats and dogs of a photo and name their breeds; part its brightness into classes.
+
+    Args:
+        photo: A picture file.
+        classes: How many brightness classes, 2 to 8.
+
+    Returns:
+        width and height; cuts, the grey values between the classes; and pets, each with its box
+        (left, top, right, bottom), its share of the photo, its five most probable breeds, how
+        probably it is known (of one of the breeds at all), and whether it is refused for that.
+    """
+    return pipeline.describe(read(photo), classes)
+
+
+def threshold(
+    photo: str | None, classes: int, channel: thresholding.Channel
+) -> tuple[str, dict[str, Any]]:
+    """Part a photo into brightness classes: Otsu's threshold for 2, multi-Otsu's for more.
+
+    Args:
+        photo: A picture file.
+        classes: How many classes, 2 to 8.
+        channel: Which grey picture of it.
+
+    Returns:
+        The classes as an indexed PNG: 0 for the darkest, 1 for the next, and so on.
+        The cuts, and the grey values, pixels and share of each class.
+    """
+    gray = thresholding.gray_channel(read(photo), channel)
+    try:
+        cuts = thresholding.multi_otsu(gray, classes)
+    except ThresholdError as error:
+        raise gr.Error(str(error), print_exception=False) from None
+    colors = dict(enumerate(theme.class_colors(classes)))
+    picture = drawing.indexed_picture(thresholding.classify(gray, cuts), colors)
+    described = [asdict(each) for each in thresholding.describe_classes(gray, cuts)]
+    return photos.result_file(picture, "classes"), {"cuts": cuts.tolist(), "classes": described}
+
+
+def mask(photo: str | None, model: str) -> tuple[str, dict[str, float]]:
+    """Outline the pet, or what another mask model knows, in a photo.
+
+    Args:
+        photo: A picture file.
+        model: Name of the mask model.
+
+    Returns:
+        The mask as an indexed PNG: 1 for the first class, 2 for the second, and so on.
+        The share of the photo that each class covers, in this order.
+    """
+    found = segmentation.load(model).predict(read(photo))
+    colors = dict(enumerate(theme.mask_colors(found.shares).values(), start=1))
+    return photos.result_file(drawing.indexed_picture(found.mask, colors), "mask"), found.shares
+
+
+def breed(photo: str | None) -> list[dict[str, Any]]:
+    """Name the five most probable breeds of a photo that shows one cat or dog.
+
+    Args:
+        photo: A picture file.
+
+    Returns:
+        The breeds with name, species and probability, best first.
+    """
+    classifier = breeds.load(store.default("classification"))
+    return [asdict(each) for each in classifier.predict(read(photo))]
+
+
+def build() -> None:
+    """Lay out the page, and open the endpoints."""
+    gr.Markdown(
+        "# For programs\n\nWhat the page does, your program can ask for too: from Python, from a "
+        "command line, or through an assistant that knows the Model Context Protocol (MCP)."
+    )
+    texts = [
+        gr.Code(text, language=language, label=label, interactive=False)
+        for text, language, label in (
+            (PYTHON, "python", "Python, with `pip install gradio_client`"),
+            (CURL, "shell", "Command line, with curl and jq"),
+            (MCP, "json", "Settings of an MCP client"),
+            (COMMAND, "shell", "Without a server, in a copy of the project"),
+        )
+    ]
+    with gr.Column(visible=False):  # endpoints need components; people have the other page
+        photo = photos.PhotoInput(label="photo")
+        classes = gr.Slider(2, thresholding.MAX_CLASSES, value=3, step=1, label="classes")
+        channel = gr.Dropdown(list(thresholding.CHANNELS), value="luminance", label="channel")
+        default = store.default("segmentation")
+        names = [card.name for card in store.cards("segmentation")]
+        model = gr.Dropdown(names, value=default, label="model")
+        picture, facts, call = gr.File(label="picture"), gr.JSON(label="facts"), gr.Button()
+        endpoints = (
+            (analyze, [photo, classes], [facts]),
+            (threshold, [photo, classes, channel], [picture, facts]),
+            (mask, [photo, model], [picture, facts]),
+            (breed, [photo], [facts]),
+        )
+        for function, inputs, outputs in endpoints:
+            call.click(function, inputs, outputs, api_name=function.__name__)
+    described = "\n\n".join(describe(function) for function, *_ in endpoints)
+    gr.Markdown(f"## What can be asked\n\n{described}")
+    gr.on(
+        None,
+        None,
+        texts,
+        texts,
+        js=f"(...texts) => texts.map(text => text.replaceAll('{PLACE}', {OWN_ADDRESS}))",
+        api_visibility="private",
+    )
+
+
+def describe(function: Callable[..., object]) -> str:
+    """An endpoint's docstring as Markdown."""
+    summary, parameters, returns = gr.utils.get_function_description(function)
+    taken = "".join(f"\n- `{name}`: {text}" for name, text in parameters.items())
+    given = " ".join(returns)
+    return f"### `/{function.__name__}`\n\n{summary}\n{taken}\n\nReturns: {given}"
