@@ -1,5 +1,6 @@
 """From a photo to the pets in it: where each is, and which breed."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -117,7 +118,7 @@ def _alone(photo: Photo, regions: NDArray[np.integer], number: int) -> Photo:
     return alone
 
 
-def describe(photo: Photo, classes: int = 3) -> dict[str, Any]:
+def describe(photo: Photo, classes: int = 3, pets: Sequence[Pet] | None = None) -> dict[str, Any]:
     """All that is found in a photo, ready for JSON.
 
     Parameters
@@ -126,6 +127,8 @@ def describe(photo: Photo, classes: int = 3) -> dict[str, Any]:
         `(height, width, 3)` uint8 RGB.
     classes
         How many brightness classes to part it into.
+    pets
+        What `analyze` found, if that was asked before.
 
     Returns
     -------
@@ -155,7 +158,7 @@ def describe(photo: Photo, classes: int = 3) -> dict[str, Any]:
                 "refused": pet.refused,
                 "breeds": [asdict(breed) for breed in pet.breeds],
             }
-            for pet in analyze(photo)
+            for pet in (analyze(photo) if pets is None else pets)
         ],
     }
 

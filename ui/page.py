@@ -3,7 +3,7 @@
 import gradio as gr
 
 from models import store
-from ui import breed, mask, pets, photos, programs, threshold
+from ui import album, breed, mask, pets, photos, programs, threshold
 
 HEADER = """
 <header class="petscope-header">
@@ -19,6 +19,7 @@ DELETE_CACHE = (600, 3600)
 def build() -> gr.Blocks:
     """Build the page; its theme and styles are given to `launch` (see `app.py`)."""
     with gr.Blocks(title="Petscope", analytics_enabled=False, delete_cache=DELETE_CACHE) as page:
+        gr.Navbar(main_page_name="Your photo")
         gr.HTML(HEADER)
         if sentence := store.notice():
             gr.HTML(photos.notice(sentence), elem_id="models-notice")
@@ -34,6 +35,8 @@ def build() -> gr.Blocks:
                     mask.build(current)
                 with gr.Tab("Breed", id="breed"):
                     breed.build(current)
+                with gr.Tab("Many photos", id="album"):
+                    album.build()
     with page.route("For programs", programs.PATH):
         programs.build()
     return page

@@ -1,0 +1,175 @@
+"""Many photos: each looked at by itself, its results kept in a folder and packed at the end."""
+
+import csv
+import io
+import zipfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from models import breeds, drawing, pipeline, segmentation, store
+from models.drawing import Color
+from models.images import PhotoError, open_photo
+
+CUT_OUT_SIDE = 2048  # pixels, of the longer side: two hundred cut-outs must fit on a disk
+COLUMNS = (
+    "file",
+    "error",
+    "width",
+    "height",
+    "cuts",
+    "pet",
+    "left",
+    "top",
+    "right",
+    "bottom",
+    "share",
+    "refused",
+    "breed",
+    "species",
+    "probability",
+)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What was found in one photo of an album.
+
+    Attributes
+    ----------
+    file
+        The photo's name, different from that of every other in the album.
+    facts
+        What `pipeline.describe` says, or None where the photo could not be used.
+    error
+        Why it could not be used: one sentence, else empty.
+    preview
+        A small JPEG with its pets marked, or None.
+    """
+
+    file: str
+    facts: dict[str, Any] | None = None
+    error: str = ""
+    preview: Path | None = None
+
+
+def unique_names(names: Iterable[str]) -> list[str]:
+    """File names without folders, each once: the second `cat.jpg` becomes `cat (2).jpg`."""
+    taken: set[str] = set()
+    unique = []
+    for name in names:
+        path = Path(Path(name.replace("\\", "/")).name or "photo")
+        candidate, number = path.name, 1
+        while candidate.lower() in taken:
+            number += 1
+            candidate = f"{path.stem} ({number}){path.suffix}"
+        taken.add(candidate.lower())
+        unique.append(candidate)
+    return unique
+
+
+def examine(
+    photo_file: Path,
+    name: str,
+    folder: Path,
+    mask_colors: Sequence[Color],
+    pet_colors: Sequence[Color],
+    preview_side: int,
+) -> Entry:
+    """Look at one photo, and write its mask, its cut-out and a preview into a folder.
+
+    Parameters
+    ----------
+    photo_file
+        Where the photo lies.
+    name
+        Its name in the album, as of `unique_names`.
+    folder
+        Where `masks/`, `cut-outs/` and `previews/` are, or will be.
+    mask_colors
+        How viewers show the mask's values 1, 2, 3.
+    pet_colors
+        Colours of the pets in the preview, in turn.
+    preview_side
+        Longer side of the preview in pixels.
+
+    Raises
+    ------
+    models.store.ModelError
+        When a model is missing or damaged.
+    """
+    try:
+        photo = open_photo(photo_file)
+    except PhotoError as error:
+        return Entry(name, error=str(error))
+    segmenter = segmentation.load(store.default("segmentation"))
+    found = segmenter.predict(photo)
+    regions = found.regions()
+    pets = pipeline.name_pets(photo, regions, breeds.load(store.default("classification")))
+    for kind in ("masks", "cut-outs", "previews"):
+        (folder / kind).mkdir(parents=True, exist_ok=True)
+    mask = drawing.indexed_picture(found.mask, dict(enumerate(mask_colors, start=1)))
+    mask.save(folder / "masks" / f"{name}.png", compress_level=1)
+    alpha = (found.foreground() * 255).round().astype("uint8")
+    cut_out = Image.fromarray(drawing.cut_out(photo, alpha))
+    cut_out.thumbnail((CUT_OUT_SIDE, CUT_OUT_SIDE), reducing_gap=2.0)
+    cut_out.save(folder / "cut-outs" / f"{name}.png", compress_level=1)
+    preview = folder / "previews" / f"{name}.jpg"
+    colors = [pet_colors[index % len(pet_colors)] for index in range(len(pets))]
+    names = ["not sure" if pet.refused else pet.breeds[0].name for pet in pets]
+    marked = drawing.annotate(
+        photo, regions, [pet.box for pet in pets], names, colors, preview_side
+    )
+    Image.fromarray(marked).save(preview, quality=85)
+    return Entry(name, pipeline.describe(photo, pets=pets), preview=preview)
+
+
+def table(entries: Iterable[Entry]) -> str:
+    """The album as CSV: a line for each pet, and one for each photo without one.
+
+    What a spreadsheet would take for a formula begins with an apostrophe.
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, restval="")
+    writer.writeheader()
+    for entry in entries:
+        file = f"'{entry.file}" if entry.file.startswith(("=", "+", "-", "@")) else entry.file
+        if entry.facts is None:
+            writer.writerow({"file": file, "error": entry.error})
+            continue
+        photo = {
+            "file": file,
+            "width": entry.facts["width"],
+            "height": entry.facts["height"],
+            "cuts": " ".join(f"{cut:g}" for cut in entry.facts["cuts"] or ()),
+        }
+        lines = [_pet_columns(number, pet) for number, pet in enumerate(entry.facts["pets"], 1)]
+        writer.writerows({**photo, **line} for line in lines or [{}])
+    return text.getvalue()
+
+
+def _pet_columns(number: int, pet: dict[str, Any]) -> dict[str, Any]:
+    best = pet["breeds"][0]
+    return {
+        "pet": number,
+        **dict(zip(("left", "top", "right", "bottom"), pet["box"], strict=True)),
+        "share": f"{pet['share']:.4f}",
+        "refused": pet["refused"],
+        "breed": best["name"],
+        "species": best["species"],
+        "probability": f"{best['probability']:.4f}",
+    }
+
+
+def pack(entries: Iterable[Entry], folder: Path) -> Path:
+    """Write `album.zip` into the folder: its masks and cut-outs, and `pets.csv`."""
+    target = folder / "album.zip"
+    with zipfile.ZipFile(target, "w") as archive:  # PNGs are compressed already
+        archive.writestr("pets.csv", table(entries), zipfile.ZIP_DEFLATED)
+        for kind in ("masks", "cut-outs"):
+            for file in sorted((folder / kind).glob("*.png")):
+                archive.write(file, f"{kind}/{file.name}")
+    return target

@@ -1,0 +1,112 @@
+"""Albums of made photos, with networks so small that their answer is known."""
+
+import csv
+import io
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from models import album
+from models.album import Entry
+
+AddModel = Callable[..., Path]
+
+RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+COLORS = [(200, 100, 0), (0, 100, 200), (0, 150, 100)]
+
+
+@pytest.fixture
+def models(add_segmenter: AddModel, add_classifier: AddModel) -> None:
+    """To the mask model, green is background and all else pet; what is red is a Pug."""
+    add_segmenter(weights=np.array([[0.0, -20, 0], [0, 20, 0], [0, 0, 0]]))
+    labels = [{"name": "Pug", "species": "dog"}, {"name": "Sphynx", "species": "cat"}]
+    add_classifier(weights=np.array([[5.0, 0, 0], [0, 0, 5]]), labels=labels)
+
+
+def photo_file(folder: Path, name: str, *boxes: tuple[int, int, tuple[int, int, int]]) -> Path:
+    """A green picture with coloured squares at the columns given."""
+    photo = np.full((300, 700, 3), GREEN, np.uint8)
+    for column, side, color in boxes:
+        photo[50 : 50 + side, column : column + side] = color
+    Image.fromarray(photo).save(folder / name)
+    return folder / name
+
+
+def examine(path: Path, name: str, folder: Path) -> Entry:
+    return album.examine(path, name, folder, COLORS, COLORS, 200)
+
+
+@pytest.mark.usefixtures("models")
+def test_an_album_is_packed_with_its_table_masks_and_cut_outs(tmp_path: Path) -> None:
+    folder = tmp_path / "results"
+    two = photo_file(tmp_path, "two.png", (60, 200, RED), (450, 150, BLUE))
+    none = photo_file(tmp_path, "none.png")
+    (bad := tmp_path / "bad.jpg").write_bytes(b"no picture")
+
+    entries = [examine(path, path.name, folder) for path in (two, none, bad)]
+    archive = album.pack(entries, folder)
+
+    with zipfile.ZipFile(archive) as packed:
+        lines = list(csv.DictReader(io.StringIO(packed.read("pets.csv").decode())))
+        assert sorted(packed.namelist()) == [
+            "cut-outs/none.png.png",
+            "cut-outs/two.png.png",
+            "masks/none.png.png",
+            "masks/two.png.png",
+            "pets.csv",
+        ]
+        mask = np.array(Image.open(packed.open("masks/two.png.png")))
+        cut_out = np.array(Image.open(packed.open("cut-outs/two.png.png")))
+    assert [(line["file"], line["pet"], line["breed"]) for line in lines] == [
+        ("two.png", "1", "Pug"),
+        ("two.png", "2", "Sphynx"),
+        ("none.png", "", ""),
+        ("bad.jpg", "", ""),
+    ]
+    assert "damaged" in lines[-1]["error"]
+    assert float(lines[0]["share"]) == pytest.approx(200 * 200 / 210_000, rel=0.1)
+    assert mask.shape == (300, 700)
+    assert mask[150, 160] == 1
+    assert mask[10, 10] == 2
+    assert cut_out[150, 160].tolist() == [*RED, 255]
+    assert cut_out[10, 10, 3] == 0
+    assert entries[0].preview is not None
+    with Image.open(entries[0].preview) as preview:
+        assert preview.size == (200, 86)
+    assert entries[2].facts is None
+
+
+@pytest.mark.usefixtures("models")
+def test_a_cut_out_is_reduced_to_what_two_hundred_may_take(tmp_path: Path) -> None:
+    Image.new("RGB", (3000, 1500), RED).save(tmp_path / "large.png")
+
+    examine(tmp_path / "large.png", "large.png", tmp_path / "results")
+
+    with Image.open(tmp_path / "results" / "cut-outs" / "large.png.png") as cut_out:
+        assert cut_out.size == (2048, 1024)
+    with Image.open(tmp_path / "results" / "masks" / "large.png.png") as mask:
+        assert mask.size == (3000, 1500)
+
+
+@pytest.mark.parametrize(
+    ("names", "unique"),
+    [
+        (["a.jpg", "b.jpg"], ["a.jpg", "b.jpg"]),
+        (["x/a.jpg", "y/a.jpg", "A.JPG"], ["a.jpg", "a (2).jpg", "A (3).JPG"]),
+        (["a (2).jpg", "a.jpg", "a.jpg"], ["a (2).jpg", "a.jpg", "a (3).jpg"]),
+        (["../../etc/passwd", "C:\\photos\\cat.png"], ["passwd", "cat.png"]),
+        (["", "/"], ["photo", "photo (2)"]),
+    ],
+)
+def test_each_photo_gets_a_name_of_its_own(names: list[str], unique: list[str]) -> None:
+    assert album.unique_names(names) == unique
+
+
+def test_a_spreadsheet_takes_no_file_name_for_a_formula() -> None:
+    (line,) = csv.DictReader(io.StringIO(album.table([Entry("=HYPERLINK(1).png", error="bad")])))
+
+    assert line["file"] == "'=HYPERLINK(1).png"
