@@ -165,6 +165,17 @@ def binary_preview(gray: NDArray[np.uint8], cut: float, side: int) -> bytes:
     return _png(image)
 
 
+def gray_preview(gray: NDArray[np.uint8], side: int) -> bytes:
+    """The `(height, width)` grey values reduced to at most `side` pixels, as PNG.
+
+    Pixels are left out, not mixed: each one that stays keeps its value and so its class.
+    """
+    scale = min(side / max(gray.shape), 1.0)
+    rows, columns = (max(round(length * scale), 1) for length in gray.shape)
+    small = Image.fromarray(gray).resize((columns, rows), Image.Resampling.NEAREST)
+    return _png(small)
+
+
 def thumbnail(photo: Photo, side: int) -> bytes:
     """The photo reduced to at most `side` pixels, as JPEG."""
     image = Image.fromarray(photo)

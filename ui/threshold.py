@@ -2,7 +2,9 @@
 
 import base64
 import html
+import math
 import time
+from pathlib import Path
 
 import gradio as gr
 import numpy as np
@@ -11,7 +13,7 @@ from numpy.typing import NDArray
 from models import drawing, thresholding
 from models.images import PhotoError
 from models.thresholding import GrayClass, MethodResult, ThresholdError
-from ui import photos, theme
+from ui import histogram, photos, theme
 
 HINT = "Choose a photo to see its brightness classes."
 # How each method chooses, and who proposed it.
@@ -54,8 +56,6 @@ EXPLANATIONS = {
     ),
 }
 PREVIEW_SIDE = 320
-CHART_WIDTH, CHART_HEIGHT = 512, 190
-AXIS = 20  # room below the chart for its numbers
 CURVE_HEIGHT = 70
 
 
@@ -89,18 +89,20 @@ def build(current: gr.State) -> None:
                 "Download the mask (PNG)", interactive=False, size="sm", elem_id="classes-download"
             )
         with gr.Column(min_width=280):
-            chart = gr.HTML(padding=False, elem_id="histogram")
+            chosen, chart = histogram.build()
+            score = gr.HTML(padding=False, elem_id="score")
             curve = gr.HTML(padding=False, elem_id="variance")
             table = gr.HTML(padding=False, elem_id="cuts")
     gr.Markdown("### All classic methods, one cut each")
     methods = gr.HTML(padding=False, elem_id="methods")
 
     gr.on(
-        [current.change, classes.change, channel.change],
+        [current.change, classes.change, channel.change, chosen.release],
         show_classes,
-        [current, classes, channel],
-        [message, picture, chart, table, download],
+        [current, classes, channel, chosen],
+        [message, picture, chart, chosen, score, table, download],
         show_progress="minimal",
+        show_progress_on=message,  # the others must not pale under the visitor's hand
         trigger_mode="always_last",
         api_visibility="private",
     )
@@ -116,33 +118,60 @@ def build(current: gr.State) -> None:
 
 
 def show_classes(
-    path: str | None, classes: int, channel: thresholding.Channel
-) -> tuple[str, object, str, str, object]:
-    """Message, picture, histogram, table and download for a photo and the controls."""
+    path: str | None, classes: int, channel: thresholding.Channel, chosen: object
+) -> tuple[str, object, object, object, str, str, object]:
+    """Message, picture, histogram, its cuts, score, table and download for photo and controls.
+
+    The cuts are the visitor's if they were chosen for all of these, and otherwise the best.
+    """
     nothing = gr.DownloadButton(interactive=False)
     if path is None:
-        return photos.notice(HINT), None, "", "", nothing
+        return photos.notice(HINT), None, "", None, "", "", nothing
     try:
         gray = thresholding.gray_channel(photos.read(path), channel)
     except PhotoError as error:
-        return photos.notice(str(error), wrong=True), None, "", "", nothing
+        return photos.notice(str(error), wrong=True), None, "", None, "", "", nothing
     start = time.perf_counter()
     try:
-        cuts = thresholding.multi_otsu(gray, classes)
+        best = thresholding.multi_otsu(gray, classes)
     except ThresholdError as error:
-        return photos.notice(str(error)), None, histogram_chart(gray, np.empty(0)), "", nothing
+        chart = histogram.draw(gray, np.empty(0))
+        return photos.notice(str(error)), None, chart, None, "", "", nothing
     seconds = time.perf_counter() - start
-    said = ", ".join(f"{cut:.0f}" for cut in cuts)
+    key = f"{Path(path).parent.name} {channel} {classes}"  # the folder is named for the content
+    own = histogram.chosen_cuts(chosen, key, classes)
+    cuts = best if own is None else own
     colors = theme.class_colors(classes)
     picture = drawing.indexed_picture(thresholding.classify(gray, cuts), dict(enumerate(colors)))
     file = photos.result_file(picture, f"{channel}-{classes}-classes")
     return (
-        photos.took(seconds, "CPU", f"Cut{'s' * (classes > 2)} at {said} found"),
+        photos.took(seconds, "CPU", f"Cut{'s' * (classes > 2)} at {_said(best)} found"),
         file,
-        histogram_chart(gray, cuts),
+        # The sliders stand where the visitor put them, and may be on their way again.
+        *((histogram.draw(gray, best, key), None) if own is None else (gr.skip(), gr.skip())),
+        score_sentence(gray, cuts, best),
         classes_table(thresholding.describe_classes(gray, cuts)),
         gr.DownloadButton(value=file, interactive=True),
     )
+
+
+def score_sentence(
+    gray: NDArray[np.uint8], cuts: NDArray[np.float64], best: NDArray[np.float64]
+) -> str:
+    """How near the visitor's cuts come to the best, as HTML; nothing for the best themselves."""
+    if np.array_equal(cuts, best):
+        return ""
+    share = thresholding.variance_of_cuts(gray, cuts) / thresholding.variance_of_cuts(gray, best)
+    cut, reach = ("cut", "reaches") if len(cuts) == 1 else ("cuts", "reach")
+    # Rounded down: 100% is for those that part the pixels as well as the best.
+    return photos.notice(
+        f"Your {cut} at {_said(cuts)} {reach} {math.floor(share * 1000) / 1000:.1%} of what "
+        f"Otsu's {reach}: how far apart the classes lie."
+    )
+
+
+def _said(cuts: NDArray[np.float64]) -> str:
+    return ", ".join(f"{cut:.0f}" for cut in cuts)
 
 
 def show_methods(path: str | None, channel: thresholding.Channel) -> tuple[str, str]:
@@ -191,7 +220,7 @@ def variance_chart(gray: NDArray[np.uint8]) -> str:
     if not len(cuts) or not variance.any():
         return ""
     best = int(variance.argmax())
-    step = CHART_WIDTH / 256
+    width, step = histogram.WIDTH, histogram.STEP
     scaled = CURVE_HEIGHT * (1 - variance / variance[best])
     points = " ".join(
         f"{(cut + 1) * step:.1f},{y:.1f}" for cut, y in zip(cuts, scaled, strict=True)
@@ -201,50 +230,12 @@ def variance_chart(gray: NDArray[np.uint8]) -> str:
         f"How far apart a single cut sets the two sides; the best is {cuts[best]:.0f}, Otsu's cut"
     )
     return (
-        f'<figure class="curve"><svg class="chart" viewBox="0 -4 {CHART_WIDTH} {CURVE_HEIGHT + 5}" '
+        f'<figure class="curve"><svg class="chart" viewBox="0 -4 {width} {CURVE_HEIGHT + 5}" '
         f'role="img" aria-label="{said}"><polyline points="{points}"/>'
-        f'<line class="axis" x1="0" x2="{CHART_WIDTH}" y1="{CURVE_HEIGHT}" y2="{CURVE_HEIGHT}"/>'
+        f'<line class="axis" x1="0" x2="{width}" y1="{CURVE_HEIGHT}" y2="{CURVE_HEIGHT}"/>'
         f'<line class="cut" x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{CURVE_HEIGHT}"/>'
         f'<circle cx="{x:.1f}" cy="0" r="4"/></svg><figcaption class="hint">{said}.</figcaption>'
         "</figure>"
-    )
-
-
-def histogram_chart(gray: NDArray[np.uint8], cuts: NDArray[np.float64]) -> str:
-    """The histogram as SVG: bars in the colours of their classes, cuts as red lines."""
-    counts, centers = thresholding.histogram(gray)
-    heights = counts / counts.max() * CHART_HEIGHT
-    index = np.digitize(centers, cuts, right=True)
-    step = CHART_WIDTH / 256
-    colors = theme.class_colors(len(cuts) + 1) if len(cuts) else [theme.GREY]
-    bands = []
-    for i, color in enumerate(colors):
-        bars = "".join(
-            f"M{center * step:.1f} {CHART_HEIGHT}v{-height:.1f}h{step}v{height:.1f}z"
-            for center, height in zip(centers[index == i], heights[index == i], strict=True)
-            if height
-        )
-        bands.append(f'<path d="{bars}" fill="{theme.css(color)}"/>')
-    lines = "".join(
-        f'<line class="cut" x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{CHART_HEIGHT}">'
-        f"<title>cut at {cut:.0f}</title></line>"
-        for cut in cuts
-        for x in ((cut + 1) * step,)
-    )
-    numbers = "".join(
-        f'<text x="{x:.0f}" y="{CHART_HEIGHT + 15}" text-anchor="{anchor}">{value}</text>'
-        for value, x, anchor in (
-            (0, 0, "start"),
-            *((value, value * step, "middle") for value in (64, 128, 192)),
-            (255, CHART_WIDTH, "end"),
-        )
-    )
-    said = ", ".join(f"{cut:.0f}" for cut in cuts) or "none"
-    return (
-        f'<svg class="chart" viewBox="0 0 {CHART_WIDTH} {CHART_HEIGHT + AXIS}" role="img" '
-        f'aria-label="Histogram of grey values from 0 to 255; cuts: {said}">'
-        f'{"".join(bands)}<line class="axis" x1="0" x2="{CHART_WIDTH}" y1="{CHART_HEIGHT}" '
-        f'y2="{CHART_HEIGHT}"/>{lines}{numbers}</svg>'
     )
 
 

@@ -13,6 +13,7 @@ from models.drawing import (
     annotate,
     binary_preview,
     cut_out,
+    gray_preview,
     heat,
     indexed_picture,
     instance_outlines,
@@ -247,6 +248,31 @@ def test_a_preview_is_no_larger_than_asked(
     gray = np.zeros((height, width), np.uint8)
 
     assert decode(binary_preview(gray, 10, 100)).size == expected[::-1]
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [((30, 40), (30, 40)), ((200, 150), (100, 75)), ((3, 900), (1, 100)), ((901, 600), (100, 67))],
+)
+def test_a_gray_preview_mixes_no_values(shape: tuple[int, int], expected: tuple[int, int]) -> None:
+    gray = np.random.default_rng(4).choice(np.array([3, 90, 250], np.uint8), shape)
+
+    preview = decode(gray_preview(gray, 100))
+
+    assert preview.mode == "L"
+    assert preview.size == expected[::-1]
+    assert set(np.unique(np.asarray(preview))) == {3, 90, 250}
+    if shape == expected:
+        np.testing.assert_array_equal(np.asarray(preview), gray)
+
+
+def test_a_gray_preview_shows_the_whole_picture() -> None:
+    gray = np.full((800, 800), 30, np.uint8)
+    gray[:, 300:] = 180
+
+    preview = np.asarray(decode(gray_preview(gray, 200)))
+
+    np.testing.assert_array_equal(np.unique(preview, axis=0)[0], [30] * 75 + [180] * 125)
 
 
 def test_a_reduced_preview_shows_areas_black_and_white() -> None:

@@ -222,6 +222,62 @@ def test_a_constant_picture_has_nothing_between_classes() -> None:
     assert cuts.shape == variance.shape == (0,)
 
 
+def variance_from_pixels(gray: Gray, cuts: ArrayLike) -> float:
+    """Pixel by pixel: the variance of a picture whose pixels are their classes' means."""
+    values = gray.ravel().astype(np.float64)
+    index = sum((values > cut for cut in np.asarray(cuts)), np.zeros(values.shape, int))
+    means = np.zeros_like(values)
+    for i in np.unique(index):
+        means[index == i] = values[index == i].mean()
+    return float(means.var())
+
+
+@pytest.mark.parametrize(
+    "cuts",
+    [[100], [60, 170], [10, 20, 30, 200], [0, 1, 2, 3, 4, 5, 254], [-5, 128.5, 300]],
+    ids=str,
+)
+@pytest.mark.parametrize("name", ["coins", "chelsea r", "page"])
+def test_the_variance_of_given_cuts_is_that_of_the_pixels(name: str, cuts: list[float]) -> None:
+    gray = photos()[name]
+
+    variance = thresholding.variance_of_cuts(gray, np.array(cuts, np.float64))
+
+    assert variance == pytest.approx(variance_from_pixels(gray, cuts))
+
+
+@pytest.mark.parametrize("classes", range(2, MAX_CLASSES + 1))
+def test_no_moved_cut_reaches_what_multi_otsus_reach(classes: int) -> None:
+    gray = photos()["coins"]
+    best = multi_otsu(gray, classes)
+    most = thresholding.variance_of_cuts(gray, best)
+    assert most == pytest.approx(variance_from_pixels(gray, best))
+    if classes == 2:
+        assert most == pytest.approx(thresholding.between_class_variance(gray)[1].max())
+
+    for i, step in itertools.product(range(classes - 1), (-9, -1, 1, 9)):
+        moved = best.copy()
+        moved[i] += step
+        assert thresholding.variance_of_cuts(gray, moved) < most
+
+
+def test_cuts_that_part_the_pixels_alike_have_the_same_variance() -> None:
+    gray = np.array([[10, 10, 50, 90, 91]], np.uint8)
+
+    variances = {
+        thresholding.variance_of_cuts(gray, np.array(cuts, np.float64))
+        for cuts in ([10, 50], [49, 89], [10.5, 60])
+    }
+
+    assert len(variances) == 1
+
+
+def test_a_constant_picture_has_no_variance_between_any_cuts() -> None:
+    gray = np.full((3, 4), 7, np.uint8)
+
+    assert thresholding.variance_of_cuts(gray, np.array([3.0, 7.0, 9.0])) == 0
+
+
 def test_two_classes_are_otsus() -> None:
     for name in PHOTOS:
         gray = photos()[name]

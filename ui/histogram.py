@@ -1,0 +1,122 @@
+"""The histogram with its cuts, which can be dragged; `histogram.js` lets the picture follow."""
+
+import base64
+import html
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import gradio as gr
+import numpy as np
+from numpy.typing import NDArray
+
+from models import drawing
+from ui import theme
+
+SCRIPT = Path(__file__).with_suffix(".js")
+WIDTH, HEIGHT = 512, 190
+AXIS = 34  # room below the chart for the sliders' knobs and the numbers
+STEP = WIDTH / 256
+PREVIEW_SIDE = 640
+INVITATION = (
+    "Drag a red line and the picture follows. Point at the histogram to see which pixels it counts."
+)
+
+
+def build() -> tuple[gr.HTML, gr.HTML]:
+    """Lay out the histogram.
+
+    Returns
+    -------
+    The cuts that the visitor chose, with an event for their release, and the chart. The cuts are a
+    value and not the event's data, because Gradio drops the data of an event that has to wait.
+    """
+    script = SCRIPT.read_text()
+    with gr.HTML(html_template="@children", js_on_load=script, elem_id="histogram") as chosen:
+        chart = gr.HTML(padding=False)
+    return chosen, chart
+
+
+def chosen_cuts(chosen: object, key: str, classes: int) -> NDArray[np.float64] | None:
+    """The visitor's cuts, if they were chosen on the chart with this key.
+
+    Anything may come from a browser. None for all but `classes - 1` cuts, rising, in [0, 255].
+    """
+    if not isinstance(chosen, dict) or chosen.get("key") != key:
+        return None
+    cuts = chosen.get("cuts")
+    if not isinstance(cuts, list) or len(cuts) != classes - 1:
+        return None
+    if not all(isinstance(cut, int | float) and 0 <= cut <= 255 for cut in cuts):
+        return None
+    if not all(lower < upper for lower, upper in pairwise(cuts)):
+        return None
+    return np.array(cuts, np.float64)
+
+
+def draw(gray: NDArray[np.uint8], cuts: NDArray[np.float64], key: str = "") -> str:
+    """The histogram as HTML: bars in the colours of their classes, and a slider for each cut.
+
+    It carries what the script needs: the pixels at each grey value, a small grey picture, and the
+    key that comes back with the cuts.
+    """
+    counts = np.bincount(gray.ravel(), minlength=256)
+    figure = _bars(counts, cuts)
+    if not len(cuts):
+        return figure
+    preview = base64.b64encode(drawing.gray_preview(gray, PREVIEW_SIDE)).decode()
+    return (
+        f'<div class="histogram" data-key="{html.escape(key)}" '
+        f'data-counts="{json.dumps(counts.tolist())}" '
+        f'data-preview="data:image/png;base64,{preview}">{figure}{_sliders(counts, cuts)}</div>'
+        f'<p class="hint">{INVITATION}</p><p class="hint readout"></p>'
+        '<button type="button" class="reset" disabled>Back to Otsu\'s cuts</button>'
+    )
+
+
+def _bars(counts: NDArray[np.int64], cuts: NDArray[np.float64]) -> str:
+    bars = "".join(
+        f"M{value * STEP:.0f} {HEIGHT}v{-height:.1f}h{STEP:.0f}v{height:.1f}z"
+        for value, height in enumerate(counts / counts.max() * HEIGHT)
+        if height
+    )
+    # The colours lie behind the bars' shape: moving a cut only moves the edges of two rectangles.
+    edges = [0, *((cuts + 1) * STEP), WIDTH]
+    colors = theme.class_colors(len(cuts) + 1) if len(cuts) else [theme.GREY]
+    bands = "".join(
+        f'<rect class="band" x="{left:.0f}" width="{right - left:.0f}" height="{HEIGHT}" '
+        f'fill="{theme.css(color)}"/>'
+        for (left, right), color in zip(pairwise(edges), colors, strict=True)
+    )
+    numbers = "".join(
+        f'<text x="{x:.0f}" y="{HEIGHT + AXIS - 4}" text-anchor="{anchor}">{value}</text>'
+        for value, x, anchor in (
+            (0, 0, "start"),
+            *((value, value * STEP, "middle") for value in (64, 128, 192)),
+            (255, WIDTH, "end"),
+        )
+    )
+    said = ", ".join(f"{cut:.0f}" for cut in cuts) or "none"
+    return (
+        f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT + AXIS}" role="img" '
+        f'aria-label="Histogram of grey values from 0 to 255; cuts found: {said}">'
+        f'<clipPath id="histogram-bars"><path d="{bars}"/></clipPath>'
+        f'<g clip-path="url(#histogram-bars)">{bands}</g>'
+        f'<rect class="pointed" width="{STEP:.0f}" height="{HEIGHT}" visibility="hidden"/>'
+        f'<line class="axis" x1="0" x2="{WIDTH}" y1="{HEIGHT}" y2="{HEIGHT}"/>{numbers}</svg>'
+    )
+
+
+def _sliders(counts: NDArray[np.int64], cuts: NDArray[np.float64]) -> str:
+    darkest, *_, brightest = np.flatnonzero(counts)
+    # Each cut leaves the first and the last class a pixel, and stays between its neighbours.
+    bounds = [darkest - 1, *cuts, brightest]
+    return "".join(
+        f'<span class="cut" role="slider" tabindex="0" aria-label="Cut {number}" '
+        f'aria-valuemin="{lower + 1:.0f}" aria-valuemax="{upper - 1:.0f}" '
+        f'aria-valuenow="{cut:.0f}" data-best="{cut:.0f}" '
+        f'style="left: {(cut + 1) / 256:.3%}; height: {HEIGHT / (HEIGHT + AXIS):.2%}"></span>'
+        for number, (lower, cut, upper) in enumerate(
+            zip(bounds, cuts, bounds[2:], strict=False), start=1
+        )
+    )
