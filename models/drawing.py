@@ -18,6 +18,8 @@ Color = tuple[int, int, int]
 # still be seen when it is shown whole.
 LINES_PER_SIDE = 800
 NAMES_PER_SIDE = 36  # likewise for the size of the letters
+CARD_WIDTH, CARD_HEIGHT = 1200, 630  # as sites show links
+CARD_EDGE, CARD_TEXT, CARD_LINES = 24, 36, 2
 
 
 def indexed_picture(values: NDArray[np.uint8], colors: Mapping[int, Color]) -> Image.Image:
@@ -131,6 +133,44 @@ def annotate(
         canvas.rectangle((x, y, x + text_width + 2 * room, y + text_height + 2 * room), fill=color)
         canvas.text((x + room, y + room), name, font=font, fill=_readable_on(color))
     return np.asarray(image)
+
+
+def share_card(
+    pictures: Sequence[Photo], lines: Sequence[str], colors: Sequence[Color], footer: str
+) -> Image.Image:
+    """Pictures side by side with lines of text below: 1,200 x 630 pixels, as sites show links.
+
+    Parameters
+    ----------
+    pictures
+        `(height, width, 3)` uint8 each; they are scaled to fit.
+    lines, colors
+        What is written, and the colour of the mark before each; only the first two find room.
+    footer
+        Small text at the lower edge.
+    """
+    card = Image.new("RGB", (CARD_WIDTH, CARD_HEIGHT), (255, 255, 255))
+    canvas = ImageDraw.Draw(card)
+    font, small = ImageFont.load_default(CARD_TEXT), ImageFont.load_default(CARD_TEXT * 0.55)
+    line_height = CARD_TEXT * 4 // 3
+    texts_top = CARD_HEIGHT - CARD_EDGE - CARD_LINES * line_height
+    room = (CARD_WIDTH - CARD_EDGE) // len(pictures) - CARD_EDGE, texts_top - 2 * CARD_EDGE
+    for index, picture in enumerate(pictures):
+        image = Image.fromarray(picture)
+        scale = min(room[0] / image.width, room[1] / image.height)
+        size = max(round(image.width * scale), 1), max(round(image.height * scale), 1)
+        left = CARD_EDGE + index * (room[0] + CARD_EDGE) + (room[0] - size[0]) // 2
+        place = left, CARD_EDGE + (room[1] - size[1]) // 2
+        card.paste(image.resize(size, reducing_gap=2.0), place)
+    for number, (line, color) in enumerate(zip(lines[:CARD_LINES], colors, strict=False)):
+        middle = texts_top + number * line_height + line_height // 2
+        mark = (CARD_EDGE, middle - CARD_TEXT // 3, CARD_EDGE + CARD_TEXT * 2 // 3)
+        canvas.rectangle((*mark, middle + CARD_TEXT // 3), fill=color)
+        canvas.text((CARD_EDGE + CARD_TEXT, middle), line, (30, 30, 30), font, "lm")
+    canvas.text(
+        (CARD_WIDTH - CARD_EDGE, CARD_HEIGHT - CARD_EDGE), footer, (90, 90, 90), small, "rb"
+    )
+    return card
 
 
 def heat(photo: Photo, evidence: NDArray[np.floating], color: Color, opacity: float) -> Photo:

@@ -73,8 +73,13 @@ def _segment(path: str, model: str) -> Found:
     return Found(mask, foreground, result.shares, instances, regions, seconds, segmenter.device)
 
 
-def build(current: gr.State) -> None:
-    """Lay out the tab; it follows the current photo and its own controls."""
+def build(current: gr.State) -> dict[str, gr.Radio]:
+    """Lay out the tab; it follows the current photo and its own controls.
+
+    Returns
+    -------
+    The choice of the model, for links.
+    """
     default = store.default("segmentation")
     cards = sorted(store.cards("segmentation"), key=lambda card: card.name != default)
     model = gr.Radio(
@@ -136,6 +141,7 @@ def build(current: gr.State) -> None:
         trigger_mode="always_last",
         api_visibility="private",
     )
+    return {"model": model}
 
 
 def show_overlay(

@@ -3,7 +3,7 @@
 import gradio as gr
 
 from models import store
-from ui import album, breed, mask, pets, photos, programs, threshold
+from ui import album, breed, mask, pets, photos, programs, sharing, threshold
 
 HEADER = """
 <header class="petscope-header">
@@ -25,18 +25,21 @@ def build() -> gr.Blocks:
             gr.HTML(photos.notice(sentence), elem_id="models-notice")
         with gr.Row():
             with gr.Column(scale=4, min_width=320):
-                current = photos.build()
-            with gr.Column(scale=7, min_width=320), gr.Tabs(elem_id="tabs"):
+                photo, current = photos.build()
+                link = gr.Column()
+            with gr.Column(scale=7, min_width=320), gr.Tabs(elem_id="tabs") as tabs:
                 with gr.Tab("Pets", id="pets"):
                     pets.build(current)
                 with gr.Tab("Threshold", id="threshold"):
-                    threshold.build(current)
+                    controls = threshold.build(current)
                 with gr.Tab("Mask", id="mask"):
-                    mask.build(current)
+                    controls |= mask.build(current)
                 with gr.Tab("Breed", id="breed"):
                     breed.build(current)
                 with gr.Tab("Many photos", id="album"):
                     album.build()
+        with link:
+            sharing.build(photo, current, tabs, controls)
     with page.route("For programs", programs.PATH):
         programs.build()
     return page

@@ -5,16 +5,17 @@ import html
 
 import gradio as gr
 
-from models import drawing
+from models import drawing, store
 from models.drawing import Color, Photo
 from models.images import PhotoError
 from models.pipeline import Pet
-from ui import breed, naming, photos, theme
+from ui import breed, mask, naming, photos, theme
 
 HINT = "Choose a photo to see which pets are in it."
 NOTHING = "No cat or dog was found in this photo. Try one that shows it whole and not too small."
 SHOWN_SIDE = 1600  # pixels; the picture is for looking at, the cut-out has the photo's own size
 CROP_SIDE = 320
+CARD_SIDE = 800
 HEAT = 0.75  # how much colour the strongest place gets
 
 
@@ -31,6 +32,9 @@ def build(current: gr.State) -> None:
         elem_id="pets-picture",
     )
     cards = gr.HTML(padding=False, elem_id="pets")
+    share = gr.DownloadButton(
+        "Download a card to share (PNG)", interactive=False, size="sm", elem_id="share-card"
+    )
     current.change(
         show_pets,
         [current],
@@ -38,7 +42,7 @@ def build(current: gr.State) -> None:
         show_progress="minimal",
         trigger_mode="always_last",
         api_visibility="private",
-    )
+    ).then(share_card, [current], share, show_progress="hidden", api_visibility="private")
 
 
 def show_pets(path: str | None) -> tuple[str, Photo | None, str]:
@@ -68,6 +72,34 @@ def show_pets(path: str | None) -> tuple[str, Photo | None, str]:
     )
     note = f'<p class="hint">{breed.NOTE.format(len(named.pets[0].answer.labels))}</p>'
     return took, picture, f'<div class="pets">{cards}</div>{note}'
+
+
+def share_card(path: str | None) -> object:
+    """One picture to send around: the photo with its pets' names, its mask, and the best breeds."""
+    nothing = gr.DownloadButton(value=None, interactive=False)
+    if path is None:
+        return nothing
+    try:
+        photo, named = photos.read(path), naming.name(path)
+        found = mask.find(path, store.default("segmentation"))
+    except PhotoError:  # the tab's message says it
+        return nothing
+    if not named.pets:
+        return nothing
+    colors = theme.pet_colors(len(named.pets))
+    best = [label(number, pet) for number, pet in enumerate(named.pets, start=1)]
+    boxes = [pet.box for pet in named.pets]
+    classes = dict(enumerate(theme.mask_colors(found.shares).values(), start=1))
+    card = drawing.share_card(
+        [
+            drawing.annotate(photo, named.regions, boxes, best, colors, CARD_SIDE),
+            drawing.overlay(photo, found.mask, classes, 0.5),
+        ],
+        best,
+        colors,
+        "made with Petscope",
+    )
+    return gr.DownloadButton(value=photos.result_file(card, "petscope"), interactive=True)
 
 
 def label(number: int, pet: Pet) -> str:

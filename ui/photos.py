@@ -110,12 +110,13 @@ def result_file(picture: Image.Image, name: str) -> str:
     return str(file)
 
 
-def build() -> gr.State:
+def build() -> tuple[PhotoInput, gr.State]:
     """Lay out the photo input and the examples.
 
     Returns
     -------
-    The path of the photo that was accepted last, or None; its change event starts the tabs.
+    The input, and the path of the photo that was accepted last, or None. The path's change event
+    starts the tabs.
     """
     current = gr.State(None)
     photo = PhotoInput(
@@ -173,7 +174,7 @@ def build() -> gr.State:
         api_visibility="private",
     )
     gallery.select(pick, None, photo, show_progress="hidden", api_visibility="private")
-    return current
+    return photo, current
 
 
 def _thumbnail(path: Path) -> Image.Image:

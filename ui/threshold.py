@@ -59,8 +59,8 @@ PREVIEW_SIDE = 320
 CURVE_HEIGHT = 70
 
 
-def build(current: gr.State) -> None:
-    """Lay out the tab; it follows the current photo and its own controls."""
+def build(current: gr.State) -> dict[str, gr.Slider | gr.Dropdown]:
+    """Lay out the tab; it follows the current photo and its own controls, which it returns."""
     with gr.Row():
         classes = gr.Slider(
             2,
@@ -115,6 +115,7 @@ def build(current: gr.State) -> None:
         trigger_mode="always_last",
         api_visibility="private",
     )
+    return {"classes": classes, "channel": channel}
 
 
 def show_classes(

@@ -19,6 +19,7 @@ from models.drawing import (
     instance_outlines,
     overlay,
     paint,
+    share_card,
     thumbnail,
 )
 from models.images import Photo
@@ -284,3 +285,21 @@ def test_a_reduced_preview_shows_areas_black_and_white() -> None:
     assert preview[:, :73].max() <= 2
     assert preview[:, 77:].min() >= 253
     assert preview.mean() / 255 == pytest.approx(5 / 8, abs=0.01)
+
+
+def test_a_share_card_shows_its_pictures_and_the_first_two_names() -> None:
+    red, blue = (
+        np.full((h, w, 3), color, np.uint8)
+        for h, w, color in ((900, 300, (255, 0, 0)), (30, 90, (0, 0, 255)))
+    )
+    marks = [(0, 158, 115), (230, 159, 0), (1, 2, 3)]
+
+    card = np.array(share_card([red, blue], ["1 Pug", "2 Sphynx", "3 Boxer"], marks, "foot"))
+
+    assert card.shape == (630, 1200, 3)
+    for color in ((255, 0, 0), (0, 0, 255)):
+        rows, columns = np.nonzero((card == color).all(axis=2))
+        shape = np.ptp(rows) + 1, np.ptp(columns) + 1
+        assert len(rows) == shape[0] * shape[1]  # a whole rectangle
+        assert shape[0] / shape[1] == pytest.approx(3 if color[0] else 1 / 3, rel=0.02)
+    assert [(card == mark).all(axis=2).any() for mark in marks] == [True, True, False]
