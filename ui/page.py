@@ -3,7 +3,7 @@
 import gradio as gr
 
 from models import store
-from ui import breed, mask, pets, photos, threshold
+from ui import breed, cutout, mask, pets, photos, threshold
 
 HEADER = """
 <header class="petscope-header">
@@ -28,6 +28,8 @@ def build() -> gr.Blocks:
             with gr.Column(scale=7, min_width=320), gr.Tabs(elem_id="tabs"):
                 with gr.Tab("Pets", id="pets"):
                     pets.build(current)
+                with gr.Tab("Cut out", id="cut-out"):
+                    cutout.build(current)
                 with gr.Tab("Threshold", id="threshold"):
                     threshold.build(current)
                 with gr.Tab("Mask", id="mask"):
