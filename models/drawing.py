@@ -1,4 +1,4 @@
-"""Results as pictures: classes in colour, masks over photos, cut-outs, previews.
+"""Results as pictures: classes in colour, masks over photos, previews.
 
 Colours are `(red, green, blue)` tuples of 0 to 255.
 """
@@ -188,11 +188,6 @@ def heat(photo: Photo, evidence: NDArray[np.floating], color: Color, opacity: fl
     grey = Image.fromarray(photo).convert("L").convert("RGB")
     strength = Image.fromarray(np.round(evidence * (255 * opacity)).astype(np.uint8))
     return np.asarray(Image.composite(Image.new("RGB", grey.size, color), grey, strength))
-
-
-def cut_out(photo: Photo, foreground: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The photo with what is not foreground (0) transparent: `(height, width, 4)` uint8 RGBA."""
-    return np.dstack([photo, foreground])
 
 
 def binary_preview(gray: NDArray[np.uint8], cut: float, side: int) -> bytes:

@@ -80,6 +80,12 @@ def scaled_size(height: int, width: int, spec: InputSpec) -> tuple[int, int]:
     return max(round(height * scale), 1), max(round(width * scale), 1)
 
 
+def grain(height: int, width: int, spec: InputSpec) -> float:
+    """Side in pixels of a photo of this size of what the network sees as one pixel, at least 1."""
+    rows, columns = scaled_size(height, width, spec)
+    return max(height / rows, width / columns, 1.0)
+
+
 def resize_photo(photo: Photo, spec: InputSpec) -> Photo:
     """Scale, crop or pad a photo to the specification's size: `(height, width, 3)` uint8."""
     rows, columns = photo.shape[:2]

@@ -68,12 +68,12 @@ def binary_overlap(confusion: NDArray[np.int64], background: int) -> tuple[float
 
 
 def boundary_scores(
-    truth: NDArray[np.bool_], prediction: NDArray[np.bool_]
+    truth: NDArray[np.bool_], prediction: NDArray[np.bool_], share: float = BOUNDARY_TOLERANCE
 ) -> tuple[float, float, float]:
     """How well the outline of a foreground is met: precision, recall and their harmonic mean.
 
     Precision is the share of predicted boundary pixels that lie within a tolerance of a true one,
-    recall the share of true ones within the tolerance of a predicted one. The tolerance is 0.75 %
+    recall the share of true ones within the tolerance of a predicted one. The tolerance is a share
     of the picture's diagonal, at least one pixel. The picture's edge is no boundary. Where neither
     mask has a boundary, all three are 1.
 
@@ -86,12 +86,14 @@ def boundary_scores(
     ----------
     truth, prediction
         `(height, width)` bool.
+    share
+        The tolerance as a share of the diagonal.
 
     Returns
     -------
     Precision, recall and F-score, each in [0, 1].
     """
-    tolerance = max(1.0, BOUNDARY_TOLERANCE * float(np.hypot(*truth.shape)))
+    tolerance = max(1.0, share * float(np.hypot(*truth.shape)))
     true_points, predicted_points = _boundary(truth), _boundary(prediction)
     precision = _share_near(predicted_points, true_points, tolerance)
     recall = _share_near(true_points, predicted_points, tolerance)

@@ -1,4 +1,4 @@
-"""The Mask tab: what a mask model finds, in colour over the photo and cut out."""
+"""The Mask tab: what a mask model finds, in colour over the photo."""
 
 import html
 import time
@@ -10,7 +10,6 @@ from threading import Lock
 import gradio as gr
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from models import drawing, segmentation, store
 from models.images import PhotoError
@@ -46,7 +45,7 @@ class Found:
 
 def find(path: str, model: str) -> Found:
     """Segment a photo once; later calls for the same upload and model give the same result."""
-    # Overlay and cut-out ask at the same moment: the second waits and takes the first's result.
+    # Several tabs ask at the same moment: the others wait and take the first's result.
     with _LOCK:
         return _segment(path, model)
 
@@ -108,18 +107,8 @@ def build(current: gr.State) -> dict[str, gr.Radio]:
                 alt_text="The photo with what was found in it, border and background in colour",
                 elem_id="overlay",
             )
-            legend = gr.HTML(padding=False, elem_id="legend")
         with gr.Column(min_width=280):
-            alone = gr.Image(
-                label="Cut out",
-                format="png",
-                image_mode="RGBA",
-                interactive=False,
-                buttons=["download", "fullscreen"],
-                alt_text="What was found, on a transparent background",
-                elem_id="cut-out",
-                elem_classes="checkered",
-            )
+            legend = gr.HTML(padding=False, elem_id="legend")
             download = gr.DownloadButton(
                 "Download the mask (PNG)", interactive=False, size="sm", elem_id="mask-download"
             )
@@ -134,9 +123,9 @@ def build(current: gr.State) -> dict[str, gr.Radio]:
     )
     gr.on(
         [current.change, model.change],
-        show_cut_out,
+        offer_mask,
         [current, model],
-        [alone, download],
+        download,
         show_progress="minimal",
         trigger_mode="always_last",
         api_visibility="private",
@@ -166,19 +155,18 @@ def show_overlay(
     return took, picture, legend_table(found.shares, found.instances)
 
 
-def show_cut_out(path: str | None, model: str) -> tuple[str | None, object]:
-    """What was found on transparent ground, and the mask as a file."""
+def offer_mask(path: str | None, model: str) -> object:
+    """The mask as a file."""
     nothing = gr.DownloadButton(interactive=False)
     if path is None:
-        return None, nothing
+        return nothing
     try:
-        photo, found = photos.read(path), find(path, model)
+        found = find(path, model)
     except PhotoError:  # the tab's message says it
-        return None, nothing
+        return nothing
     colors = dict(enumerate(theme.mask_colors(found.shares).values(), start=1))
     file = photos.result_file(drawing.indexed_picture(found.mask, colors), "mask")
-    picture = Image.fromarray(drawing.cut_out(photo, found.foreground))
-    return photos.result_file(picture, "cut-out"), gr.DownloadButton(value=file, interactive=True)
+    return gr.DownloadButton(value=file, interactive=True)
 
 
 def legend_table(shares: Mapping[str, float], instances: Instances | None) -> str:

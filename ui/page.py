@@ -3,7 +3,7 @@
 import gradio as gr
 
 from models import store
-from ui import album, breed, mask, pets, photos, programs, sharing, threshold
+from ui import album, breed, cutout, mask, pets, photos, programs, sharing, threshold
 
 HEADER = """
 <header class="petscope-header">
@@ -30,6 +30,8 @@ def build() -> gr.Blocks:
             with gr.Column(scale=7, min_width=320), gr.Tabs(elem_id="tabs") as tabs:
                 with gr.Tab("Pets", id="pets"):
                     pets.build(current)
+                with gr.Tab("Cut out", id="cut-out"):
+                    cutout.build(current)
                 with gr.Tab("Threshold", id="threshold"):
                     controls = threshold.build(current)
                 with gr.Tab("Mask", id="mask"):

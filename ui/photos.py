@@ -147,34 +147,43 @@ def build() -> tuple[PhotoInput, gr.State]:
     with gr.Accordion("Credits of the examples", open=False, elem_classes="credits"):
         gr.Markdown("\n".join(f"- {example.credit}" for example in shown))
 
-    def accept(path: str | None, before: str | None) -> tuple[object, object, object]:
-        if path == before:  # the echo of what was set below
-            return gr.skip(), gr.skip(), gr.skip()
-        hidden = gr.HTML(visible=False)
-        if path is None:
-            return gr.skip(), None, hidden
-        try:
-            picture = read(path)
-        except PhotoError as error:
-            # The photo before comes back; its results never left.
-            return before, gr.skip(), gr.HTML(notice(str(error), wrong=True), visible=True)
-        if not _browser_can_show(path):
-            return picture, gr.skip(), hidden  # comes again as a PNG, and is then accepted
-        return gr.skip(), path, hidden
-
     def pick(event: gr.SelectData) -> str:
         return str(shown[event.index].path)
 
+    keep_usable(photo, current, message)
+    gallery.select(pick, None, photo, show_progress="hidden", api_visibility="private")
+    return photo, current
+
+
+def keep_usable(photo: PhotoInput, accepted: gr.State, message: gr.HTML) -> None:
+    """Keep the path of the picture that was accepted last; the message says what is wrong with one.
+
+    A picture that cannot be used is replaced by the one before.
+    """
     # "change" alone comes with the new value for uploads, the webcam, the clipboard and removal.
     photo.change(
-        accept,
-        [photo, current],
-        [photo, current, message],
+        _accept,
+        [photo, accepted],
+        [photo, accepted, message],
         show_progress="hidden",
         api_visibility="private",
     )
-    gallery.select(pick, None, photo, show_progress="hidden", api_visibility="private")
-    return photo, current
+
+
+def _accept(path: str | None, before: str | None) -> tuple[object, object, object]:
+    if path == before:  # the echo of what was set below
+        return gr.skip(), gr.skip(), gr.skip()
+    hidden = gr.HTML(visible=False)
+    if path is None:
+        return gr.skip(), None, hidden
+    try:
+        picture = read(path)
+    except PhotoError as error:
+        # The photo before comes back; its results never left.
+        return before, gr.skip(), gr.HTML(notice(str(error), wrong=True), visible=True)
+    if not _browser_can_show(path):
+        return picture, gr.skip(), hidden  # comes again as a PNG, and is then accepted
+    return gr.skip(), path, hidden
 
 
 def _thumbnail(path: Path) -> Image.Image:

@@ -67,6 +67,11 @@ def test_an_upload_is_answered_on_every_tab(page: Page) -> None:
     assert shown_size(page.locator("#pets-picture img")) == (451, 300)
     expect(page.get_by_text(re.compile(r"One pet found and named in .* ms on the"))).to_be_visible()
 
+    open_tab(page, "Cut out")
+    for picture in page.locator("#cut-out img").all():
+        assert shown_size(picture) == (451, 300)
+    expect(page.get_by_text(re.compile("Cut out in .* ms on the CPU"))).to_be_visible()
+
     open_tab(page, "Threshold")
     expect(page.locator("#cuts tbody tr")).to_have_count(3)
     expect(page.locator("#histogram .cut")).to_have_count(2)
@@ -78,7 +83,6 @@ def test_an_upload_is_answered_on_every_tab(page: Page) -> None:
 
     open_tab(page, "Mask")
     assert shown_size(page.locator("#overlay img")) == (451, 300)
-    assert shown_size(page.locator("#cut-out img")) == (451, 300)
     expect(page.get_by_text(re.compile(r"Outline found in .* ms on the [CG]PU"))).to_be_visible()
     shares = [float(text.rstrip("%")) for text in page.locator("#legend td + td").all_inner_texts()]
     assert len(shares) == 3
@@ -392,22 +396,128 @@ def test_each_method_is_explained_with_its_paper_and_otsu_by_its_curve(page: Pag
 def test_the_masks_download_holds_the_data_set_s_values(page: Page) -> None:
     page.locator("#examples button").filter(has_text="German shepherd").click()
     open_tab(page, "Mask")
-    page.locator("#cut-out img").wait_for()
+    page.locator("#overlay img").wait_for()
     mask = downloaded(page, "#mask-download")
     assert mask.size == (800, 600)
     assert set(np.unique(np.asarray(mask))) <= {1, 2, 3}
 
 
-def test_the_cut_out_is_transparent_around_the_pet(page: Page) -> None:
+def show_cut_out(page: Page) -> Image.Image:
+    """Open the tab with an example in it; its photo."""
     page.locator("#examples button").filter(has_text="German shepherd").click()
-    open_tab(page, "Mask")
-    page.locator("#cut-out img").wait_for()
-    address = page.locator("#cut-out img").get_attribute("src") or ""
-    picture = Image.open(io.BytesIO(page.request.get(address).body()))
-    assert picture.mode == "RGBA"
-    alpha = np.asarray(picture)[:, :, 3]
-    assert alpha[:40, :40].max() < 64
-    assert alpha.max() > 192
+    open_tab(page, "Cut out")
+    page.locator("#cut-out img").nth(1).wait_for()
+    return Image.open(EXAMPLES / "german_shepherd.jpg").convert("RGB")
+
+
+def put_behind(page: Page, ground: str) -> None:
+    """Choose a background and wait until it is shown."""
+    after = page.locator("#cut-out img").nth(1)
+    before = after.get_attribute("src") or ""
+    page.locator("#ground").get_by_label(ground).check()
+    expect(after).not_to_have_attribute("src", before)
+
+
+def test_the_cut_out_is_transparent_around_the_pet(page: Page) -> None:
+    photo = show_cut_out(page)
+    before, after = page.locator("#cut-out img").all()
+    expect(before).to_have_attribute("alt", "The photo")
+    expect(after).to_have_attribute("alt", re.compile("cut out"))
+    assert shown_size(before) == shown_size(after) == photo.size
+
+    cut = downloaded(page, "#cut-out-download")
+
+    assert (cut.format, cut.mode, cut.size) == ("PNG", "RGBA", photo.size)
+    pixels = np.asarray(cut)
+    assert not pixels[:40, :40].any()
+    opaque = pixels[:, :, 3] == 255
+    assert 0.1 < opaque.mean() < 0.9
+    np.testing.assert_array_equal(pixels[opaque][:, :3], np.asarray(photo)[opaque])
+
+
+def test_the_pet_is_laid_over_a_colour(page: Page) -> None:
+    photo = show_cut_out(page)
+    put_behind(page, "A colour")
+    expect(page.locator("#ground-color")).to_be_visible()
+
+    on_color = downloaded(page, "#cut-out-download")
+
+    assert (on_color.mode, on_color.size) == ("RGB", photo.size)
+    assert (np.asarray(on_color)[:40, :40] == (0x2F, 0x7F, 0xD1)).all()
+
+
+def test_the_pet_is_laid_over_the_blurred_photo(page: Page) -> None:
+    photo = show_cut_out(page)
+    put_behind(page, "The photo, blurred")
+
+    blurred = downloaded(page, "#cut-out-download")
+
+    assert (blurred.mode, blurred.size) == ("RGB", photo.size)
+    corner, before = (np.asarray(picture, float)[:60, :60] for picture in (blurred, photo))
+    assert (corner.std(axis=(0, 1)) < before.std(axis=(0, 1)) / 2).all()
+    np.testing.assert_allclose(corner.mean(axis=(0, 1)), before.mean(axis=(0, 1)), atol=25)
+
+
+def test_the_pet_is_laid_over_a_picture_of_ones_own_and_a_bad_one_changes_nothing(
+    page: Page,
+) -> None:
+    photo = show_cut_out(page)
+    page.locator("#ground").get_by_label("Your own picture").check()
+    expect(page.locator("#cut-out-message")).to_contain_text("Choose a picture")
+    after, own = page.locator("#cut-out img").nth(1), page.locator("#ground-picture")
+    before = after.get_attribute("src") or ""
+    pink = picture_file("PNG", Image.new("RGB", (90, 400), (250, 90, 160)))
+    own.locator("input[type=file]").set_input_files(
+        {"name": "pink.png", "mimeType": "image/png", "buffer": pink}
+    )
+    expect(after).not_to_have_attribute("src", before)
+    expect(page.locator("#cut-out-message")).to_contain_text("Cut out in")
+
+    own.locator("input[type=file]").set_input_files(
+        {"name": "notes.png", "mimeType": "image/png", "buffer": b"this is no picture"}
+    )
+
+    expect(page.locator("#ground-message")).to_contain_text("not a picture")
+    assert shown_size(own.locator("img")) == (90, 400)
+    result = downloaded(page, "#cut-out-download")
+    assert (result.mode, result.size) == ("RGB", photo.size)
+    assert (np.asarray(result)[:40, :40] == (250, 90, 160)).all()
+
+
+def test_the_cut_out_is_copied_at_full_size(page: Page) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    photo = show_cut_out(page)
+
+    page.locator("#cut-out-copy").click()
+
+    expect(page.locator("#cut-out-copied")).to_contain_text("Copied")
+    size = page.evaluate(
+        """async () => {
+          const [item] = await navigator.clipboard.read();
+          const picture = await createImageBitmap(await item.getType("image/png"));
+          return [picture.width, picture.height];
+        }"""
+    )
+    assert tuple(size) == photo.size
+
+
+def test_a_browser_that_refuses_to_copy_is_said_in_one_sentence(page: Page) -> None:
+    show_cut_out(page)
+    page.evaluate("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
+
+    page.locator("#cut-out-copy").click()
+
+    expect(page.locator("#cut-out-copied")).to_contain_text("does not let this page copy")
+
+
+def test_a_photo_without_a_pet_has_nothing_to_cut_out(page: Page) -> None:
+    upload(page, "plain.png", picture_file("PNG", Image.new("RGB", (400, 300), (90, 140, 200))))
+    open_tab(page, "Cut out")
+
+    expect(page.locator("#cut-out-message")).to_contain_text("nothing to cut out")
+    expect(page.locator("#cut-out img")).to_have_count(0)
+    for button in ("#cut-out-download", "#cut-out-copy"):
+        expect(page.locator(button)).to_be_disabled()
 
 
 def test_opacity_and_border_change_the_overlay(page: Page) -> None:
@@ -438,7 +548,7 @@ def test_nothing_is_wider_than_the_page(page: Page) -> None:
     page.locator("#examples button").first.click()
     open_tab(page, "Threshold")
     expect(page.locator("#methods figure")).to_have_count(7)
-    for tab in ("Pets", "Threshold", "Mask", "Breed"):
+    for tab in ("Pets", "Cut out", "Threshold", "Mask", "Breed"):
         open_tab(page, tab)
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
@@ -570,8 +680,10 @@ def test_the_app_stays_below_600_mb(
     upload(page, "cat.png", (EXAMPLES / "cat_chelsea.png").read_bytes())
     open_tab(page, "Threshold")
     expect(page.locator("#methods figure")).to_have_count(7)
+    open_tab(page, "Cut out")
+    downloaded(page, "#cut-out-download")
     open_tab(page, "Mask")
-    page.locator("#cut-out img").wait_for()
+    page.locator("#overlay img").wait_for()
     open_tab(page, "Breed")
     expect(page.locator("#breeds li")).to_have_count(5)
     status = Path(f"/proc/{served[1].pid}/status").read_text()

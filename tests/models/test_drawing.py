@@ -12,7 +12,6 @@ from models.drawing import (
     Color,
     annotate,
     binary_preview,
-    cut_out,
     gray_preview,
     heat,
     indexed_picture,
@@ -112,21 +111,8 @@ def test_drawing_leaves_photo_and_mask_as_they_are() -> None:
     photo.flags.writeable = mask.flags.writeable = False
 
     overlay(photo, mask, COLORS, 0.5)
-    cut_out(photo, mask)
     indexed_picture(mask, COLORS)
     binary_preview(mask, 2, 10)
-
-
-def test_a_cut_out_keeps_the_photo_and_takes_the_foreground_as_alpha() -> None:
-    photo, foreground = random_photo(30, 40), random_photo(30, 40)[:, :, 1]
-
-    cut = cut_out(photo, foreground)
-
-    assert cut.shape == (30, 40, 4)
-    assert cut.dtype == np.uint8
-    np.testing.assert_array_equal(cut[:, :, :3], photo)
-    np.testing.assert_array_equal(cut[:, :, 3], foreground)
-    np.testing.assert_array_equal(np.asarray(png(Image.fromarray(cut, "RGBA"))), cut)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 30), (2, 2), (60, 90)])

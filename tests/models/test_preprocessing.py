@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models.images import Photo, open_photo
-from models.preprocessing import InputSpec, normalize, prepare, resize_photo, scaled_size
+from models.preprocessing import InputSpec, grain, normalize, prepare, resize_photo, scaled_size
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -244,6 +244,15 @@ def test_other_photos_fill_the_input(resize: str) -> None:
     spec = replace(FIT, resize=resize)  # type: ignore[arg-type]
 
     assert scaled_size(10, 20, spec) == scaled_size(3000, 20, spec) == (128, 192)
+
+
+def test_the_grain_is_what_the_network_sees_as_one_pixel() -> None:
+    fit = replace(SQUASH, height=512, width=512, resize="fit")
+
+    assert grain(896, 2240, SQUASH) == 10  # squashed to 224 x 224
+    assert grain(100, 50, SQUASH) == 1
+    assert grain(1024, 768, fit) == 2
+    assert grain(300, 200, fit) == 1
 
 
 @pytest.mark.parametrize("resize", ["squash", "crop"])

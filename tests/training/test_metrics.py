@@ -129,6 +129,14 @@ def test_boundary_scores_of_a_shifted_edge() -> None:
         assert metrics.boundary_scores(truth, np.roll(truth, shift, 1) | truth)[2] == expected
 
 
+def test_boundary_scores_with_another_tolerance() -> None:
+    truth = np.zeros((30, 40), bool)  # its diagonal is 50
+    truth[:, :20] = True
+    for shift, share, expected in ((3, 0.061, 1.0), (4, 0.061, 0.0), (1, 0.0, 1.0), (2, 0.0, 0.0)):
+        shifted = np.roll(truth, shift, 1) | truth
+        assert metrics.boundary_scores(truth, shifted, share)[2] == expected
+
+
 def test_boundary_scores_without_boundaries() -> None:
     nothing, everything = np.zeros((9, 9), bool), np.ones((9, 9), bool)
     something = disk(9, 9, 4, 4, 3)

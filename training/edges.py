@@ -1,0 +1,81 @@
+"""Score the cut-out's edge on the pets held out: the network's answer enlarged, and refined.
+
+    python -m training.edges pet-fine
+    python -m training.edges pet-fine --names NAMES.txt     # only these, one name a line
+
+Each picture's cut-out counts as foreground where it is more than half opaque. The true outline is
+the middle of the trimap's border: a border pixel belongs to what is nearer, pet or background.
+Soft is the share of pixels that are neither almost transparent nor almost opaque.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.ndimage import distance_transform_edt
+
+from models import matting
+from models.preprocessing import grain
+from models.segmentation import Segmentation, at_photo_size
+from training import pets
+from training.evaluate import open_model, predictions
+from training.metrics import BOUNDARY_TOLERANCE, boundary_scores
+
+TOLERANCES = {"boundary F": BOUNDARY_TOLERANCE, "boundary F within a pixel": 0.0}
+SURE = 0.05  # almost transparent; as far below 1, almost opaque
+
+
+def outline_in_the_middle(trimap: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """A trimap's foreground, `(height, width)` bool, with its border shared out to both sides."""
+    to_pet, to_background = (
+        distance_transform_edt(trimap != value) for value in (pets.PET, pets.BACKGROUND)
+    )
+    return to_pet <= to_background
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Print one table line for each way to the photo's size."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("model", help="as for training.evaluate")
+    parser.add_argument("--names", type=Path, help="text file: only these pictures")
+    pets.add_arguments(parser)
+    arguments = parser.parse_args(words)
+
+    model = open_model(arguments.model)
+    examples = pets.with_masks(
+        pets.split(pets.prepare(arguments.root, arguments.source), "validation")
+    )
+    if arguments.names:
+        chosen = set(arguments.names.read_text().split())
+        examples = [example for example in examples if example.name in chosen]
+    scores: dict[str, list[list[float]]] = {"nearest": [], "bilinear": [], "refined": []}
+    photos = [example.photo for example in examples]
+    for example, (photo, small) in zip(examples, predictions(model, photos), strict=True):
+        height, width = photo.shape[:2]
+        coarse = Image.fromarray(Segmentation(small, model.labels).foreground())
+        full = at_photo_size(small, model.labels, model.input, height, width).foreground()
+        foreground = np.round(full * 255).astype(np.uint8)
+        refined = matting.refine(photo, foreground, grain(height, width, model.input))
+        truth = outline_in_the_middle(pets.read_trimap(example.trimap))
+        for name, opacity in (
+            ("nearest", np.asarray(coarse.resize((width, height), Image.Resampling.NEAREST))),
+            ("bilinear", full),
+            ("refined", refined / 255),
+        ):
+            mask, soft = opacity > 0.5, (opacity > SURE) & (opacity < 1 - SURE)
+            found = [boundary_scores(truth, mask, share)[2] for share in TOLERANCES.values()]
+            scores[name].append([*found, float(soft.mean())])
+    print(f"{len(examples)} pictures\n")
+    print(f"| enlarged | {' | '.join(TOLERANCES)} | soft |\n|---|{'---|' * len(TOLERANCES)}---|")
+    for name, values in scores.items():
+        means = " | ".join(f"{mean:.3f}" for mean in np.mean(values, axis=0))
+        print(f"| {name} | {means} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,219 @@
+"""The Cut out tab: the pet alone, with a soft edge, on a background of the visitor's choice."""
+
+import json
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+import gradio as gr
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageColor
+
+from models import matting, segmentation, store
+from models.images import Photo, PhotoError
+from models.preprocessing import grain
+from ui import mask, photos
+
+Ground = Literal["transparent", "color", "blurred", "own"]
+
+HINT = "Choose a photo to cut its pet out."
+NOTHING = "There is nothing to cut out: no cat or dog was found in this photo."
+NO_PICTURE = "Choose a picture to put behind the pet."
+WRONG_COLOR = "This colour is not known: please pick another one."
+PULL = "Pull the line: the photo is on its left, the cut-out on its right."
+COPIED = "Copied: now paste it wherever you like."
+REFUSED = "Your browser does not let this page copy pictures: please download it instead."
+
+SHOWN_SIDE = 1600  # pixels of the picture to look at; the file has the photo's own size
+
+DESCRIBE = """() => {
+  const texts = ["The photo", "What was cut out, on the background you chose"];
+  document.querySelectorAll("#cut-out img").forEach((image, i) => { image.alt = texts[i]; });
+}"""
+
+# A link of our own, because Gradio's button would save the file that it knew before the click.
+SAVE = """(file) => {
+  const link = document.createElement("a");
+  link.href = file.url;
+  link.download = file.orig_name;
+  link.click();
+}"""
+
+# Browsers allow copying only in answer to a click, so it begins at once and the file comes later.
+START_COPYING = """(...inputs) => {
+  const file = new Promise((resolve) => { window.cutOutFile = resolve; });
+  const content = async () => (await fetch((await file).url)).blob();
+  const copy = async () =>
+    navigator.clipboard.write([new ClipboardItem({"image/png": content()})]);
+  window.cutOutCopied = copy().then(() => true, () => false);
+  return inputs;
+}"""
+FINISH_COPYING = f"""async (file) => {{
+  window.cutOutFile(file);
+  return (await window.cutOutCopied)
+    ? {json.dumps(photos.notice(COPIED))} : {json.dumps(photos.notice(REFUSED, wrong=True))};
+}}"""
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """A reduced photo, its cut-out as `(height, width, 4)` RGBA, and how long that took."""
+
+    photo: Photo
+    cut: NDArray[np.uint8]
+    seconds: float
+
+
+class ColorError(ValueError):
+    """A colour that cannot be read; the message is one sentence for the visitor."""
+
+
+def build(current: gr.State) -> None:
+    """Lay out the tab; it follows the current photo and its own controls."""
+    message = gr.HTML(photos.notice(HINT), padding=False, elem_id="cut-out-message")
+    slider = gr.ImageSlider(
+        show_label=False,  # it would lie over the photo
+        interactive=False,
+        image_mode=None,
+        buttons=["fullscreen"],
+        elem_id="cut-out",
+        elem_classes="checkered",
+    )
+    ground = gr.Radio(
+        [
+            ("Transparent", "transparent"),
+            ("A colour", "color"),
+            ("The photo, blurred", "blurred"),
+            ("Your own picture", "own"),
+        ],
+        value="transparent",
+        label="Background",
+        elem_id="ground",
+    )
+    color = gr.ColorPicker(
+        "#2f7fd1", label="Colour of the background", visible=False, elem_id="ground-color"
+    )
+    own = gr.State(None)
+    picture = photos.PhotoInput(
+        label="Your background",
+        sources=["upload", "clipboard"],
+        format="png",
+        height=220,
+        placeholder="Drop a picture for the background here\n- or -\nClick to choose one",
+        buttons=[],
+        visible=False,
+        alt_text="The background you chose",
+        elem_id="ground-picture",
+    )
+    own_message = gr.HTML(visible=False, padding=False, elem_id="ground-message")
+    with gr.Row():
+        download = gr.Button("Download (PNG)", interactive=False, elem_id="cut-out-download")
+        copy = gr.Button("Copy", interactive=False, elem_id="cut-out-copy")
+    said = gr.HTML(padding=False, elem_id="cut-out-copied")
+    file = gr.File(visible="hidden")
+
+    photos.keep_usable(picture, own, own_message)
+    ground.change(
+        lambda ground: (gr.update(visible=ground == "color"), gr.update(visible=ground == "own")),
+        ground,
+        [color, picture],
+        show_progress="hidden",
+        api_visibility="private",
+    )
+    choice = [current, ground, color, own]
+    gr.on(
+        [current.change, ground.change, color.change, own.change],
+        show,
+        choice,
+        [message, slider, download, copy, said],
+        show_progress="minimal",
+        trigger_mode="always_last",
+        api_visibility="private",
+    )
+    slider.change(None, js=DESCRIBE)
+    exporting = {"inputs": choice, "outputs": file, "api_visibility": "private"}
+    download.click(export, **exporting).success(None, file, js=SAVE)
+    copy.click(export, js=START_COPYING, **exporting).success(None, file, said, js=FINISH_COPYING)
+
+
+def show(
+    path: str | None, ground: Ground, color: str, own: str | None
+) -> tuple[str, object, object, object, str]:
+    """Message, the reduced photo beside the reduced result, both buttons, and nothing copied."""
+    off, on = gr.Button(interactive=False), gr.Button(interactive=True)
+    if path is None:
+        return photos.notice(HINT), None, off, off, ""
+    try:
+        reduced = _reduced(path)
+        if not (reduced.cut[:, :, 3] > 127).any():
+            return photos.notice(NOTHING), None, off, off, ""
+        result = compose(reduced.photo, reduced.cut, ground, color, own)
+    except (PhotoError, ColorError) as error:
+        return photos.notice(str(error), wrong=True), gr.skip(), off, off, ""
+    took = photos.took(reduced.seconds, "CPU", "Cut out")
+    message = photos.notice(NO_PICTURE) if ground == "own" and own is None else took
+    return f'{message}<p class="hint">{PULL}</p>', (reduced.photo, result), on, on, ""
+
+
+def export(path: str | None, ground: Ground, color: str, own: str | None) -> str:
+    """The result at the photo's own size, as a file."""
+    if path is None:
+        raise gr.Error(HINT, print_exception=False)
+    try:
+        photo = photos.read(path)
+        cut = _cut(path, photo)
+        return photos.result_file(
+            Image.fromarray(compose(photo, cut, ground, color, own)), "cut-out"
+        )
+    except (PhotoError, ColorError) as error:
+        raise gr.Error(str(error), print_exception=False) from None
+
+
+def compose(
+    photo: Photo, cut: NDArray[np.uint8], ground: Ground, color: str, own: str | None
+) -> NDArray[np.uint8]:
+    """The cut-out on its background: RGB, or RGBA where that is transparent.
+
+    Raises
+    ------
+    PhotoError
+        When the visitor's own picture is no longer there.
+    ColorError
+        When the colour, which can be typed, is none.
+    """
+    if ground == "color":
+        try:
+            red, green, blue, *_ = ImageColor.getrgb(color)
+        except ValueError:
+            raise ColorError(WRONG_COLOR) from None
+        return matting.lay_over(cut, (red, green, blue))
+    if ground == "blurred":
+        return matting.lay_over(cut, matting.blur_background(photo, cut[:, :, 3]))
+    if ground == "own" and own is not None:
+        return matting.lay_over(cut, matting.cover(photos.read(own), *photo.shape[:2]))
+    return cut
+
+
+@lru_cache(maxsize=photos.KEPT)
+def _reduced(path: str) -> Reduced:
+    """The cut-out at the size to look at, made once, so that a new background comes quickly."""
+    image = Image.fromarray(photos.read(path))
+    image.thumbnail((SHOWN_SIDE, SHOWN_SIDE), reducing_gap=2.0)
+    photo = np.asarray(image)
+    seconds = mask.find(path, store.default("segmentation")).seconds
+    start = time.perf_counter()
+    cut = _cut(path, photo)
+    return Reduced(photo, cut, seconds + time.perf_counter() - start)
+
+
+def _cut(path: str, photo: Photo) -> NDArray[np.uint8]:
+    """The pet of an upload, cut out of a copy of any size."""
+    model = store.default("segmentation")
+    found = mask.find(path, model)
+    height, width = photo.shape[:2]
+    spec = segmentation.load(model).card.input
+    foreground = np.asarray(Image.fromarray(found.foreground).resize((width, height)))
+    size = grain(height, width, spec)
+    return matting.cut_out(photo, matting.refine(photo, foreground, size), size)
