@@ -3,7 +3,7 @@
 import gradio as gr
 
 from models import store
-from ui import breed, mask, pets, photos, threshold
+from ui import breed, mask, mask_lesson, pets, photos, threshold
 
 HEADER = """
 <header class="petscope-header">
@@ -31,7 +31,7 @@ def build() -> gr.Blocks:
                 with gr.Tab("Threshold", id="threshold"):
                     threshold.build(current)
                 with gr.Tab("Mask", id="mask"):
-                    mask.build(current)
+                    mask_lesson.build(current, mask.build(current))
                 with gr.Tab("Breed", id="breed"):
                     breed.build(current)
     return page

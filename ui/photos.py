@@ -99,11 +99,22 @@ def result_file(picture: Image.Image, name: str) -> str:
     The folder's name cannot be guessed. The lightest compression takes a quarter of the usual
     time and makes the file a third larger.
     """
-    folder = Path(get_upload_folder()) / secrets.token_hex(16)
-    folder.mkdir(parents=True)
-    file = folder / f"{name}.png"
+    file = _new_file(f"{name}.png")
     picture.save(file, compress_level=1)
     return str(file)
+
+
+def result_text(text: str, name: str) -> str:
+    """Write a result as a text file, as `result_file` writes pictures; return its path."""
+    file = _new_file(name)
+    file.write_text(text, newline="")
+    return str(file)
+
+
+def _new_file(name: str) -> Path:
+    folder = Path(get_upload_folder()) / secrets.token_hex(16)
+    folder.mkdir(parents=True)
+    return folder / name
 
 
 def build() -> gr.State:
