@@ -190,6 +190,31 @@ def heat(photo: Photo, evidence: NDArray[np.floating], color: Color, opacity: fl
     return np.asarray(Image.composite(Image.new("RGB", grey.size, color), grey, strength))
 
 
+def ramp(values: NDArray[np.uint8], colors: Sequence[Color]) -> bytes:
+    """Values from 0 to 255 as even steps between colours, the first to the last, as PNG.
+
+    A program reads the values from it, as from `indexed_picture`.
+
+    Parameters
+    ----------
+    values
+        `(height, width)` uint8.
+    colors
+        Two or more; those between the first and the last lie at equal distances.
+    """
+    places = np.linspace(0, 255, len(colors))
+    channels = [np.interp(np.arange(256), places, channel) for channel in np.transpose(colors)]
+    steps = np.round(channels).astype(int).T.tolist()
+    return _png(indexed_picture(values, dict(enumerate(map(tuple, steps)))))
+
+
+def reduced(photo: Photo, side: int) -> Photo:
+    """The photo reduced to at most `side` pixels; a smaller photo keeps its size."""
+    image = Image.fromarray(photo)
+    image.thumbnail((side, side), reducing_gap=2.0)
+    return np.asarray(image)
+
+
 def binary_preview(gray: NDArray[np.uint8], cut: float, side: int) -> bytes:
     """The pixels above a cut in white, the others black, as a small PNG.
 
@@ -213,8 +238,7 @@ def gray_preview(gray: NDArray[np.uint8], side: int) -> bytes:
 
 def thumbnail(photo: Photo, side: int) -> bytes:
     """The photo reduced to at most `side` pixels, as JPEG."""
-    image = Image.fromarray(photo)
-    image.thumbnail((side, side), reducing_gap=2.0)
+    image = Image.fromarray(reduced(photo, side))
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=85)
     return buffer.getvalue()

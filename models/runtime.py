@@ -16,6 +16,8 @@ class Network:
     ----------
     device
         Where it runs, for people: "GPU" or "CPU".
+    input_shape
+        Lengths of its input's axes, None where it takes any.
     """
 
     def __init__(self, content: bytes, warm_up_shape: Sequence[int]) -> None:
@@ -29,7 +31,9 @@ class Network:
         # A waiting thread that spins takes a core from the other models and the page.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._session = onnxruntime.InferenceSession(content, options, providers=_providers())
-        self._input = self._session.get_inputs()[0].name
+        photo = self._session.get_inputs()[0]
+        self._input = photo.name
+        self.input_shape = tuple(n if isinstance(n, int) else None for n in photo.shape)
         on_gpu = self._session.get_providers()[0] == "CUDAExecutionProvider"
         self.device = "GPU" if on_gpu else "CPU"
         self.run(np.zeros(warm_up_shape, np.float32))

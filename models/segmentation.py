@@ -72,6 +72,20 @@ class Segmentation:
         """Name of the class that is neither background nor border: "pet", "nucleus"."""
         return next(name for name in self.classes if name not in ("background", "border"))
 
+    def resized(self, height: int, width: int) -> "Segmentation":
+        """The same for the photo at another size; probabilities are interpolated bilinearly."""
+        return Segmentation(_scale(self.probabilities, height, width), self.classes)
+
+    def probability_maps(self, side: int) -> NDArray[np.uint8]:
+        """Small pictures of the probabilities: `(classes, rows, columns)` uint8, 255 for 1.
+
+        They hold every second, third or n-th pixel of the photo, so that neither side is longer
+        than `side`: the maps are smooth, and averages would have to look at all pixels.
+        """
+        step = -(-max(self.probabilities.shape[:2]) // side)
+        small = self.probabilities[::step, ::step]
+        return np.moveaxis(np.round(small * 255).astype(np.uint8), 2, 0)
+
     def foreground(self) -> NDArray[np.float32]:
         """How much of each pixel belongs to the subject: `(height, width)` float32 in [0, 1].
 
@@ -124,7 +138,7 @@ class Segmentation:
         height, width = self.probabilities.shape[:2]
         scale = min(REGION_SIDE / max(height, width), 1.0)
         rows, columns = max(round(height * scale), 1), max(round(width * scale), 1)
-        small = Segmentation(_scale(self.probabilities, rows, columns), self.classes)
+        small = self.resized(rows, columns)
         interior = small.probabilities[:, :, self.classes.index(self.subject)]
         parts = _part(small.foreground() > 0.5, interior)
         areas = np.bincount(parts.ravel())[1:]
@@ -198,6 +212,12 @@ class Segmenter:
     def device(self) -> str:
         """Where the model runs, "CPU" or "GPU"."""
         return self._network.device
+
+    @property
+    def any_size(self) -> bool:
+        """Whether the network takes inputs of other sizes than its card's."""
+        rows = 2 if self.card.input.layout == "NCHW" else 1
+        return self._network.input_shape[rows : rows + 2] == (None, None)
 
     def predict(self, photo: Photo) -> Segmentation:
         """Segment a photo.

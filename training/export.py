@@ -111,7 +111,7 @@ def export_keras(
 def export_smp(
     runs: Sequence[Run], target: Path, mirror: bool, calibrations: Sequence[Calibration]
 ) -> Exported:
-    """Write a segmentation-models-pytorch run as ONNX with dynamic batch."""
+    """Write a segmentation-models-pytorch run as ONNX; batch, height and width are dynamic."""
     import torch
 
     import training.torchvision_ops  # noqa: F401  (before timm, which this package imports)
@@ -134,7 +134,7 @@ def export_smp(
 
     run = single(runs)
     network = Network(smp.from_pretrained(run.folder)).eval()
-    return _export_torch(network, run.spec, target)
+    return _export_torch(network, run.spec, target, any_size=True)
 
 
 def export_timm(
@@ -261,9 +261,15 @@ def local_logits(classifier: "torch.nn.Module", features: "torch.Tensor") -> "to
     return logits.reshape(-1, height, width, logits.shape[1]).permute(0, 3, 1, 2)
 
 
-def _export_torch(network: "torch.nn.Module", spec: InputSpec, target: Path) -> Exported:
+def _export_torch(
+    network: "torch.nn.Module", spec: InputSpec, target: Path, any_size: bool = False
+) -> Exported:
     import torch
 
+    dynamic = {0: torch.export.Dim("batch")}
+    if any_size:
+        # AUTO: what works at one size only, as a vision transformer, keeps it instead of failing.
+        dynamic |= dict.fromkeys((2, 3), torch.export.Dim.AUTO)
     example = torch.zeros(spec.batch_shape(2))  # a batch of one would be taken for a constant
     with torch.inference_mode():
         outputs = len(network(example))
@@ -273,7 +279,7 @@ def _export_torch(network: "torch.nn.Module", spec: InputSpec, target: Path) -> 
         target,
         input_names=["photo"],
         output_names=list(OUTPUTS[:outputs]),
-        dynamic_shapes=({0: torch.export.Dim("batch")},),
+        dynamic_shapes=(dynamic,),
         opset_version=OPSET,
         dynamo=True,
         external_data=False,

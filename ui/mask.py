@@ -11,30 +11,34 @@ import gradio as gr
 import numpy as np
 from numpy.typing import NDArray
 
-from models import drawing, segmentation, store
+from models import drawing, measuring, segmentation, store
 from models.images import PhotoError
 from ui import photos, theme
 
 HINT = "Choose a photo to see the outline of what is in it."
+MAP_SIDE = 512  # pixels; all that is kept of the probabilities
 
 
 @dataclass(frozen=True)
 class Instances:
-    """How many objects were found, and their outlines: `(height, width)` bool."""
+    """How many objects were found, their outlines, `(height, width)` bool, and measurements."""
 
     count: int
     outlines: NDArray[np.bool_]
+    objects: measuring.Objects
 
 
 @dataclass(frozen=True)
 class Found:
     """What the tab keeps of a segmentation: small arrays instead of all probabilities.
 
-    `shares` names the classes in the order of the mask's values 1, 2, 3. `instances` is there for
-    models whose subject comes in several pieces, `regions` (0 background, 1 to n) for the others.
+    `shares` names the classes in the order of the mask's values 1, 2, 3, which is that of `maps`,
+    as of `Segmentation.probability_maps`. `instances` is there for models whose subject comes in
+    several pieces, `regions` (0 background, 1 to n) for the others.
     """
 
     mask: NDArray[np.uint8]
+    maps: NDArray[np.uint8]
     foreground: NDArray[np.uint8]
     shares: dict[str, float]
     instances: Instances | None
@@ -64,20 +68,25 @@ def _segment(path: str, model: str) -> Found:
     if segmenter.card.instances:
         numbers = result.instances()
         seconds = time.perf_counter() - start
-        instances = Instances(int(numbers.max()), drawing.instance_outlines(numbers))
+        instances = Instances(
+            int(numbers.max()), drawing.instance_outlines(numbers), measuring.measure(numbers)
+        )
     else:
         seconds = time.perf_counter() - start
         regions = result.regions().astype(np.uint8)  # each is a hundredth of the photo or more
     foreground = np.round(result.foreground() * 255).astype(np.uint8)
-    return Found(mask, foreground, result.shares, instances, regions, seconds, segmenter.device)
+    maps = result.probability_maps(MAP_SIDE)
+    return Found(
+        mask, maps, foreground, result.shares, instances, regions, seconds, segmenter.device
+    )
 
 
-def build(current: gr.State) -> dict[str, gr.Radio]:
+def build(current: gr.State) -> gr.Radio:
     """Lay out the tab; it follows the current photo and its own controls.
 
     Returns
     -------
-    The choice of the model, for links.
+    The choice of the mask model.
     """
     default = store.default("segmentation")
     cards = sorted(store.cards("segmentation"), key=lambda card: card.name != default)
@@ -130,7 +139,7 @@ def build(current: gr.State) -> dict[str, gr.Radio]:
         trigger_mode="always_last",
         api_visibility="private",
     )
-    return {"model": model}
+    return model
 
 
 def show_overlay(

@@ -3,7 +3,18 @@
 import gradio as gr
 
 from models import store
-from ui import album, breed, cutout, mask, pets, photos, programs, sharing, threshold
+from ui import (
+    album,
+    breed,
+    cutout,
+    mask,
+    mask_lesson,
+    pets,
+    photos,
+    programs,
+    sharing,
+    threshold,
+)
 
 HEADER = """
 <header class="petscope-header">
@@ -35,13 +46,14 @@ def build() -> gr.Blocks:
                 with gr.Tab("Threshold", id="threshold"):
                     controls = threshold.build(current)
                 with gr.Tab("Mask", id="mask"):
-                    controls |= mask.build(current)
+                    model = mask.build(current)
+                    mask_lesson.build(current, model)
                 with gr.Tab("Breed", id="breed"):
                     breed.build(current)
                 with gr.Tab("Many photos", id="album"):
                     album.build()
         with link:
-            sharing.build(photo, current, tabs, controls)
+            sharing.build(photo, current, tabs, {**controls, "model": model})
     with page.route("For programs", programs.PATH):
         programs.build()
     return page

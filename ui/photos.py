@@ -110,6 +110,13 @@ def result_file(picture: Image.Image, name: str) -> str:
     return str(file)
 
 
+def result_text(text: str, name: str) -> str:
+    """Write a result as a text file into a folder of its own; return its path."""
+    file = result_folder() / name
+    file.write_text(text, newline="")
+    return str(file)
+
+
 def build() -> tuple[PhotoInput, gr.State]:
     """Lay out the photo input and the examples.
 

@@ -30,7 +30,7 @@ EVIDENCE: Color = (213, 94, 0)
 GREY: Color = (128, 128, 128)
 
 # Eight steps of matplotlib's viridis: even for the eye, from dark to light.
-_VIRIDIS: tuple[Color, ...] = (
+RAMP: tuple[Color, ...] = (
     (68, 1, 84),
     (70, 50, 127),
     (54, 92, 141),
@@ -56,8 +56,8 @@ def pet_colors(pets: int) -> list[Color]:
 
 def class_colors(classes: int) -> list[Color]:
     """Colours for 2 to 8 brightness classes, darkest first."""
-    last = len(_VIRIDIS) - 1
-    return [_VIRIDIS[round(i * last / (classes - 1))] for i in range(classes)]
+    last = len(RAMP) - 1
+    return [RAMP[round(i * last / (classes - 1))] for i in range(classes)]
 
 
 def css(color: Color) -> str:

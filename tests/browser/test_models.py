@@ -1,6 +1,8 @@
 """Mask models are offered by their cards: one is found under its title, used, and counts."""
 
+import csv
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +82,58 @@ def test_objects_are_outlined_unless_the_border_is_hidden(page_with_nuclei: Page
 
     assert white(with_outlines) > 300
     assert white(without) == 0
+
+
+def test_the_objects_are_measured_and_downloaded_as_they_are_counted(
+    page_with_nuclei: Page,
+) -> None:
+    page, objects = page_with_nuclei, page_with_nuclei.locator("#objects")
+    picture = nuclei()
+    show(page, picture)
+    expect(page.locator("#objects-download")).to_be_hidden()
+    page.locator("#mask-model").get_by_label("Cell nuclei").check()
+    expect(page.locator("#legend")).to_contain_text("Objects found: 4")
+    expect(objects.locator("tr").first).to_have_text(re.compile(r"Objects\s*4"))
+
+    with page.expect_download() as download:
+        page.locator("#objects-download").click()
+
+    assert download.value.suggested_filename == "objects.csv"
+    with Path(download.value.path()).open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 4
+    areas = [int(row["area"]) for row in rows]
+    median = objects.locator("tr").filter(has_text="Median area").locator("td").last
+    expect(median).to_have_text(f"{np.median(areas):,.0f} px")
+    expect(objects.locator("svg")).to_have_attribute(
+        "aria-label", re.compile(f"median {np.median(areas):,.0f} px")
+    )
+    inside = np.asarray(picture) != GREEN
+    assert sum(areas) == inside.any(axis=2).sum()
+    (alone,) = (row for row in rows if float(row["centroid_y"]) > 100)
+    assert (float(alone["centroid_x"]), float(alone["centroid_y"])) == (220, 130)
+    edges = [int(alone[edge]) for edge in ("left", "top", "right", "bottom")]
+    assert edges == [220 - 27, 130 - 27, 220 + 28, 130 + 28]
+    assert int(alone["area"]) == inside[100:, 150:].any(axis=2).sum()
+    assert float(alone["eccentricity"]) < 0.1
+
+    page.locator("#mask-model").get_by_label("Pets, fast").check()
+    expect(page.locator("#objects-download")).to_be_hidden()
+    expect(objects.locator("svg")).to_have_count(0)
+
+
+def test_a_picture_without_objects_and_a_card_without_figures_are_explained(
+    page_with_nuclei: Page,
+) -> None:
+    page = page_with_nuclei
+    show(page, Image.new("RGB", (120, 80), GREEN))
+    page.locator("#mask-model").get_by_label("Cell nuclei").check()
+    expect(page.locator("#objects")).to_contain_text("nothing to measure")
+    page.locator("#how-good").get_by_role("button").click()
+    expect(page.locator("#how-good")).to_contain_text("has no figures of a test")
+    page.locator("#compare-sizes").click()
+    expect(page.locator("#sizes figure")).to_have_count(2)
+    expect(page.locator("#sizes")).to_contain_text("120 x 80 px")
 
 
 def test_the_choice_of_a_model_outlives_the_photo(page_with_nuclei: Page) -> None:

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from models import breeds, segmentation, store
+from models.preprocessing import InputSpec
 
 AddModel = Callable[..., Path]
 Clock = Callable[[Callable[[], object], float], float]
@@ -53,6 +54,7 @@ def add_segmenter(folder: Path) -> AddModel:
         name: str = "pet",
         weights: ArrayLike = SURE,
         labels: Sequence[dict[str, str]] = MASK_LABELS,
+        fixed: bool = False,
         **changes: Any,  # noqa: ANN401
     ) -> Path:
         card = make_card("segmentation", labels, output="NHWC", **changes)
@@ -69,7 +71,8 @@ def add_segmenter(folder: Path) -> AddModel:
                 perm=[0, 3, 1, 2] if card["output"]["layout"] == "NCHW" else [0, 1, 2, 3],
             ),
         ]
-        return write_model(folder, name, card, nodes, {"weights": matrix}, {"probabilities": 4})
+        outputs = {"probabilities": 4}
+        return write_model(folder, name, card, nodes, {"weights": matrix}, outputs, fixed)
 
     return add
 
@@ -123,7 +126,8 @@ def make_card(
     size = {"height": changes.pop("height", 24), "width": changes.pop("width", 32)}
     spec = {
         **size,
-        "resize": "squash",
+        "resize": changes.pop("resize", "squash"),
+        "multiple": changes.pop("multiple", 1),
         "interpolation": "bilinear",
         "mean": [0.5, 0.5, 0.5],
         "std": [0.5, 0.5, 0.5],
@@ -147,15 +151,19 @@ def write_model(
     nodes: Sequence[onnx.NodeProto],
     tensors: Mapping[str, NDArray[Any]],
     outputs: Mapping[str, int],
+    fixed: bool = False,
 ) -> Path:
     """Write `NAME.onnx`, all of its sizes dynamic, and `NAME.json`; return the card's path.
 
-    `outputs` says how many axes each output has.
+    `outputs` says how many axes each output has; `fixed` networks take the card's size alone.
     """
+    shape: list[Any] = list("abcd")
+    if fixed:
+        shape = ["batch", *InputSpec(**card["input"]).batch_shape(1)[1:]]
     graph = helper.make_graph(
         list(nodes),
         name,
-        [helper.make_tensor_value_info("photo", TensorProto.FLOAT, list("abcd"))],
+        [helper.make_tensor_value_info("photo", TensorProto.FLOAT, shape)],
         [
             helper.make_tensor_value_info(
                 output, TensorProto.FLOAT, [f"{output}_{axis}" for axis in range(axes)]

@@ -18,6 +18,8 @@ from models.drawing import (
     instance_outlines,
     overlay,
     paint,
+    ramp,
+    reduced,
     share_card,
     thumbnail,
 )
@@ -74,6 +76,27 @@ def test_a_part_of_a_larger_array_is_drawn() -> None:
     values = random_mask(20, 30)[::2, 5:25].T
 
     np.testing.assert_array_equal(np.asarray(png(indexed_picture(values, COLORS))), values)
+
+
+def test_a_ramp_keeps_values_and_steps_evenly_between_its_colours() -> None:
+    values = np.arange(256, dtype=np.uint8).reshape(16, 16)
+
+    read = decode(ramp(values, [(0, 0, 100), (200, 50, 100), (255, 255, 0)]))
+
+    np.testing.assert_array_equal(np.asarray(read), values)
+    shown = np.asarray(read.convert("RGB")).reshape(256, 3).astype(int)
+    assert (shown[0] == (0, 0, 100)).all()
+    assert (shown[255] == (255, 255, 0)).all()
+    np.testing.assert_allclose(shown[[127, 128]].mean(axis=0), (200, 50, 100), atol=1)
+    np.testing.assert_allclose(shown[64], (100, 25, 100), atol=1)
+    assert np.abs(np.diff(shown, axis=0)).max() <= 3
+
+
+def test_reduced_photos_keep_their_shape_and_small_ones_their_size() -> None:
+    photo = random_photo(100, 200)
+
+    assert reduced(photo, 50).shape == (25, 50, 3)
+    np.testing.assert_array_equal(reduced(photo, 200), photo)
 
 
 def test_an_overlay_of_no_opacity_is_the_photo() -> None:

@@ -576,3 +576,43 @@ def test_the_embedded_model_answers_for_other_pictures_too(name: str) -> None:
     photo = open_photo(EXAMPLES / name)
 
     assert_is_segmentation(segmentation.load().predict(photo), *photo.shape[:2])
+
+
+@pytest.mark.parametrize("size", [(1, 1), (40, 30), (301, 200), (3, 900)], ids=str)
+def test_probability_maps_are_small_and_true_to_the_probabilities(size: tuple[int, int]) -> None:
+    logits = np.random.default_rng(0).normal(size=(*size, 3)) * 3
+    probabilities = softmax(logits).astype(np.float32)
+
+    maps = Segmentation(probabilities, CLASSES).probability_maps(100)
+
+    assert maps.dtype == np.uint8
+    assert maps.shape[0] == 3
+    assert max(maps.shape[1:]) <= 100
+    np.testing.assert_allclose(maps.sum(axis=0, dtype=int), 255, atol=2)
+    rows, columns = (
+        -(-length // count) for length, count in zip(size, maps.shape[1:], strict=True)
+    )
+    step = max(rows, columns)
+    assert max(size) > 100 * (step - 1)  # no smaller than need be
+    np.testing.assert_allclose(
+        np.moveaxis(maps, 0, 2) / 255, probabilities[::step, ::step], atol=0.5 / 255 + 1e-6
+    )
+
+
+def test_a_segmentation_of_another_size_is_interpolated() -> None:
+    probabilities = softmax(np.random.default_rng(0).normal(size=(12, 9, 3))).astype(np.float32)
+
+    result = Segmentation(probabilities, CLASSES).resized(60, 45)
+
+    assert_is_segmentation(result, 60, 45)
+    expected = transform.resize(probabilities, (60, 45), order=1, mode="edge")
+    np.testing.assert_allclose(result.probabilities, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
+def test_a_network_says_whether_it_takes_other_sizes(layout: str, add_segmenter: AddModel) -> None:
+    add_segmenter("free", layout=layout)
+    add_segmenter("fixed", layout=layout, fixed=True)
+
+    assert segmentation.load("free").any_size
+    assert not segmentation.load("fixed").any_size

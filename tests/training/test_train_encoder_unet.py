@@ -47,6 +47,12 @@ def test_its_export_is_served_like_the_framework_answers(
         expected = smp.from_pretrained(run).eval()(torch.from_numpy(batch)).softmax(dim=1)
     np.testing.assert_allclose(segmenter.run(batch), np.moveaxis(expected.numpy(), 1, 3), atol=1e-4)
     assert segmenter.predict(photo).probabilities.shape == (*photo.shape[:2], 3)
+    assert segmenter.any_size
+    larger = np.random.default_rng(0).normal(size=(2, 3, 96, 160)).astype(np.float32)
+    with torch.inference_mode():
+        expected = smp.from_pretrained(run).eval()(torch.from_numpy(larger)).softmax(dim=1)
+    expected = np.moveaxis(expected.numpy(), 1, 3)
+    np.testing.assert_allclose(segmenter.run(larger), expected, atol=1e-4)
 
 
 def test_a_larger_run_starts_from_a_smaller_one(

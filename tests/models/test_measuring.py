@@ -1,0 +1,106 @@
+"""Objects measured, against truth made by hand and scikit-image's own regions."""
+
+import csv
+import io
+
+import numpy as np
+import pytest
+from skimage.draw import disk, ellipse
+from skimage.measure import label, regionprops
+
+from models.measuring import area_histogram, iou, measure
+
+
+def test_a_rectangle_and_a_pixel_are_measured_as_by_hand() -> None:
+    instances = np.zeros((20, 30), np.int32)
+    instances[4:8, 10:20] = 1
+    instances[15, 3] = 2
+
+    objects = measure(instances)
+
+    assert len(objects) == 2
+    assert objects.number.tolist() == [1, 2]
+    assert objects.area.tolist() == [40, 1]
+    assert objects.area.dtype == np.int64
+    assert objects.centroid_x.tolist() == [14.5, 3]
+    assert objects.centroid_y.tolist() == [5.5, 15]
+    assert (objects.left[0], objects.top[0]) == (10, 4)
+    assert (objects.right[0], objects.bottom[0]) == (20, 8)
+    np.testing.assert_allclose(objects.equivalent_diameter, 2 * np.sqrt(np.array([40, 1]) / np.pi))
+    # A rectangle's second moments are its sides squared over 12; regionprops adds a pixel's 1/12.
+    minor, major = 4**2, 10**2
+    assert objects.eccentricity[0] == pytest.approx(np.sqrt(1 - minor / major), abs=0.01)
+    assert objects.eccentricity[1] == 0
+
+
+def test_a_disc_is_round_and_an_ellipse_is_not() -> None:
+    instances = np.zeros((200, 300), np.int32)
+    instances[disk((60, 60), 40)] = 1
+    instances[ellipse(120, 200, 30, 60)] = 2
+
+    objects = measure(instances)
+
+    assert objects.equivalent_diameter[0] == pytest.approx(80, abs=1)
+    assert objects.eccentricity[0] < 0.05
+    assert objects.eccentricity[1] == pytest.approx(np.sqrt(1 - 0.5**2), abs=0.01)
+
+
+def test_measurements_are_those_of_scikit_image() -> None:
+    instances = label(np.random.default_rng(0).random((80, 60)) > 0.6).astype(np.int32)
+
+    objects = measure(instances)
+
+    regions = regionprops(instances)
+    assert len(objects) == instances.max() == len(regions)
+    for index in range(0, len(regions), 7):
+        region = regions[index]
+        assert objects.number[index] == region.label
+        assert objects.area[index] == np.count_nonzero(instances == region.label) == region.area
+        assert (objects.centroid_y[index], objects.centroid_x[index]) == region.centroid
+        box = (objects.top[index], objects.left[index], objects.bottom[index], objects.right[index])
+        assert box == region.bbox
+        assert objects.eccentricity[index] == region.eccentricity
+
+
+def test_the_csv_holds_a_row_an_object() -> None:
+    instances = np.zeros((20, 30), np.int32)
+    instances[4:8, 10:20] = 1
+    instances[12:15, 2:5] = 2
+
+    text = measure(instances).csv()
+
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert [row["number"] for row in rows] == ["1", "2"]
+    assert [row["area"] for row in rows] == ["40", "9"]
+    assert (rows[0]["centroid_x"], rows[0]["centroid_y"]) == ("14.5", "5.5")
+    assert [rows[1][edge] for edge in ("left", "top", "right", "bottom")] == ["2", "12", "5", "15"]
+    assert rows[1]["equivalent_diameter"] == "3.385"
+    assert text.count("\r\n") == 3
+
+
+def test_nothing_found_is_measured_as_nothing() -> None:
+    objects = measure(np.zeros((5, 7), np.int32))
+
+    assert len(objects) == 0
+    assert objects.csv().count("\r\n") == 1
+
+
+@pytest.mark.parametrize("areas", [[1], [7, 7, 7], [1, 2, 3], list(range(1, 500)), [4, 90_000]])
+def test_every_object_falls_into_one_bin_of_the_histogram(areas: list[int]) -> None:
+    counts, edges = area_histogram(np.array(areas))
+
+    assert counts.sum() == len(areas)
+    assert len(edges) == len(counts) + 1
+    assert (edges[0], edges[-1]) == (0, max(areas))
+    for count, low, high in zip(counts[:-1], edges[:-1], edges[1:], strict=False):
+        assert count == sum(low <= area < high for area in areas)
+
+
+def test_iou_is_the_shared_part_of_both_masks() -> None:
+    first, second = np.zeros((4, 10), np.bool_), np.zeros((4, 10), np.bool_)
+    assert iou(first, second) == 1
+    first[:, :6] = True
+    assert iou(first, second) == 0
+    second[:, 4:] = True
+    assert iou(first, second) == pytest.approx(2 / 10)
+    assert iou(first, first) == 1

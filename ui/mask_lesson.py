@@ -1,0 +1,366 @@
+"""What lies behind the Mask tab's outline: probabilities, the objects' areas, other input sizes."""
+
+import base64
+import html
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import gradio as gr
+import numpy as np
+
+from models import drawing, measuring, resolutions, segmentation, store
+from models.drawing import Color, Photo
+from models.images import PhotoError
+from models.measuring import Objects
+from models.resolutions import Seen
+from ui import photos, theme
+from ui.mask import find
+
+SIZES_HINT = "Choose a photo first, then compare."
+ANY_SIZE = "The network got the photo at each of these sizes."
+FIXED_SIZE = (
+    "This network always takes {width} x {height} pixels. The photo was first reduced to each size "
+    "and then enlarged to that, so the network sees less each time but works as long."
+)
+IOU_AND_TIME = (
+    "IoU compares each outline with that of the usual size; 1 is the same. The times are the "
+    "network's alone, on the {device}."
+)
+SHOWN_SIDE = 360  # pixels of the small pictures
+OPACITY = 0.5
+
+CLASSES = (
+    "For each pixel, the network looks at it and what lies around it, and says how probable each "
+    "class is: {classes}. The pixel gets the most probable one. This is called pixel-wise "
+    "classification, or semantic segmentation."
+)
+BORDER = (
+    "The border is a class of its own, because nobody can say to the pixel where a {subject} ends. "
+    "The doubtful pixels go there and do not blur the two sides."
+)
+BORDER_BETWEEN = (
+    "The border, the outermost pixels of each {subject}, is a class of its own: it keeps those "
+    "apart that touch, so that they can be counted."
+)
+IOU = (
+    "IoU, intersection over union, says how well an outline fits: the area that the outlines of "
+    "network and person share, divided by the area that one or both of them cover. 1 is a perfect "
+    "fit, 0 none at all."
+)
+PRECISION = (
+    "An object counts as found when its IoU with a real one is above 0.5. The found are divided by "
+    "all that were found, missed or made up."
+)
+TEST = "test"  # where a card's figures lie, as `training.evaluate` writes them
+OWN_SIZE = "at the photo's own size"
+FIGURES = {
+    "mean_iou": "IoU, mean of the classes",
+    "binary_iou": "IoU of {subject} and border as one",
+    "ap50": "Objects found, average precision at IoU 0.5",
+}
+
+CHART_WIDTH, CHART_HEIGHT = 400, 130
+MARGIN = 34  # room beside and below the chart for its numbers and their meaning
+TICKS = 5
+
+
+@dataclass
+class Wanted:
+    """The photo and the model that a visitor compares sizes of: a comparison of others ends.
+
+    Gradio's own way of cancelling shows visitors an error when nothing has come yet.
+    """
+
+    path: str | None = None
+    model: str | None = None
+
+
+def build(current: gr.State, model: gr.Radio) -> None:
+    """Lay out what follows the outline; `model` is the choice of the mask model."""
+    objects = gr.HTML(padding=False, elem_id="objects")
+    download = gr.DownloadButton(
+        "Download the objects (CSV)", visible=False, size="sm", elem_id="objects-download"
+    )
+    maps = gr.HTML(padding=False, elem_id="probabilities")
+    gr.HTML("<h3>What does the size change?</h3>", padding=False)
+    button = gr.Button("Compare sizes", size="sm", elem_id="compare-sizes")
+    sizes = gr.HTML(padding=False, elem_id="sizes")
+    with gr.Accordion("How does it work, and how good is it?", open=False, elem_id="how-good"):
+        explanation = gr.HTML(explain(model.value), padding=False)
+    gr.on(
+        [current.change, model.change],
+        show_objects,
+        [current, model],
+        [objects, download],
+        show_progress="hidden",
+        trigger_mode="always_last",
+        api_visibility="private",
+    )
+    gr.on(
+        [current.change, model.change],
+        show_probabilities,
+        [current, model],
+        maps,
+        show_progress="hidden",
+        trigger_mode="always_last",
+        api_visibility="private",
+    )
+    wanted = gr.State(Wanted())
+    button.click(
+        compare_sizes,
+        [current, model, wanted],
+        sizes,
+        show_progress="hidden",  # the sizes appear one by one
+        concurrency_limit=1,  # the other tabs' answers go first
+        api_visibility="private",
+    )
+    gr.on(
+        [current.change, model.change],
+        forget_sizes,
+        [current, model, wanted],
+        sizes,
+        show_progress="hidden",
+        trigger_mode="always_last",
+        api_visibility="private",
+    )
+    model.change(explain, model, explanation, show_progress="hidden", api_visibility="private")
+
+
+def show_probabilities(path: str | None, model: str) -> str:
+    """A picture of each class's probability, as HTML."""
+    if path is None:
+        return ""
+    try:
+        found = find(path, model)
+    except PhotoError:  # the tab's message says it
+        return ""
+    maps = dict(zip(found.shares, found.maps, strict=True))
+    order = sorted(maps, key=lambda name: (name == "background", name == "border"))
+    figures = "".join(
+        figure(
+            drawing.ramp(maps[name], theme.RAMP),
+            "png",
+            f"Probability of {name} at each pixel, from 0, dark, to 1, bright",
+            f"<b>{html.escape(name.capitalize())}</b> {html.escape(meaning(name))}",
+        )
+        for name in order
+    )
+    colors = ", ".join(map(theme.css, theme.RAMP))
+    return (
+        '<h3>How sure is the network?</h3><p class="hint">How probable each class is at each '
+        "pixel. Together they make 1.</p>"
+        '<div class="ramp" role="img" aria-label="From dark, probability 0, to bright, 1">'
+        f'<span>0, surely not</span><div style="background: linear-gradient(to right, {colors})">'
+        f'</div><span>1, surely</span></div><div class="small-multiples few">{figures}</div>'
+    )
+
+
+def meaning(name: str) -> str:
+    """What a place says where the class is probable."""
+    if name == "background":
+        return "Bright where the network sees nothing of what it looks for."
+    if name == "border":
+        return "Bright where the outline runs. Where the band is broad, it is not sure where."
+    return f"Bright where the network sees the inside of a {name}."
+
+
+def show_objects(path: str | None, model: str) -> tuple[str, object]:
+    """How large the objects are, and the file that says more, for models that tell them apart."""
+    nothing = "", gr.DownloadButton(visible=False)
+    if path is None:
+        return nothing
+    try:
+        found = find(path, model)
+    except PhotoError:  # the tab's message says it
+        return nothing
+    if found.instances is None:
+        return nothing
+    objects = found.instances.objects
+    file = photos.result_text(objects.csv(), "objects.csv")
+    title = "<h3>Each object, measured</h3>"
+    if not len(objects):
+        sentence = photos.notice("No object was found, so there is nothing to measure.")
+        return f"{title}{sentence}", nothing[1]
+    color = theme.mask_colors(found.shares)[subject(list(found.shares))]
+    share = objects.area.sum() / found.mask.size
+    return (
+        f"{title}{objects_table(objects, share)}{area_chart(objects, color)}",
+        gr.DownloadButton(value=file, visible=True),
+    )
+
+
+def forget_sizes(path: str | None, model: str, wanted: Wanted) -> object:
+    """End and empty the comparison of another photo or model; one that began since stays."""
+    if (wanted.path, wanted.model) == (path, model):
+        return gr.skip()
+    wanted.path, wanted.model = path, model
+    return ""
+
+
+def compare_sizes(path: str | None, model: str, wanted: Wanted) -> Iterator[str]:
+    """The outline at several sizes, as HTML that grows by a size at a time."""
+    wanted.path, wanted.model = path, model
+    if path is None:
+        yield photos.notice(SIZES_HINT)
+        return
+    try:
+        photo = photos.read(path)
+    except PhotoError as error:
+        yield photos.notice(str(error), wrong=True)
+        return
+    segmenter = segmentation.load(model)
+    usual = resolutions.usual_side(segmenter, photo)
+    preview = drawing.reduced(photo, SHOWN_SIDE)
+    height, width = preview.shape[:2]
+    spec = segmenter.card.input
+    sentence = ANY_SIZE
+    if not segmenter.any_size:
+        sentence = FIXED_SIZE.format(width=spec.width, height=spec.height)
+    sentence += " " + IOU_AND_TIME.format(device=segmenter.device)
+    text = f'<p class="hint">{sentence}</p>'
+    yield text
+    figures: dict[int, str] = {}
+    # The usual size first: the others are compared with it.
+    for side in sorted(resolutions.sides(segmenter, photo), key=lambda side: side != usual):
+        seen = resolutions.see(segmenter, photo, side)
+        result = seen.segmentation.resized(height, width)
+        inside = result.foreground() > 0.5
+        if side == usual:
+            usual_inside = inside
+        agreement = None if side == usual else measuring.iou(inside, usual_inside)
+        figures[side] = size_figure(preview, result, seen, agreement)
+        shown = "".join(figures[side] for side in sorted(figures))
+        if (wanted.path, wanted.model) != (path, model):
+            yield ""  # what came last is sent once more at the end
+            return
+        yield f'{text}<div class="small-multiples">{shown}</div>'
+
+
+def size_figure(
+    preview: Photo, result: segmentation.Segmentation, seen: Seen, agreement: float | None
+) -> str:
+    """The classes and the outline at one size over a small photo, as HTML.
+
+    `agreement` is its IoU with that of the usual size; None says that this is the usual one.
+    """
+    colors = dict(enumerate(theme.mask_colors(result.classes).values(), start=1))
+    picture = drawing.overlay(preview, result.mask, colors, OPACITY)
+    outline = drawing.instance_outlines((result.foreground() > 0.5).astype(np.int32))
+    size = f"{seen.width} x {seen.height} px"
+    fit = "usual size" if agreement is None else f"IoU {agreement:.2f}"
+    return figure(
+        drawing.thumbnail(drawing.paint(picture, outline, theme.OUTLINE), SHOWN_SIDE),
+        "jpeg",
+        f"The outline when the network sees {size} of the photo",
+        f"<b>{size}</b> {fit}, {seen.seconds * 1000:.0f} ms",
+    )
+
+
+def explain(model: str) -> str:
+    """How a mask model works and how good it is, in a few sentences and its card's figures."""
+    card = store.read_card(model)
+    names = [label.name for label in card.labels]
+    words = {"subject": subject(names), "classes": ", ".join(names)}
+    sentences = [CLASSES]
+    if "border" in names:
+        sentences.append(BORDER_BETWEEN if card.instances else BORDER)
+    sentences.append(IOU)
+    text = "".join(f"<p>{html.escape(sentence.format(**words))}</p>" for sentence in sentences)
+    return f'<div class="explanation">{text}{figures_table(card)}</div>'
+
+
+def figures_table(card: store.Card) -> str:
+    """What was measured of a model on pictures that it did not learn from, as HTML."""
+    try:
+        test = card.facts["metrics"][TEST]
+        figures: Mapping[str, float] = test[OWN_SIZE]
+        shown = {f"IoU of {name}": value for name, value in figures.get("iou", {}).items()}
+        words = {"subject": subject([label.name for label in card.labels])}
+        shown |= {
+            title.format(**words): figures[key] for key, title in FIGURES.items() if key in figures
+        }
+        rows = "".join(
+            f"<tr><td>{html.escape(title)}</td><td>{value:.3f}</td></tr>"
+            for title, value in shown.items()
+        )
+        pictures = f"{test['pictures']:,}"
+    except (KeyError, TypeError, ValueError, AttributeError):  # cards come from others too
+        return "<p>This model's card has no figures of a test.</p>"
+    precision = f"<p>{PRECISION}</p>" if "ap50" in figures else ""
+    return (
+        f'{precision}<table class="facts"><thead><tr><th>Measured on {pictures} test pictures that '
+        f"it did not learn from</th><th>Value</th></tr></thead><tbody>{rows}</tbody></table>"
+    )
+
+
+def objects_table(objects: Objects, share: float) -> str:
+    """How many objects there are and how large they are, as an HTML table."""
+    facts = {
+        "Objects": f"{len(objects):,}",
+        "Median area": f"{np.median(objects.area):,.0f} px",
+        "Smallest": f"{objects.area.min():,} px",
+        "Largest": f"{objects.area.max():,} px",
+        "Share of the picture": f"{share:.1%}",
+    }
+    rows = "".join(f"<tr><td>{name}</td><td>{value}</td></tr>" for name, value in facts.items())
+    return f'<table class="facts"><tbody>{rows}</tbody></table>'
+
+
+def area_chart(objects: Objects, color: Color) -> str:
+    """How many objects are how large, as SVG, with the median area as a line."""
+    counts, edges = measuring.area_histogram(objects.area)
+    largest, most = int(edges[-1]), int(counts.max())
+    median = float(np.median(objects.area))
+    left, right = MARGIN, CHART_WIDTH - 10
+    places = left + edges / largest * (right - left)
+    bars = "".join(
+        f"M{start:.1f} {CHART_HEIGHT}V{CHART_HEIGHT * (1 - count / most):.1f}H{end:.1f}"
+        f"V{CHART_HEIGHT}z"
+        for count, start, end in zip(counts, places[:-1], places[1:], strict=True)
+        if count
+    )
+    ticks = "".join(
+        f'<text x="{left + value / largest * (right - left):.0f}" y="{CHART_HEIGHT + 14}" '
+        f'text-anchor="middle">{value:,}</text>'
+        for value in ticks_up_to(largest)
+    )
+    x = left + median / largest * (right - left)
+    anchor, side = ("start", 4) if x < CHART_WIDTH / 2 else ("end", -4)
+    said = f"median {median:,.0f} px"
+    return (
+        f'<svg class="chart areas" viewBox="0 -16 {CHART_WIDTH} {CHART_HEIGHT + MARGIN + 14}" '
+        f'role="img" aria-label="How many objects have which area; {said}">'
+        f'<path d="{bars}" fill="{theme.css(color)}"/>'
+        f'<line class="axis" x1="{left}" x2="{right}" y1="{CHART_HEIGHT}" y2="{CHART_HEIGHT}"/>'
+        f'<line class="cut" x1="{x:.1f}" x2="{x:.1f}" y1="-14" y2="{CHART_HEIGHT}"/>'
+        f'<text x="{x + side:.1f}" y="-6" text-anchor="{anchor}">{said}</text>'
+        f'<text x="{left - 5}" y="9" text-anchor="end">{most:,}</text>'
+        f'<text x="{left - 5}" y="{CHART_HEIGHT}" text-anchor="end">0</text>'
+        f'<text transform="translate(10 {CHART_HEIGHT / 2}) rotate(-90)" text-anchor="middle">'
+        f'objects</text>{ticks}<text x="{(left + right) / 2}" y="{CHART_HEIGHT + 29}" '
+        'text-anchor="middle">area in pixels</text></svg>'
+    )
+
+
+def ticks_up_to(largest: int) -> list[int]:
+    """Round numbers from 0 to at most `largest`, at most five steps of 1, 2 or 5 times 10^n."""
+    power = 1
+    while True:
+        for step in (power, 2 * power, 5 * power):
+            if largest <= TICKS * step:
+                return list(range(0, largest + 1, step))
+        power *= 10
+
+
+def subject(classes: Sequence[str]) -> str:
+    """The first class that is neither background nor border."""
+    return next(name for name in classes if name not in ("background", "border"))
+
+
+def figure(content: bytes, kind: str, alternative: str, caption: str) -> str:
+    """A small picture with its caption, which is HTML, as HTML."""
+    data = base64.b64encode(content).decode()
+    return (
+        f'<figure><img src="data:image/{kind};base64,{data}" alt="{html.escape(alternative)}">'
+        f"<figcaption>{caption}</figcaption></figure>"
+    )
