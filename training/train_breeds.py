@@ -7,9 +7,10 @@
     accelerate launch -m training.train_breeds                    # on all GPUs of the machine
 
 Reads the official trainval split, holds a tenth of it out, fine-tunes the network behind its first
-layers with presizing, augmentation, discriminative learning rates and one cycle, and writes to the
-run's folder a standard timm checkpoint (`model.safetensors` and `config.json` with the label
-names), `history.csv`, `tensorboard/`, `curves.png`, `predictions.png` and `run.json`.
+layers with presizing, augmentation, discriminative learning rates and one cycle, goes half the way
+back to where fine-tuning started, and writes to the run's folder a standard timm checkpoint
+(`model.safetensors` and `config.json` with the label names), `history.csv`, `tensorboard/`,
+`curves.png`, `predictions.png` and `run.json`.
 
 With `--teachers` the labels are not used: finished runs answer instead for each augmented and mixed
 picture, and the network learns to answer as they do on average (Beyer et al., "Knowledge
@@ -19,7 +20,7 @@ distillation: A good teacher is patient and consistent", CVPR 2022).
 import argparse
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,7 @@ FROZEN = 1 / 3  # share of a pretrained body's layers that are kept as they are
 WEIGHT_DECAY = 0.05
 LABEL_SMOOTHING = 0.1
 DROPOUT = 0.2
+TUNED = 0.5  # share of the way from the start to the fine-tuned weights at which the result lies
 PROBE_COST = 0.05  # inverse regularisation of the linear classifier that fine-tuning starts from
 MIX = {"none": [], "mixup": [MixUp(0.2)], "cutmix": [CutMix(1.0)]}
 SEED = 42
@@ -149,6 +151,26 @@ def fit_classifier(
     )
 
 
+def go_back(model: torch.nn.Module, start: Mapping[str, torch.Tensor], share: float) -> None:
+    """Move the weights from where fine-tuning ended back towards where it started.
+
+    Between the two lie networks that keep more of what pretraining taught than the tuned one and
+    know more than the start: Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022.
+
+    Parameters
+    ----------
+    model
+        The fine-tuned network.
+    start
+        Its parameters by name, as they were before.
+    share
+        0 for the start, 1 for the fine-tuned weights.
+    """
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(torch.lerp(start[name].to(parameter.device), parameter, share))
+
+
 class Distillation(Callback):
     """Mix pairs of pictures, and take the teachers' mean answer to the mixture as the target.
 
@@ -226,6 +248,7 @@ def train(arguments: argparse.Namespace) -> Path:
     breed_ids = [example.breed for example in (*train_part, *held_out)]
     if arguments.pretrained:
         fit_classifier(model, photos, np.array(breed_ids[: len(photos)]), spec)
+    start = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     if arguments.teachers:
         loss = torch.nn.CrossEntropyLoss()
         callbacks = [Distillation([Teacher(teacher, spec) for teacher in arguments.teachers])]
@@ -264,9 +287,12 @@ def train(arguments: argparse.Namespace) -> Path:
     )
     if rank_distrib():  # one process writes the results
         return run
+    if arguments.pretrained:
+        go_back(model, start, arguments.tuned)
     figures = {}
     if held_out:
-        figures = {"top1": rows[-1]["val_accuracy"], "top5": rows[-1]["val_top_k_accuracy"]}
+        _, top_1, top_5 = learn.validate()
+        figures = {"top1": top_1, "top5": top_5}
     save_for_hf(
         model.to(memory_format=torch.contiguous_format),
         run,
@@ -362,6 +388,12 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         type=float,
         default=FROZEN,
         help="share of a pretrained body's layers, from the input on, that are not trained",
+    )
+    parser.add_argument(
+        "--tuned",
+        type=float,
+        default=TUNED,
+        help="share of the way from the start to the fine-tuned weights at which the result lies",
     )
     parser.add_argument("--mix", choices=MIX, default="none", help="blend training pictures")
     parser.add_argument(

@@ -23,6 +23,8 @@ HEADER = """
 </header>
 """
 
+MAIN = "Your photo"  # what links to this page are called
+
 # Uploads and results are looked through every ten minutes and deleted after an hour.
 DELETE_CACHE = (600, 3600)
 
@@ -30,7 +32,7 @@ DELETE_CACHE = (600, 3600)
 def build() -> gr.Blocks:
     """Build the page; its theme and styles are given to `launch` (see `app.py`)."""
     with gr.Blocks(title="Petscope", analytics_enabled=False, delete_cache=DELETE_CACHE) as page:
-        gr.Navbar(main_page_name="Your photo")
+        gr.Navbar(main_page_name=MAIN)
         gr.HTML(HEADER)
         if sentence := store.notice():
             gr.HTML(photos.notice(sentence), elem_id="models-notice")
@@ -55,5 +57,6 @@ def build() -> gr.Blocks:
         with link:
             sharing.build(photo, current, tabs, {**controls, "model": model})
     with page.route("For programs", programs.PATH):
+        gr.Navbar(main_page_name=MAIN)
         programs.build()
     return page

@@ -126,7 +126,7 @@ def build() -> None:
     texts = [
         gr.Code(text, language=language, label=label, interactive=False)
         for text, language, label in (
-            (PYTHON, "python", "Python, with `pip install gradio_client`"),
+            (PYTHON, "python", "Python, with gradio_client"),
             (CURL, "shell", "Command line, with curl and jq"),
             (MCP, "json", "Settings of an MCP client"),
             (COMMAND, "shell", "Without a server, in a copy of the project"),

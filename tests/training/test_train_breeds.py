@@ -57,6 +57,21 @@ def test_layer_groups_hold_every_parameter_once(frozen: float) -> None:
     assert len(groups[3]) == 2
 
 
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_the_result_lies_between_the_start_and_the_fine_tuned_weights(share: float) -> None:
+    model, other = (timm.create_model("test_byobnet", num_classes=3) for _ in range(2))
+    tuned = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    start = dict(other.named_parameters())
+    statistics = {name: buffer.clone() for name, buffer in model.named_buffers()}
+
+    train_breeds.go_back(model, start, share)
+
+    for name, parameter in model.named_parameters():
+        expected = (1 - share) * start[name] + share * tuned[name]
+        torch.testing.assert_close(parameter, expected)
+    torch.testing.assert_close(dict(model.named_buffers()), statistics)
+
+
 def test_fine_tuning_starts_from_the_best_linear_classifier() -> None:
     random = np.random.default_rng(0)
     breeds = random.integers(0, 3, 60)
