@@ -1,0 +1,59 @@
+"""Whether the evidence lies on the pet, for networks whose answer is known."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models import store
+from models.breeds import Classification
+from models.pipeline import Pet
+from training import evidence, pets
+
+LABELS = (store.Label("Pug", "dog"), store.Label("Sphynx", "cat"))
+
+
+def pet(activation: np.ndarray | None) -> Pet:
+    answer = Classification(np.array([0.2, 0.8], np.float32), LABELS, activation)
+    crop = (30, 10, 110, 70)
+    return Pet(crop, np.ones((100, 200), bool), crop, np.zeros((60, 80, 3), np.uint8), answer)
+
+
+def test_the_peak_is_a_place_of_the_photo() -> None:
+    activation = np.zeros((2, 6, 8), np.float32)
+    activation[1, 4, 6] = 3  # of the most probable breed
+    activation[0, 0, 0] = 9
+
+    row, column = evidence.peak(pet(activation))
+
+    assert (row, column) == pytest.approx((10 + 45, 30 + 65), abs=1)
+
+
+def test_a_model_without_maps_is_said_to_have_none() -> None:
+    with pytest.raises(store.ModelError, match="no class-activation maps"):
+        evidence.peak(pet(None))
+
+
+def test_photos_are_counted_by_where_their_peak_lies(
+    tiny_pets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("breeds", "pet"):
+        (tmp_path / f"{name}.onnx").symlink_to(store.EMBEDDED / f"{name}.onnx")
+        (tmp_path / f"{name}.json").write_bytes((store.EMBEDDED / f"{name}.json").read_bytes())
+    monkeypatch.setenv(store.SOURCE_VARIABLE, str(tmp_path))
+    held_out = pets.split(tiny_pets, "validation")
+    trimaps = [pets.read_trimap(example.trimap) for example in held_out]
+    # The first photo has no pet, the peak of the second is on it, those of the others are not.
+    inside = tuple(int(place) for place in np.argwhere(trimaps[1] == pets.PET)[0])
+    peaks = iter([inside, *[(0, 0)] * len(held_out)])
+    monkeypatch.setattr(evidence, "peak", lambda _: next(peaks))
+    found = iter([[], *[[None]] * len(held_out)])
+    monkeypatch.setattr(evidence.pipeline, "name_pets", lambda *_: next(found))
+
+    evidence.main(["breeds", "--root", str(tiny_pets), "--write"])
+
+    facts = json.loads((tmp_path / "breeds.json").read_text())["evidence"]
+    assert facts["pictures"] == len(held_out) - 1
+    assert facts["without_pet"] == 1
+    assert facts["on_pet"] == pytest.approx(1 / (len(held_out) - 1))
