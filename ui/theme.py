@@ -17,6 +17,20 @@ THEME = gr.themes.Soft(
     neutral_hue=gr.themes.colors.stone,
     font=FONT,
     font_mono=MONO,
+).set(  # grey and coloured text that is dark enough to read: a contrast of 4.5 to 1 or more
+    body_text_color_subdued="*neutral_600",
+    body_text_color_subdued_dark="*neutral_400",
+    block_label_text_color="*primary_800",
+    block_label_background_fill_dark="*primary_800",
+    block_title_text_color="*primary_800",
+    block_title_background_fill_dark="*primary_800",
+    block_info_text_color="*neutral_600",
+    button_primary_background_fill="*primary_700",
+    button_primary_background_fill_hover="*primary_800",
+    button_primary_background_fill_dark="*primary_700",
+    button_primary_background_fill_hover_dark="*primary_800",
+    checkbox_label_background_fill_selected="*primary_700",
+    checkbox_label_background_fill_selected_dark="*primary_700",
 )
 STYLES = Path(__file__).parent / "styles.css"
 
