@@ -27,6 +27,18 @@ class Album:
     entries: list[Entry] = field(default_factory=list)
 
 
+@dataclass
+class Wish:
+    """What a visitor wants of the run that goes on: Gradio's own cancelling can end in an error."""
+
+    stop: bool = False
+
+
+def stop(wish: Wish) -> None:
+    """Let the run end after the photo that it is at."""
+    wish.stop = True
+
+
 def build() -> None:
     """Lay out the tab."""
     files = gr.File(
@@ -49,24 +61,26 @@ def build() -> None:
         elem_id="album-gallery",
     )
     table = gr.HTML(padding=False, elem_id="album-table")
-    results = gr.State(None)
-    run = start.click(
+    results, wish = gr.State(None), gr.State(Wish())
+    start.click(
         look_at,
-        [files],
+        [files, wish],
         [results, message, gallery, table, cancel, download],
         show_progress="hidden",
         trigger_mode="once",
         api_visibility="private",
+    ).then(
+        finish,
+        [results],
+        [message, gallery, table, cancel, download],
+        show_progress="hidden",
+        api_visibility="private",
     )
-    finished = [message, gallery, table, cancel, download]
-    run.then(finish, [results], finished, show_progress="hidden", api_visibility="private")
-    cancel.click(None, cancels=[run], api_visibility="private").then(
-        finish, [results], finished, show_progress="hidden", api_visibility="private"
-    )
+    cancel.click(stop, [wish], show_progress="hidden", api_visibility="private")
 
 
 def look_at(
-    files: list[str] | None,
+    files: list[str] | None, wish: Wish
 ) -> Iterator[tuple[Album | None, str, object, str, object, object]]:
     """Look at each photo in turn; yield what is known so far."""
     nothing = gr.DownloadButton(value=None, interactive=False)
@@ -74,13 +88,16 @@ def look_at(
         hint = photos.notice(HINT.format(LARGEST))
         yield None, hint, gr.skip(), "", gr.skip(), nothing
         return
+    wish.stop = False
     chosen = files[:LARGEST]
     note = TOO_MANY.format(len(files), LARGEST) if len(files) > LARGEST else ""
     found = Album(photos.result_folder())
     mask_colors = list(theme.mask_colors(_classes()).values())
-    stop, start, shown = gr.Button(interactive=True), time.perf_counter(), -RENEWED
-    yield found, progress(0, len(chosen), 0, note), gr.Gallery(visible=False), "", stop, nothing
+    cancel, start, shown = gr.Button(interactive=True), time.perf_counter(), -RENEWED
+    yield found, progress(0, len(chosen), 0, note), gr.Gallery(visible=False), "", cancel, nothing
     for path, name in zip(chosen, album.unique_names(chosen), strict=True):
+        if wish.stop:
+            return
         found.entries.append(
             album.examine(Path(path), name, found.folder, mask_colors, theme.SUBJECTS, PREVIEW_SIDE)
         )
@@ -95,10 +112,10 @@ def look_at(
 
 def finish(found: Album | None) -> tuple[str, object, str, object, object]:
     """Show all results, and pack them."""
-    stop = gr.Button(interactive=False)
+    cancel = gr.Button(interactive=False)
     if found is None or not found.entries:
         hint = photos.notice(HINT.format(LARGEST))
-        return hint, gr.Gallery(visible=False), "", stop, gr.DownloadButton(interactive=False)
+        return hint, gr.Gallery(visible=False), "", cancel, gr.DownloadButton(interactive=False)
     bad = sum(entry.facts is None for entry in found.entries)
     done = len(found.entries) - bad
     sentence = f"{done} photo{'s' * (done != 1)} looked at."
@@ -109,7 +126,7 @@ def finish(found: Album | None) -> tuple[str, object, str, object, object]:
         photos.notice(sentence),
         previews(found.entries),
         rows(found.entries),
-        stop,
+        cancel,
         gr.DownloadButton(value=str(archive), interactive=True),
     )
 
