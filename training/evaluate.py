@@ -15,7 +15,7 @@ and renews the results table in README.md from the cards.
 
 import argparse
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, groupby
 from pathlib import Path
@@ -403,7 +403,30 @@ def results_table(cards: Sequence[store.Card]) -> str:
                         f"`{figures['command']}`",
                     )
                 )
+        lines += [_line(card.name, *cells) for cells in _of_the_page(card.facts)]
     return "\n".join(lines)
+
+
+def _of_the_page(facts: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
+    """What `training.refusal` and `training.evidence` measured: figures, split, size, command."""
+    refusal = facts.get("refusal", {})
+    if "test" in refusal.get("measured", {}):
+        test = refusal["measured"]["test"]
+        yield (
+            f"pets told from other things: AUROC {test['auroc']:.3f}, pets refused "
+            f"{test['pets_refused']:.2%}, others accepted {test['others_accepted']:.2%}",
+            f"test, {test['pets']:,} pets and {test['others']:,} other photos",
+            "as on the page",
+            f"`{refusal['command']}`",
+        )
+    evidence = facts.get("evidence", {})
+    if evidence.get("split") == "test":
+        yield (
+            f"strongest evidence on the pet {evidence['on_pet']:.2%}",
+            f"test, {evidence['pictures']:,} pictures",
+            "as on the page",
+            f"`{evidence['command']}`",
+        )
 
 
 def _measured(figures: Figures) -> str:
@@ -422,6 +445,12 @@ def renew(readme: Path, start: str, end: str, table: str) -> None:
     before, _, rest = text.partition(start)
     _, _, after = rest.partition(end)
     readme.write_text(f"{before}{start}\n{table}\n{end}{after}")
+
+
+def renew_results() -> None:
+    """Make the README's results table anew from the cards."""
+    table = results_table([store.read_card(name) for name in store.names()])
+    renew(README, TABLE_START, TABLE_END, table)
 
 
 def store_figures(card: Path, measured: str, figures: Figures) -> None:
@@ -496,8 +525,7 @@ def main(words: Sequence[str] | None = None) -> None:
     print(page)
     if arguments.write:
         store_figures(model.card, measured, figures)
-        table = results_table([store.read_card(name) for name in store.names()])
-        renew(README, TABLE_START, TABLE_END, table)
+        renew_results()
 
 
 if __name__ == "__main__":

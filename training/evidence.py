@@ -8,7 +8,7 @@ backprop", ECCV 2016. Each photo is looked at as on the page, and counts for its
 a hit if the peak lies on pet or border of the data set's own trimap. Photos whose trimap is known
 to be wrong are left out; so are those in which the mask model finds no pet, and they are counted.
 
-`--write` stores the figures in the breed model's card.
+`--write` stores the figures in the breed model's card and renews the results table in README.md.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from models import breeds, pipeline, segmentation, store
 from models.images import open_photo
 from models.pipeline import Pet
 from training import pets
+from training.evaluate import renew_results
 from training.metrics import Figures
 from training.runs import command
 
@@ -72,8 +73,9 @@ def main(words: Sequence[str] | None = None) -> None:
     print(json.dumps(figures, indent=2))
     if arguments.write:
         card = store.source() / f"{arguments.model}.json"
-        facts = json.loads(card.read_text()) | {"evidence": figures}
-        card.write_text(json.dumps(facts, indent=2) + "\n")
+        written = json.loads(card.read_text()) | {"evidence": figures}
+        card.write_text(json.dumps(written, indent=2) + "\n")
+        renew_results()
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ breeds; what is below a threshold is refused. The photos without a region at all
 
 The regression is fitted on the held-out photos of the pets and on half of the photos of other
 things, both weighing the same; the threshold refuses 2 % of these pets. Without `--split test` the
-test splits are not touched. `--write` stores rule and figures in the breed model's card.
+test splits are not touched. `--write` stores rule and figures in the breed model's card and renews
+the results table in README.md.
 """
 
 import argparse
@@ -29,6 +30,7 @@ from models import breeds, pipeline, segmentation, store
 from models.images import open_photo
 from models.store import Refusal
 from training import others, pets
+from training.evaluate import renew_results
 from training.metrics import Figures
 from training.runs import command
 
@@ -129,9 +131,9 @@ def main(words: Sequence[str] | None = None) -> None:
     print(json.dumps(facts, indent=2))
     if arguments.write:
         card = store.source() / f"{arguments.model}.json"
-        card.write_text(
-            json.dumps(json.loads(card.read_text()) | {"refusal": facts}, indent=2) + "\n"
-        )
+        written = json.loads(card.read_text()) | {"refusal": facts}
+        card.write_text(json.dumps(written, indent=2) + "\n")
+        renew_results()
 
 
 if __name__ == "__main__":

@@ -340,12 +340,28 @@ def test_the_table_tells_what_the_cards_have(pet_card: Path) -> None:
     new = card(test={"top1": 0.9, "expected_calibration_error": 0.0123})
     own_size = {"binary_dice": 0.91, "ap50": 0.8, "ap50_95": 0.6}
     cells = card(**{"test, hard": {"at the photo's own size": own_size}})
+    page = card()
+    told = {"pets": 3669, "others": 127, "auroc": 0.98, "pets_refused": 0.02}
+    page.facts["refusal"] = {
+        "measured": {"test": {**told, "others_accepted": 0.1}},
+        "command": "python refusal",
+    }
+    page.facts["evidence"] = {
+        "split": "test",
+        "on_pet": 0.95,
+        "pictures": 3000,
+        "command": "python evidence",
+    }
 
-    assert evaluate.results_table([old, new, cells]).splitlines()[2:] == [
+    assert evaluate.results_table([old, new, cells, page]).splitlines()[2:] == [
         "| x | top-1 89.12%, top-5 95.00% | test, 1,234 pictures | 99 px | `python` |",
         "| x | top-1 90.00%, calibration error 1.23% | test, 1,234 pictures | 99 px | `python` |",
         "| x | binary Dice 0.910, AP at IoU 0.5 0.800, AP at IoU 0.5 to 0.95 0.600 "
         "| test, hard, 1,234 pictures | photo's own size | `python` |",
+        "| x | pets told from other things: AUROC 0.980, pets refused 2.00%, others accepted "
+        "10.00% | test, 3,669 pets and 127 other photos | as on the page | `python refusal` |",
+        "| x | strongest evidence on the pet 95.00% | test, 3,000 pictures | as on the page "
+        "| `python evidence` |",
     ]
 
 

@@ -9,7 +9,7 @@ import pytest
 from models import store
 from models.breeds import Classification
 from models.pipeline import Pet
-from training import evidence, pets
+from training import evaluate, evidence, pets
 
 LABELS = (store.Label("Pug", "dog"), store.Label("Sphynx", "cat"))
 
@@ -41,6 +41,8 @@ def test_photos_are_counted_by_where_their_peak_lies(
     for name in ("breeds", "pet"):
         (tmp_path / f"{name}.onnx").symlink_to(store.EMBEDDED / f"{name}.onnx")
         (tmp_path / f"{name}.json").write_bytes((store.EMBEDDED / f"{name}.json").read_bytes())
+    (readme := tmp_path / "README.md").write_text(f"{evaluate.TABLE_START}{evaluate.TABLE_END}")
+    monkeypatch.setattr(evaluate, "README", readme)
     monkeypatch.setenv(store.SOURCE_VARIABLE, str(tmp_path))
     held_out = pets.split(tiny_pets, "validation")
     trimaps = [pets.read_trimap(example.trimap) for example in held_out]

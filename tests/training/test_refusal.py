@@ -8,7 +8,7 @@ import pytest
 
 from models import store
 from models.store import Refusal
-from training import others, pets, refusal
+from training import evaluate, others, pets, refusal
 
 random = np.random.default_rng(3)
 # Pets are large and named without doubt, other things small and named with doubt.
@@ -55,6 +55,8 @@ def test_the_command_writes_the_rule_into_the_card(
     for name in ("breeds", "pet"):
         (models / f"{name}.onnx").symlink_to(store.EMBEDDED / f"{name}.onnx")
         (models / f"{name}.json").write_bytes((store.EMBEDDED / f"{name}.json").read_bytes())
+    (readme := tmp_path / "README.md").write_text(f"{evaluate.TABLE_START}{evaluate.TABLE_END}")
+    monkeypatch.setattr(evaluate, "README", readme)
     monkeypatch.setenv(store.SOURCE_VARIABLE, str(models))
     for resource in others.RESOURCES:
         folder = tmp_path / "others" / resource
