@@ -42,16 +42,16 @@ def build() -> gr.Blocks:
                 link = gr.Column()
             with gr.Column(scale=7, min_width=320), gr.Tabs(elem_id="tabs") as tabs:
                 with gr.Tab("Pets", id="pets"):
-                    pets.build(current)
+                    answered = pets.build(current)
                 with gr.Tab("Cut out", id="cut-out"):
-                    cutout.build(current)
+                    cutout.build(answered)
                 with gr.Tab("Threshold", id="threshold"):
-                    controls = threshold.build(current)
+                    controls = threshold.build(answered)
                 with gr.Tab("Mask", id="mask"):
-                    model = mask.build(current)
-                    mask_lesson.build(current, model)
+                    model = mask.build(answered)
+                    mask_lesson.build(answered, model)
                 with gr.Tab("Breed", id="breed"):
-                    breed.build(current)
+                    breed.build(answered)
                 with gr.Tab("Many photos", id="album"):
                     album.build()
         with link:

@@ -19,8 +19,14 @@ CARD_SIDE = 800
 HEAT = 0.75  # how much colour the strongest place gets
 
 
-def build(current: gr.State) -> None:
-    """Lay out the tab; it follows the current photo."""
+def build(current: gr.State) -> gr.State:
+    """Lay out the tab; it follows the current photo.
+
+    Returns
+    -------
+    The path of the photo that this tab has answered, for the other tabs to follow: all at once
+    would be slower for the tab that the visitor sees first.
+    """
     message = gr.HTML(photos.notice(HINT), padding=False, elem_id="pets-message")
     picture = gr.Image(
         label="Pets",
@@ -35,6 +41,7 @@ def build(current: gr.State) -> None:
     share = gr.DownloadButton(
         "Download a card to share (PNG)", interactive=False, size="sm", elem_id="share-card"
     )
+    answered = gr.State(None)
     current.change(
         show_pets,
         [current],
@@ -42,7 +49,9 @@ def build(current: gr.State) -> None:
         show_progress="minimal",
         trigger_mode="always_last",
         api_visibility="private",
-    ).then(share_card, [current], share, show_progress="hidden", api_visibility="private")
+    ).then(lambda path: path, current, answered, show_progress="hidden", api_visibility="private")
+    answered.change(share_card, answered, share, show_progress="hidden", api_visibility="private")
+    return answered
 
 
 def show_pets(path: str | None) -> tuple[str, Photo | None, str]:

@@ -631,6 +631,18 @@ def test_two_pets_get_a_card_each(page: Page) -> None:
     expect(page.get_by_text(re.compile("^2 pets found and named"))).to_be_visible()
 
 
+def test_what_is_none_of_the_breeds_is_said_to_be_so(page: Page) -> None:
+    page.locator("#examples button").filter(has_text="A red panda").click()
+
+    pet = page.locator("#pets .pet")
+    expect(pet.get_by_role("heading")).to_contain_text("Probably not one of the 37 breeds")
+    expect(pet).to_contain_text("These are the closest.")
+    expect(pet.locator("li")).to_have_count(5)
+    open_tab(page, "Breed")
+    expect(page.get_by_text("Probably not one of the 37 breeds. These are")).to_be_visible()
+    expect(page.locator("#breeds li")).to_have_count(5)
+
+
 def test_a_photo_without_a_pet_gets_one_sentence(page: Page) -> None:
     upload(page, "plain.png", picture_file("PNG", Image.new("RGB", (400, 300), (90, 140, 200))))
 
