@@ -18,6 +18,7 @@ THEME = gr.themes.Soft(
     font=FONT,
     font_mono=MONO,
 ).set(  # grey and coloured text that is dark enough to read: a contrast of 4.5 to 1 or more
+    background_fill_primary="*neutral_50",  # as in Soft, which `set` forgets
     body_text_color_subdued="*neutral_600",
     body_text_color_subdued_dark="*neutral_400",
     block_label_text_color="*primary_800",
