@@ -9,14 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from models import breeds, drawing, matting, pipeline, segmentation, store
 from models.drawing import Color
-from models.images import Photo, PhotoError, open_photo
-from models.preprocessing import InputSpec, grain
-from models.segmentation import Segmentation
+from models.images import PhotoError, open_photo
 
 CUT_OUT_SIDE = 2048  # pixels, of the longer side: two hundred cut-outs must fit on a disk
 COLUMNS = (
@@ -117,8 +114,11 @@ def examine(
         (folder / kind).mkdir(parents=True, exist_ok=True)
     mask = drawing.indexed_picture(found.mask, dict(enumerate(mask_colors, start=1)))
     mask.save(folder / "masks" / f"{name}.png", compress_level=1)
-    cut_out = Image.fromarray(_cut_out(photo, found, segmenter.card.input))
-    cut_out.save(folder / "cut-outs" / f"{name}.png", compress_level=1)
+    small = Image.fromarray(photo)
+    small.thumbnail((CUT_OUT_SIDE, CUT_OUT_SIDE), reducing_gap=2.0)
+    foreground = np.round(found.foreground() * 255).astype(np.uint8)
+    cut_out = matting.extract(np.asarray(small), foreground, segmenter.card.input)
+    Image.fromarray(cut_out).save(folder / "cut-outs" / f"{name}.png", compress_level=1)
     preview = folder / "previews" / f"{name}.jpg"
     colors = [pet_colors[index % len(pet_colors)] for index in range(len(pets))]
     names = ["not sure" if pet.refused else pet.breeds[0].name for pet in pets]
@@ -127,17 +127,6 @@ def examine(
     )
     Image.fromarray(marked).save(preview, quality=85)
     return Entry(name, pipeline.describe(photo, pets=pets), preview=preview)
-
-
-def _cut_out(photo: Photo, found: Segmentation, spec: InputSpec) -> NDArray[np.uint8]:
-    """The reduced photo's pets alone, as RGBA."""
-    small = Image.fromarray(photo)
-    small.thumbnail((CUT_OUT_SIDE, CUT_OUT_SIDE), reducing_gap=2.0)
-    foreground = Image.fromarray(np.round(found.foreground() * 255).astype(np.uint8))
-    size = grain(small.height, small.width, spec)
-    reduced = np.asarray(small)
-    opacity = matting.refine(reduced, np.asarray(foreground.resize(small.size)), size)
-    return matting.cut_out(reduced, opacity, size)
 
 
 def table(entries: Iterable[Entry]) -> str:

@@ -13,6 +13,7 @@ from PIL import Image, ImageOps
 
 from models.drawing import Color
 from models.images import Photo
+from models.preprocessing import InputSpec, grain
 
 WORKING_SIDE = 1024  # pixels; longer side of the reduced photo
 STRIP = 500_000  # pixels
@@ -107,6 +108,24 @@ def cut_out(photo: Photo, opacity: NDArray[np.uint8], grain: float) -> NDArray[n
             front += alpha * (mixed[:, :3] - alpha * front - (1 - alpha) * back)
             strip[soft, :3] = np.rint(np.clip(front, 0, 255))
     return cut
+
+
+def extract(photo: Photo, foreground: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
+    """Refine a mask and cut the photo's foreground out by it: `(height, width, 4)` uint8 RGBA.
+
+    Parameters
+    ----------
+    photo
+        `(height, width, 3)` uint8.
+    foreground
+        uint8 as for `refine`, of the same picture at any size.
+    spec
+        How the network that made the mask saw the photo.
+    """
+    height, width = photo.shape[:2]
+    size = grain(height, width, spec)
+    mask = np.asarray(Image.fromarray(foreground).resize((width, height)))
+    return cut_out(photo, refine(photo, mask, size), size)
 
 
 def lay_over(cut: NDArray[np.uint8], background: Photo | Color) -> Photo:

@@ -13,7 +13,6 @@ from PIL import Image, ImageColor
 
 from models import matting, segmentation, store
 from models.images import Photo, PhotoError
-from models.preprocessing import grain
 from ui import mask, photos
 
 Ground = Literal["transparent", "color", "blurred", "own"]
@@ -211,9 +210,5 @@ def _reduced(path: str) -> Reduced:
 def _cut(path: str, photo: Photo) -> NDArray[np.uint8]:
     """The pet of an upload, cut out of a copy of any size."""
     model = store.default("segmentation")
-    found = mask.find(path, model)
-    height, width = photo.shape[:2]
     spec = segmentation.load(model).card.input
-    foreground = np.asarray(Image.fromarray(found.foreground).resize((width, height)))
-    size = grain(height, width, spec)
-    return matting.cut_out(photo, matting.refine(photo, foreground, size), size)
+    return matting.extract(photo, mask.find(path, model).foreground, spec)

@@ -9,8 +9,10 @@ from dataclasses import asdict
 from typing import Any
 
 import gradio as gr
+import numpy as np
+from PIL import Image
 
-from models import breeds, drawing, pipeline, segmentation, store, thresholding
+from models import breeds, drawing, matting, pipeline, segmentation, store, thresholding
 from models.images import Photo, PhotoError, open_photo
 from models.thresholding import ThresholdError
 from ui import photos, theme
@@ -104,6 +106,22 @@ def mask(photo: str | None, model: str) -> tuple[str, dict[str, float]]:
     return photos.result_file(drawing.indexed_picture(found.mask, colors), "mask"), found.shares
 
 
+def cut_out(photo: str | None) -> str:
+    """Cut the pet of a photo out, with a soft edge and at the photo's own size.
+
+    Args:
+        photo: A picture file.
+
+    Returns:
+        A PNG with a transparent background.
+    """
+    picture = read(photo)
+    segmenter = segmentation.load(store.default("segmentation"))
+    foreground = np.round(segmenter.predict(picture).foreground() * 255).astype(np.uint8)
+    cut = matting.extract(picture, foreground, segmenter.card.input)
+    return photos.result_file(Image.fromarray(cut), "cut-out")
+
+
 def breed(photo: str | None) -> list[dict[str, Any]]:
     """Name the five most probable breeds of a photo that shows one cat or dog.
 
@@ -144,6 +162,7 @@ def build() -> None:
             (analyze, [photo, classes], [facts]),
             (threshold, [photo, classes, channel], [picture, facts]),
             (mask, [photo, model], [picture, facts]),
+            (cut_out, [photo], [picture]),
             (breed, [photo], [facts]),
         )
         for function, inputs, outputs in endpoints:

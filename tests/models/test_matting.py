@@ -187,12 +187,12 @@ def test_the_background_is_blurred() -> None:
     assert blurred.mean() == pytest.approx(photo.mean(), abs=1)
 
 
-def test_twelve_megapixels_take_less_than_two_seconds_of_a_core() -> None:
+def test_twelve_megapixels_take_less_than_three_seconds_of_a_core() -> None:
     photo = np.tile(random_photo(300, 400), (10, 10, 1))
     mask = ramp(3000, 4000, 2000, 300)
     start = time.process_time()
 
     cut = cut_out(photo, refine(photo, mask, 15.6), 15.6)
 
-    assert time.process_time() - start < 2
+    assert time.process_time() - start < 3
     assert cut.shape == (3000, 4000, 4)
