@@ -31,8 +31,10 @@ def upload(page: Page, name: str, content: bytes) -> None:
 
 def open_tab(page: Page, name: str) -> None:
     tab = page.get_by_role("tab", name=name, exact=True)
+    more = page.locator("#tabs .overflow-menu > button")
+    tab.or_(more).filter(visible=True).first.wait_for()
     if not tab.is_visible():  # on a phone the last tabs are in a menu
-        page.locator("#tabs .overflow-menu > button").click()
+        more.click()
         tab = page.locator("#tabs .overflow-dropdown button", has_text=name)
     tab.click()
 

@@ -72,6 +72,19 @@ def test_the_result_lies_between_the_start_and_the_fine_tuned_weights(share: flo
     torch.testing.assert_close(dict(model.named_buffers()), statistics)
 
 
+def test_accuracies_count_the_first_and_the_first_five() -> None:
+    logits = torch.randn((40, 8), generator=torch.Generator().manual_seed(1))
+    breeds = torch.arange(40) % 8
+    loader = [(logits[:25], breeds[:25]), (logits[25:], breeds[25:])]
+
+    top_1, top_5 = train_breeds.accuracies(torch.nn.Identity(), loader)
+
+    best = (-logits).argsort(dim=1)
+    assert top_1 == (best[:, 0] == breeds).float().mean()
+    assert top_5 == (best[:, :5] == breeds[:, None]).any(dim=1).float().mean()
+    assert 0 < top_1 < top_5 < 1
+
+
 def test_fine_tuning_starts_from_the_best_linear_classifier() -> None:
     random = np.random.default_rng(0)
     breeds = random.integers(0, 3, 60)
