@@ -19,7 +19,7 @@ from gradio_client.exceptions import AppError
 from mcp import ClientSession
 from mcp.client.streamable_http import streamablehttp_client
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from models import images, pipeline, thresholding
 from ui import programs
@@ -124,22 +124,23 @@ def test_bad_input_gets_one_sentence(
 
 
 def test_the_page_shows_calls_that_work_as_they_stand(
-    page: Page, served: Served, tmp_path: Path
+    page: Page, browser: Browser, served: Served, tmp_path: Path
 ) -> None:
     link = page.get_by_role("link", name="For programs").get_attribute("href")
     # A tab of its own: leaving the page would break off what it still fetches.
-    page = page.context.new_page()
+    page = browser.new_page()
     page.goto(urljoin(served[0], link))
     for name in ENDPOINTS:
         expect(page.get_by_role("heading", name=name)).to_be_visible()
     shell = page.locator(".cm-content", has_text="curl")
     expect(shell).to_contain_text(served[0])
     expect(page.get_by_text(programs.PLACE)).to_have_count(0)
+    command = "\n".join(shell.locator(".cm-line").all_inner_texts())
+    page.close()
     if not (shutil.which("curl") and shutil.which("jq")):
         pytest.skip("needs curl and jq")
     shutil.copy(CAT, tmp_path / "cat.jpg")
 
-    command = "\n".join(shell.locator(".cm-line").all_inner_texts())
     answer = subprocess.run(
         ["sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=True
     ).stdout
