@@ -13,6 +13,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+LARGE = 4_000_000  # bytes of an array whose memory is not kept
+
 # Gradio asks for news and counts users over the network unless told not to, when it is imported.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
@@ -39,22 +41,24 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
-def share_memory_between_threads() -> None:
-    """Let all threads allocate from two heaps instead of up to eight per core.
+def keep_memory_small() -> None:
+    """Let all threads allocate from two heaps, and large arrays go back as soon as they are freed.
 
-    Each request runs in some thread of a pool, and glibc gives every thread a heap of its own that
-    keeps what the largest photo there once needed. See mallopt(3), M_ARENA_MAX.
+    Each request runs in some thread of a pool. glibc gives every thread a heap of its own, and
+    learns to keep in it what the largest photo there once needed. See mallopt(3).
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     if mallopt:  # glibc; other C libraries have no such heaps
-        m_arena_max = -8
+        m_arena_max, m_mmap_threshold, m_trim_threshold = -8, -3, -1
         mallopt(m_arena_max, 2)
+        mallopt(m_mmap_threshold, LARGE)
+        mallopt(m_trim_threshold, LARGE)
 
 
 def main(words: Sequence[str] | None = None) -> None:
     """Build the page and serve it until interrupted."""
     settings = parse_arguments(words)
-    share_memory_between_threads()
+    keep_memory_small()
     # `models` reads its settings when it is imported, so they are set first.
     if settings.models:
         os.environ["PETSCOPE_MODELS"] = settings.models
