@@ -1,5 +1,6 @@
 """Where the pet (or another subject) is: a probability per class and pixel, at photo size."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 
@@ -70,7 +71,7 @@ class Segmentation:
     @property
     def subject(self) -> str:
         """Name of the class that is neither background nor border: "pet", "nucleus"."""
-        return next(name for name in self.classes if name not in ("background", "border"))
+        return subject(self.classes)
 
     def resized(self, height: int, width: int) -> "Segmentation":
         """The same for the photo at another size; probabilities are interpolated bilinearly."""
@@ -149,6 +150,11 @@ class Segmentation:
         # A pixel of the mask's edge may have fallen between the pixels of the small mask.
         kept = np.where(parts > 0, ranks[parts], expand_labels(ranks[parts], distance=2))
         return np.where(self.foreground() > 0.5, _enlarge(kept, height, width), 0)
+
+
+def subject(classes: Sequence[str]) -> str:
+    """The first class that is neither background nor border."""
+    return next(name for name in classes if name not in ("background", "border"))
 
 
 def _part(inside: NDArray[np.bool_], interior: NDArray[np.float32]) -> NDArray[np.int32]:

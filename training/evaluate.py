@@ -453,6 +453,13 @@ def renew_results() -> None:
     renew(README, TABLE_START, TABLE_END, table)
 
 
+def store_facts(model: str, name: str, facts: Figures) -> None:
+    """Put facts under a name into the card of a model, and renew the README's results table."""
+    card = store.source() / f"{model}.json"
+    card.write_text(json.dumps(json.loads(card.read_text()) | {name: facts}, indent=2) + "\n")
+    renew_results()
+
+
 def store_figures(card: Path, measured: str, figures: Figures) -> None:
     """Put the figures into a model's card, under the name of what they were measured on."""
     facts = json.loads(card.read_text())

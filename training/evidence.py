@@ -22,7 +22,7 @@ from models import breeds, pipeline, segmentation, store
 from models.images import open_photo
 from models.pipeline import Pet
 from training import pets
-from training.evaluate import renew_results
+from training.evaluate import store_facts
 from training.metrics import Figures
 from training.runs import command
 
@@ -72,10 +72,7 @@ def main(words: Sequence[str] | None = None) -> None:
     figures |= {"command": command()}
     print(json.dumps(figures, indent=2))
     if arguments.write:
-        card = store.source() / f"{arguments.model}.json"
-        written = json.loads(card.read_text()) | {"evidence": figures}
-        card.write_text(json.dumps(written, indent=2) + "\n")
-        renew_results()
+        store_facts(arguments.model, "evidence", figures)
 
 
 if __name__ == "__main__":

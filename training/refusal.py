@@ -30,7 +30,7 @@ from models import breeds, pipeline, segmentation, store
 from models.images import open_photo
 from models.store import Refusal
 from training import others, pets
-from training.evaluate import renew_results
+from training.evaluate import store_facts
 from training.metrics import Figures
 from training.runs import command
 
@@ -130,10 +130,7 @@ def main(words: Sequence[str] | None = None) -> None:
     }
     print(json.dumps(facts, indent=2))
     if arguments.write:
-        card = store.source() / f"{arguments.model}.json"
-        written = json.loads(card.read_text()) | {"refusal": facts}
-        card.write_text(json.dumps(written, indent=2) + "\n")
-        renew_results()
+        store_facts(arguments.model, "refusal", facts)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
 """What lies behind the Mask tab's outline: probabilities, the objects' areas, other input sizes."""
 
-import base64
 import html
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import gradio as gr
@@ -137,7 +136,7 @@ def show_probabilities(path: str | None, model: str) -> str:
     maps = dict(zip(found.shares, found.maps, strict=True))
     order = sorted(maps, key=lambda name: (name == "background", name == "border"))
     figures = "".join(
-        figure(
+        photos.figure(
             drawing.ramp(maps[name], theme.RAMP),
             "png",
             f"Probability of {name} at each pixel, from 0, dark, to 1, bright",
@@ -181,7 +180,7 @@ def show_objects(path: str | None, model: str) -> tuple[str, object]:
     if not len(objects):
         sentence = photos.notice("No object was found, so there is nothing to measure.")
         return f"{title}{sentence}", nothing[1]
-    color = theme.mask_colors(found.shares)[subject(list(found.shares))]
+    color = theme.mask_colors(found.shares)[segmentation.subject(list(found.shares))]
     share = objects.area.sum() / found.mask.size
     return (
         f"{title}{objects_table(objects, share)}{area_chart(objects, color)}",
@@ -248,7 +247,7 @@ def size_figure(
     outline = drawing.instance_outlines((result.foreground() > 0.5).astype(np.int32))
     size = f"{seen.width} x {seen.height} px"
     fit = "usual size" if agreement is None else f"IoU {agreement:.2f}"
-    return figure(
+    return photos.figure(
         drawing.thumbnail(drawing.paint(picture, outline, theme.OUTLINE), SHOWN_SIDE),
         "jpeg",
         f"The outline when the network sees {size} of the photo",
@@ -260,7 +259,7 @@ def explain(model: str) -> str:
     """How a mask model works and how good it is, in a few sentences and its card's figures."""
     card = store.read_card(model)
     names = [label.name for label in card.labels]
-    words = {"subject": subject(names), "classes": ", ".join(names)}
+    words = {"subject": segmentation.subject(names), "classes": ", ".join(names)}
     sentences = [CLASSES]
     if "border" in names:
         sentences.append(BORDER_BETWEEN if card.instances else BORDER)
@@ -275,7 +274,7 @@ def figures_table(card: store.Card) -> str:
         test = card.facts["metrics"][TEST]
         figures: Mapping[str, float] = test[OWN_SIZE]
         shown = {f"IoU of {name}": value for name, value in figures.get("iou", {}).items()}
-        words = {"subject": subject([label.name for label in card.labels])}
+        words = {"subject": segmentation.subject([label.name for label in card.labels])}
         shown |= {
             title.format(**words): figures[key] for key, title in FIGURES.items() if key in figures
         }
@@ -350,17 +349,3 @@ def ticks_up_to(largest: int) -> list[int]:
             if largest <= TICKS * step:
                 return list(range(0, largest + 1, step))
         power *= 10
-
-
-def subject(classes: Sequence[str]) -> str:
-    """The first class that is neither background nor border."""
-    return next(name for name in classes if name not in ("background", "border"))
-
-
-def figure(content: bytes, kind: str, alternative: str, caption: str) -> str:
-    """A small picture with its caption, which is HTML, as HTML."""
-    data = base64.b64encode(content).decode()
-    return (
-        f'<figure><img src="data:image/{kind};base64,{data}" alt="{html.escape(alternative)}">'
-        f"<figcaption>{caption}</figcaption></figure>"
-    )

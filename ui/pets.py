@@ -1,6 +1,5 @@
 """The Pets tab: each pet of the photo, with its breed and what speaks for it."""
 
-import base64
 import html
 
 import gradio as gr
@@ -144,8 +143,5 @@ def card(number: int, pet: Pet, color: Color) -> str:
 
 def figure(photo: Photo, alternative: str, caption: str) -> str:
     """A small picture with its caption, as HTML."""
-    data = base64.b64encode(drawing.thumbnail(photo, CROP_SIDE)).decode()
-    return (
-        f'<figure><img src="data:image/jpeg;base64,{data}" alt="{html.escape(alternative)}">'
-        f"<figcaption>{html.escape(caption)}</figcaption></figure>"
-    )
+    small = drawing.thumbnail(photo, CROP_SIDE)
+    return photos.figure(small, "jpeg", alternative, html.escape(caption))

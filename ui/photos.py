@@ -1,5 +1,6 @@
 """The photo that all tabs look at: upload, paste, webcam or example, checked at the door."""
 
+import base64
 import csv
 import html
 import secrets
@@ -91,6 +92,15 @@ def took(seconds: float, device: str, what: str) -> str:
 def swatch(color: Color) -> str:
     """A small square of a colour, as HTML."""
     return f'<span class="swatch" style="background: {theme.css(color)}"></span>'
+
+
+def figure(content: bytes, kind: str, alternative: str, caption: str) -> str:
+    """A small picture (kind "png" or "jpeg") with its caption, which is HTML, as HTML."""
+    data = base64.b64encode(content).decode()
+    return (
+        f'<figure><img src="data:image/{kind};base64,{data}" alt="{html.escape(alternative)}">'
+        f"<figcaption>{caption}</figcaption></figure>"
+    )
 
 
 def result_folder() -> Path:
