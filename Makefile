@@ -18,7 +18,8 @@ train-setup: $(VENV)/.training
 test: $(VENV)/.tests chromium
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not alone'
+	$(BIN)/python -m pytest -m alone
 
 $(BIN)/python:
 	@for python in $(PYTHON) python3 python3.12 python3.11; do \

@@ -9,6 +9,8 @@ from models import breeds, segmentation, store
 from models.images import Photo, open_photo
 from models.thresholding import gray_channel, multi_otsu, otsu
 
+pytestmark = pytest.mark.alone
+
 Clock = Callable[[Callable[[], object], float], float]
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"

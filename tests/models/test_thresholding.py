@@ -412,6 +412,7 @@ def test_fewer_than_two_classes_are_a_mistake(classes: int) -> None:
     assert not isinstance(caught.value, ThresholdError)
 
 
+@pytest.mark.alone
 def test_multi_otsu_is_500_times_faster_than_scikit_images(
     median_seconds: Callable[[Callable[[], object], float], float],
 ) -> None:
@@ -426,6 +427,7 @@ def test_multi_otsu_is_500_times_faster_than_scikit_images(
     assert seconds / ours >= 500
 
 
+@pytest.mark.alone
 def test_eight_classes_take_less_than_5_ms(
     median_seconds: Callable[[Callable[[], object], float], float],
 ) -> None:
