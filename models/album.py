@@ -46,14 +46,14 @@ class Entry:
     facts
         What `pipeline.describe` says, or None where the photo could not be used.
     error
-        Why it could not be used: one sentence, else empty.
+        Why it could not be used, else None.
     preview
         A small JPEG with its pets marked, or None.
     """
 
     file: str
     facts: dict[str, Any] | None = None
-    error: str = ""
+    error: PhotoError | None = None
     preview: Path | None = None
 
 
@@ -105,7 +105,7 @@ def examine(
     try:
         photo = open_photo(photo_file)
     except PhotoError as error:
-        return Entry(name, error=str(error))
+        return Entry(name, error=error)
     segmenter = segmentation.load(store.default("segmentation"))
     found = segmenter.predict(photo)
     regions = found.regions()
@@ -140,7 +140,7 @@ def table(entries: Iterable[Entry]) -> str:
     for entry in entries:
         file = f"'{entry.file}" if entry.file.startswith(("=", "+", "-", "@")) else entry.file
         if entry.facts is None:
-            writer.writerow({"file": file, "error": entry.error})
+            writer.writerow({"file": file, "error": str(entry.error)})
             continue
         photo = {
             "file": file,

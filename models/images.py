@@ -16,6 +16,8 @@ import pillow_heif
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from models.errors import ExplainedError
+
 logger = logging.getLogger(__name__)
 
 Photo = NDArray[np.uint8]
@@ -37,8 +39,8 @@ pillow_heif.register_heif_opener()
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-class PhotoError(ValueError):
-    """A picture that cannot be used; the message is one sentence for the person who sent it."""
+class PhotoError(ExplainedError):
+    """A picture that cannot be used; the text is one sentence for the person who sent it."""
 
 
 def open_photo(source: str | os.PathLike[str] | bytes | BinaryIO) -> Photo:
@@ -69,7 +71,7 @@ def open_photo(source: str | os.PathLike[str] | bytes | BinaryIO) -> Photo:
     """
     content = _read(source)
     if not content:
-        raise PhotoError("The file is empty: please choose another photo.")
+        raise PhotoError("photo_empty")
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             _check_size(image.width, image.height)
@@ -77,24 +79,14 @@ def open_photo(source: str | os.PathLike[str] | bytes | BinaryIO) -> Photo:
     except PhotoError:
         raise
     except Image.DecompressionBombError:
-        raise PhotoError(_TOO_MANY_PIXELS.format("far more than")) from None
+        megapixels = MAX_PIXELS // 1_000_000
+        raise PhotoError("photo_far_too_many_pixels", megapixels=megapixels) from None
     except UnidentifiedImageError:  # also many a file that is cut off near its beginning
-        raise PhotoError(
-            "This file is damaged or not a picture that can be read here: please use a JPEG, PNG, "
-            "WebP, GIF, BMP, TIFF, HEIC or AVIF file."
-        ) from None
+        raise PhotoError("photo_unknown_format") from None
     except MemoryError:
-        raise PhotoError("The picture needs too much memory: please send a smaller one.") from None
+        raise PhotoError("photo_needs_memory") from None
     except Exception:  # decoders raise almost anything on a damaged file
-        raise PhotoError(
-            "The picture is damaged or cut off: please save or send it again."
-        ) from None
-
-
-_TOO_MANY_PIXELS = (
-    "The picture has {} the " + f"{MAX_PIXELS // 1_000_000} megapixels allowed: "
-    "please send a smaller copy."
-)
+        raise PhotoError("photo_damaged") from None
 
 
 def _read(source: str | os.PathLike[str] | bytes | BinaryIO) -> bytes:
@@ -109,20 +101,18 @@ def _read(source: str | os.PathLike[str] | bytes | BinaryIO) -> bytes:
             with path.open("rb") as file:
                 content = file.read(MAX_BYTES + 1)
         except OSError:
-            raise PhotoError("The file cannot be read: please choose it again.") from None
+            raise PhotoError("photo_unreadable") from None
     else:
         content = source.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
-        raise PhotoError(
-            f"The file is larger than the {MAX_BYTES // 1_000_000} MB allowed: "
-            "please send a smaller copy."
-        )
+        raise PhotoError("photo_too_large", megabytes=MAX_BYTES // 1_000_000)
     return content
 
 
 def _check_size(width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
-        raise PhotoError(_TOO_MANY_PIXELS.format(f"{width} x {height} pixels, more than"))
+        megapixels = MAX_PIXELS // 1_000_000
+        raise PhotoError("photo_too_many_pixels", width=width, height=height, megapixels=megapixels)
 
 
 def _to_rgb(image: Image.Image) -> Photo:

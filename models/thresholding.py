@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from models.errors import ExplainedError
 from models.images import Photo
 
 Channel = Literal["luminance", "red", "green", "blue", "saturation"]
@@ -45,17 +46,17 @@ class GrayClass:
     share: float
 
 
+class ThresholdError(ExplainedError):
+    """A picture that has no such thresholds; the text is one sentence for the visitor."""
+
+
 @dataclass(frozen=True)
 class MethodResult:
     """What one classic method found: a cut, or the reason why there is none."""
 
     method: str
     cut: float | None
-    reason: str | None = None
-
-
-class ThresholdError(ValueError):
-    """A picture that has no such thresholds; the message is one sentence for the visitor."""
+    reason: ThresholdError | None = None
 
 
 def gray_channel(photo: Photo, channel: Channel = "luminance") -> NDArray[np.uint8]:
@@ -100,7 +101,7 @@ def histogram(
     Counts and bin centres, both `(n,)`, centres rising.
     """
     if gray.size == 0:
-        raise ThresholdError("An empty picture has no thresholds.")
+        raise ThresholdError("threshold_empty")
     if gray.dtype == np.uint8:
         counts = np.bincount(gray.ravel(), minlength=256)
         levels = np.flatnonzero(counts)
@@ -240,10 +241,9 @@ def multi_otsu(gray: NDArray[np.generic], classes: int = 3, bins: int = 256) -> 
     counts, centers = counts[occupied], centers[occupied]
     levels = len(centers)
     if levels < classes:
-        raise ThresholdError(
-            f"This picture has only {levels} different grey value{'s' if levels > 1 else ''}, "
-            f"too few for {classes} classes."
-        )
+        if levels == 1:
+            raise ThresholdError("threshold_one_value", classes=classes)
+        raise ThresholdError("threshold_few_values", values=levels, classes=classes)
     # Centred values keep the squares small and so the sums exact to more digits.
     values = centers - np.average(centers, weights=counts)
     pixels = np.concatenate([[0.0], np.cumsum(counts)])
@@ -305,7 +305,7 @@ def compare_all(gray: NDArray[np.uint8]) -> list[MethodResult]:
     class.
     """
     if gray.min() == gray.max():
-        reason = "All pixels have the same value, so there is nothing to separate."
+        reason = ThresholdError("threshold_constant")
         return [MethodResult(method, None, reason) for method in METHODS]
     return [_apply(method, gray) for method in METHODS]
 
@@ -319,7 +319,6 @@ def _apply(method: str, gray: NDArray[np.uint8]) -> MethodResult:
         return MethodResult(method, float(getattr(filters, f"threshold_{method}")(gray)))
     except RuntimeError:
         # threshold_minimum smooths the histogram until two peaks are left
-        reason = "The histogram does not settle on two peaks, so there is no valley between them."
-        return MethodResult(method, None, reason)
+        return MethodResult(method, None, ThresholdError("threshold_no_valley"))
     except (ValueError, IndexError, ZeroDivisionError):
-        return MethodResult(method, None, "This histogram has no cut by this method.")
+        return MethodResult(method, None, ThresholdError("threshold_no_cut"))

@@ -167,7 +167,7 @@ def rows(entries: list[Entry]) -> str:
 def summary(entry: Entry) -> str:
     """What is in a photo, or why that cannot be said."""
     if entry.facts is None:
-        return entry.error
+        return str(entry.error)
     if not entry.facts["pets"]:
         return "no pet found"
     return ", ".join(

@@ -196,7 +196,7 @@ def show_methods(path: str | None, channel: thresholding.Channel) -> tuple[str, 
 
 def _method_panel(gray: NDArray[np.uint8], result: MethodResult) -> str:
     if result.cut is None:
-        panel = f'<div class="failed">{html.escape(result.reason or "")}</div>'
+        panel = f'<div class="failed">{html.escape(str(result.reason))}</div>'
         caption = "no cut"
     else:
         preview = drawing.binary_preview(gray, result.cut, PREVIEW_SIDE)

@@ -12,6 +12,7 @@ from PIL import Image
 
 from models import album
 from models.album import Entry
+from models.images import PhotoError
 
 AddModel = Callable[..., Path]
 
@@ -107,6 +108,7 @@ def test_each_photo_gets_a_name_of_its_own(names: list[str], unique: list[str]) 
 
 
 def test_a_spreadsheet_takes_no_file_name_for_a_formula() -> None:
-    (line,) = csv.DictReader(io.StringIO(album.table([Entry("=HYPERLINK(1).png", error="bad")])))
+    bad = PhotoError("photo_damaged")
+    (line,) = csv.DictReader(io.StringIO(album.table([Entry("=HYPERLINK(1).png", error=bad)])))
 
     assert line["file"] == "'=HYPERLINK(1).png"

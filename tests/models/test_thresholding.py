@@ -553,7 +553,7 @@ def test_a_method_that_fails_leaves_the_others_their_cuts() -> None:
     for result in compare_all(gray):
         if result.method == "minimum":
             assert result.cut is None
-            assert_is_one_sentence(result.reason or "")
+            assert_is_one_sentence(str(result.reason))
         else:
             assert result.cut == getattr(filters, f"threshold_{result.method}")(gray)
             assert result.reason is None
@@ -573,7 +573,7 @@ def test_no_error_of_a_method_reaches_the_visitor(
     failed = [result for result in compare_all(data.coins()) if result.cut is None]
 
     assert [result.method for result in failed] == ["yen"]
-    assert_is_one_sentence(failed[0].reason or "")
+    assert_is_one_sentence(str(failed[0].reason))
 
 
 @pytest.mark.parametrize("value", [0, 128, 255])
@@ -584,7 +584,7 @@ def test_a_constant_picture_gives_seven_reasons(value: int, shape: tuple[int, in
     assert tuple(result.method for result in results) == METHODS
     for result in results:
         assert result.cut is None
-        assert_is_one_sentence(result.reason or "")
+        assert_is_one_sentence(str(result.reason))
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -599,6 +599,6 @@ def test_odd_pictures_give_cuts_or_reasons(seed: int) -> None:
         for gray in (values[np.newaxis], np.tile(values, (20, 4)), lonely):
             for result in compare_all(gray):
                 if result.cut is None:
-                    assert_is_one_sentence(result.reason or "")
+                    assert_is_one_sentence(str(result.reason))
                 else:
                     assert gray.min() <= result.cut <= gray.max(), result.method

@@ -1,0 +1,59 @@
+"""Errors that whoever chose the photo can mend: one English sentence each, and what it is made of.
+
+A page in another language finds its own sentence by the key. `ui/texts` has them all.
+"""
+
+SENTENCES = {
+    "photo_empty": "The file is empty: please choose another photo.",
+    "photo_unreadable": "The file cannot be read: please choose it again.",
+    "photo_too_large": "The file is larger than the {megabytes} MB allowed: "
+    "please send a smaller copy.",
+    "photo_too_many_pixels": "The picture has {width} x {height} pixels, more than the "
+    "{megapixels} megapixels allowed: please send a smaller copy.",
+    "photo_far_too_many_pixels": "The picture has far more than the {megapixels} megapixels "
+    "allowed: please send a smaller copy.",
+    "photo_unknown_format": "This file is damaged or not a picture that can be read here: please "
+    "use a JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC or AVIF file.",
+    "photo_damaged": "The picture is damaged or cut off: please save or send it again.",
+    "photo_needs_memory": "The picture needs too much memory: please send a smaller one.",
+    "threshold_empty": "An empty picture has no thresholds.",
+    "threshold_one_value": "This picture has only 1 different grey value, too few for {classes} "
+    "classes.",
+    "threshold_few_values": "This picture has only {values} different grey values, too few for "
+    "{classes} classes.",
+    "threshold_constant": "All pixels have the same value, so there is nothing to separate.",
+    "threshold_no_valley": "The histogram does not settle on two peaks, so there is no valley "
+    "between them.",
+    "threshold_no_cut": "This histogram has no cut by this method.",
+}
+
+
+class ExplainedError(ValueError):
+    """An error whose text is one sentence for the person who chose the photo.
+
+    `type(error)(error.key, **error.values)` makes it again, in another process too: both are plain
+    JSON data. `str(error)` is the English sentence.
+
+    Attributes
+    ----------
+    key
+        Of `SENTENCES`.
+    values
+        What stands for its placeholders.
+
+    Examples
+    --------
+    >>> str(ExplainedError("photo_too_large", megabytes=25))
+    'The file is larger than the 25 MB allowed: please send a smaller copy.'
+    """
+
+    def __init__(self, key: str, **values: str | int) -> None:
+        super().__init__(SENTENCES[key].format(**values))
+        self.key, self.values = key, values
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _again, (type(self), self.key, self.values)
+
+
+def _again(kind: type[ExplainedError], key: str, values: dict[str, str | int]) -> ExplainedError:
+    return kind(key, **values)
