@@ -5,6 +5,8 @@ from a seed made of the run's seed, the epoch and the batch's number.
 """
 
 import json
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -103,25 +105,56 @@ def learning_rate(
     )
 
 
-def set_up(seed: int) -> tf.distribute.Strategy:
-    """Seed everything, choose fast arithmetic, and say how the machine's devices share the work.
+class SeveralProcesses(tf.distribute.MultiWorkerMirroredStrategy):
+    """The processes that `TF_CONFIG` names share the work, each a part of every batch.
 
-    GPUs multiply in float16, and CPUs made for it in bfloat16; the weights stay float32. Several
-    devices each take a part of every batch.
+    `keras.Model.fit` of Keras 3.15 fails on TensorFlow's own strategy, because it asks `reduce` for
+    two things that this refuses: the mean of metrics along a batch axis that they do not have, and
+    one value for a whole batch, of which it wants to know shapes and types.
     """
+
+    def reduce(
+        self, reduce_op: tf.distribute.ReduceOp | str, value: object, axis: int | None = None
+    ) -> object:
+        """Reduce a value over all processes; a batch, which is a tuple, is this process's part."""
+        if isinstance(value, tuple):
+            return tuple(self.experimental_local_results(one)[0] for one in value)
+        return super().reduce(reduce_op, value, axis if value.shape.rank else None)
+
+
+def set_up(seed: int) -> tf.distribute.Strategy:
+    """Seed everything, choose fast arithmetic, and say how devices and processes share the work.
+
+    GPUs multiply in float16, and CPUs made for it in bfloat16; the weights stay float32. The
+    devices of this process each take a part of every batch, and so do the processes of `TF_CONFIG`.
+    """
+    # TensorFlow wants to know of other processes before it looks at its devices.
+    strategy = SeveralProcesses() if "TF_CONFIG" in os.environ else None
     keras.utils.set_random_seed(seed)
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     if devices[0].device_type == "GPU":
         keras.mixed_precision.set_global_policy("mixed_float16")
     elif CPU_FACTS.exists() and "avx512_bf16" in CPU_FACTS.read_text():  # elsewhere it is slower
         keras.mixed_precision.set_global_policy("mixed_bfloat16")
-    if len(devices) > 1:
-        return tf.distribute.MirroredStrategy([device.name for device in devices])
-    return tf.distribute.get_strategy()
+    if strategy is None and len(devices) > 1:
+        strategy = tf.distribute.MirroredStrategy([device.name for device in devices])
+    return strategy or tf.distribute.get_strategy()
+
+
+def is_first(strategy: tf.distribute.Strategy) -> bool:
+    """Whether this process is the only one or the first of several, which alone writes files."""
+    return strategy.extended.should_checkpoint
 
 
 def prepare(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
-    """Give a network its loss and the metrics that the curves show."""
+    """Give a network its loss and the metrics that the curves show.
+
+    Several devices share the statistics of their batch norms, so they learn what one would.
+    """
+    several = tf.distribute.get_strategy().num_replicas_in_sync > 1
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.synchronized = several
     classes = model.output_shape[-1]
     model.compile(
         optimizer=optimizer,
@@ -145,11 +178,12 @@ def fit(
 ) -> list[dict[str, float]]:
     """Train with a checkpoint an epoch, from the last one on if there is one.
 
-    The weights with the best held-out mean IoU end in `model.keras`.
+    The weights with the best held-out mean IoU end in `model.keras`. Of several processes the
+    first writes all files.
 
     Returns
     -------
-    The run's history, a row an epoch.
+    The run's history, a row an epoch; nothing in other processes than the first.
     """
     history = run / "history.csv"
     resumed = history.exists()
@@ -160,6 +194,19 @@ def fit(
     state = backup / "training_metadata.json"
     start = json.loads(state.read_text())["epoch"] if state.exists() else 0
     batches.epochs = range(start, epochs)
+    first = is_first(model.distribute_strategy)
+    writers = [
+        keras.callbacks.ModelCheckpoint(
+            run / "model.keras",
+            monitor="val_miou",
+            mode="max",
+            save_best_only=True,
+            initial_value_threshold=best,
+        ),
+        keras.callbacks.CSVLogger(history, append=resumed),
+        keras.callbacks.TensorBoard(run / "tensorboard", write_graph=False),
+        keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seconds(run)),
+    ]
     model.fit(
         batches,
         steps_per_epoch=batches.steps,
@@ -167,24 +214,19 @@ def fit(
         validation_data=held_out,
         validation_batch_size=batches.batch,
         epochs=epochs,
-        verbose=verbose,
+        verbose=verbose if first else 0,
         callbacks=[
             _SeedDropout(batches.seed),
-            keras.callbacks.BackupAndRestore(backup, delete_checkpoint=False),
-            keras.callbacks.ModelCheckpoint(
-                run / "model.keras",
-                monitor="val_miou",
-                mode="max",
-                save_best_only=True,
-                initial_value_threshold=best,
+            keras.callbacks.BackupAndRestore(
+                backup,
+                save_freq="epoch" if first else sys.maxsize,  # the others only restore
+                delete_checkpoint=False,
             ),
             keras.callbacks.EarlyStopping(monitor="val_miou", mode="max", patience=patience),
-            keras.callbacks.CSVLogger(history, append=resumed),
-            keras.callbacks.TensorBoard(run / "tensorboard", write_graph=False),
-            keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seconds(run)),
+            *(writers if first else []),
         ],
     )
-    return read_history(history)
+    return read_history(history) if first else []
 
 
 def finish(run: Path, build: Callable[[], keras.Model]) -> keras.Model:
@@ -209,11 +251,12 @@ def find_rate(model: keras.Model, batches: Batches, run: Path, steps: int = 100)
     """
     rates = np.geomspace(1e-6, 1, steps)
     losses: list[float] = []
-    prepare(model, keras.optimizers.AdamW(rates[0], clipnorm=CLIP))
+    with model.distribute_strategy.scope():
+        prepare(model, keras.optimizers.AdamW(rates[0], clipnorm=CLIP))
     for number, rate in enumerate(tqdm(rates, desc="rising learning rate")):
         model.optimizer.learning_rate.assign(rate)
         losses.append(model.train_on_batch(*batches[number % batches.steps])[0])
         if not np.isfinite(losses[-1]) or losses[-1] > 4 * min(losses):
             break
-    run.mkdir(parents=True, exist_ok=True)
-    plot_rates(rates[: len(losses)], losses, run / "rate.png")
+    if is_first(model.distribute_strategy):
+        plot_rates(rates[: len(losses)], losses, run / "rate.png")

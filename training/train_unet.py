@@ -8,6 +8,12 @@
 Reads the training part of the data, holds a tenth of it out, trains with augmentation on
 cross-entropy plus Dice, keeps the weights with the best held-out mean IoU and writes to the run's
 folder: `model.keras`, `history.csv`, `tensorboard/`, `curves.png`, `predictions.png`, `run.json`.
+
+All GPUs of the machine take a part of every batch each. So do several processes, on one machine or
+many, each started with TensorFlow's own `TF_CONFIG`; the first writes the run's folder:
+
+    TF_CONFIG='{"cluster": {"worker": ["HOST:PORT", "HOST:PORT"]},
+                "task": {"type": "worker", "index": 0}}'            # 1 for the second process
 """
 
 import argparse
@@ -247,9 +253,11 @@ def train(arguments: argparse.Namespace) -> Path:
     data = LOADERS[arguments.data](arguments)
     epochs = 1 if arguments.dry_run else arguments.epochs
     run: Path = arguments.out
-    if not arguments.resume:
-        shutil.rmtree(run, ignore_errors=True)
-    run.mkdir(parents=True, exist_ok=True)
+    first = keras_runs.is_first(strategy)
+    if first:
+        if not arguments.resume:
+            shutil.rmtree(run, ignore_errors=True)
+        run.mkdir(parents=True, exist_ok=True)
     with strategy.scope():
         model = build(arguments, len(data.classes))
         rates = keras_runs.learning_rate(arguments.rate, data.batches.steps, epochs)
@@ -270,6 +278,8 @@ def train(arguments: argparse.Namespace) -> Path:
         patience=PATIENCE,
         verbose=arguments.verbose,
     )
+    if not first:
+        return run
     best = keras_runs.finish(run, lambda: build(arguments, len(data.classes)))
     figures = best.evaluate(*held_out, data.batches.batch, verbose=0, return_dict=True)
     describe_run(

@@ -557,4 +557,13 @@ def test_the_app_s_own_space_is_complete(capsys: pytest.CaptureFixture[str]) -> 
     publish.main(["space", "--repo", "me/app", "--dry-run"])
     listed = {line.split("  ")[-1] for line in capsys.readouterr().out.splitlines()}
     assert {"app.py", "ui/page.py", "models/store.py", "examples/CREDITS.csv"} <= listed
-    assert not any(re.match(r"(tests|training|data|runs|docs)/", path) for path in listed)
+    left_out = r"(tests|training|bench|batch|data|runs|docs)/"
+    assert not any(re.match(left_out, path) for path in listed)
+    imported = {
+        name
+        for path in listed
+        if path.endswith(".py")
+        for name in re.findall(r"^ *(?:from|import) (\w+)", (ROOT / path).read_text(), re.MULTILINE)
+    }
+    assert "models" in imported
+    assert {name for name in imported if (ROOT / name).is_dir()} <= set(publish.SPACE)

@@ -1,4 +1,6 @@
 import json
+import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ from models.images import open_photo
 from models.preprocessing import prepare
 from training import keras_runs, pets, train_unet
 from training.networks import mobilenet_unet, unet
+from training.runs import read_history
 
 
 def test_the_mobilenet_unet_is_the_references() -> None:
@@ -151,10 +154,16 @@ def scratch(root: Path, run: Path, *more: str) -> list[str]:
     ]
 
 
+@pytest.fixture(scope="module")
+def whole(tiny_pets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny run of one process on one device, uninterrupted."""
+    words = scratch(tiny_pets, tmp_path_factory.mktemp("runs") / "whole")
+    return train_unet.train(train_unet.parse_arguments(words))
+
+
 def test_a_resumed_run_ends_like_one_that_was_not_interrupted(
-    tiny_pets: Path, tmp_path: Path
+    whole: Path, tiny_pets: Path, tmp_path: Path
 ) -> None:
-    whole = train_unet.train(train_unet.parse_arguments(scratch(tiny_pets, tmp_path / "whole")))
     words = scratch(tiny_pets, tmp_path / "resumed")
 
     def stop(*_: object) -> None:
@@ -192,21 +201,79 @@ train_unet.train(train_unet.parse_arguments(sys.argv[1:]))
 """
 
 
+def losses(run: Path) -> list[float]:
+    return [row["loss"] for row in read_history(run / "history.csv")]
+
+
 def test_two_devices_share_each_batch_and_learn_as_one_does(
-    tiny_pets: Path, tmp_path: Path
+    whole: Path, tiny_pets: Path, tmp_path: Path
 ) -> None:
-    one = train_unet.train(train_unet.parse_arguments(scratch(tiny_pets, tmp_path / "one")))
-    words = scratch(tiny_pets, tmp_path / "two")
+    run = tmp_path / "run"
     done = subprocess.run(
-        [sys.executable, "-c", TWO_DEVICES, *words],
+        [sys.executable, "-c", TWO_DEVICES, *scratch(tiny_pets, run)],
         capture_output=True,
         text=True,
         timeout=240,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    two = tmp_path / "two"
-    assert [json.loads((run / "run.json").read_text())["devices"] for run in (one, two)] == [1, 2]
-    losses = [np.genfromtxt(run / "history.csv", delimiter=",")[1:, 2] for run in (one, two)]
-    # Each device has its own batch statistics and dropout.
-    np.testing.assert_allclose(*losses, rtol=0.1)
+    devices = [json.loads((one / "run.json").read_text())["devices"] for one in (whole, run)]
+    assert devices == [1, 2]
+    # Each device has its own dropout, and its own part of the Dice loss.
+    np.testing.assert_allclose(losses(whole), losses(run), rtol=0.1)
+
+
+ONE_OF_TWO_PROCESSES = """
+import sys
+import numpy as np
+from training import keras_runs, train_unet
+
+weights, *words = sys.argv[1:]
+fit = keras_runs.fit
+
+def fit_and_keep(model, *arguments, **options):
+    rows = fit(model, *arguments, **options)
+    np.savez(weights, *model.get_weights())
+    return rows
+
+keras_runs.fit = fit_and_keep
+train_unet.train(train_unet.parse_arguments(words))
+"""
+
+
+def test_two_processes_train_one_network_and_the_first_writes_it(
+    whole: Path, tiny_pets: Path, tmp_path: Path
+) -> None:
+    with socket.socket() as one, socket.socket() as other:
+        for free in (one, other):
+            free.bind(("localhost", 0))
+        workers = [f"localhost:{free.getsockname()[1]}" for free in (one, other)]
+    runs = [tmp_path / "first", tmp_path / "second"]
+    weights = [run.with_suffix(".npz") for run in runs]
+    processes = []
+    for index, (run, kept) in enumerate(zip(runs, weights, strict=True)):
+        task = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
+        words = [str(kept), *scratch(tiny_pets, run)]
+        processes.append(
+            subprocess.Popen(
+                [sys.executable, "-c", ONE_OF_TWO_PROCESSES, *words],
+                env={**os.environ, "TF_CONFIG": json.dumps(task), "TF_NUM_INTRAOP_THREADS": "1"},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        )
+    try:
+        for process in processes:
+            said, _ = process.communicate(timeout=240)
+            assert process.returncode == 0, said[-2000:]
+    finally:
+        for process in processes:
+            process.kill()
+    assert json.loads((runs[0] / "run.json").read_text())["devices"] == 2
+    assert not runs[1].exists()
+    first, second = (np.load(kept) for kept in weights)
+    assert len(first.files) > 10
+    for name in first.files:
+        np.testing.assert_allclose(first[name], second[name], rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(losses(whole), losses(runs[0]), rtol=0.1)
