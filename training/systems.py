@@ -73,7 +73,7 @@ SYSTEMS = (
         "unet-scratch",
         "U-Net from scratch, 32 filters, 96x128",
         "training accuracy 0.853 after 3 epochs",
-        {"training accuracy": "last.accuracy", **MASK},
+        MASK,
     ),
     System("nuclei", "U-Net from scratch, 16 filters, cell nuclei", "", MASK),
     System(
@@ -121,7 +121,8 @@ def protocol(facts: Mapping[str, Any]) -> str:
     split = {
         "random": "random 80/20 of all pictures",
         "official": "trainval, a tenth held out",
-    }.get(facts.get("split", "official"))
+        "trainval": "all of trainval",
+    }[facts.get("split", "official")]
     if facts["data"] == nuclei.NAME:
         split = "stratified by kind, 20 % test, a tenth of the rest held out"
     size = held_out.get("size", f"{facts['input']['height']}x{facts['input']['width']}")

@@ -149,7 +149,7 @@ def scratch(root: Path, run: Path, *more: str) -> list[str]:
     """A tiny run, of two epochs unless more is said."""
     return [
         *("--root", str(root), "--out", str(run), "--size", "32", "--network", "scratch"),
-        *("--filters", "2", "--depth", "2", "--batch", "8", "--verbose", "0", "--epochs", "2"),
+        *("--filters", "2", "--depth", "1", "--batch", "8", "--verbose", "0", "--epochs", "2"),
         *more,
     ]
 
