@@ -123,9 +123,9 @@ def test_a_space_can_install_the_requirements_before_it_has_the_repository(file:
     "file",
     [
         f"{folder}requirements{kind}.txt"
-        for folder in ("", "training/", "tests/")
+        for folder in ("", "training/", "bench/", "tests/")
         for kind in ("", "-cpu")
-        if folder != "tests/" or not kind
+        if folder in ("", "training/") or not kind
     ],
 )
 def test_every_requirement_has_a_lower_and_an_upper_bound(file: str) -> None:

@@ -1,0 +1,156 @@
+"""The embedded models in the frameworks they were trained with, with the weights of their files.
+
+An exported file holds each batch norm folded into the convolution before it. Here the frameworks'
+own networks are built, batch norms included, and these get scale 1 and the folded offset: so the
+frameworks do the same work as after training, and give the same answers.
+
+Nothing here imports ONNX Runtime: it would count as the frameworks' memory.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import keras
+    import torch
+
+# The first of the breed model's networks is TensorFlow-slim's, which pads like TensorFlow.
+PADDINGS = ("same", "")
+
+
+@dataclass
+class Layer:
+    """A linear layer of a file: its kind, its weights in ONNX' order, and its offset."""
+
+    kind: str
+    weights: NDArray[np.float32]
+    offset: NDArray[np.float32]
+
+
+@dataclass
+class Chain:
+    """The layers that one network of a file consists of, and what its input goes through first."""
+
+    scale: NDArray[np.float32]
+    shift: NDArray[np.float32]
+    layers: list[Layer] = field(default_factory=list)
+
+
+def keras_unet(chain: Chain, size: int, classes: int) -> "keras.Model":
+    """The Keras U-Net of the quick mask model, ending in probabilities.
+
+    Returns
+    -------
+    A model from `(batch, size, size, 3)` float32 to `(batch, size, size, classes)`.
+    """
+    import keras
+
+    from training.networks import mobilenet_unet
+
+    unet = mobilenet_unet.build(size, classes)
+    layers = iter(chain.layers)
+    offset = chain.layers[0].offset
+    for target in unet.layers:
+        if isinstance(target, keras.layers.BatchNormalization):
+            ones = np.ones_like(offset)
+            # gamma, beta, mean, variance: what is left of a folded norm is its offset
+            target.set_weights([ones, offset, 0 * ones, ones - target.epsilon])
+        elif target.weights:
+            layer = next(layers)
+            # ONNX has (output, input, rows, columns), transposed (input, output, rows, columns);
+            # Keras (rows, columns, input, output), depthwise and transposed the last two swapped.
+            depthwise = isinstance(target, keras.layers.DepthwiseConv2D)
+            kernel = layer.weights.transpose((2, 3, 0, 1) if depthwise else (2, 3, 1, 0))
+            offset = layer.offset
+            target.set_weights([kernel, offset] if target.use_bias else [kernel])
+    return keras.Model(unet.input, keras.layers.Softmax()(unet.output))
+
+
+def timm_classifier(
+    chains: Sequence[Chain], architecture: str, classes: int, temperature: float
+) -> "torch.nn.Module":
+    """The timm networks of the breed model, as a module that averages their calibrated logits.
+
+    Parameters
+    ----------
+    chains
+        The networks' weights.
+    architecture
+        Their names in timm, joined by " + ".
+    classes
+        Number of breeds.
+    temperature
+        What the mean of their logits is divided by.
+
+    Returns
+    -------
+    A module from `(batch, 3, height, width)` float32 to `(batch, classes)` logits; their softmax
+    are the probabilities.
+    """
+    import torch
+
+    import training.torchvision_ops  # noqa: F401  (before timm)
+    import timm  # isort: skip
+
+    networks = []
+    for name, chain, padding in zip(architecture.split(" + "), chains, PADDINGS, strict=True):
+        network = timm.create_model(name, num_classes=classes, pad_type=padding)
+        layers = iter(chain.layers)
+        for module in network.modules():
+            if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
+                layer = next(layers)
+                module.weight.data = torch.from_numpy(layer.weights)
+                if module.bias is not None:
+                    module.bias.data = torch.from_numpy(layer.offset)
+            elif isinstance(module, torch.nn.BatchNorm2d):
+                module.bias.data = torch.from_numpy(layer.offset)
+                module.running_var.fill_(1 - module.eps)
+        networks.append(network)
+
+    class Average(torch.nn.Module):
+        """The mean of the networks' logits, each on its own range of values, calibrated."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.networks = torch.nn.ModuleList(networks)
+            for index, chain in enumerate(chains):
+                for part in ("scale", "shift"):
+                    values = torch.from_numpy(getattr(chain, part).reshape(-1, 1, 1))
+                    self.register_buffer(f"{part}_{index}", values)
+
+        def forward(self, photo: torch.Tensor) -> torch.Tensor:
+            logits = [
+                network(photo * getattr(self, f"scale_{index}") + getattr(self, f"shift_{index}"))
+                for index, network in enumerate(self.networks)
+            ]
+            return torch.stack(logits).mean(dim=0) / temperature
+
+    return Average().eval()
+
+
+def keras_work(model: "keras.Model") -> tuple[int, int]:
+    """Multiplications and additions of the convolutions for one photo, and bytes in and out."""
+    import keras
+
+    operations = 0
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Conv2DTranspose):
+            operations += 2 * math.prod(layer.input.shape[1:3]) * math.prod(layer.kernel.shape)
+        elif isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D):
+            operations += 2 * math.prod(layer.output.shape[1:3]) * math.prod(layer.kernel.shape)
+    return operations, 4 * (math.prod(model.input.shape[1:]) + math.prod(model.output.shape[1:]))
+
+
+def torch_work(network: "torch.nn.Module", shape: tuple[int, ...]) -> tuple[int, int]:
+    """Multiplications and additions for one photo, and bytes in and out."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        output = network(torch.zeros(shape))
+    return counter.get_total_flops(), 4 * (math.prod(shape) + output.numel())

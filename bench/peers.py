@@ -1,0 +1,274 @@
+"""Ours against what people would use instead: time, memory, equal answers, in one run.
+
+    python -m bench.peers            # under ten minutes; renews docs/speed.json and the README
+    python -m bench.peers --short    # about a minute; only prints the table
+
+Every framework has a process of its own with the same number of threads, and all take turns, so
+that whatever else the machine does meets all alike. A ratio is the median over the rounds of the
+ratios within a round. Before that, all must give the same answers on the example pictures. Memory,
+and the time to the first answer, are those of a fresh process for each.
+
+The networks have the same weights on both sides: those of the embedded models' files, which
+`bench.networks` puts into the frameworks' own networks. rembg is not among the contestants: its
+models lie on a server of its own, and none comes with the package.
+
+The floor is how long the machine needs at least: the network's operations at the rate that it
+multiplies large matrices with, or its weights, input and output at the rate that it copies memory
+with, whichever is longer. Both rates are measured in the same run.
+"""
+
+import argparse
+import json
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any, TypeVar
+
+# What is imported here is imported by every contestant's process too, and counts as its memory.
+from bench import measuring
+from bench.contestants import BREED, CONTESTANTS, MASK, OURS, ROOT, Means
+
+RECORD = ROOT / "docs" / "speed.json"
+START = "<!-- speed: written by bench.peers -->"
+END = "<!-- /speed -->"
+
+ROUNDS, SHORT_ROUNDS = 5, 3
+LARGEST_DIFFERENCE = 1e-3
+# Seconds or minutes for an answer, or until the first: not in the short version.
+SLOW = ("multi-otsu 6", "timm, `torch.compile`")
+ONE_PICTURE = ("multi-otsu 5", "multi-otsu 6")  # compared only on that which is timed
+FRESH = ("otsu", "multi-otsu 5", "mask", "breed")  # whose memory is measured
+PACKAGES = (
+    "numpy",
+    "onnxruntime",
+    "scikit-image",
+    "opencv-python-headless",
+    "tensorflow-cpu",
+    "keras",
+    "torch",
+    "timm",
+    "fastai",
+)
+TITLES = {
+    "otsu": "Otsu",
+    **{f"multi-otsu {classes}": f"multi-Otsu, {classes} classes" for classes in range(2, 7)},
+    "mask": "mask",
+    "breed": "breed",
+}
+
+Result = TypeVar("Result")
+Processes = Mapping[str, ProcessPoolExecutor]
+Figures = dict[str, Any]
+
+
+class DifferentError(Exception):
+    """A contestant's answers are not ours."""
+
+
+def measure(short: bool = False) -> Figures:
+    """Measure the contestants; see the module's text.
+
+    Returns
+    -------
+    `machine`; `floors`, the milliseconds that the machine needs at least for a network; `minutes`
+    that the run took; and `contestants` with their `task`, `name`, `milliseconds`, `ratio` to ours,
+    the lowest and highest `ratios` of the rounds, the largest `difference` from our answers, and
+    from fresh processes the `peak` memory in megabytes and `first`, the seconds to the first
+    answer.
+
+    Raises
+    ------
+    DifferentError
+        When one gives other answers than ours.
+    """
+    from bench.weights import read
+    from models.runtime import usable_cores
+
+    started = time.monotonic()
+    means = Means(usable_cores(), {name: read(name) for name in (MASK, BREED)})
+    places = [
+        place
+        for place, contestant in enumerate(CONTESTANTS)
+        if not (short and {contestant.task, contestant.name} & set(SLOW))
+    ]
+    processes = {
+        name: measuring.start(means) for name in {CONTESTANTS[place].process for place in places}
+    }
+    try:
+        differences = compare(processes, places, short)
+        rounds = [
+            {place: ask(processes, measuring.seconds, place) for place in places}
+            for _ in range(SHORT_ROUNDS if short else ROUNDS)
+        ]
+        rates = processes["onnxruntime"].submit(measuring.rates, means.threads).result()
+        floors = find_floors(processes, means, rates)
+    finally:
+        for process in processes.values():
+            process.shutdown(cancel_futures=True)
+    contestants = [
+        summary(place, rounds, differences[place])
+        | (fresh(means, place) if CONTESTANTS[place].task in FRESH and not short else {})
+        for place in places
+    ]
+    return {
+        "machine": describe(means.threads) | rates,
+        "floors": floors,
+        "contestants": contestants,
+        "minutes": round((time.monotonic() - started) / 60, 1),
+    }
+
+
+def ask(processes: Processes, what: Callable[..., Result], place: int, *more: object) -> Result:
+    """Let a contestant's process do something, and wait for it."""
+    return processes[CONTESTANTS[place].process].submit(what, place, *more).result()
+
+
+def ours(place: int) -> int:
+    """The place of ours that does the same."""
+    task = CONTESTANTS[place].task
+    (found,) = [i for i, c in enumerate(CONTESTANTS) if (c.task, c.name) == (task, OURS)]
+    return found
+
+
+def compare(processes: Processes, places: Sequence[int], short: bool) -> dict[int, float]:
+    """The largest difference of each contestant's answers from ours."""
+    examples = sorted(path.name for path in measuring.EXAMPLES.glob("*.[jp][pn]g"))
+    differences = {}
+    for place in places:
+        contestant = CONTESTANTS[place]
+        one = short or contestant.task in ONE_PICTURE
+        differences[place] = max(
+            abs(
+                ask(processes, measuring.numbers, place, name).astype(float)
+                - ask(processes, measuring.numbers, ours(place), name)
+            ).max()
+            for name in ([measuring.PICTURE] if one else examples)
+        )
+        if differences[place] > LARGEST_DIFFERENCE:
+            raise DifferentError(
+                f"{contestant.name} differs by {differences[place]:.2g} in {contestant.task}"
+            )
+    return differences
+
+
+def summary(
+    place: int, rounds: Sequence[Mapping[int, Sequence[float]]], difference: float
+) -> Figures:
+    """What the rounds say of a contestant."""
+    ratios = [median(taken[place]) / median(taken[ours(place)]) for taken in rounds]
+    seconds = median(median(taken[place]) for taken in rounds)
+    return {
+        "task": CONTESTANTS[place].task,
+        "name": CONTESTANTS[place].name,
+        "milliseconds": float(f"{seconds * 1000:.4g}"),
+        "ratio": float(f"{median(ratios):.4g}"),
+        "ratios": [float(f"{ratio:.4g}") for ratio in (min(ratios), max(ratios))],
+        "difference": float(f"{difference:.1g}"),
+    }
+
+
+def fresh(means: Means, place: int) -> Figures:
+    """What a contestant takes of memory and of time at its first answer, in a process of its own.
+
+    The weights that it is given are read before, and the time begins with them.
+    """
+    asked = time.time()
+    with measuring.start(means) as process:
+        seconds, peak = process.submit(measuring.first_answer, place, asked).result()
+    return {"first": round(seconds, 2), "peak": round(peak / 1e6)}
+
+
+def find_floors(processes: Processes, means: Means, rates: Mapping[str, float]) -> dict[str, float]:
+    """Milliseconds that the machine needs at least for each network."""
+    floors = {}
+    for task, model in (("mask", MASK), ("breed", BREED)):
+        place = next(i for i, c in enumerate(CONTESTANTS) if c.task == task and c.name != OURS)
+        operations, activations = ask(processes, measuring.work, place)
+        weights = sum(
+            layer.weights.nbytes + layer.offset.nbytes
+            for chain in means.weights[model]
+            for layer in chain.layers
+        )
+        computing = operations / (rates["gigaflops"] * 1e9)
+        copying = (weights + activations) / (rates["gigabytes_per_second"] * 1e9)
+        floors[task] = float(f"{max(computing, copying) * 1000:.3g}")
+    return floors
+
+
+def describe(threads: int) -> Figures:
+    """The machine and what was measured on it."""
+    processor = platform.processor()
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        names = [s for s in information.read_text().splitlines() if s.startswith("model name")]
+        processor = names[0].partition(":")[2].strip() if names else processor
+    return {
+        "processor": processor,
+        "threads": threads,
+        "date": time.strftime("%Y-%m-%d"),
+        "versions": {name: version(name) for name in PACKAGES},
+    }
+
+
+def table(figures: Figures) -> str:
+    """The figures as Markdown."""
+    lines = [
+        "| task | with | ms | times ours | MB at most | first answer, s |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in figures["contestants"]:
+        ratio = "" if row["name"] == OURS else f"{row['ratio']:,.1f}"
+        if row["ratio"] >= 100:
+            ratio = f"{row['ratio']:,.0f}"
+        peak, first = row.get("peak", ""), row.get("first", "")
+        lines.append(
+            f"| {TITLES[row['task']]} | {row['name']} | {row['milliseconds']:,} | {ratio} | "
+            f"{peak} | {first} |"
+        )
+        floor = figures["floors"].get(row["task"])
+        if row["name"] == OURS and floor:
+            lines.append(f"| {TITLES[row['task']]} | the machine at its best | {floor} | | | |")
+    return "\n".join(lines)
+
+
+def text(figures: Figures) -> str:
+    """The table with what it was measured on."""
+    machine = figures["machine"]
+    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
+    largest = max(row["difference"] for row in figures["contestants"])
+    return (
+        f"{table(figures)}\n\n"
+        f"Median of {ROUNDS} rounds on {machine['threads']} cores ({machine['processor']}: "
+        f"{machine['gigaflops']:.0f} GFLOP/s in matrix products, "
+        f"{machine['gigabytes_per_second']:.0f} GB/s copying), {machine['date']}; a picture of "
+        f"451 x 300 pixels in, its cuts, mask or breeds out; largest difference of an answer "
+        f"{largest:g}. {versions}."
+    )
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Measure, and renew the record and the README."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--short", action="store_true", help="leave out what is slow; write nothing"
+    )
+    arguments = parser.parse_args(words)
+    figures = measure(arguments.short)
+    if arguments.short:
+        print(table(figures))
+        return
+    from training.evaluate import README, renew
+
+    RECORD.write_text(json.dumps(figures, indent=2) + "\n")
+    renew(README, START, END, text(figures))
+    print(text(figures))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""Ours against the usual tools: equal answers, and how many times as long they take."""
+
+import pytest
+
+from bench import measuring, peers
+from bench.contestants import OURS, Means
+
+
+@pytest.mark.alone
+def test_the_usual_tools_give_the_same_answers_and_take_longer() -> None:
+    figures = peers.measure(short=True)  # raises where an answer differs
+    ratios = {(row["task"], row["name"]): row["ratio"] for row in figures["contestants"]}
+
+    # About half of what the README's table says.
+    least = {
+        ("otsu", "scikit-image"): 0.7,
+        ("multi-otsu 5", "scikit-image"): 1000,
+        ("mask", "Keras `predict`"): 4,
+        ("mask", "`tf.function`"): 1.2,
+        ("breed", "fastai `learn.predict`"): 2,
+        ("breed", "timm, eager"): 1.3,
+    }
+    slower = {key: ratios[key] for key, ratio in least.items() if ratios[key] < ratio}
+    assert slower == {}
+    assert {row["ratio"] for row in figures["contestants"] if row["name"] == OURS} == {1.0}
+    assert figures["floors"]["mask"] > 0
+
+
+def test_a_fresh_process_does_not_begin_with_its_parents_memory() -> None:
+    held = bytearray(400_000_000)
+    with measuring.start(Means(1, {})) as process:
+        peak = process.submit(measuring.peak_memory).result()
+
+    assert measuring.peak_memory() > len(held)
+    assert 20e6 < peak < 300e6
+
+
+def test_an_answer_that_differs_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers, "LARGEST_DIFFERENCE", -1.0)
+    places = [0]  # ours compared with ours
+
+    with (
+        measuring.start(Means(1, {})) as process,
+        pytest.raises(peers.DifferentError, match="otsu"),
+    ):
+        peers.compare({peers.CONTESTANTS[0].process: process}, places, short=True)
