@@ -35,6 +35,15 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     add("--max-megabytes", "PETSCOPE_MAX_MEGABYTES", "largest upload", type=float, default=25)
     add("--max-megapixels", "PETSCOPE_MAX_MEGAPIXELS", "largest photo", type=float, default=50)
     add("--max-waiting", "PETSCOPE_MAX_WAITING", "longest queue", type=int, default=100)
+    add("--per-minute", "PETSCOPE_PER_MINUTE", "requests of one visitor", type=int, default=600)
+    add(
+        "--behind-proxy",
+        "PETSCOPE_BEHIND_PROXY",
+        "1 where all visitors come through a proxy that sets X-Forwarded-For",
+        type=int,
+        choices=(0, 1),
+        default=int("SPACE_ID" in os.environ),  # a Space of the Hugging Face Hub
+    )
     parser.add_argument(
         "--share", action="store_true", help="open a public link through gradio.live"
     )
@@ -65,9 +74,13 @@ def main(words: Sequence[str] | None = None) -> None:
     os.environ["PETSCOPE_MAX_MEGABYTES"] = str(settings.max_megabytes)
     os.environ["PETSCOPE_MAX_MEGAPIXELS"] = str(settings.max_megapixels)
 
+    from serving import folder
+
+    folder.make_own()  # Gradio looks for it when it is imported
     from models import breeds, segmentation, store
     from models.runtime import usable_cores
     from models.thresholding import compare_all
+    from serving import server
     from ui import page, photos, theme
 
     try:
@@ -76,27 +89,32 @@ def main(words: Sequence[str] | None = None) -> None:
         breeds.load(store.default("classification"))
     except store.ModelError as error:
         raise SystemExit(str(error)) from None
-    blocks = page.build()
-    blocks.queue(max_size=settings.max_waiting, default_concurrency_limit=usable_cores())
+    limits = server.Limits(
+        photo_bytes=int(settings.max_megabytes * 1_000_000),
+        places=settings.max_waiting,
+        per_minute=settings.per_minute,
+        behind_proxy=bool(settings.behind_proxy or settings.share),
+    )
     try:
-        blocks.launch(
+        running = server.launch(
+            page.build(),
+            limits,
+            workers=usable_cores(),
             server_name=settings.host,
             server_port=settings.port,
             share=settings.share,
-            max_file_size=int(settings.max_megabytes * 1_000_000),
             allowed_paths=[str(photos.EXAMPLES)],
             theme=theme.THEME,
             css_paths=theme.STYLES,
             footer_links=["api", "gradio", "settings"],
             mcp_server=True,
-            prevent_thread_lock=True,
         )
     except OSError as error:  # Gradio says which port is taken
         raise SystemExit(str(error)) from None
     # Imports scikit-image, which takes half a second: now that the page is served, and before the
     # first photo comes.
     compare_all(np.eye(2, dtype=np.uint8))
-    blocks.block_thread()
+    running.wait()
 
 
 if __name__ == "__main__":

@@ -68,6 +68,7 @@ def build() -> None:
         [results, message, gallery, table, cancel, download],
         show_progress="hidden",
         trigger_mode="once",
+        concurrency_limit=1,  # it takes minutes: single photos must not wait for it
         api_visibility="private",
     ).then(
         finish,

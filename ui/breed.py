@@ -30,6 +30,7 @@ def build(current: gr.State) -> None:
         [current],
         [message, answer],
         show_progress="minimal",
+        concurrency_id=photos.INFERENCE,
         api_visibility="private",
     )
 

@@ -129,10 +129,16 @@ def build(current: gr.State) -> None:
         [message, slider, download, copy, said],
         show_progress="minimal",
         trigger_mode="always_last",
+        concurrency_id=photos.INFERENCE,
         api_visibility="private",
     )
     slider.change(None, js=DESCRIBE)
-    exporting = {"inputs": choice, "outputs": file, "api_visibility": "private"}
+    exporting = {
+        "inputs": choice,
+        "outputs": file,
+        "concurrency_id": photos.INFERENCE,
+        "api_visibility": "private",
+    }
     download.click(export, **exporting).success(None, file, js=SAVE)
     copy.click(export, js=START_COPYING, **exporting).success(None, file, said, js=FINISH_COPYING)
 

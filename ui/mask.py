@@ -128,6 +128,7 @@ def build(current: gr.State) -> gr.Radio:
         [message, outlined, legend],
         show_progress="minimal",
         trigger_mode="always_last",
+        concurrency_id=photos.INFERENCE,
         api_visibility="private",
     )
     gr.on(
@@ -137,6 +138,7 @@ def build(current: gr.State) -> gr.Radio:
         download,
         show_progress="minimal",
         trigger_mode="always_last",
+        concurrency_id=photos.INFERENCE,
         api_visibility="private",
     )
     return model

@@ -93,6 +93,7 @@ def build(current: gr.State, model: gr.Radio) -> None:
         [objects, download],
         show_progress="hidden",
         trigger_mode="always_last",
+        concurrency_id=photos.INFERENCE,
         api_visibility="private",
     )
     gr.on(
@@ -102,6 +103,7 @@ def build(current: gr.State, model: gr.Radio) -> None:
         maps,
         show_progress="hidden",
         trigger_mode="always_last",
+        concurrency_id=photos.INFERENCE,
         api_visibility="private",
     )
     wanted = gr.State(Wanted())

@@ -25,13 +25,10 @@ HEADER = """
 
 MAIN = "Your photo"  # what links to this page are called
 
-# Uploads and results are looked through every ten minutes and deleted after an hour.
-DELETE_CACHE = (600, 3600)
-
 
 def build() -> gr.Blocks:
     """Build the page; its theme and styles are given to `launch` (see `app.py`)."""
-    with gr.Blocks(title="Petscope", analytics_enabled=False, delete_cache=DELETE_CACHE) as page:
+    with gr.Blocks(title="Petscope", analytics_enabled=False) as page:
         gr.Navbar(main_page_name=MAIN)
         gr.HTML(HEADER)
         if sentence := store.notice():

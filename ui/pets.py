@@ -47,9 +47,17 @@ def build(current: gr.State) -> gr.State:
         [message, picture, cards],
         show_progress="minimal",
         trigger_mode="always_last",
+        concurrency_id=photos.INFERENCE,
         api_visibility="private",
     ).then(lambda path: path, current, answered, show_progress="hidden", api_visibility="private")
-    answered.change(share_card, answered, share, show_progress="hidden", api_visibility="private")
+    answered.change(
+        share_card,
+        answered,
+        share,
+        show_progress="hidden",
+        concurrency_id=photos.INFERENCE,
+        api_visibility="private",
+    )
     return answered
 
 

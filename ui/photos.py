@@ -24,6 +24,8 @@ SHOWN_BY_BROWSERS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "AVIF")
 # Photos and results are kept for the last few uploads, so that moving a slider decodes nothing.
 KEPT = 4
 
+INFERENCE = "inference"  # events that compute share the cores: so many at a time as there are
+
 
 class PhotoInput(gr.Image):
     """An image input that hands over the uploaded file untouched.
@@ -183,6 +185,7 @@ def keep_usable(photo: PhotoInput, accepted: gr.State, message: gr.HTML) -> None
         [photo, accepted],
         [photo, accepted, message],
         show_progress="hidden",
+        concurrency_id=INFERENCE,
         api_visibility="private",
     )
 

@@ -166,7 +166,13 @@ def build() -> None:
             (breed, [photo], [facts]),
         )
         for function, inputs, outputs in endpoints:
-            call.click(function, inputs, outputs, api_name=function.__name__)
+            call.click(
+                function,
+                inputs,
+                outputs,
+                api_name=function.__name__,
+                concurrency_id=photos.INFERENCE,
+            )
     described = "\n\n".join(describe(function) for function, *_ in endpoints)
     gr.Markdown(f"## What can be asked\n\n{described}")
     gr.on(

@@ -104,6 +104,7 @@ def build(current: gr.State) -> dict[str, gr.Slider | gr.Dropdown]:
         show_progress="minimal",
         show_progress_on=message,  # the others must not pale under the visitor's hand
         trigger_mode="always_last",
+        concurrency_id=photos.INFERENCE,
         api_visibility="private",
     )
     gr.on(
@@ -113,6 +114,7 @@ def build(current: gr.State) -> dict[str, gr.Slider | gr.Dropdown]:
         [methods, curve],
         show_progress="minimal",
         trigger_mode="always_last",
+        concurrency_id=photos.INFERENCE,
         api_visibility="private",
     )
     return {"classes": classes, "channel": channel}

@@ -1,0 +1,1 @@
+"""What stands between the network and the page: limits, refusals, health, logs and metrics."""

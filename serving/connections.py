@@ -1,0 +1,98 @@
+"""Connections that keep nobody waiting: time limits below HTTP, where uvicorn has none."""
+
+import asyncio
+import json
+
+import h11
+from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
+
+from serving import doors, metrics
+
+HEADERS_TIME = 10.0  # seconds until a request's head must be there
+STALLED_TIME = 30.0  # seconds that a client may leave an answer unread
+
+TOO_SLOW = "The request came too slowly: please try again."
+TOO_LARGE = "The request's headers are too large."
+NOT_HTTP = "This is no HTTP request."
+TOO_MANY = "Too many connections are open: please try again in a minute."
+
+
+class Connection(H11Protocol):
+    """A connection that is closed when its request or its reader does not move on.
+
+    h11, and not the faster httptools, because it limits a request's head; a request costs a
+    millisecond more.
+    """
+
+    limit = 1000  # connections at a time
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        """Start to wait for a request."""
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._stall_timer: asyncio.TimerHandle | None = None
+        super().connection_made(transport)
+        if len(self.connections) > self.limit:
+            self._refuse(503, TOO_MANY, "connections")
+        else:
+            self._await_head()
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came; a request's head must be whole in time."""
+        super().data_received(data)
+        if self.transport.is_closing() or self.conn.their_state is not h11.IDLE:
+            self._stop("_head_timer")
+        else:
+            self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop all timers."""
+        self._stop("_head_timer")
+        self._stop("_stall_timer")
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The client does not read: wait for it, but not for ever."""
+        super().pause_writing()
+        if self._stall_timer is None:
+            self._stall_timer = self.loop.call_later(STALLED_TIME, self._give_up)
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        self._stop("_stall_timer")
+        super().resume_writing()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what cannot be understood."""
+        unread, _ = self.conn.trailing_data
+        if len(unread) > doors.HEADERS_LIMIT:
+            self._refuse(431, TOO_LARGE, "headers")
+        else:
+            self._refuse(400, NOT_HTTP, "not_http")
+
+    def _await_head(self) -> None:
+        if self._head_timer is None:
+            self._head_timer = self.loop.call_later(
+                HEADERS_TIME, self._refuse, 408, TOO_SLOW, "slow_headers"
+            )
+
+    def _stop(self, name: str) -> None:
+        timer = getattr(self, name)
+        if timer is not None:
+            timer.cancel()
+            setattr(self, name, None)
+
+    def _give_up(self) -> None:
+        metrics.count("petscope_refused_total", reason="unread_answer")
+        self.transport.abort()
+
+    def _refuse(self, status: int, sentence: str, reason: str) -> None:
+        metrics.count("petscope_refused_total", reason=reason)
+        if self.transport.is_closing():
+            return
+        body = json.dumps({"detail": sentence}).encode()
+        self.transport.write(
+            b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
+            b"x-content-type-options: nosniff\r\nconnection: close\r\n\r\n%s"
+            % (status, STATUS_PHRASES[status], len(body), body)
+        )
+        self.transport.close()

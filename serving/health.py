@@ -1,0 +1,14 @@
+"""What `/healthz` tells: is it alive, is it ready, with which models on which device."""
+
+from models import breeds, segmentation, store
+
+
+def models() -> list[dict[str, str]]:
+    """The models that answer unasked: name, sha256 of the file, and the device they run on."""
+    return [
+        {"name": each.card.name, "sha256": each.card.sha256, "device": each.device}
+        for each in (
+            segmentation.load(store.default("segmentation")),
+            breeds.load(store.default("classification")),
+        )
+    ]

@@ -1,0 +1,132 @@
+"""Gradio's queue, bounded and fair: how long it is, whose it is, what comes out of it."""
+
+import asyncio
+import math
+import sys
+import time
+from collections import Counter
+from types import SimpleNamespace
+
+import gradio as gr
+from gradio import queueing
+from gradio.queueing import Event
+from gradio.server_messages import EventMessage, ProcessCompletedMessage, ProcessStartsMessage
+
+from serving import journal, metrics
+
+CLIENT = "petscope.client"  # where a request's scope says who asks
+EACH = 40  # answers that one client may wait for; a new photo on the page asks for some 15
+SESSIONS = 500  # whose answers and choices are kept; each open page is one
+LOOK = 0.005  # seconds between two looks at the queue while there is nothing to do
+
+FAILED = "Something went wrong here, not with your photo: please try again."
+NO_ROOM = "There is no room on the disk right now: please try again in some minutes."
+
+
+class Desk:
+    """Gradio's queue of a page, as those who let people in see it.
+
+    Attributes
+    ----------
+    closing
+        Whether nobody is let in any more.
+    """
+
+    def __init__(self, blocks: gr.Blocks, places: int, workers: int) -> None:
+        """Set the queue of a page up; `workers` answers are computed at a time."""
+        blocks.queue(max_size=places, default_concurrency_limit=workers, api_open=False)
+        self.closing = False
+        self.places = places
+        self.workers = workers
+        self.has_room = lambda: True  # on the disk
+        self._seconds = 0.5  # that an answer takes, lately
+        self._started: dict[str, float] = {}
+        self._queue = blocks._queue
+        self._prepare(self._queue)
+
+    @property
+    def length(self) -> int:
+        """How many answers wait or are computed."""
+        return len(self._queue.event_ids_to_events)
+
+    @property
+    def waiting(self) -> int:
+        """How many answers wait."""
+        return len(self._queue)
+
+    def waiting_for(self, client: str) -> int:
+        """How many answers a client waits for."""
+        return sum(
+            event.request.scope.get(CLIENT) == client
+            for event in list(self._queue.event_ids_to_events.values())
+        )
+
+    def seconds_left(self, answers: int) -> int:
+        """About how long so many answers take, in whole seconds, at least one."""
+        return max(1, math.ceil(answers * self._seconds / self.workers))
+
+    async def emptied(self, timeout: float) -> bool:
+        """Wait until all that were let in have their answers; say whether they do."""
+        end = time.monotonic() + timeout
+        while self.length and time.monotonic() < end:
+            await asyncio.sleep(0.05)
+        return not self.length
+
+    def tidy(self) -> None:
+        """Forget sessions whose answers nobody fetched."""
+        queue = self._queue
+        busy = Counter(event.session_hash for event in list(queue.event_ids_to_events.values()))
+        for session in list(queue.pending_event_ids_session):
+            if session not in queue.pending_messages_per_session and not busy[session]:
+                queue.pending_event_ids_session.pop(session, None)
+        for event in set(self._started) - set(queue.event_ids_to_events):
+            self._started.pop(event, None)
+
+    def _prepare(self, queue: queueing.Queue) -> None:
+        queue.pending_messages_per_session.max_size = SESSIONS
+        # By default it looks a thousand times a second, and after each answer makes a table of the
+        # last 10,000 for a page of statistics that is closed here.
+        queue.sleep_when_free = LOOK
+        queue.progress_update_sleep_when_free = 10 * LOOK
+        queue.ANALYTICS_MAX_EVENTS, queue.ANAYLTICS_CACHE_FREQUENCY = 1, sys.maxsize
+        # Its traces quote paths, that is the names of visitors' photos.
+        queueing.traceback = SimpleNamespace(print_exc=journal.fault)
+
+        send = queue.send_message
+
+        def watched(event: Event, message: EventMessage) -> None:
+            if isinstance(message, ProcessStartsMessage):
+                self._started[event._id] = time.monotonic()
+            elif isinstance(message, ProcessCompletedMessage):
+                self._completed(event, message)
+            send(event, message)
+
+        queue.send_message = watched
+
+    def _completed(self, event: Event, message: ProcessCompletedMessage) -> None:
+        outcome = "answered"
+        if not event.alive:
+            outcome = "left"
+        elif not message.success:
+            # An error meant for the visitor has its sentence; others are bugs or a lack of room.
+            outcome = "refused" if message.output.get("error") else "failed"
+            if outcome == "failed":
+                sentence = FAILED if self.has_room() else NO_ROOM
+                message.output |= {"error": sentence, "visible": True, "duration": 10}
+        now = time.monotonic()
+        started = self._started.pop(event._id, now)
+        run, wait = now - started, started - event.enqueue_time
+        self._seconds += 0.1 * (run - self._seconds)
+        name = event.fn.api_name or getattr(event.fn.fn, "__name__", "none")
+        metrics.count("petscope_answers_total", function=name, outcome=outcome)
+        metrics.observe("petscope_run_seconds", run, function=name)
+        metrics.observe("petscope_wait_seconds", wait)
+        journal.write(
+            "answer",
+            id=event._id,
+            client=journal.pseudonym(event.request.scope.get(CLIENT, "")),
+            function=name,
+            outcome=outcome,
+            wait_ms=round(1000 * wait, 1),
+            run_ms=round(1000 * run, 1),
+        )
