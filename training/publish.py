@@ -43,7 +43,16 @@ from models import store
 from training.runs import FILE, read_run
 
 ROOT = Path(__file__).parent.parent
-SPACE = ("LICENSE", "README.md", "app.py", "examples", "models", "requirements.txt", "ui")
+SPACE = (
+    "LICENSE",
+    "README.md",
+    "app.py",
+    "examples",
+    "models",
+    "requirements.txt",
+    "serving",
+    "ui",
+)
 WEIGHTS = "models/weights/"
 
 # What a run of each framework leaves, and what the Hub calls the library that reads it.
