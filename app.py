@@ -12,6 +12,7 @@ import os
 from collections.abc import Sequence
 
 import numpy as np
+from starlette.middleware import Middleware
 
 LARGE = 4_000_000  # bytes of an array whose memory is not kept
 
@@ -81,7 +82,7 @@ def main(words: Sequence[str] | None = None) -> None:
     from models.runtime import usable_cores
     from models.thresholding import compare_all
     from serving import server
-    from ui import page, photos, theme
+    from ui import page, photos, texts, theme
 
     try:
         # now, so that no visitor waits for them
@@ -108,6 +109,7 @@ def main(words: Sequence[str] | None = None) -> None:
             css_paths=theme.STYLES,
             footer_links=["api", "gradio", "settings"],
             mcp_server=True,
+            app_kwargs={"middleware": [Middleware(texts.Translation, paths=page.PATHS)]},
         )
     except OSError as error:  # Gradio says which port is taken
         raise SystemExit(str(error)) from None

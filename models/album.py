@@ -78,6 +78,7 @@ def examine(
     folder: Path,
     mask_colors: Sequence[Color],
     pet_colors: Sequence[Color],
+    unsure: str,
     preview_side: int,
 ) -> Entry:
     """Look at one photo, and write its mask, its cut-out and a preview into a folder.
@@ -94,6 +95,8 @@ def examine(
         How viewers show the mask's values 1, 2, 3.
     pet_colors
         Colours of the pets in the preview, in turn.
+    unsure
+        What the preview calls a pet whose breeds are not to be believed.
     preview_side
         Longer side of the preview in pixels.
 
@@ -121,7 +124,7 @@ def examine(
     Image.fromarray(cut_out).save(folder / "cut-outs" / f"{name}.png", compress_level=1)
     preview = folder / "previews" / f"{name}.jpg"
     colors = [pet_colors[index % len(pet_colors)] for index in range(len(pets))]
-    names = ["not sure" if pet.refused else pet.breeds[0].name for pet in pets]
+    names = [unsure if pet.refused else pet.breeds[0].name for pet in pets]
     marked = drawing.annotate(
         photo, regions, [pet.box for pet in pets], names, colors, preview_side
     )

@@ -11,10 +11,9 @@ import gradio as gr
 from models import album, store
 from models.album import Entry
 from ui import photos, theme
+from ui.texts import mark, number, say, say_error
 
-HINT = "Drop up to {} photos. Each is looked at by itself; a bad file does not stop the rest."
-TOO_MANY = "These are {} files; the first {} are taken."
-LARGEST = 200  # photos
+LARGEST = 200  # photos; the text `album.hint` says it too
 PREVIEW_SIDE = 480
 RENEWED = 2.0  # seconds between two looks at the results so far
 
@@ -42,17 +41,21 @@ def stop(wish: Wish) -> None:
 def build() -> None:
     """Lay out the tab."""
     files = gr.File(
-        label="Photos", file_count="multiple", type="filepath", height=180, elem_id="album-files"
+        label=mark("album.files"),
+        file_count="multiple",
+        type="filepath",
+        height=180,
+        elem_id="album-files",
     )
     with gr.Row():
-        start = gr.Button("Look at all of them", variant="primary", elem_id="album-start")
-        cancel = gr.Button("Stop", interactive=False, elem_id="album-stop")
+        start = gr.Button(mark("album.start"), variant="primary", elem_id="album-start")
+        cancel = gr.Button(mark("album.stop"), interactive=False, elem_id="album-stop")
         download = gr.DownloadButton(
-            "Download masks, cut-outs and table (ZIP)", interactive=False, elem_id="album-download"
+            mark("album.download"), interactive=False, elem_id="album-download"
         )
-    message = gr.HTML(photos.notice(HINT.format(LARGEST)), padding=False, elem_id="album-message")
+    message = gr.HTML(photos.notice(mark("album.hint")), padding=False, elem_id="album-message")
     gallery = gr.Gallery(
-        label="Photos with their pets",
+        label=mark("album.gallery"),
         columns=4,
         height="auto",
         object_fit="contain",
@@ -86,12 +89,14 @@ def look_at(
     """Look at each photo in turn; yield what is known so far."""
     nothing = gr.DownloadButton(value=None, interactive=False)
     if not files:
-        hint = photos.notice(HINT.format(LARGEST))
+        hint = photos.notice(say("album.hint"))
         yield None, hint, gr.skip(), "", gr.skip(), nothing
         return
     wish.stop = False
     chosen = files[:LARGEST]
-    note = TOO_MANY.format(len(files), LARGEST) if len(files) > LARGEST else ""
+    note = ""
+    if len(files) > LARGEST:
+        note = say("album.too_many", files=len(files), taken=LARGEST)
     found = Album(photos.result_folder())
     mask_colors = list(theme.mask_colors(_classes()).values())
     cancel, start, shown = gr.Button(interactive=True), time.perf_counter(), -RENEWED
@@ -100,7 +105,15 @@ def look_at(
         if wish.stop:
             return
         found.entries.append(
-            album.examine(Path(path), name, found.folder, mask_colors, theme.SUBJECTS, PREVIEW_SIDE)
+            album.examine(
+                Path(path),
+                name,
+                found.folder,
+                mask_colors,
+                theme.SUBJECTS,
+                say("pets.unsure"),
+                PREVIEW_SIDE,
+            )
         )
         seconds = time.perf_counter() - start
         text = progress(len(found.entries), len(chosen), seconds, note)
@@ -115,13 +128,13 @@ def finish(found: Album | None) -> tuple[str, object, str, object, object]:
     """Show all results, and pack them."""
     cancel = gr.Button(interactive=False)
     if found is None or not found.entries:
-        hint = photos.notice(HINT.format(LARGEST))
+        hint = photos.notice(say("album.hint"))
         return hint, gr.Gallery(visible=False), "", cancel, gr.DownloadButton(interactive=False)
     bad = sum(entry.facts is None for entry in found.entries)
     done = len(found.entries) - bad
-    sentence = f"{done} photo{'s' * (done != 1)} looked at."
+    sentence = say("album.done", count=done)
     if bad:
-        sentence += f" {bad} file{'s' * (bad != 1)} could not be used; the table says why."
+        sentence += " " + say("album.bad", count=bad)
     archive = album.pack(found.entries, found.folder)
     return (
         photos.notice(sentence),
@@ -134,17 +147,22 @@ def finish(found: Album | None) -> tuple[str, object, str, object, object]:
 
 def progress(done: int, total: int, seconds: float, note: str) -> str:
     """A bar with what is done and the time that is left, as HTML."""
-    left = f", about {duration(seconds / done * (total - done))} left" if done else ""
-    said = f"{done} of {total}{left}. {note}".rstrip()
+    said = say("album.progress", done=done, total=total)
+    if done:
+        left = duration(seconds / done * (total - done))
+        said = say("album.progress_left", done=done, total=total, left=left)
+    said = f"{said} {note}".rstrip()
     return (
         f'<div class="notice-text" role="status">{html.escape(said)}'
-        f'<progress value="{done}" max="{total}" aria-label="Photos looked at"></progress></div>'
+        f'<progress value="{done}" max="{total}" aria-label="{say("album.bar")}"></progress></div>'
     )
 
 
 def duration(seconds: float) -> str:
     """A time for people: "4 s", "3 min"."""
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+    if seconds < 90:
+        return say("album.seconds", time=seconds)
+    return say("album.minutes", time=seconds / 60)
 
 
 def previews(entries: list[Entry]) -> object:
@@ -160,19 +178,21 @@ def rows(entries: list[Entry]) -> str:
         for entry in entries
     )
     return (
-        '<table class="facts album"><thead><tr><th>Photo</th><th>What is in it</th></tr></thead>'
-        f"<tbody>{body}</tbody></table>"
+        f'<table class="facts album"><thead><tr><th>{say("album.photo")}</th>'
+        f"<th>{say('album.found')}</th></tr></thead><tbody>{body}</tbody></table>"
     )
 
 
 def summary(entry: Entry) -> str:
     """What is in a photo, or why that cannot be said."""
-    if entry.facts is None:
-        return str(entry.error)
+    if entry.error is not None:
+        return say_error(entry.error)
     if not entry.facts["pets"]:
-        return "no pet found"
+        return say("album.none")
     return ", ".join(
-        "not sure" if pet["refused"] else f"{best['name']} {best['probability']:.0%}"
+        say("pets.unsure")
+        if pet["refused"]
+        else f"{best['name']} {number(best['probability'], '.0%')}"
         for pet in entry.facts["pets"]
         for best in pet["breeds"][:1]
     )

@@ -9,22 +9,18 @@ import gradio as gr
 from models import breeds, store
 from models.images import PhotoError
 from ui import naming, photos
-
-HINT = "Choose a photo to see which breed it looks like."
-NOTE = "The five most probable of {} breeds. Mixed breeds get an answer too."
-UNKNOWN = "Probably not one of the {} breeds"
-CLOSEST = "These are the closest."
+from ui.texts import mark, number, say, say_error, say_name
 
 
 def build(current: gr.State) -> None:
     """Lay out the tab; it follows the current photo."""
-    message = gr.HTML(photos.notice(HINT), padding=False)
+    message = gr.HTML(photos.notice(mark("breed.hint")), padding=False)
     answer = gr.HTML(padding=False, elem_id="breeds")
     labels = _classifier().card.labels
-    with gr.Accordion("The breeds it knows", open=False):
-        for species in ("cat", "dog"):
+    with gr.Accordion(mark("breed.known"), open=False):
+        for species, title in (("cat", "breed.cats"), ("dog", "breed.dogs")):
             names = ", ".join(label.name for label in labels if label.species == species)
-            gr.Markdown(f"**{species.capitalize()}s:** {names}")
+            gr.HTML(f"<b>{mark(title)}:</b> {html.escape(names)}", padding=False)
     current.change(
         show_breeds,
         [current],
@@ -38,20 +34,21 @@ def build(current: gr.State) -> None:
 def show_breeds(path: str | None) -> tuple[str, str]:
     """Message and ranking for a photo, faint where it shows none of the breeds."""
     if path is None:
-        return photos.notice(HINT), ""
+        return photos.notice(say("breed.hint")), ""
     classifier = _classifier()
     try:
         photo, named = photos.read(path), naming.name(path)
     except PhotoError as error:
-        return photos.notice(str(error), wrong=True), ""
+        return photos.notice(say_error(error), wrong=True), ""
     start = time.perf_counter()
     ranking = classifier.predict(photo)
     seconds = time.perf_counter() - start
-    took = photos.took(seconds, classifier.device, "Breed found")
+    took = photos.took("breed.took", seconds, classifier.device)
     known = len(classifier.card.labels)
     if named.sure:
-        return took, f'{bars(ranking)}<p class="hint">{NOTE.format(known)}</p>'
-    sentence = f"{UNKNOWN.format(known)}. {CLOSEST}"
+        note = html.escape(say("breed.note", breeds=known))
+        return took, f'{bars(ranking)}<p class="hint">{note}</p>'
+    sentence = f"{say('pets.unknown', breeds=known)}. {say('pets.closest')}"
     return photos.notice(sentence), f'<div class="unsure">{bars(ranking)}</div>'
 
 
@@ -59,12 +56,17 @@ def bars(ranking: Sequence[breeds.Breed]) -> str:
     """The ranking as HTML: a name, a probability and a bar each, best first."""
     items = "".join(
         f'<li><div class="name"><span>{html.escape(breed.name)} '
-        f'<span class="species">{breed.species or ""}</span></span>'
-        f"<span>{breed.probability:.1%}</span></div>"
+        f'<span class="species">{html.escape(species(breed))}</span></span>'
+        f"<span>{number(breed.probability, '.1%')}</span></div>"
         f'<div class="bar"><div style="width: {breed.probability:.1%}"></div></div></li>'
         for breed in ranking
     )
     return f'<ol class="bars">{items}</ol>'
+
+
+def species(breed: breeds.Breed) -> str:
+    """Cat or dog, in the visitor's language, where that is known."""
+    return say_name("species", breed.species) if breed.species else ""
 
 
 def _classifier() -> breeds.BreedClassifier:

@@ -1,10 +1,11 @@
 """The Cut out tab: the pet alone, with a soft edge, on a background of the visitor's choice."""
 
+import html
 import json
 import time
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, get_args
 
 import gradio as gr
 import numpy as np
@@ -14,23 +15,16 @@ from PIL import Image, ImageColor
 from models import matting, segmentation, store
 from models.images import Photo, PhotoError
 from ui import mask, photos
+from ui.texts import mark, say, say_error
 
 Ground = Literal["transparent", "color", "blurred", "own"]
 
-HINT = "Choose a photo to cut its pet out."
-NOTHING = "There is nothing to cut out: no cat or dog was found in this photo."
-NO_PICTURE = "Choose a picture to put behind the pet."
-WRONG_COLOR = "This colour is not known: please pick another one."
-PULL = "Pull the line: the photo is on its left, the cut-out on its right."
-COPIED = "Copied: now paste it wherever you like."
-REFUSED = "Your browser does not let this page copy pictures: please download it instead."
-
 SHOWN_SIDE = 1600  # pixels of the picture to look at; the file has the photo's own size
 
-DESCRIBE = """() => {
-  const texts = ["The photo", "What was cut out, on the background you chose"];
-  document.querySelectorAll("#cut-out img").forEach((image, i) => { image.alt = texts[i]; });
-}"""
+DESCRIBE = f"""() => {{
+  const texts = ["{mark("cutout.before")}", "{mark("cutout.after")}"];
+  document.querySelectorAll("#cut-out img").forEach((image, i) => {{ image.alt = texts[i]; }});
+}}"""
 
 # A link of our own, because Gradio's button would save the file that it knew before the click.
 SAVE = """(file) => {
@@ -52,7 +46,8 @@ START_COPYING = """(...inputs) => {
 FINISH_COPYING = f"""async (file) => {{
   window.cutOutFile(file);
   return (await window.cutOutCopied)
-    ? {json.dumps(photos.notice(COPIED))} : {json.dumps(photos.notice(REFUSED, wrong=True))};
+    ? {json.dumps(photos.notice(mark("cutout.copied")))}
+    : {json.dumps(photos.notice(mark("cutout.not_copied"), wrong=True))};
 }}"""
 
 
@@ -66,12 +61,12 @@ class Reduced:
 
 
 class ColorError(ValueError):
-    """A colour that cannot be read; the message is one sentence for the visitor."""
+    """A colour that cannot be read."""
 
 
 def build(current: gr.State) -> None:
     """Lay out the tab; it follows the current photo and its own controls."""
-    message = gr.HTML(photos.notice(HINT), padding=False, elem_id="cut-out-message")
+    message = gr.HTML(photos.notice(mark("cutout.hint")), padding=False, elem_id="cut-out-message")
     slider = gr.ImageSlider(
         show_label=False,  # it would lie over the photo
         interactive=False,
@@ -81,35 +76,30 @@ def build(current: gr.State) -> None:
         elem_classes="checkered",
     )
     ground = gr.Radio(
-        [
-            ("Transparent", "transparent"),
-            ("A colour", "color"),
-            ("The photo, blurred", "blurred"),
-            ("Your own picture", "own"),
-        ],
+        [(mark(f"cutout.ground.{ground}"), ground) for ground in get_args(Ground)],
         value="transparent",
-        label="Background",
+        label=mark("cutout.ground"),
         elem_id="ground",
     )
     color = gr.ColorPicker(
-        "#2f7fd1", label="Colour of the background", visible=False, elem_id="ground-color"
+        "#2f7fd1", label=mark("cutout.color"), visible=False, elem_id="ground-color"
     )
     own = gr.State(None)
     picture = photos.PhotoInput(
-        label="Your background",
+        label=mark("cutout.own"),
         sources=["upload", "clipboard"],
         format="png",
         height=220,
-        placeholder="Drop a picture for the background here\n- or -\nClick to choose one",
+        placeholder=photos.placeholder(mark("cutout.own_drop")),
         buttons=[],
         visible=False,
-        alt_text="The background you chose",
+        alt_text=mark("cutout.own_alt"),
         elem_id="ground-picture",
     )
     own_message = gr.HTML(visible=False, padding=False, elem_id="ground-message")
     with gr.Row():
-        download = gr.Button("Download (PNG)", interactive=False, elem_id="cut-out-download")
-        copy = gr.Button("Copy", interactive=False, elem_id="cut-out-copy")
+        download = gr.Button(mark("cutout.download"), interactive=False, elem_id="cut-out-download")
+        copy = gr.Button(mark("cutout.copy"), interactive=False, elem_id="cut-out-copy")
     said = gr.HTML(padding=False, elem_id="cut-out-copied")
     file = gr.File(visible="hidden")
 
@@ -149,23 +139,25 @@ def show(
     """Message, the reduced photo beside the reduced result, both buttons, and nothing copied."""
     off, on = gr.Button(interactive=False), gr.Button(interactive=True)
     if path is None:
-        return photos.notice(HINT), None, off, off, ""
+        return photos.notice(say("cutout.hint")), None, off, off, ""
     try:
         reduced = _reduced(path)
         if not (reduced.cut[:, :, 3] > 127).any():
-            return photos.notice(NOTHING), None, off, off, ""
+            return photos.notice(say("cutout.none")), None, off, off, ""
         result = compose(reduced.photo, reduced.cut, ground, color, own)
     except (PhotoError, ColorError) as error:
-        return photos.notice(str(error), wrong=True), gr.skip(), off, off, ""
-    took = photos.took(reduced.seconds, "CPU", "Cut out")
-    message = photos.notice(NO_PICTURE) if ground == "own" and own is None else took
-    return f'{message}<p class="hint">{PULL}</p>', (reduced.photo, result), on, on, ""
+        return photos.notice(_sentence(error), wrong=True), gr.skip(), off, off, ""
+    message = photos.took("cutout.took", reduced.seconds, "CPU")
+    if ground == "own" and own is None:
+        message = photos.notice(say("cutout.no_picture"))
+    pull = html.escape(say("cutout.pull"))
+    return f'{message}<p class="hint">{pull}</p>', (reduced.photo, result), on, on, ""
 
 
 def export(path: str | None, ground: Ground, color: str, own: str | None) -> str:
     """The result at the photo's own size, as a file."""
     if path is None:
-        raise gr.Error(HINT, print_exception=False)
+        raise gr.Error(say("cutout.hint"), print_exception=False)
     try:
         photo = photos.read(path)
         cut = _cut(path, photo)
@@ -173,7 +165,7 @@ def export(path: str | None, ground: Ground, color: str, own: str | None) -> str
             Image.fromarray(compose(photo, cut, ground, color, own)), "cut-out"
         )
     except (PhotoError, ColorError) as error:
-        raise gr.Error(str(error), print_exception=False) from None
+        raise gr.Error(_sentence(error), print_exception=False) from None
 
 
 def compose(
@@ -192,13 +184,17 @@ def compose(
         try:
             red, green, blue, *_ = ImageColor.getrgb(color)
         except ValueError:
-            raise ColorError(WRONG_COLOR) from None
+            raise ColorError(color) from None
         return matting.lay_over(cut, (red, green, blue))
     if ground == "blurred":
         return matting.lay_over(cut, matting.blur_background(photo, cut[:, :, 3]))
     if ground == "own" and own is not None:
         return matting.lay_over(cut, matting.cover(photos.read(own), *photo.shape[:2]))
     return cut
+
+
+def _sentence(error: PhotoError | ColorError) -> str:
+    return say_error(error) if isinstance(error, PhotoError) else say("cutout.wrong_color")
 
 
 @lru_cache(maxsize=photos.KEPT)

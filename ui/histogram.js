@@ -6,6 +6,7 @@
 
 const LEVELS = 256;
 const PAGE = 10;
+const PERCENT = { style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 };
 const POINTED = [229, 0, 11]; // the red of the cuts
 const FADED = 0.75; // how far the other classes go towards white
 
@@ -15,6 +16,7 @@ canvas.setAttribute("aria-hidden", "true"); // the picture under it has the alte
 
 let key; // of the chart that the rest belongs to
 let counts = []; // pixels at each grey value
+let texts = {}; // what is said, with places for values
 let preview = null; // the grey values themselves, once decoded: { width, height, values }
 let drag = null; // the slider that is held, and how far from its line
 let moved = false; // whether the server has yet to hear of the cuts
@@ -25,6 +27,13 @@ const aria = (slider, name) => Number(slider.getAttribute(`aria-value${name}`));
 const readCuts = () => sliders().map((slider) => aria(slider, "now"));
 const classOf = (value, cuts) => cuts.filter((cut) => value > cut).length;
 const sum = (numbers) => numbers.reduce((total, next) => total + next, 0);
+
+/** A text of the chart's with values in its places, as the server's `say` makes it. */
+const fill = (name, values) => texts[name].replace(/\{(\w+)\}/g, (_, place) => values[place]);
+
+/** A number as the page's language writes it. */
+const number = (value, options) =>
+  new Intl.NumberFormat(document.documentElement.lang, options).format(value);
 
 function say(sentence) {
   element.querySelector(".readout").textContent = sentence;
@@ -47,6 +56,7 @@ async function readChart() {
   canvas.remove();
   if (!chart) return;
   counts = JSON.parse(chart.dataset.counts);
+  texts = JSON.parse(chart.dataset.texts);
 
   const own = key;
   const image = new Image();
@@ -130,9 +140,10 @@ function follow() {
   document.querySelectorAll("#cuts tbody tr").forEach((row, i) => {
     const [, values, pixels, share] = row.cells;
     const inside = sum(counts.slice(bounds[i] + 1, bounds[i + 1] + 1));
-    values.textContent = `${i ? `> ${bounds[i]}` : darkest} to ${bounds[i + 1]}`;
-    pixels.textContent = inside.toLocaleString("en-US");
-    share.textContent = `${((100 * inside) / sum(counts)).toFixed(1)}%`;
+    const lower = i ? `> ${bounds[i]}` : darkest;
+    values.textContent = fill("range", { lower, upper: bounds[i + 1] });
+    pixels.textContent = number(inside);
+    share.textContent = number(inside / sum(counts), PERCENT);
   });
 
   element.querySelector(".reset").disabled = all.every(
@@ -148,7 +159,7 @@ function move(slider, value) {
   if (cut === aria(slider, "now")) return;
   slider.setAttribute("aria-valuenow", cut);
   follow();
-  say(`${slider.getAttribute("aria-label")} at ${cut}`);
+  say(fill("moved", { cut: slider.getAttribute("aria-label"), value: cut }));
 }
 
 function release() {
@@ -160,8 +171,8 @@ function release() {
 
 function point(event) {
   const value = Math.min(Math.max(Math.floor(valueAt(event)), 0), LEVELS - 1);
-  const pixels = counts[value].toLocaleString("en-US");
-  say(`Grey value ${value}: ${pixels} pixels, class ${classOf(value, readCuts()) + 1}`);
+  const own = classOf(value, readCuts()) + 1;
+  say(fill("pointed", { value, pixels: number(counts[value]), number: own }));
   const bar = element.querySelector(".pointed");
   bar.setAttribute("x", `${(100 * value) / LEVELS}%`);
   bar.setAttribute("visibility", "visible");

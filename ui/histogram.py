@@ -12,15 +12,14 @@ from numpy.typing import NDArray
 
 from models import drawing
 from ui import theme
+from ui.texts import raw, say
 
 SCRIPT = Path(__file__).with_suffix(".js")
 WIDTH, HEIGHT = 512, 190
 AXIS = 34  # room below the chart for the sliders' knobs and the numbers
 STEP = WIDTH / 256
 PREVIEW_SIDE = 640
-INVITATION = (
-    "Drag a red line and the picture follows. Point at the histogram to see which pixels it counts."
-)
+SPOKEN = ("histogram.moved", "histogram.pointed", "threshold.range")  # by the script
 
 
 def build() -> tuple[gr.HTML, gr.HTML]:
@@ -65,12 +64,15 @@ def draw(gray: NDArray[np.uint8], cuts: NDArray[np.float64], key: str = "") -> s
     if not len(cuts):
         return figure
     preview = base64.b64encode(drawing.gray_preview(gray, PREVIEW_SIDE)).decode()
+    texts = {key.partition(".")[2]: raw(key) for key in SPOKEN}
     return (
         f'<div class="histogram" data-key="{html.escape(key)}" '
         f'data-counts="{json.dumps(counts.tolist())}" '
+        f'data-texts="{html.escape(json.dumps(texts))}" '
         f'data-preview="data:image/png;base64,{preview}">{figure}{_sliders(counts, cuts)}</div>'
-        f'<p class="hint">{INVITATION}</p><p class="hint readout"></p>'
-        '<button type="button" class="reset" disabled>Back to Otsu\'s cuts</button>'
+        f'<p class="hint">{html.escape(say("histogram.invitation"))}</p>'
+        '<p class="hint readout"></p><button type="button" class="reset" disabled>'
+        f"{html.escape(say('histogram.back'))}</button>"
     )
 
 
@@ -96,10 +98,11 @@ def _bars(counts: NDArray[np.int64], cuts: NDArray[np.float64]) -> str:
             (255, WIDTH, "end"),
         )
     )
-    said = ", ".join(f"{cut:.0f}" for cut in cuts) or "none"
+    said = ", ".join(f"{cut:.0f}" for cut in cuts) or say("histogram.none")
+    alternative = html.escape(say("histogram.alt", cuts=said))
     return (
         f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT + AXIS}" role="img" '
-        f'aria-label="Histogram of grey values from 0 to 255; cuts found: {said}">'
+        f'aria-label="{alternative}">'
         f'<clipPath id="histogram-bars"><path d="{bars}"/></clipPath>'
         f'<g clip-path="url(#histogram-bars)">{bands}</g>'
         f'<rect class="pointed" width="{STEP:.0f}" height="{HEIGHT}" visibility="hidden"/>'
@@ -112,7 +115,8 @@ def _sliders(counts: NDArray[np.int64], cuts: NDArray[np.float64]) -> str:
     # Each cut leaves the first and the last class a pixel, and stays between its neighbours.
     bounds = [darkest - 1, *cuts, brightest]
     return "".join(
-        f'<span class="cut" role="slider" tabindex="0" aria-label="Cut {number}" '
+        f'<span class="cut" role="slider" tabindex="0" '
+        f'aria-label="{say("histogram.cut", number=number)}" '
         f'aria-valuemin="{lower + 1:.0f}" aria-valuemax="{upper - 1:.0f}" '
         f'aria-valuenow="{cut:.0f}" data-best="{cut:.0f}" '
         f'style="left: {(cut + 1) / 256:.3%}; height: {HEIGHT / (HEIGHT + AXIS):.2%}"></span>'

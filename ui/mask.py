@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from models import drawing, measuring, segmentation, store
 from models.images import PhotoError
 from ui import photos, theme
+from ui.texts import mark, mark_name, number, say, say_error, say_name
 
-HINT = "Choose a photo to see the outline of what is in it."
 MAP_SIDE = 512  # pixels; all that is kept of the probabilities
 
 
@@ -91,35 +91,37 @@ def build(current: gr.State) -> gr.Radio:
     default = store.default("segmentation")
     cards = sorted(store.cards("segmentation"), key=lambda card: card.name != default)
     model = gr.Radio(
-        [(card.title, card.name) for card in cards],
+        [(mark_name("model", card.title), card.name) for card in cards],
         value=default,
-        label="What to look for",
+        label=mark("mask.model"),
         visible=len(cards) > 1,
         elem_id="mask-model",
     )
     with gr.Row():
-        opacity = gr.Slider(0, 1, value=0.5, step=0.05, label="Opacity", elem_id="opacity")
+        opacity = gr.Slider(
+            0, 1, value=0.5, step=0.05, label=mark("mask.opacity"), elem_id="opacity"
+        )
         border = gr.Checkbox(
             value=True,
-            label="Show the border",
-            info="The thin band in which the outline runs",
+            label=mark("mask.border"),
+            info=mark("mask.border_info"),
             elem_id="border",
         )
-    message = gr.HTML(photos.notice(HINT), padding=False)
+    message = gr.HTML(photos.notice(mark("mask.hint")), padding=False)
     with gr.Row():
         with gr.Column(min_width=280):
             outlined = gr.Image(
-                label="Outline",
+                label=mark("mask.picture"),
                 format="jpeg",
                 interactive=False,
                 buttons=["download", "fullscreen"],
-                alt_text="The photo with what was found in it, border and background in colour",
+                alt_text=mark("mask.picture_alt"),
                 elem_id="overlay",
             )
         with gr.Column(min_width=280):
             legend = gr.HTML(padding=False, elem_id="legend")
             download = gr.DownloadButton(
-                "Download the mask (PNG)", interactive=False, size="sm", elem_id="mask-download"
+                mark("mask.download"), interactive=False, size="sm", elem_id="mask-download"
             )
     gr.on(
         [current.change, model.change, opacity.change, border.change],
@@ -149,11 +151,11 @@ def show_overlay(
 ) -> tuple[str, drawing.Photo | None, str]:
     """Message, photo with the classes laid over it, and legend."""
     if path is None:
-        return photos.notice(HINT), None, ""
+        return photos.notice(say("mask.hint")), None, ""
     try:
         photo, found = photos.read(path), find(path, model)
     except PhotoError as error:
-        return photos.notice(str(error), wrong=True), None, ""
+        return photos.notice(say_error(error), wrong=True), None, ""
     colors = {
         value: color
         for value, (name, color) in enumerate(theme.mask_colors(found.shares).items(), start=1)
@@ -162,7 +164,7 @@ def show_overlay(
     picture = drawing.overlay(photo, found.mask, colors, opacity)
     if border and found.instances:
         picture = drawing.paint(picture, found.instances.outlines, theme.OUTLINE)
-    took = photos.took(found.seconds, found.device, "Outline found")
+    took = photos.took("mask.took", found.seconds, found.device)
     return took, picture, legend_table(found.shares, found.instances)
 
 
@@ -183,14 +185,15 @@ def offer_mask(path: str | None, model: str) -> object:
 def legend_table(shares: Mapping[str, float], instances: Instances | None) -> str:
     """The classes with their colours and shares of the picture, and the count, as HTML."""
     rows = "".join(
-        f"<tr><td>{photos.swatch(color)}{html.escape(name)}</td><td>{shares[name]:.1%}</td></tr>"
+        f"<tr><td>{photos.swatch(color)}{html.escape(say_name('class', name))}</td>"
+        f"<td>{number(shares[name], '.1%')}</td></tr>"
         for name, color in theme.mask_colors(shares).items()
     )
     table = (
-        '<table class="facts"><thead><tr><th>Class</th><th>Area</th></tr></thead>'
-        f"<tbody>{rows}</tbody></table>"
+        f'<table class="facts"><thead><tr><th>{say("mask.class")}</th><th>{say("mask.area")}</th>'
+        f"</tr></thead><tbody>{rows}</tbody></table>"
     )
     if instances is None:
         return table
-    count = f"{photos.swatch(theme.OUTLINE)}Objects found: {instances.count:,}"
+    count = photos.swatch(theme.OUTLINE) + say("mask.objects", count=instances.count)
     return f'<p class="count">{count}</p>{table}'

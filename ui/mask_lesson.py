@@ -14,49 +14,14 @@ from models.measuring import Objects
 from models.resolutions import Seen
 from ui import photos, theme
 from ui.mask import find
+from ui.texts import mark, number, say, say_error, say_name
 
-SIZES_HINT = "Choose a photo first, then compare."
-ANY_SIZE = "The network got the photo at each of these sizes."
-FIXED_SIZE = (
-    "This network always takes {width} x {height} pixels. The photo was first reduced to each size "
-    "and then enlarged to that, so the network sees less each time but works as long."
-)
-IOU_AND_TIME = (
-    "IoU compares each outline with that of the usual size; 1 is the same. The times are the "
-    "network's alone, on the {device}."
-)
 SHOWN_SIDE = 360  # pixels of the small pictures
 OPACITY = 0.5
 
-CLASSES = (
-    "For each pixel, the network looks at it and what lies around it, and says how probable each "
-    "class is: {classes}. The pixel gets the most probable one. This is called pixel-wise "
-    "classification, or semantic segmentation."
-)
-BORDER = (
-    "The border is a class of its own, because nobody can say to the pixel where a {subject} ends. "
-    "The doubtful pixels go there and do not blur the two sides."
-)
-BORDER_BETWEEN = (
-    "The border, the outermost pixels of each {subject}, is a class of its own: it keeps those "
-    "apart that touch, so that they can be counted."
-)
-IOU = (
-    "IoU, intersection over union, says how well an outline fits: the area that the outlines of "
-    "network and person share, divided by the area that one or both of them cover. 1 is a perfect "
-    "fit, 0 none at all."
-)
-PRECISION = (
-    "An object counts as found when its IoU with a real one is above 0.5. The found are divided by "
-    "all that were found, missed or made up."
-)
 TEST = "test"  # where a card's figures lie, as `training.evaluate` writes them
 OWN_SIZE = "at the photo's own size"
-FIGURES = {
-    "mean_iou": "IoU, mean of the classes",
-    "binary_iou": "IoU of {subject} and border as one",
-    "ap50": "Objects found, average precision at IoU 0.5",
-}
+FIGURES = ("mean_iou", "binary_iou", "ap50")
 
 CHART_WIDTH, CHART_HEIGHT = 400, 130
 MARGIN = 34  # room beside and below the chart for its numbers and their meaning
@@ -78,14 +43,14 @@ def build(current: gr.State, model: gr.Radio) -> None:
     """Lay out what follows the outline; `model` is the choice of the mask model."""
     objects = gr.HTML(padding=False, elem_id="objects")
     download = gr.DownloadButton(
-        "Download the objects (CSV)", visible=False, size="sm", elem_id="objects-download"
+        mark("lesson.objects_download"), visible=False, size="sm", elem_id="objects-download"
     )
     maps = gr.HTML(padding=False, elem_id="probabilities")
-    gr.HTML("<h3>What does the size change?</h3>", padding=False)
-    button = gr.Button("Compare sizes", size="sm", elem_id="compare-sizes")
+    gr.HTML(f"<h3>{mark('lesson.sizes')}</h3>", padding=False)
+    button = gr.Button(mark("lesson.sizes_button"), size="sm", elem_id="compare-sizes")
     sizes = gr.HTML(padding=False, elem_id="sizes")
-    with gr.Accordion("How does it work, and how good is it?", open=False, elem_id="how-good"):
-        explanation = gr.HTML(explain(model.value), padding=False)
+    with gr.Accordion(mark("lesson.how_good"), open=False, elem_id="how-good"):
+        explanation = gr.HTML(padding=False)
     gr.on(
         [current.change, model.change],
         show_objects,
@@ -124,7 +89,9 @@ def build(current: gr.State, model: gr.Radio) -> None:
         trigger_mode="always_last",
         api_visibility="private",
     )
-    model.change(explain, model, explanation, show_progress="hidden", api_visibility="private")
+    gr.on(  # when the page is opened, and when the model changes
+        None, explain, model, explanation, show_progress="hidden", api_visibility="private"
+    )
 
 
 def show_probabilities(path: str | None, model: str) -> str:
@@ -141,28 +108,33 @@ def show_probabilities(path: str | None, model: str) -> str:
         photos.figure(
             drawing.ramp(maps[name], theme.RAMP),
             "png",
-            f"Probability of {name} at each pixel, from 0, dark, to 1, bright",
-            f"<b>{html.escape(name.capitalize())}</b> {html.escape(meaning(name))}",
+            say("lesson.map_alt", name=say_name("class", name)),
+            f"<b>{html.escape(title(name))}</b> {html.escape(meaning(name))}",
         )
         for name in order
     )
     colors = ", ".join(map(theme.css, theme.RAMP))
     return (
-        '<h3>How sure is the network?</h3><p class="hint">How probable each class is at each '
-        "pixel. Together they make 1.</p>"
-        '<div class="ramp" role="img" aria-label="From dark, probability 0, to bright, 1">'
-        f'<span>0, surely not</span><div style="background: linear-gradient(to right, {colors})">'
-        f'</div><span>1, surely</span></div><div class="small-multiples few">{figures}</div>'
+        f'<h3>{say("lesson.sure")}</h3><p class="hint">{say("lesson.sure_hint")}</p>'
+        f'<div class="ramp" role="img" aria-label="{say("lesson.ramp")}">'
+        f"<span>{say('lesson.ramp_0')}</span>"
+        f'<div style="background: linear-gradient(to right, {colors})"></div>'
+        f"<span>{say('lesson.ramp_1')}</span></div>"
+        f'<div class="small-multiples few">{figures}</div>'
     )
+
+
+def title(name: str) -> str:
+    """The name of a class with a capital letter."""
+    said = say_name("class", name)
+    return said[:1].upper() + said[1:]
 
 
 def meaning(name: str) -> str:
     """What a place says where the class is probable."""
-    if name == "background":
-        return "Bright where the network sees nothing of what it looks for."
-    if name == "border":
-        return "Bright where the outline runs. Where the band is broad, it is not sure where."
-    return f"Bright where the network sees the inside of a {name}."
+    if name in ("background", "border"):
+        return say(f"lesson.{name}")
+    return say("lesson.subject", name=say_name("class", name))
 
 
 def show_objects(path: str | None, model: str) -> tuple[str, object]:
@@ -178,14 +150,13 @@ def show_objects(path: str | None, model: str) -> tuple[str, object]:
         return nothing
     objects = found.instances.objects
     file = photos.result_text(objects.csv(), "objects.csv")
-    title = "<h3>Each object, measured</h3>"
+    heading = f"<h3>{say('lesson.objects')}</h3>"
     if not len(objects):
-        sentence = photos.notice("No object was found, so there is nothing to measure.")
-        return f"{title}{sentence}", nothing[1]
+        return f"{heading}{photos.notice(say('lesson.no_objects'))}", nothing[1]
     color = theme.mask_colors(found.shares)[segmentation.subject(list(found.shares))]
     share = objects.area.sum() / found.mask.size
     return (
-        f"{title}{objects_table(objects, share)}{area_chart(objects, color)}",
+        f"{heading}{objects_table(objects, share)}{area_chart(objects, color)}",
         gr.DownloadButton(value=file, visible=True),
     )
 
@@ -202,23 +173,23 @@ def compare_sizes(path: str | None, model: str, wanted: Wanted) -> Iterator[str]
     """The outline at several sizes, as HTML that grows by a size at a time."""
     wanted.path, wanted.model = path, model
     if path is None:
-        yield photos.notice(SIZES_HINT)
+        yield photos.notice(say("lesson.sizes_hint"))
         return
     try:
         photo = photos.read(path)
     except PhotoError as error:
-        yield photos.notice(str(error), wrong=True)
+        yield photos.notice(say_error(error), wrong=True)
         return
     segmenter = segmentation.load(model)
     usual = resolutions.usual_side(segmenter, photo)
     preview = drawing.reduced(photo, SHOWN_SIDE)
     height, width = preview.shape[:2]
     spec = segmenter.card.input
-    sentence = ANY_SIZE
+    sentence = say("lesson.any_size")
     if not segmenter.any_size:
-        sentence = FIXED_SIZE.format(width=spec.width, height=spec.height)
-    sentence += " " + IOU_AND_TIME.format(device=segmenter.device)
-    text = f'<p class="hint">{sentence}</p>'
+        sentence = say("lesson.fixed_size", width=spec.width, height=spec.height)
+    sentence += " " + say("lesson.iou_and_time", device=segmenter.device)
+    text = f'<p class="hint">{html.escape(sentence)}</p>'
     yield text
     figures: dict[int, str] = {}
     # The usual size first: the others are compared with it.
@@ -247,13 +218,18 @@ def size_figure(
     colors = dict(enumerate(theme.mask_colors(result.classes).values(), start=1))
     picture = drawing.overlay(preview, result.mask, colors, OPACITY)
     outline = drawing.instance_outlines((result.foreground() > 0.5).astype(np.int32))
-    size = f"{seen.width} x {seen.height} px"
-    fit = "usual size" if agreement is None else f"IoU {agreement:.2f}"
+    size = say("lesson.size", width=seen.width, height=seen.height)
+    time = seen.seconds * 1000
+    fit = (
+        say("lesson.usual", time=time)
+        if agreement is None
+        else say("lesson.other", iou=agreement, time=time)
+    )
     return photos.figure(
         drawing.thumbnail(drawing.paint(picture, outline, theme.OUTLINE), SHOWN_SIDE),
         "jpeg",
-        f"The outline when the network sees {size} of the photo",
-        f"<b>{size}</b> {fit}, {seen.seconds * 1000:.0f} ms",
+        say("lesson.size_alt", size=size),
+        f"<b>{size}</b> {fit}",
     )
 
 
@@ -261,12 +237,16 @@ def explain(model: str) -> str:
     """How a mask model works and how good it is, in a few sentences and its card's figures."""
     card = store.read_card(model)
     names = [label.name for label in card.labels]
-    words = {"subject": segmentation.subject(names), "classes": ", ".join(names)}
-    sentences = [CLASSES]
-    if "border" in names:
-        sentences.append(BORDER_BETWEEN if card.instances else BORDER)
-    sentences.append(IOU)
-    text = "".join(f"<p>{html.escape(sentence.format(**words))}</p>" for sentence in sentences)
+    subject = say_name("class", segmentation.subject(names))
+    sentences = [
+        say("lesson.classes", classes=", ".join(say_name("class", name) for name in names))
+    ]
+    if "border" in names and card.instances:
+        sentences.append(say("lesson.border_between", subject=subject))
+    elif "border" in names:
+        sentences.append(say("lesson.border_why", subject=subject))
+    sentences.append(say("lesson.iou"))
+    text = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in sentences)
     return f'<div class="explanation">{text}{figures_table(card)}</div>'
 
 
@@ -275,33 +255,38 @@ def figures_table(card: store.Card) -> str:
     try:
         test = card.facts["metrics"][TEST]
         figures: Mapping[str, float] = test[OWN_SIZE]
-        shown = {f"IoU of {name}": value for name, value in figures.get("iou", {}).items()}
-        words = {"subject": segmentation.subject([label.name for label in card.labels])}
+        shown = {
+            say("lesson.figure_class", name=say_name("class", name)): value
+            for name, value in figures.get("iou", {}).items()
+        }
+        subject = say_name("class", segmentation.subject([label.name for label in card.labels]))
         shown |= {
-            title.format(**words): figures[key] for key, title in FIGURES.items() if key in figures
+            say(f"lesson.figure.{key}", subject=subject): figures[key]
+            for key in FIGURES
+            if key in figures
         }
         rows = "".join(
-            f"<tr><td>{html.escape(title)}</td><td>{value:.3f}</td></tr>"
-            for title, value in shown.items()
+            f"<tr><td>{html.escape(what)}</td><td>{number(value, '.3f')}</td></tr>"
+            for what, value in shown.items()
         )
-        pictures = f"{test['pictures']:,}"
+        measured = say("lesson.measured", pictures=test["pictures"])
     except (KeyError, TypeError, ValueError, AttributeError):  # cards come from others too
-        return "<p>This model's card has no figures of a test.</p>"
-    precision = f"<p>{PRECISION}</p>" if "ap50" in figures else ""
+        return f"<p>{html.escape(say('lesson.no_figures'))}</p>"
+    precision = f"<p>{html.escape(say('lesson.precision'))}</p>" if "ap50" in figures else ""
     return (
-        f'{precision}<table class="facts"><thead><tr><th>Measured on {pictures} test pictures that '
-        f"it did not learn from</th><th>Value</th></tr></thead><tbody>{rows}</tbody></table>"
+        f'{precision}<table class="facts"><thead><tr><th>{html.escape(measured)}</th>'
+        f"<th>{say('lesson.value')}</th></tr></thead><tbody>{rows}</tbody></table>"
     )
 
 
 def objects_table(objects: Objects, share: float) -> str:
     """How many objects there are and how large they are, as an HTML table."""
     facts = {
-        "Objects": f"{len(objects):,}",
-        "Median area": f"{np.median(objects.area):,.0f} px",
-        "Smallest": f"{objects.area.min():,} px",
-        "Largest": f"{objects.area.max():,} px",
-        "Share of the picture": f"{share:.1%}",
+        say("lesson.objects_count"): number(len(objects), ","),
+        say("lesson.median"): say("lesson.px", area=float(np.median(objects.area))),
+        say("lesson.smallest"): say("lesson.px", area=int(objects.area.min())),
+        say("lesson.largest"): say("lesson.px", area=int(objects.area.max())),
+        say("lesson.share"): number(share, ".1%"),
     }
     rows = "".join(f"<tr><td>{name}</td><td>{value}</td></tr>" for name, value in facts.items())
     return f'<table class="facts"><tbody>{rows}</tbody></table>'
@@ -322,24 +307,25 @@ def area_chart(objects: Objects, color: Color) -> str:
     )
     ticks = "".join(
         f'<text x="{left + value / largest * (right - left):.0f}" y="{CHART_HEIGHT + 14}" '
-        f'text-anchor="middle">{value:,}</text>'
+        f'text-anchor="middle">{number(value, ",")}</text>'
         for value in ticks_up_to(largest)
     )
     x = left + median / largest * (right - left)
     anchor, side = ("start", 4) if x < CHART_WIDTH / 2 else ("end", -4)
-    said = f"median {median:,.0f} px"
+    said = say("lesson.chart_median", area=median)
     return (
         f'<svg class="chart areas" viewBox="0 -16 {CHART_WIDTH} {CHART_HEIGHT + MARGIN + 14}" '
-        f'role="img" aria-label="How many objects have which area; {said}">'
+        f'role="img" aria-label="{say("lesson.chart", median=said)}">'
         f'<path d="{bars}" fill="{theme.css(color)}"/>'
         f'<line class="axis" x1="{left}" x2="{right}" y1="{CHART_HEIGHT}" y2="{CHART_HEIGHT}"/>'
         f'<line class="cut" x1="{x:.1f}" x2="{x:.1f}" y1="-14" y2="{CHART_HEIGHT}"/>'
         f'<text x="{x + side:.1f}" y="-6" text-anchor="{anchor}">{said}</text>'
-        f'<text x="{left - 5}" y="9" text-anchor="end">{most:,}</text>'
+        f'<text x="{left - 5}" y="9" text-anchor="end">{number(most, ",")}</text>'
         f'<text x="{left - 5}" y="{CHART_HEIGHT}" text-anchor="end">0</text>'
         f'<text transform="translate(10 {CHART_HEIGHT / 2}) rotate(-90)" text-anchor="middle">'
-        f'objects</text>{ticks}<text x="{(left + right) / 2}" y="{CHART_HEIGHT + 29}" '
-        'text-anchor="middle">area in pixels</text></svg>'
+        f"{say('lesson.chart_objects')}</text>{ticks}"
+        f'<text x="{(left + right) / 2}" y="{CHART_HEIGHT + 29}" '
+        f'text-anchor="middle">{say("lesson.chart_area")}</text></svg>'
     )
 
 

@@ -1,5 +1,7 @@
 """The whole page: one photo on the left, the tabs that look at it on the right."""
 
+import html
+
 import gradio as gr
 
 from models import store
@@ -15,45 +17,50 @@ from ui import (
     sharing,
     threshold,
 )
+from ui.texts import mark
 
-HEADER = """
+HEADER = f"""
 <header class="petscope-header">
 <h1>Petscope</h1>
-<p>One photo in: which pets are in it, where, of which breed, and how light and dark part it.</p>
+<p>{mark("page.subtitle")}</p>
 </header>
 """
 
-MAIN = "Your photo"  # what links to this page are called
+PATHS = ("", programs.PATH, "config")  # where Gradio sends the layout
 
 
 def build() -> gr.Blocks:
     """Build the page; its theme and styles are given to `launch` (see `app.py`)."""
     with gr.Blocks(title="Petscope", analytics_enabled=False) as page:
-        gr.Navbar(main_page_name=MAIN)
+        gr.Navbar(main_page_name=mark("page.main"))
         gr.HTML(HEADER)
         if sentence := store.notice():
-            gr.HTML(photos.notice(sentence), elem_id="models-notice")
+            notice = photos.notice(mark("page.other_models"))
+            gr.HTML(
+                f'{notice}<p class="hint" lang="en">{html.escape(sentence)}</p>',
+                elem_id="models-notice",
+            )
         with gr.Row():
             with gr.Column(scale=4, min_width=320):
                 photo, current = photos.build()
                 link = gr.Column()
             with gr.Column(scale=7, min_width=320), gr.Tabs(elem_id="tabs") as tabs:
-                with gr.Tab("Pets", id="pets"):
+                with gr.Tab(mark("tab.pets"), id="pets"):
                     answered = pets.build(current)
-                with gr.Tab("Cut out", id="cut-out"):
+                with gr.Tab(mark("tab.cut-out"), id="cut-out"):
                     cutout.build(answered)
-                with gr.Tab("Threshold", id="threshold"):
+                with gr.Tab(mark("tab.threshold"), id="threshold"):
                     controls = threshold.build(answered)
-                with gr.Tab("Mask", id="mask"):
+                with gr.Tab(mark("tab.mask"), id="mask"):
                     model = mask.build(answered)
                     mask_lesson.build(answered, model)
-                with gr.Tab("Breed", id="breed"):
+                with gr.Tab(mark("tab.breed"), id="breed"):
                     breed.build(answered)
-                with gr.Tab("Many photos", id="album"):
+                with gr.Tab(mark("tab.album"), id="album"):
                     album.build()
         with link:
             sharing.build(photo, current, tabs, {**controls, "model": model})
-    with page.route("For programs", programs.PATH):
-        gr.Navbar(main_page_name=MAIN)
+    with page.route(mark("page.programs"), programs.PATH):
+        gr.Navbar(main_page_name=mark("page.main"))
         programs.build()
     return page

@@ -9,9 +9,8 @@ from models.drawing import Color, Photo
 from models.images import PhotoError
 from models.pipeline import Pet
 from ui import breed, mask, naming, photos, theme
+from ui.texts import mark, number, say, say_error
 
-HINT = "Choose a photo to see which pets are in it."
-NOTHING = "No cat or dog was found in this photo. Try one that shows it whole and not too small."
 SHOWN_SIDE = 1600  # pixels; the picture is for looking at, the cut-out has the photo's own size
 CROP_SIDE = 320
 CARD_SIDE = 800
@@ -26,20 +25,18 @@ def build(current: gr.State) -> gr.State:
     The path of the photo that this tab has answered, for the other tabs to follow: all at once
     would be slower for the tab that the visitor sees first.
     """
-    message = gr.HTML(photos.notice(HINT), padding=False, elem_id="pets-message")
+    message = gr.HTML(photos.notice(mark("pets.hint")), padding=False, elem_id="pets-message")
     picture = gr.Image(
-        label="Pets",
+        label=mark("pets.label"),
         show_label=False,  # it would lie over the names
         format="jpeg",
         interactive=False,
         buttons=["download", "fullscreen"],
-        alt_text="The photo with a box, an outline and a name for each pet",
+        alt_text=mark("pets.alt"),
         elem_id="pets-picture",
     )
     cards = gr.HTML(padding=False, elem_id="pets")
-    share = gr.DownloadButton(
-        "Download a card to share (PNG)", interactive=False, size="sm", elem_id="share-card"
-    )
+    share = gr.DownloadButton(mark("pets.card"), interactive=False, size="sm", elem_id="share-card")
     answered = gr.State(None)
     current.change(
         show_pets,
@@ -64,15 +61,14 @@ def build(current: gr.State) -> gr.State:
 def show_pets(path: str | None) -> tuple[str, Photo | None, str]:
     """Message, photo with its pets, and a card for each."""
     if path is None:
-        return photos.notice(HINT), None, ""
+        return photos.notice(say("pets.hint")), None, ""
     try:
         photo, named = photos.read(path), naming.name(path)
     except PhotoError as error:
-        return photos.notice(str(error), wrong=True), None, ""
+        return photos.notice(say_error(error), wrong=True), None, ""
     if not named.pets:
-        return photos.notice(NOTHING), None, ""
-    count = "One pet" if len(named.pets) == 1 else f"{len(named.pets)} pets"
-    took = photos.took(named.seconds, named.device, f"{count} found and named")
+        return photos.notice(say("pets.none")), None, ""
+    took = photos.took("pets.took", named.seconds, named.device, count=len(named.pets))
     colors = theme.pet_colors(len(named.pets))
     cards = "".join(
         card(number, pet, color)
@@ -86,8 +82,8 @@ def show_pets(path: str | None) -> tuple[str, Photo | None, str]:
         colors,
         SHOWN_SIDE,
     )
-    note = f'<p class="hint">{breed.NOTE.format(len(named.pets[0].answer.labels))}</p>'
-    return took, picture, f'<div class="pets">{cards}</div>{note}'
+    note = html.escape(say("breed.note", breeds=len(named.pets[0].answer.labels)))
+    return took, picture, f'<div class="pets">{cards}</div><p class="hint">{note}</p>'
 
 
 def share_card(path: str | None) -> object:
@@ -113,38 +109,40 @@ def share_card(path: str | None) -> object:
         ],
         best,
         colors,
-        "made with Petscope",
+        say("pets.made"),
     )
     return gr.DownloadButton(value=photos.result_file(card, "petscope"), interactive=True)
 
 
-def label(number: int, pet: Pet) -> str:
+def label(place: int, pet: Pet) -> str:
     """What stands at a pet's box."""
     if pet.refused:
-        return f"{number} not sure"
-    return f"{number} {pet.breeds[0].name} {pet.breeds[0].probability:.0%}"
+        return f"{place} {say('pets.unsure')}"
+    return f"{place} {pet.breeds[0].name} {number(pet.breeds[0].probability, '.0%')}"
 
 
-def card(number: int, pet: Pet, color: Color) -> str:
+def card(place: int, pet: Pet, color: Color) -> str:
     """A pet as HTML: what the classifier saw, its five breeds, and why the first two.
 
     Where the breeds are not to be believed it says so, and shows them faintly.
     """
     known = len(pet.answer.labels)
-    title = f"{number}. {breed.UNKNOWN.format(known) if pet.refused else pet.breeds[0].name}"
-    pictures = figure(pet.seen, f"What was looked at to name pet {number}", "What was looked at")
+    name = say("pets.unknown", breeds=known) if pet.refused else pet.breeds[0].name
+    pictures = figure(pet.seen, say("pets.seen_alt", number=place), say("pets.seen"))
     for candidate in pet.breeds[:2]:
         evidence = pet.answer.evidence(candidate.name, *pet.seen.shape[:2])
         if evidence is not None:
             pictures += figure(
                 drawing.heat(pet.seen, evidence, theme.EVIDENCE, HEAT),
-                f"The places of pet {number} that look like {candidate.name}, coloured",
-                f"Looks like {candidate.name} here",
+                say("pets.evidence_alt", number=place, breed=candidate.name),
+                say("pets.evidence", breed=candidate.name),
             )
-    kind, closest = ("pet unsure", f". {breed.CLOSEST}") if pet.refused else ("pet", "")
+    kind, hint = "pet", say("pets.share", share=pet.share)
+    if pet.refused:
+        kind, hint = "pet unsure", f"{hint}. {say('pets.closest')}"
     return (
-        f'<section class="{kind}"><h3>{photos.swatch(color)}{html.escape(title)}</h3>'
-        f'<p class="hint">{pet.share:.0%} of the picture{closest}</p>'
+        f'<section class="{kind}"><h3>{photos.swatch(color)}{place}. {html.escape(name)}</h3>'
+        f'<p class="hint">{html.escape(hint)}</p>'
         f'<div class="pet-pictures">{pictures}</div>{breed.bars(pet.breeds)}</section>'
     )
 

@@ -16,6 +16,7 @@ from PIL import Image
 from models.drawing import Color
 from models.images import Photo, PhotoError, open_photo
 from ui import theme
+from ui.texts import mark, number, say, say_error
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 THUMBNAIL = 240
@@ -43,7 +44,7 @@ class PhotoInput(gr.Image):
 
 @dataclass(frozen=True)
 class Example:
-    """A picture of the gallery, with the credit it asks for."""
+    """A picture of the gallery, with its title for the layout and the credit it asks for."""
 
     path: Path
     title: str
@@ -70,7 +71,7 @@ def examples() -> list[Example]:
         return [
             Example(
                 EXAMPLES / row["file"],
-                row["title"],
+                mark(f"example.{Path(row['file']).stem}"),
                 f"{row['title']}: {row['author']}, {row['licence']}, {row['source']}"
                 + (f" ({row['changes']})" if row["changes"] else ""),
             )
@@ -84,11 +85,14 @@ def notice(sentence: str, wrong: bool = False) -> str:
     return f'<div class="{kind}" role="status">{html.escape(sentence)}</div>'
 
 
-def took(seconds: float, device: str, what: str) -> str:
-    """How long a result took and where it was computed, as HTML."""
+def took(key: str, seconds: float, device: str, **values: object) -> str:
+    """What was found, how long that took and where it was computed, as HTML.
+
+    `key` is that of a text with places for time and device, and for the values.
+    """
     milliseconds = seconds * 1000
-    number = f"{milliseconds:.1f}" if milliseconds < 10 else f"{milliseconds:.0f}"
-    return f'<p class="took">{what} in {number} ms on the {device}</p>'
+    time = number(milliseconds, ".1f" if milliseconds < 10 else ".0f")
+    return f'<p class="took">{html.escape(say(key, time=time, device=device, **values))}</p>'
 
 
 def swatch(color: Color) -> str:
@@ -103,6 +107,17 @@ def figure(content: bytes, kind: str, alternative: str, caption: str) -> str:
         f'<figure><img src="data:image/{kind};base64,{data}" alt="{html.escape(alternative)}">'
         f"<figcaption>{caption}</figcaption></figure>"
     )
+
+
+def placeholder(sentence: str) -> str:
+    """What stands in an empty picture input, in the form that Gradio takes apart."""
+    return f"{sentence}\n- {mark('photo.or')} -\n{mark('photo.click')}"
+
+
+def credits_list(shown: list[Example]) -> str:
+    """The credits as HTML. They are quoted as they are, in English."""
+    items = "".join(f"<li>{html.escape(example.credit)}</li>" for example in shown)
+    return f'<ul lang="en">{items}</ul>'
 
 
 def result_folder() -> Path:
@@ -139,21 +154,21 @@ def build() -> tuple[PhotoInput, gr.State]:
     """
     current = gr.State(None)
     photo = PhotoInput(
-        label="Your photo",
+        label=mark("photo.label"),
         sources=["upload", "webcam", "clipboard"],
         format="png",
         height=340,
-        placeholder="Drop a photo of a cat or a dog here\n- or -\nClick to choose one",
+        placeholder=placeholder(mark("photo.drop")),
         buttons=["fullscreen"],
-        alt_text="The photo you chose",
+        alt_text=mark("photo.alt"),
         elem_id="photo",
     )
     message = gr.HTML(visible=False, padding=False, elem_id="message")
     shown = examples()
-    gr.Markdown("Or try one of these:")
+    gr.HTML(mark("examples.try"), padding=False)
     gallery = gr.Gallery(
         value=[(_thumbnail(example.path), example.title) for example in shown],
-        label="Examples",
+        label=mark("examples.label"),
         show_label=False,
         columns=4,
         height="auto",
@@ -163,8 +178,8 @@ def build() -> tuple[PhotoInput, gr.State]:
         buttons=[],
         elem_id="examples",
     )
-    with gr.Accordion("Credits of the examples", open=False, elem_classes="credits"):
-        gr.Markdown("\n".join(f"- {example.credit}" for example in shown))
+    with gr.Accordion(mark("examples.credits"), open=False, elem_classes="credits"):
+        gr.HTML(credits_list(shown), padding=False)
 
     def pick(event: gr.SelectData) -> str:
         return str(shown[event.index].path)
@@ -200,7 +215,7 @@ def _accept(path: str | None, before: str | None) -> tuple[object, object, objec
         picture = read(path)
     except PhotoError as error:
         # The photo before comes back; its results never left.
-        return before, gr.skip(), gr.HTML(notice(str(error), wrong=True), visible=True)
+        return before, gr.skip(), gr.HTML(notice(say_error(error), wrong=True), visible=True)
     if not _browser_can_show(path):
         return picture, gr.skip(), hidden  # comes again as a PNG, and is then accepted
     return gr.skip(), path, hidden

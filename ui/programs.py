@@ -4,7 +4,6 @@ Each function here is an endpoint under its own name, and a tool of the MCP serv
 what programs read of it, in the form that Gradio takes apart.
 """
 
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -16,6 +15,7 @@ from models import breeds, drawing, matting, pipeline, segmentation, store, thre
 from models.images import Photo, PhotoError, open_photo
 from models.thresholding import ThresholdError
 from ui import photos, theme
+from ui.texts import mark
 
 PATH = "programs"
 PLACE = "ADDRESS"  # the browser puts the app's own in its place
@@ -137,17 +137,14 @@ def breed(photo: str | None) -> list[dict[str, Any]]:
 
 def build() -> None:
     """Lay out the page, and open the endpoints."""
-    gr.Markdown(
-        "# For programs\n\nWhat the page does, your program can ask for too: from Python, from a "
-        "command line, or through an assistant that knows the Model Context Protocol (MCP)."
-    )
+    gr.HTML(f"<h1>{mark('page.programs')}</h1><p>{mark('programs.intro')}</p>")
     texts = [
-        gr.Code(text, language=language, label=label, interactive=False)
-        for text, language, label in (
-            (PYTHON, "python", "Python, with gradio_client"),
-            (CURL, "shell", "Command line, with curl and jq"),
-            (MCP, "json", "Settings of an MCP client"),
-            (COMMAND, "shell", "Without a server, in a copy of the project"),
+        gr.Code(text, language=language, label=mark(key), interactive=False)
+        for text, language, key in (
+            (PYTHON, "python", "programs.python"),
+            (CURL, "shell", "programs.curl"),
+            (MCP, "json", "programs.mcp"),
+            (COMMAND, "shell", "programs.command"),
         )
     ]
     with gr.Column(visible=False):  # endpoints need components; people have the other page
@@ -173,8 +170,11 @@ def build() -> None:
                 api_name=function.__name__,
                 concurrency_id=photos.INFERENCE,
             )
-    described = "\n\n".join(describe(function) for function, *_ in endpoints)
-    gr.Markdown(f"## What can be asked\n\n{described}")
+    described = "".join(
+        describe(function.__name__, [str(component.label) for component in inputs])
+        for function, inputs, _ in endpoints
+    )
+    gr.HTML(f"<h2>{mark('programs.endpoints')}</h2>{described}")
     gr.on(
         None,
         None,
@@ -185,9 +185,12 @@ def build() -> None:
     )
 
 
-def describe(function: Callable[..., object]) -> str:
-    """An endpoint's docstring as Markdown."""
-    summary, parameters, returns = gr.utils.get_function_description(function)
-    taken = "".join(f"\n- `{name}`: {text}" for name, text in parameters.items())
-    given = " ".join(returns)
-    return f"### `/{function.__name__}`\n\n{summary}\n{taken}\n\nReturns: {given}"
+def describe(name: str, parameters: list[str]) -> str:
+    """An endpoint for people, as HTML; programs read its docstring."""
+    takes = "".join(
+        f"<li><code>{each}</code>: {mark(f'programs.takes.{each}')}</li>" for each in parameters
+    )
+    return (
+        f"<h3>/{name}</h3><p>{mark(f'programs.does.{name}')}</p><p>{mark('programs.takes')}:</p>"
+        f"<ul>{takes}</ul><p>{mark('programs.gives')}: {mark(f'programs.gives.{name}')}</p>"
+    )

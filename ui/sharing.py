@@ -7,10 +7,7 @@ from urllib.parse import urlencode
 import gradio as gr
 
 from ui import photos
-
-HINT = "The link opens this example, tab and settings. A photo of your own stays with you."
-COPIED = "The link is copied."
-NOT_COPIED = "Your browser does not let a page copy: please copy the link yourself."
+from ui.texts import mark
 
 # Adds the tab, which only the browser knows, and the page's address. A browser may refuse to copy,
 # as where the page is not served over HTTPS.
@@ -22,9 +19,9 @@ async (query) => {{
   const link = `${{location.origin}}${{location.pathname}}?${{parameters}}`;
   try {{
     await navigator.clipboard.writeText(link);
-    return [link, {COPIED!r}];
+    return [link, "{mark("share.copied")}"];
   }} catch {{
-    return [link, {NOT_COPIED!r}];
+    return [link, "{mark("share.not_copied")}"];
   }}
 }}
 """
@@ -48,9 +45,13 @@ def build(
         The settings by their name in the link.
     """
     with gr.Group():
-        button = gr.Button("Copy a link to this view", size="sm", elem_id="share")
-        link = gr.Textbox(show_label=False, label="Link", visible=False, elem_id="share-link")
-    message = gr.HTML(f'<p class="hint">{HINT}</p>', padding=False, elem_id="share-message")
+        button = gr.Button(mark("share.button"), size="sm", elem_id="share")
+        link = gr.Textbox(
+            show_label=False, label=mark("share.link"), visible=False, elem_id="share-link"
+        )
+    message = gr.HTML(
+        f'<p class="hint">{mark("share.hint")}</p>', padding=False, elem_id="share-message"
+    )
     defaults = {name: control.value for name, control in controls.items()}
 
     def query(path: str | None, *values: object) -> str:

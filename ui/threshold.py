@@ -14,46 +14,19 @@ from models import drawing, thresholding
 from models.images import PhotoError
 from models.thresholding import GrayClass, MethodResult, ThresholdError
 from ui import histogram, photos, theme
+from ui.texts import mark, number, say, say_error
 
-HINT = "Choose a photo to see its brightness classes."
-# How each method chooses, and who proposed it.
-EXPLANATIONS = {
-    "isodata": (
-        "It starts somewhere and moves the cut halfway between the mean of the darker and the mean "
-        "of the lighter pixels. It repeats that until the cut stays where it is.",
-        'Ridler and Calvard, "Picture thresholding using an iterative selection method", 1978',
-    ),
-    "li": (
-        "It paints each side in its mean grey and asks how much is lost by that, measured as "
-        "cross-entropy. It takes the cut that loses least.",
-        'Li and Lee, "Minimum cross entropy thresholding", 1993',
-    ),
-    "mean": (
-        "It cuts at the mean grey of all pixels. Nothing is simpler, and it works where light and "
-        "dark take about the same room.",
-        'Glasbey, "An analysis of histogram-based thresholding algorithms", 1993',
-    ),
-    "minimum": (
-        "It smooths the histogram until two peaks are left, and cuts at the lowest point between "
-        "them. Where two peaks never come, it has no answer.",
-        'Prewitt and Mendelsohn, "The analysis of cell images", 1966',
-    ),
-    "otsu": (
-        "It tries every cut and takes the one whose two sides differ most in their means: the top "
-        "of the curve above. That also makes each side as uniform as can be.",
-        'Otsu, "A threshold selection method from gray-level histograms", 1979',
-    ),
-    "triangle": (
-        "It draws a line from the highest peak to the far end of the histogram, and cuts where the "
-        "bars stay farthest below it. It is made for one peak with a long tail.",
-        'Zack, Rogers and Latt, "Automatic measurement of sister chromatid exchange frequency", '
-        "1977",
-    ),
-    "yen": (
-        "It asks how evenly each side spreads its pixels over its grey values, which is close to "
-        "asking for their entropy. It takes the cut that makes both sides as even as can be.",
-        'Yen, Chang and Chang, "A new criterion for automatic multilevel thresholding", 1995',
-    ),
+# Who proposed each method; the text `method.NAME.how` says how it chooses.
+PAPERS = {
+    "isodata": "Ridler and Calvard, “Picture thresholding using an iterative selection method”, "
+    "1978",
+    "li": "Li and Lee, “Minimum cross entropy thresholding”, 1993",
+    "mean": "Glasbey, “An analysis of histogram-based thresholding algorithms”, 1993",
+    "minimum": "Prewitt and Mendelsohn, “The analysis of cell images”, 1966",
+    "otsu": "Otsu, “A threshold selection method from gray-level histograms”, 1979",
+    "triangle": "Zack, Rogers and Latt, “Automatic measurement of sister chromatid exchange "
+    "frequency”, 1977",
+    "yen": "Yen, Chang and Chang, “A new criterion for automatic multilevel thresholding”, 1995",
 }
 PREVIEW_SIDE = 320
 CURVE_HEIGHT = 70
@@ -67,33 +40,36 @@ def build(current: gr.State) -> dict[str, gr.Slider | gr.Dropdown]:
             thresholding.MAX_CLASSES,
             value=3,
             step=1,
-            label="Classes",
-            info="2 is Otsu's threshold, more is multi-Otsu",
+            label=mark("threshold.classes"),
+            info=mark("threshold.classes_info"),
             elem_id="classes",
         )
         channel = gr.Dropdown(
-            list(thresholding.CHANNELS), value="luminance", label="Grey channel", elem_id="channel"
+            [(mark(f"channel.{name}"), name) for name in thresholding.CHANNELS],
+            value="luminance",
+            label=mark("threshold.channel"),
+            elem_id="channel",
         )
-    message = gr.HTML(photos.notice(HINT), padding=False)
+    message = gr.HTML(photos.notice(mark("threshold.hint")), padding=False)
     with gr.Row():
         with gr.Column(min_width=280):
             picture = gr.Image(
-                label="Classes in colour",
+                label=mark("threshold.picture"),
                 format="png",
                 interactive=False,
                 buttons=["fullscreen"],
-                alt_text="The photo's brightness classes in colour",
+                alt_text=mark("threshold.picture_alt"),
                 elem_id="classes-picture",
             )
             download = gr.DownloadButton(
-                "Download the mask (PNG)", interactive=False, size="sm", elem_id="classes-download"
+                mark("threshold.download"), interactive=False, size="sm", elem_id="classes-download"
             )
         with gr.Column(min_width=280):
             chosen, chart = histogram.build()
             score = gr.HTML(padding=False, elem_id="score")
             curve = gr.HTML(padding=False, elem_id="variance")
             table = gr.HTML(padding=False, elem_id="cuts")
-    gr.Markdown("### All classic methods, one cut each")
+    gr.HTML(f"<h3>{mark('threshold.methods')}</h3>", padding=False)
     methods = gr.HTML(padding=False, elem_id="methods")
 
     gr.on(
@@ -129,17 +105,17 @@ def show_classes(
     """
     nothing = gr.DownloadButton(interactive=False)
     if path is None:
-        return photos.notice(HINT), None, "", None, "", "", nothing
+        return photos.notice(say("threshold.hint")), None, "", None, "", "", nothing
     try:
         gray = thresholding.gray_channel(photos.read(path), channel)
     except PhotoError as error:
-        return photos.notice(str(error), wrong=True), None, "", None, "", "", nothing
+        return photos.notice(say_error(error), wrong=True), None, "", None, "", "", nothing
     start = time.perf_counter()
     try:
         best = thresholding.multi_otsu(gray, classes)
     except ThresholdError as error:
         chart = histogram.draw(gray, np.empty(0))
-        return photos.notice(str(error)), None, chart, None, "", "", nothing
+        return photos.notice(say_error(error)), None, chart, None, "", "", nothing
     seconds = time.perf_counter() - start
     key = f"{Path(path).parent.name} {channel} {classes}"  # the folder is named for the content
     own = histogram.chosen_cuts(chosen, key, classes)
@@ -148,7 +124,7 @@ def show_classes(
     picture = drawing.indexed_picture(thresholding.classify(gray, cuts), dict(enumerate(colors)))
     file = photos.result_file(picture, f"{channel}-{classes}-classes")
     return (
-        photos.took(seconds, "CPU", f"Cut{'s' * (classes > 2)} at {_said(best)} found"),
+        photos.took("threshold.took", seconds, "CPU", cuts=_said(best), count=classes - 1),
         file,
         # The sliders stand where the visitor put them, and may be on their way again.
         *((histogram.draw(gray, best, key), None) if own is None else (gr.skip(), gr.skip())),
@@ -165,12 +141,8 @@ def score_sentence(
     if np.array_equal(cuts, best):
         return ""
     share = thresholding.variance_of_cuts(gray, cuts) / thresholding.variance_of_cuts(gray, best)
-    cut, reach = ("cut", "reaches") if len(cuts) == 1 else ("cuts", "reach")
-    # Rounded down: 100% is for those that part the pixels as well as the best.
-    return photos.notice(
-        f"Your {cut} at {_said(cuts)} {reach} {math.floor(share * 1000) / 1000:.1%} of what "
-        f"Otsu's {reach}: how far apart the classes lie."
-    )
+    share = math.floor(share * 1000) / 1000  # 100% is for what parts the pixels as well as the best
+    return photos.notice(say("threshold.score", cuts=_said(cuts), share=share, count=len(cuts)))
 
 
 def _said(cuts: NDArray[np.float64]) -> str:
@@ -183,37 +155,35 @@ def show_methods(path: str | None, channel: thresholding.Channel) -> tuple[str, 
     Each method has a picture and its cut, or the reason why there is none, and how it chooses.
     """
     if path is None:
-        return '<p class="hint">Isodata, Li, mean, minimum, Otsu, triangle and Yen.</p>', ""
+        return f'<p class="hint">{say("threshold.methods_hint")}</p>', ""
     try:
         gray = thresholding.gray_channel(photos.read(path), channel)
     except PhotoError as error:
-        return photos.notice(str(error), wrong=True), ""
+        return photos.notice(say_error(error), wrong=True), ""
     start = time.perf_counter()
     results = thresholding.compare_all(gray)
     seconds = time.perf_counter() - start
     panels = "".join(_method_panel(gray, result) for result in results)
-    line = photos.took(seconds, "CPU", "All seven found")
+    line = photos.took("threshold.methods_took", seconds, "CPU")
     return f'<div class="methods">{panels}</div>{line}', variance_chart(gray)
 
 
 def _method_panel(gray: NDArray[np.uint8], result: MethodResult) -> str:
-    if result.cut is None:
-        panel = f'<div class="failed">{html.escape(str(result.reason))}</div>'
-        caption = "no cut"
+    name = say(f"method.{result.method}")
+    if result.reason is not None:
+        panel = f'<div class="failed">{html.escape(say_error(result.reason))}</div>'
+        caption = say("threshold.no_cut")
     else:
         preview = drawing.binary_preview(gray, result.cut, PREVIEW_SIDE)
         data = base64.b64encode(preview).decode()
-        caption = f"cut {result.cut:.0f}"
-        panel = (
-            f'<img src="data:image/png;base64,{data}" '
-            f'alt="Pixels above the {result.method} threshold, {caption}">'
-        )
-    name = result.method.capitalize()
-    how, paper = EXPLANATIONS[result.method]
+        caption = say("threshold.cut", cut=f"{result.cut:.0f}")
+        alternative = say("threshold.method_alt", method=name, cut=caption)
+        panel = f'<img src="data:image/png;base64,{data}" alt="{html.escape(alternative)}">'
+    how, paper = say(f"method.{result.method}.how"), PAPERS[result.method]
     return (
-        f"<figure>{panel}<figcaption><b>{name}</b>, {caption}<details><summary>How it chooses"
-        f"</summary>{html.escape(how)} <cite>{html.escape(paper)}</cite></details>"
-        "</figcaption></figure>"
+        f"<figure>{panel}<figcaption><b>{name}</b>, {caption}"
+        f"<details><summary>{say('threshold.how')}</summary>{html.escape(how)} "
+        f'<cite lang="en">{html.escape(paper)}</cite></details></figcaption></figure>'
     )
 
 
@@ -229,9 +199,7 @@ def variance_chart(gray: NDArray[np.uint8]) -> str:
         f"{(cut + 1) * step:.1f},{y:.1f}" for cut, y in zip(cuts, scaled, strict=True)
     )
     x = (cuts[best] + 1) * step
-    said = (
-        f"How far apart a single cut sets the two sides; the best is {cuts[best]:.0f}, Otsu's cut"
-    )
+    said = html.escape(say("threshold.curve", cut=f"{cuts[best]:.0f}"))
     return (
         f'<figure class="curve"><svg class="chart" viewBox="0 -4 {width} {CURVE_HEIGHT + 5}" '
         f'role="img" aria-label="{said}"><polyline points="{points}"/>'
@@ -247,12 +215,17 @@ def classes_table(classes: list[GrayClass]) -> str:
     colors = theme.class_colors(len(classes))
     rows = []
     for i, (entry, color) in enumerate(zip(classes, colors, strict=True)):
-        lower = f"&gt; {entry.lower:.0f}" if i else f"{entry.lower:.0f}"
+        lower = f"> {entry.lower:.0f}" if i else f"{entry.lower:.0f}"
+        values = say("threshold.range", lower=lower, upper=f"{entry.upper:.0f}")
         rows.append(
-            f"<tr><td>{photos.swatch(color)}{i + 1}</td><td>{lower} to {entry.upper:.0f}</td>"
-            f"<td>{entry.pixels:,}</td><td>{entry.share:.1%}</td></tr>"
+            f"<tr><td>{photos.swatch(color)}{i + 1}</td><td>{html.escape(values)}</td>"
+            f"<td>{number(entry.pixels, ',')}</td><td>{number(entry.share, '.1%')}</td></tr>"
         )
+    heads = "".join(
+        f"<th>{say(key)}</th>"
+        for key in ("threshold.class", "threshold.values", "threshold.pixels", "threshold.area")
+    )
     return (
-        '<table class="facts"><thead><tr><th>Class</th><th>Grey values</th><th>Pixels</th>'
-        f"<th>Area</th></tr></thead><tbody>{''.join(rows)}</tbody></table>"
+        f'<table class="facts"><thead><tr>{heads}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table>"
     )

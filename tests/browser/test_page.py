@@ -231,7 +231,7 @@ def test_keys_move_a_cut_and_everything_follows(page: Page) -> None:
 
     expect_cuts(page, 91, 132)
     expect(page.locator("#score")).to_contain_text(
-        re.compile(r"Your cuts at 91, 132 reach 99\.\d% of what Otsu's reach")
+        re.compile(r"Your cuts at 91, 132 reach 99\.\d% of what Otsu’s reach")
     )
     expect(page.locator("#classes-picture img")).not_to_have_attribute("src", first)
     expect(page.locator("#classes-picture canvas")).to_have_count(0)
@@ -333,7 +333,7 @@ def test_pointing_at_the_histogram_says_what_it_counts(page: Page) -> None:
 
 def test_the_best_cuts_come_back(page: Page) -> None:
     open_cat_for_cutting(page)
-    back = page.get_by_role("button", name="Back to Otsu's cuts")
+    back = page.get_by_role("button", name="Back to Otsu’s cuts")
     expect(back).to_be_disabled()
     slider(page, 1).press("PageUp")
     slider(page, 2).press("PageUp")

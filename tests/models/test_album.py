@@ -38,7 +38,7 @@ def photo_file(folder: Path, name: str, *boxes: tuple[int, int, tuple[int, int, 
 
 
 def examine(path: Path, name: str, folder: Path) -> Entry:
-    return album.examine(path, name, folder, COLORS, COLORS, 200)
+    return album.examine(path, name, folder, COLORS, COLORS, "not sure", 200)
 
 
 @pytest.mark.usefixtures("models")

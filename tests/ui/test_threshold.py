@@ -111,7 +111,7 @@ def test_cuts_of_other_classes_or_another_channel_are_not_taken() -> None:
 def test_the_best_cuts_get_no_score() -> None:
     assert show({"key": key(), "cuts": [90, 132]})[4] == ""
     score = show({"key": key(2), "cuts": [114]}, classes=2)[4]
-    assert "Your cut at 114 reaches 99.9% of what Otsu's reaches" in html.unescape(score)
+    assert "Your cut at 114 reaches 99.9% of what Otsu’s reaches" in html.unescape(score)
 
 
 def test_cuts_as_good_as_the_best_reach_all_of_it(tmp_path: Path) -> None:

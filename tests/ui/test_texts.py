@@ -1,0 +1,224 @@
+"""The texts are whole in both languages, and each visitor gets those of his own."""
+
+import ast
+import re
+import string
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import gradio as gr
+import pytest
+from gradio.context import LocalContext
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from models.errors import SENTENCES
+from models.images import PhotoError
+from ui import mask_lesson, pets, texts, threshold
+from ui.texts import TEXTS, Text, Translation, choose, mark, number, say, say_error, say_name
+
+UI = Path(texts.__file__).parent.parent
+CALLS = {"say", "mark", "raw", "took"}  # their first argument is a key
+
+
+@pytest.fixture
+def in_german() -> Iterator[None]:
+    request = SimpleNamespace(query_params={}, headers={"accept-language": "de-DE,de;q=0.9"})
+    token = LocalContext.request.set(request)
+    yield
+    LocalContext.request.reset(token)
+
+
+def forms(text: Text) -> dict[str, str]:
+    return {"": text} if isinstance(text, str) else dict(text)
+
+
+def placeholders(text: Text) -> dict[str, set[str]]:
+    return {
+        form: {name for _, name, _, _ in string.Formatter().parse(each) if name}
+        for form, each in forms(text).items()
+    }
+
+
+def used_keys() -> tuple[set[str], set[str]]:
+    """Keys that the code names, and patterns of those that it puts together."""
+    whole, patterns = set(), set()
+    for file in UI.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.JoinedStr) and isinstance(node.values[0], ast.Constant):
+                parts = [
+                    re.escape(part.value) if isinstance(part, ast.Constant) else r"[\w-]+"
+                    for part in node.values
+                ]
+                patterns.add("".join(parts))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                whole.add(node.value)
+    return whole, {pattern for pattern in patterns if re.match(r"[a-z_]+\\\.", pattern)}
+
+
+def test_both_languages_have_the_same_texts_in_the_same_order() -> None:
+    assert list(TEXTS["en"]) == list(TEXTS["de"])
+
+
+@pytest.mark.parametrize("key", TEXTS["en"])
+def test_both_texts_have_the_same_forms_and_places(key: str) -> None:
+    english, german = (placeholders(TEXTS[language][key]) for language in ("en", "de"))
+
+    assert english.keys() == german.keys()
+    assert english.keys() in ({""}, {"one", "other"})
+    for form in english:
+        assert english[form] == german[form]
+
+
+@pytest.mark.parametrize("language", TEXTS)
+def test_no_text_holds_what_html_json_or_a_script_would_take_for_more(language: str) -> None:
+    for text in TEXTS[language].values():
+        for each in forms(text).values():
+            assert not re.search(r"""[<>&"'`\\\n]|\$\{""", each), each
+
+
+def test_german_has_its_own_marks() -> None:
+    for text in TEXTS["de"].values():
+        for each in forms(text).values():
+            assert not re.search(r"\d\.\d|[“”]\w|\.\.\.| - |\bSie\b|\bIhr\b", each), each
+
+
+def test_every_text_is_used_and_every_used_text_is_there() -> None:
+    whole, patterns = used_keys()
+    # Names come from models' cards, and errors from `models`.
+    patterns |= {r"(species|class|model)\.[\w-]+", "error\\.[\\w-]+"}
+    for key in TEXTS["en"]:
+        assert key in whole or any(re.fullmatch(each, key) for each in patterns), f"unused: {key}"
+    for file in UI.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            called = getattr(node, "func", None)
+            name = getattr(called, "id", getattr(called, "attr", None))
+            if name in CALLS and isinstance(node.args[0], ast.Constant):
+                assert node.args[0].value in TEXTS["en"], f"{file.name}: {node.args[0].value}"
+
+
+def test_the_errors_are_those_of_the_models() -> None:
+    named = {key for key in TEXTS["en"] if key.startswith("error.")}
+
+    assert named == {f"error.{key}" for key in SENTENCES}
+    for key, sentence in SENTENCES.items():
+        assert TEXTS["en"][f"error.{key}"] == sentence
+
+
+@pytest.mark.parametrize(
+    ("wanted", "accepted", "language"),
+    [
+        (None, "de", "de"),
+        (None, "de-AT,en;q=0.5", "de"),
+        (None, "fr,de;q=0.3,en;q=0.7", "en"),
+        (None, "EN;q=0.1, DE;q=0.2", "de"),
+        (None, "de;q=0", "en"),
+        (None, "fr", "en"),
+        (None, "", "en"),
+        (None, "*", "en"),
+        (None, ";;,q=,de;q=x,\x00", "en"),
+        ("de", "en", "de"),
+        ("en", "de", "en"),
+        ("klingon", "de", "de"),
+        ("../../etc/passwd", "", "en"),
+    ],
+)
+def test_the_address_decides_the_language_and_then_the_browser(
+    wanted: str | None, accepted: str, language: str
+) -> None:
+    assert choose(wanted, accepted) == language
+
+
+@pytest.mark.usefixtures("in_german")
+def test_numbers_counts_and_errors_are_said_in_german() -> None:
+    assert number(0.9163, ".1%") == "91,6\N{NO-BREAK SPACE}%"
+    assert number(1234567, ",") == "1.234.567"
+    assert say("lesson.px", area=1234.5) == "1.234 px"
+    assert say("album.done", count=1) == "1 Foto betrachtet."
+    assert say("album.done", count=1200) == "1200 Fotos betrachtet."
+    assert say_name("class", "nucleus") == "Zellkern"
+    assert say_name("class", "mitochondrion") == "mitochondrion"
+    error = PhotoError("photo_too_large", megabytes=25)
+    assert say_error(error).startswith("Die Datei ist größer als die erlaubten 25 MB")
+    assert str(error).startswith("The file is larger")
+
+
+def test_outside_of_a_request_all_is_said_in_english() -> None:
+    assert number(0.9163, ".1%") == "91.6%"
+    assert say("album.done", count=2) == "2 photos looked at."
+
+
+def test_a_mark_needs_a_text_without_values() -> None:
+    assert mark("pets.hint") == "[[pets.hint]]"
+    with pytest.raises(KeyError):
+        mark("pets.nonsense")
+    with pytest.raises(TypeError):
+        mark("pets.took")
+
+
+@pytest.mark.usefixtures("in_german")
+def test_answers_of_the_tabs_are_german() -> None:
+    assert "Such ein Foto aus" in pets.show_pets(None)[0]
+    assert "Mittelwert" in threshold.show_methods(None, "luminance")[0]
+    assert "Zellkern aufhört" not in mask_lesson.explain("pet")
+    assert "wo ein Tier aufhört" in mask_lesson.explain("pet")
+
+
+def page(request: Request) -> HTMLResponse:
+    return HTMLResponse('<!doctype html>\n<html\n\tlang="en"><head></head>[[pets.hint]] [[a.b]]')
+
+
+def config(request: Request) -> JSONResponse:
+    return JSONResponse({"label": mark("pets.hint"), "values": [[1]]})
+
+
+@pytest.fixture
+def client() -> TestClient:
+    routes = [Route("/", page), Route("/config", config), Route("/file", page)]
+    return TestClient(
+        Starlette(routes=routes, middleware=[Middleware(Translation, paths=("", "config"))])
+    )
+
+
+def test_a_page_is_sent_in_the_visitor_s_language(client: TestClient) -> None:
+    german = client.get("/", headers={"Accept-Language": "de"})
+    english = client.get("/?lang=en", headers={"Accept-Language": "de"})
+
+    assert 'lang="de"' in german.text
+    assert TEXTS["de"]["pets.hint"] in german.text
+    assert "[[a.b]]" in german.text  # no text of ours
+    assert (german.headers["content-language"], german.headers["vary"]) == ("de", "Accept-Language")
+    assert TEXTS["en"]["pets.hint"] in english.text
+    assert int(german.headers["content-length"]) == len(german.content)
+
+
+def test_a_page_that_node_rendered_gets_its_layout_in_its_own_language(client: TestClient) -> None:
+    referer = {"Referer": "http://testserver/?tab=mask&lang=de"}
+
+    assert client.get("/config", headers=referer).json() == {
+        "label": TEXTS["de"]["pets.hint"],
+        "values": [[1]],
+    }
+
+
+def test_other_answers_are_sent_as_they_are(client: TestClient) -> None:
+    answer = client.get("/file", headers={"Accept-Language": "de"})
+
+    assert "[[pets.hint]]" in answer.text
+    assert "content-language" not in answer.headers
+
+
+def test_the_layout_is_built_of_texts_that_are_there() -> None:
+    from ui import page
+
+    layout = str(page.build().get_config_file())
+    gr.close_all()
+
+    found = {match[1] for match in texts.MARK.finditer(layout)}
+    assert found <= TEXTS["en"].keys()
+    assert len(found) > 70

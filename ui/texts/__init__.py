@@ -1,0 +1,196 @@
+"""What the page says, in the visitor's language: `en.json` and `de.json` hold every text of it.
+
+A function that answers a visitor calls `say`. The layout is built once for all visitors, so it gets
+a `mark` in the place of each text, and `Translation` puts the text there when the page is sent.
+
+The language is the browser's, or that of `?lang=de` in the address.
+"""
+
+import json
+import re
+import string
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal
+from urllib.parse import parse_qs, urlsplit
+
+from gradio.context import LocalContext
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from models.errors import ExplainedError
+
+Language = Literal["en", "de"]
+Text = str | Mapping[Literal["one", "other"], str]
+
+DEFAULT: Language = "en"
+PARAMETER = "lang"
+TEXTS: dict[Language, dict[str, Text]] = {
+    language: json.loads((Path(__file__).parent / f"{language}.json").read_text("utf-8"))
+    for language in ("en", "de")
+}
+
+MARK = re.compile(r"\[\[([\w.-]+)\]\]", re.ASCII)
+SEPARATORS = str.maketrans(",.", ".,")  # 1,234.5 is 1.234,5 in German
+NARROW = "\N{NO-BREAK SPACE}"
+
+
+def say(key: str, **values: object) -> str:
+    """A text in the language of the visitor whose request is answered; outside of one, in English.
+
+    Parameters
+    ----------
+    key
+        Of `en.json`. A text with the forms "one" and "other" is chosen by the value `count`.
+    values
+        What stands for its placeholders; numbers are written as the language does.
+    """
+    text = TEXTS[language()][key]
+    if not isinstance(text, str):
+        text = text["one" if values["count"] == 1 else "other"]
+    return _FORMATTER.format(text, **values)
+
+
+def raw(key: str) -> str:
+    """A text with its placeholders, for a script to fill."""
+    return str(TEXTS[language()][key])
+
+
+def say_error(error: ExplainedError) -> str:
+    """The error's sentence in the visitor's language."""
+    return say(f"error.{error.key}", **error.values)
+
+
+def say_name(kind: str, name: str) -> str:
+    """What a model's card names, in the visitor's language; a name without a text stays itself."""
+    key = name_key(kind, name)
+    return say(key) if key in TEXTS[DEFAULT] else name
+
+
+def mark(key: str) -> str:
+    """The place of a text in the layout. It cannot have values or forms."""
+    if not isinstance(TEXTS[DEFAULT][key], str):
+        raise TypeError(f"The text {key!r} has several forms.")
+    return f"[[{key}]]"
+
+
+def mark_name(kind: str, name: str) -> str:
+    """`say_name` for the layout."""
+    key = name_key(kind, name)
+    return mark(key) if key in TEXTS[DEFAULT] else name
+
+
+def name_key(kind: str, name: str) -> str:
+    """The key of a name's text: model.cell-nuclei for "Cell nuclei" of kind "model"."""
+    return f"{kind}.{re.sub('[^a-z]+', '-', name.lower())}"
+
+
+def number(value: float, spec: str) -> str:
+    """A number in the visitor's language: `number(0.916, ".1%")` is 91.6% or 91,6 %."""
+    return _localized(format(value, spec), language())
+
+
+def language() -> Language:
+    """The language of the visitor whose request is answered."""
+    request = LocalContext.request.get(None)
+    if request is None:
+        return DEFAULT
+    return choose(request.query_params.get(PARAMETER), request.headers.get("accept-language", ""))
+
+
+def choose(wanted: str | None, accepted: str) -> Language:
+    """The language of the page.
+
+    Parameters
+    ----------
+    wanted
+        What the address asks for; another than those there are is passed over.
+    accepted
+        The browser's Accept-Language header (RFC 9110, section 12.5.4).
+    """
+    if wanted in TEXTS:
+        return wanted
+    ranked = []
+    for entry in accepted.split(","):
+        tag, _, quality = entry.partition(";q=")
+        with suppress(ValueError):  # headers come from anywhere
+            ranked.append((float(quality or 1), tag.strip().partition("-")[0].lower()))
+    ranked.sort(key=lambda each: -each[0])
+    return next((tag for quality, tag in ranked if tag in TEXTS and quality > 0), DEFAULT)
+
+
+class Translation:
+    """ASGI middleware that puts the visitor's texts into the page where the layout has marks.
+
+    Gradio sends the layout inside the page, and also as /config to a page that Node rendered.
+    """
+
+    def __init__(self, app: ASGIApp, paths: tuple[str, ...]) -> None:
+        self.app, self.paths = app, paths
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, and translate the answer where that is a page."""
+        if scope["type"] != "http" or scope["path"].strip("/") not in self.paths:
+            await self.app(scope, receive, send)
+            return
+        language = _requested(scope)
+        start: Message = {}
+        parts: list[bytes] = []
+
+        async def translate(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                start.update(message)
+                return
+            parts.append(message.get("body", b""))
+            if message.get("more_body"):
+                return
+            body = translated(b"".join(parts).decode(), language).encode()
+            headers = MutableHeaders(scope=start)
+            if "content-length" in headers:
+                headers["content-length"] = str(len(body))
+            headers["content-language"] = language
+            headers.add_vary_header("Accept-Language")
+            await send(start)
+            await send({"type": "http.response.body", "body": body})
+
+        await self.app(scope, receive, translate)
+
+
+def translated(page: str, language: Language) -> str:
+    """A page with a language's texts for its marks.
+
+    Gradio's own words follow the browser's language, which therefore becomes that of the page.
+    """
+    texts = TEXTS[language]
+    # No text holds a character that HTML, JSON or JavaScript would take for more than itself.
+    page = MARK.sub(lambda mark: str(texts.get(mark[1], mark[0])), page)
+    page = re.sub(r'(<html\s+lang=)"en"', rf'\1"{language}"', page, count=1)
+    speak = (
+        f'<script>Object.defineProperty(navigator, "language", {{value: "{language}"}})</script>'
+    )
+    return page.replace("<head>", f"<head>{speak}", 1)
+
+
+def _requested(scope: Scope) -> Language:
+    headers = Headers(scope=scope)
+    # A page that Node rendered asks for /config without the page's own parameters.
+    queries = scope["query_string"].decode("latin-1"), urlsplit(headers.get("referer", "")).query
+    wanted = [value for query in queries for value in parse_qs(query).get(PARAMETER, [])]
+    return choose(next(iter(wanted), None), headers.get("accept-language", ""))
+
+
+def _localized(formatted: str, language: Language) -> str:
+    if language == "en":
+        return formatted
+    return formatted.translate(SEPARATORS).replace("%", f"{NARROW}%")
+
+
+class _Formatter(string.Formatter):
+    def format_field(self, value: object, spec: str) -> str:
+        formatted = format(value, spec)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return _localized(formatted, language()) if is_number else formatted
+
+
+_FORMATTER = _Formatter()
