@@ -73,7 +73,8 @@ class Buckets:
         now = self._clock()
         level, last = self._levels.pop(client, (self.burst, now))
         level = min(self.burst, level + (now - last) * self.per_second)
-        missing = min(cost, self.burst) - level
+        cost = min(cost, self.burst)
+        missing = cost - level
         self._levels[client] = (level if missing > 0 else level - cost, now)
         while len(self._levels) > REMEMBERED:
             self._levels.popitem(last=False)

@@ -44,6 +44,12 @@ class Connection(H11Protocol):
         else:
             self._await_head()
 
+    def on_response_complete(self) -> None:
+        """Wait for the next request, whose beginning may be here already."""
+        super().on_response_complete()
+        if self.conn.their_state is h11.IDLE and self.conn.trailing_data[0]:
+            self._await_head()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop all timers."""
         self._stop("_head_timer")

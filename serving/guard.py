@@ -7,9 +7,11 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, MutableMapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
+
+from starlette.exceptions import HTTPException
 
 from serving import clients, doors, health, journal, metrics
 from serving.doors import Door
@@ -65,6 +67,9 @@ class Refused(Exception):  # noqa: N818 -- it is the visitor who is refused
     retry_after: float = 0
 
 
+_BROKEN = Refused(500, "fault", "Something went wrong here: please try again.")
+
+
 class Guard:
     """ASGI middleware around the whole app."""
 
@@ -94,8 +99,8 @@ class Guard:
         client = clients.address(peer, scope["headers"], self._limits.behind_proxy)
         scope[CLIENT] = client
         door = doors.find(scope["method"], scope["path"])
-        answer = _Answer(send, door)
         body = _Body(receive, doors.body_limit(door, self._limits.photo_bytes) if door else 0)
+        answer = _Answer(send, door, body)
         self._open[client] += 1
         refused = None
         try:
@@ -107,16 +112,18 @@ class Guard:
                     await self._app(scope, body.receive, answer.send)
         except Refused as error:
             refused = error
-        except Exception:
-            # A client that went away in the middle of its body ends here too.
-            if not body.refused and not body.left:
+        except Exception as error:
+            # Here end too a client that went away in the middle of its body, and a stream whose
+            # session is not known (any more), which Gradio finds when it has begun.
+            if not (body.refused or body.left or isinstance(error.__cause__, HTTPException)):
                 journal.fault()
-                refused = Refused(500, "fault", "Something went wrong here: please try again.")
+                refused = _BROKEN
+            await answer.end()
         finally:
             self._open[client] -= 1
             if not self._open[client]:
                 del self._open[client]
-        refused = body.refused or refused
+        refused = body.refused or refused or (_BROKEN if answer.broken else None)
         if refused:
             metrics.count("petscope_refused_total", reason=refused.reason)
             if not answer.status:
@@ -272,13 +279,26 @@ class _Body:
 class _Answer:
     """The way back: adds the security headers, counts bytes."""
 
-    def __init__(self, send: Send, door: Door | None) -> None:
+    def __init__(self, send: Send, door: Door | None, body: _Body) -> None:
         self._send = send
         self._door = door
+        self._body = body
+        self._ended = False
+        self.broken = False
         self.status = 0
         self.size = 0
 
     async def send(self, message: Message) -> None:
+        """Send a part on, but for an answer that only says that there was an error inside.
+
+        What the app makes of a body that was cut short is one, too.
+        """
+        if message["type"] == "http.response.start":
+            self.broken = message["status"] == 500 or self._body.refused is not None
+        if not self.broken:
+            await self._pass_on(message)
+
+    async def _pass_on(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             added = doors.security_headers(self._door)
@@ -288,7 +308,14 @@ class _Answer:
             message = {**message, "headers": [*kept, *added]}
         else:
             self.size += len(message.get("body", b""))
+            self._ended = not message.get("more_body", False)
         await self._send(message)
+
+    async def end(self) -> None:
+        """End an answer that broke off."""
+        if self.status and not self._ended:
+            with suppress(Exception):  # a promised length was not reached
+                await self._pass_on({"type": "http.response.body", "body": b""})
 
     async def complete(
         self,
@@ -301,11 +328,11 @@ class _Answer:
         """Send a whole answer."""
         length = str(len(content)).encode()
         every = [(b"content-type", kind), (b"content-length", length), *headers]
-        await self.send({"type": "http.response.start", "status": status, "headers": every})
-        await self.send({"type": "http.response.body", "body": content, "more_body": True})
+        await self._pass_on({"type": "http.response.start", "status": status, "headers": every})
+        await self._pass_on({"type": "http.response.body", "body": content, "more_body": True})
         if before_end:
             await before_end()
-        await self.send({"type": "http.response.body", "body": b""})
+        await self._pass_on({"type": "http.response.body", "body": b""})
 
 
 async def _refuse(

@@ -1,0 +1,354 @@
+"""What a stranger may open, asked over raw HTTP."""
+
+import asyncio
+import base64
+import json
+import re
+import socket
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from mcp import ClientSession
+from mcp.client.streamable_http import streamablehttp_client
+from strangers import CAT, EXAMPLES, Served, everything, file_data
+
+from serving import doors, files
+
+FIRST_USER = "root:"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/gradio_api/file=/etc/passwd",
+        "/gradio_api/file=//etc/passwd",
+        "/gradio_api/file=../../../../etc/passwd",
+        "/gradio_api/file={uploads}/../../../../../../etc/passwd",
+        "/gradio_api/file={uploads}/..%2f..%2f..%2f..%2f..%2fetc/passwd",
+        "/gradio_api/file={uploads}/%2e%2e/%2e%2e/%2e%2e/%2e%2e/etc/passwd",
+        "/gradio_api/file=%2fetc%2fpasswd",
+        "/gradio_api/file=%252fetc%252fpasswd",
+        "/gradio_api/file=/proc/self/environ",
+        "/gradio_api/file={uploads}/..\\..\\etc\\passwd",
+        "/gradio_api/file=/etc/passwd%00.png",
+        "/gradio_api/file={examples}/../app.py",
+        "/gradio_api/file={root}/app.py",
+        "/gradio_api/file={root}/models/weights/breeds.onnx",
+        "/gradio_api/file={uploads}",
+        "/gradio_api/file={uploads}/",
+        "/gradio_api/file/etc/passwd",
+        "/static/../../../../../../etc/passwd",
+        "/static/%2e%2e/%2e%2e/%2e%2e/%2e%2e/etc/passwd",
+        "/assets/..%2f..%2f..%2froutes.py",
+        "/svelte/../../../routes.py",
+        "/gradio_api/custom_component/1/client/component/..%2f..%2fapp.py",
+    ],
+)
+def test_no_path_leads_out_of_the_uploads(served: Served, path: str) -> None:
+    places = {"uploads": uploads(served), "examples": EXAMPLES, "root": EXAMPLES.parent}
+
+    answer = served.ask("GET", path.format(**places))
+
+    assert answer.status in (400, 403, 404)
+    assert FIRST_USER not in answer.body.decode(errors="replace")
+    assert b"import " not in answer.body
+
+
+def test_a_link_in_an_upload_s_name_stays_inside(served: Served) -> None:
+    for name in ("../../../evil.png", "..\\evil.png", "/etc/evil.png", "a/../../evil.png"):
+        answer = served.upload(b"x", name)
+        if answer.status == 200:
+            (path,) = json.loads(answer.body)
+            assert Path(path).resolve().is_relative_to(uploads(served))
+        else:
+            assert answer.status == 400
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/gradio_api/run/analyze"),
+        ("POST", "/gradio_api/api/analyze"),
+        ("POST", "/gradio_api/reset"),
+        ("POST", "/gradio_api/component_server"),
+        ("POST", "/gradio_api/process_recording"),
+        ("POST", "/gradio_api/stream/1"),
+        ("GET", "/gradio_api/stream/1/1/1/playlist.m3u8"),
+        ("GET", "/gradio_api/proxy=https://a.hf.space/"),
+        ("GET", "/gradio_api/dev/reload"),
+        ("GET", "/gradio_api/vibe-code/"),
+        ("POST", "/gradio_api/vibe-edit/"),
+        ("GET", "/gradio_api/deep_link?session_hash=1"),
+        ("GET", "/gradio_api/runs"),
+        ("POST", "/gradio_api/run-history/connect"),
+        ("GET", "/gradio_api/token"),
+        ("GET", "/gradio_api/user"),
+        ("POST", "/login"),
+        ("GET", "/monitoring"),
+        ("GET", "/monitoring/summary"),
+        ("GET", "/gradio_api/profiling/traces"),
+        ("GET", "/docs"),
+        ("PUT", "/gradio_api/upload"),
+        ("TRACE", "/"),
+        ("GET", "/.env"),
+        ("GET", "/.git/config"),
+    ],
+)
+def test_routes_that_nobody_needs_are_closed(served: Served, method: str, path: str) -> None:
+    answer = served.ask(method, path, b"{}" if method == "POST" else None)
+
+    assert answer.status == 404
+    assert answer.sentence == "There is nothing here."
+
+
+@pytest.mark.parametrize("path", ["/", "/config", "/programs", "/gradio_api/info", "/robots.txt"])
+def test_what_the_page_needs_is_open(served: Served, path: str) -> None:
+    assert served.ask("GET", path).status == 200
+    assert served.ask("HEAD", path).status in (200, 405)
+
+
+def test_an_upload_lies_where_only_its_owner_knows(served: Served, uploaded: str) -> None:
+    (again,) = json.loads(served.upload(CAT.read_bytes()).body)
+    (other,) = json.loads(served.upload(CAT.read_bytes() + b" ").body)
+    folder = Path(uploaded).parent.name
+
+    assert served.ask("GET", f"/gradio_api/file={quote(uploaded)}").body == CAT.read_bytes()
+    assert re.fullmatch("[0-9a-f]{64}", folder)
+    # Only who has the same photo comes to the same folder, and only while this process lives.
+    assert Path(again).parent.name == folder != Path(other).parent.name
+    files.hide_names()
+    (later,) = json.loads(served.upload(CAT.read_bytes()).body)
+    assert Path(later).parent.name != folder
+
+
+def test_a_result_lies_in_a_folder_that_cannot_be_guessed(served: Served, uploaded: str) -> None:
+    folders = set()
+    for _ in range(2):
+        kind, (picture, _) = served.call("mask", file_data(uploaded), "pet-fine")
+        assert kind == "complete"
+        folders.add(Path(picture["path"]).parent.name)
+
+    assert len(folders) == 2  # though photo and result are the same
+    assert all(re.fullmatch("[0-9a-f]{32}", folder) for folder in folders)
+
+
+def test_no_answer_lists_what_others_sent(served: Served, uploaded: str) -> None:
+    name = Path(uploaded).parent.name
+    for path in ("/config", "/", "/gradio_api/info", "/metrics", "/healthz"):
+        assert name not in served.ask("GET", path).body.decode()
+
+
+def test_the_answer_of_another_session_is_not_to_be_had(served: Served) -> None:
+    body = served.ask("GET", "/gradio_api/queue/data?session_hash=guessed").body.decode()
+
+    assert "process_completed" not in body
+    assert "session_not_found" in body or "404" in body
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "/proc/self/environ", str(EXAMPLES / "cell.png")])
+def test_an_event_reads_no_file_that_was_not_uploaded(served: Served, path: str) -> None:
+    kind, said = served.call("analyze", file_data(path), 3)
+
+    assert kind == "error"
+    assert FIRST_USER not in json.dumps(said)
+
+
+@pytest.fixture
+def inside() -> Iterator[tuple[str, list[str]]]:
+    """A server that only this machine reaches, and what it was asked."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(CAT.read_bytes())
+
+        do_HEAD = do_GET  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"127.0.0.1:{server.server_port}", asked
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://{inside}/x",
+        "http://localhost:{port}/x",
+        "http://[::ffff:127.0.0.1]:{port}/x",
+        "http://2130706433:{port}/x",
+        "HTTP://{inside}/x",
+        "https://{inside}/x",
+        "http://user@{inside}/x",
+        "http://169.254.169.254/latest/meta-data/",
+        "http://rebinding.invalid/x",
+        "https://huggingface.co/x",
+        "http://{inside}/gradio_api/file=/etc/passwd",
+        "file:///etc/passwd",
+        "ftp://{inside}/x",
+    ],
+)
+def test_no_address_is_fetched(
+    served: Served,
+    inside: tuple[str, list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    address: str,
+) -> None:
+    host, asked = inside
+    looked_up: list[object] = []
+    real = socket.getaddrinfo
+
+    def watched(name: object, *more: object, **named: object) -> object:
+        if name not in ("127.0.0.1", None):
+            looked_up.append(name)
+        return real(name, *more, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", watched)
+    url = address.format(inside=host, port=host.split(":")[1])
+    for data in (file_data(url), file_data("x", url=url), file_data(url, url=url)):
+        kind, said = served.call("analyze", data, 3)
+        assert kind == "error"
+        if url.startswith("http") and data["path"] == url:
+            assert said["error"] == files.NO_ADDRESSES
+    assert served.ask("GET", f"/gradio_api/file={url}").status == 404
+    assert asked == []
+    assert looked_up == []
+
+
+def test_an_assistant_s_address_is_not_fetched_either(
+    served: Served, inside: tuple[str, list[str]], uploaded: str
+) -> None:
+    async def ask(photo: str) -> str:
+        async with (
+            streamablehttp_client(f"{served.url}/gradio_api/mcp/") as (read, write, _),
+            ClientSession(read, write) as session,
+        ):
+            await session.initialize()
+            tools = [tool.name for tool in (await session.list_tools()).tools]
+            name = next(name for name in tools if name.endswith("breed"))
+            return (await session.call_tool(name, {"photo": photo})).content[0].text
+
+    refused = asyncio.run(ask(f"http://{inside[0]}/x.png"))
+    sent = base64.b64encode(CAT.read_bytes()).decode()
+    as_text = asyncio.run(ask(f"data:image/png;base64,{sent}"))
+    held = asyncio.run(ask(f"http://anything.invalid/gradio_api/file={uploaded}"))
+
+    assert files.NO_ADDRESSES in refused
+    assert inside[1] == []
+    assert "species" in as_text
+    assert held == as_text
+
+
+def test_every_answer_has_its_security_headers(served: Served, uploaded: str) -> None:
+    for path in ("/", "/config", "/nothing", "/theme.css", f"/gradio_api/file={uploaded}"):
+        headers = served.ask("GET", path).headers
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["referrer-policy"] == "same-origin"
+        assert "content-security-policy" in headers
+        assert "server" not in headers
+    page = served.ask("GET", "/").headers["content-security-policy"]
+    # A Space shows the page in a frame; nobody else may.
+    assert "frame-ancestors 'self' https://huggingface.co https://*.hf.space" in page
+    assert "object-src 'none'" in page
+    assert "default-src 'self'" in page
+
+
+def test_a_file_is_shown_and_never_run(served: Served) -> None:
+    for name in ("evil.html", "evil.svg", "evil.js"):
+        (path,) = json.loads(served.upload(b"<script>alert(1)</script>", name).body)
+        headers = served.ask("GET", f"/gradio_api/file={path}").headers
+        assert headers["content-disposition"].startswith("attachment")
+        assert headers["content-type"].startswith("application/octet-stream")
+        assert "sandbox" in headers["content-security-policy"]
+        assert headers["cache-control"].startswith("private")
+
+
+def test_no_header_can_be_put_into_an_answer(served: Served) -> None:
+    (path,) = json.loads(served.upload(CAT.read_bytes(), "a\\r\\nX-Evil: 1.png").body)
+    for asked in (
+        f"/gradio_api/file={quote(path)}",
+        "/gradio_api/file=/x%0d%0aX-Evil:%201",
+        "/?__theme=%0d%0aX-Evil:%201",
+        "/programs%0d%0aX-Evil:%201",
+    ):
+        assert "x-evil" not in served.ask("GET", asked).headers
+    broken = everything(served.raw(b"GET / HTTP/1.1\r\nHost: x\r\nA: 1\rX-Evil: 1\r\n\r\n"))
+    assert b" 400 " in broken.split(b"\r\n")[0]
+    assert json.loads(broken.split(b"\r\n\r\n", 1)[1])["detail"] == "This is no HTTP request."
+
+
+def test_two_lengths_are_no_request(served: Served) -> None:
+    sent = b"POST /gradio_api/queue/join HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n"
+
+    for second in (b"Content-Length: 44", b"Transfer-Encoding: chunked\r\nContent-Length: x"):
+        got = everything(served.raw(sent + second + b"\r\n\r\n{}{}"))
+        assert b" 400 " in got.split(b"\r\n")[0]
+
+
+def test_another_site_s_page_gets_no_cookies_with_its_request(served: Served) -> None:
+    headers = {"Origin": "https://evil.invalid", "Host": "petscope.invalid"}
+    asked = {"Access-Control-Request-Method": "POST"}
+
+    for answer in (
+        served.ask("GET", "/config", headers=headers),
+        served.ask("OPTIONS", "/gradio_api/queue/join", headers=headers | asked),
+    ):
+        assert answer.status == 200
+        assert "access-control-allow-credentials" not in answer.headers
+        assert "set-cookie" not in answer.headers
+
+
+def test_a_page_on_the_web_cannot_ask_an_app_on_the_visitor_s_own_machine(served: Served) -> None:
+    headers = {"Origin": "https://evil.invalid", "Host": f"127.0.0.1:{served.port}"}
+
+    assert (
+        "access-control-allow-origin" not in served.ask("GET", "/config", headers=headers).headers
+    )
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"{", b"[]", b"null", b'{"data": "a"}', b"[" * 100_000, b'{"a":' * 50_000, b"\xff\xfe"],
+)
+def test_broken_json_is_refused_and_breaks_nothing(served: Served, content: bytes) -> None:
+    headers = {"Content-Type": "application/json"}
+
+    for path in ("/gradio_api/queue/join", "/gradio_api/call/analyze", "/gradio_api/cancel"):
+        answer = served.ask("POST", path, content, headers)
+        assert 400 <= answer.status < 500, path
+        assert b"Traceback" not in answer.body
+    assert served.ask("GET", "/healthz").status == 200
+
+
+def test_an_error_inside_is_one_sentence(served: Served) -> None:
+    # Gradio's framework cannot write this number into its own complaint about it.
+    answer = served.ask(
+        "POST", "/gradio_api/queue/join", b'{"data": 1e999}', {"Content-Type": "application/json"}
+    )
+
+    assert answer.status == 500
+    assert answer.sentence == "Something went wrong here: please try again."
+    assert any(line["event"] == "fault" for line in served.lines)
+
+
+def test_a_door_has_one_name_however_it_is_asked() -> None:
+    assert doors.find("HEAD", "/") == doors.find("GET", "/")
+    assert doors.find("OPTIONS", "/gradio_api/upload").name == "preflight"
+    assert doors.find("GET", "/gradio_api/file=/a/..b.png").name == "file"
+    for path in ("/gradio_api/file=/a/../b", "/gradio_api/file=..", "/static/a\n", "/static/\\"):
+        assert doors.find("GET", path) is None
+
+
+def uploads(served: Served) -> Path:
+    return Path(served.running.store._folder)

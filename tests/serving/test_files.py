@@ -1,0 +1,147 @@
+import json
+import os
+import time
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+from strangers import CAT, Served, file_data
+
+from serving import files
+
+Usage = namedtuple("Usage", "total used free")
+
+
+@pytest.fixture
+def store(served: Served) -> files.Store:
+    return served.running.store
+
+
+def age(path: Path, seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the file's last change lie so long ago: the time of a change cannot be set."""
+    now = time.time()
+    monkeypatch.setattr(files.time, "time", lambda: now + seconds)
+
+
+def test_uploads_and_results_go_when_nobody_used_them_for_minutes(
+    served: Served, store: files.Store, uploaded: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, (picture, _) = served.call("mask", file_data(uploaded), "pet-fine")
+    result = Path(picture["path"])
+    example = next(path for path in kept(served) if Path(path).exists())
+    remembered = served.running.blocks.upload_file_set
+    assert uploaded in remembered
+
+    store.sweep()
+    assert result.exists()
+    assert Path(uploaded).exists()
+    age(result, files.KEPT + 1, monkeypatch)
+    store.sweep()
+
+    assert not result.exists()
+    assert not result.parent.exists()
+    assert not Path(uploaded).parent.exists()
+    assert uploaded not in remembered
+    assert Path(example).exists()  # the page's own pictures stay
+    assert served.ask("GET", f"/gradio_api/file={result}").status == 403
+    kind, said = served.call("breed", file_data(uploaded))
+    assert kind == "error"
+    assert "cannot be read" in said["error"]
+    assert files.KEPT + files.SWEEP <= 20 * 60
+
+
+def test_what_is_used_stays(
+    store: files.Store, uploaded: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    age(Path(uploaded), files.KEPT - 5, monkeypatch)
+
+    store.sweep()
+
+    assert Path(uploaded).exists()
+
+
+def test_an_upload_is_refused_before_the_disk_is_full(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Usage(total=20_000_000, used=17_900_000, free=2_100_000)
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda _: disk)
+
+    refused = served.upload(bytes(1_000_000))
+
+    assert refused.status == 507
+    assert refused.sentence == "There is no room for more photos right now: please try again later."
+    assert int(refused.headers["retry-after"]) > 0
+    assert served.upload(bytes(50_000)).status == 200  # a tenth of the disk stays free
+    monkeypatch.undo()
+    assert served.upload(bytes(1_000_000)).status == 200
+
+
+def test_uploads_that_come_at_the_same_time_count_together(
+    store: files.Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "LARGEST", store.size + 100)
+
+    with store.reserved(60) as first, store.reserved(60) as second, store.reserved(40) as third:
+        assert (first, second, third) == (True, False, True)
+    assert not store.has_room(1)  # both lie there now
+    store.sweep()
+
+
+def test_the_whole_folder_has_a_limit(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "LARGEST", served.running.store.size + 1000)
+
+    assert served.upload(CAT.read_bytes()).status == 507
+
+
+def test_only_this_user_may_look_into_the_folder(tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "from serving import folder; folder.make_own(); import os, gradio.utils as u;"
+        "print(oct(os.stat(u.get_upload_folder()).st_mode & 0o777), u.get_upload_folder())"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "GRADIO_TEMP_DIR"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment | {"TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    mode, path = done.stdout.split()
+    assert mode == "0o700"
+    assert Path(path).parent == tmp_path
+    assert not Path(path).exists()  # it went with its process
+
+
+def test_the_log_tells_what_happened_and_not_whose_photo(served: Served, uploaded: str) -> None:
+    name = "Minka-vom-Nachbarn.png"
+    client = served.stranger()
+    (path,) = json.loads(served.upload(CAT.read_bytes(), name, client).body)
+    served.lines.clear()
+
+    served.call("breed", file_data(path), client=client)
+    served.call("breed", file_data(path + "x"), client=client)
+    served.ask("GET", f"/gradio_api/file={path}", client=client)
+    served.ask("GET", "/healthz")
+
+    lines = json.dumps(served.lines)
+    for secret in (name, "Minka", path, Path(path).parent.name, client):
+        assert secret not in lines
+    done, failed = [line for line in served.lines if line["event"] == "answer"]
+    assert done["function"] == failed["function"] == "breed"
+    assert done["client"] == failed["client"]
+    assert (done["outcome"], failed["outcome"]) == ("answered", "refused")
+    assert done["run_ms"] > 0 <= done["wait_ms"]
+    shown = next(line for line in served.lines if line.get("door") == "file")
+    assert shown["status"] == 200
+    assert shown["sent"] == CAT.stat().st_size
+
+
+def kept(served: Served) -> set[str]:
+    return {
+        str(path)
+        for block in served.running.blocks.blocks.values()
+        for path in getattr(block, "keep_in_cache", ())
+    }

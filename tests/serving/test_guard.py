@@ -1,0 +1,287 @@
+"""What is too much, too large or too slow, sent over raw HTTP."""
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from gradio_client import Client, handle_file
+from strangers import CAT, Served, everything, file_data
+
+from serving import connections, doors, guard, metrics, queueing
+
+JOIN = "/gradio_api/queue/join"
+UPLOAD = "/gradio_api/upload"
+FORM = "Content-Type: multipart/form-data; boundary=x"
+
+
+def head(method: str, path: str, *lines: str) -> bytes:
+    return "\r\n".join((f"{method} {path} HTTP/1.1", "Host: x", *lines, "", "")).encode()
+
+
+def status(answer: bytes) -> int:
+    return int(answer.split(b" ", 2)[1])
+
+
+def sentence(answer: bytes) -> str:
+    return json.loads(answer.split(b"\r\n\r\n", 1)[1].split(b"\r\n")[-1])["detail"]
+
+
+@pytest.mark.parametrize(
+    ("path", "limit"),
+    [
+        (JOIN, doors.JSON_LIMIT),
+        ("/gradio_api/call/analyze", doors.JSON_LIMIT),
+        ("/gradio_api/cancel", doors.JSON_LIMIT),
+        ("/gradio_api/mcp/", 2_000_000 * 4 // 3 + doors.JSON_LIMIT),
+        (UPLOAD, 2_000_000 * 40 + doors.JSON_LIMIT),
+    ],
+)
+def test_a_body_that_says_to_be_too_large_is_refused_unread(
+    served: Served, path: str, limit: int
+) -> None:
+    connection = served.raw(head("POST", path, f"Content-Length: {limit + 1}"))
+
+    answer = everything(connection)
+
+    assert status(answer) == 413
+    assert sentence(answer).startswith("The request is larger than the")
+
+
+def test_a_chunked_body_is_refused_where_it_becomes_too_large(served: Served) -> None:
+    connection = served.raw(head("POST", JOIN, "Transfer-Encoding: chunked"))
+    chunk = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
+
+    for _ in range(doors.JSON_LIMIT // 0x10000 + 2):
+        connection.sendall(chunk)
+    answer = everything(connection)
+
+    assert status(answer) == 413
+    assert sentence(answer) == "The request is larger than the 1 MB allowed."
+
+
+def test_one_photo_may_be_as_large_as_allowed_and_no_larger(served: Served) -> None:
+    assert served.upload(bytes(1_999_000)).status == 200
+    answer = served.upload(bytes(2_001_000))
+
+    assert answer.status == 413
+    assert b"maximum allowed size" in answer.body
+    assert not list(uploads(served).glob("tmp*"))
+
+
+@pytest.mark.parametrize("in_pieces", [False, True])
+def test_large_headers_are_refused(served: Served, in_pieces: bool) -> None:
+    lines = [f"X-{i}: {'a' * 1000}" for i in range(17 if not in_pieces else 60)]
+    connection = served.raw(b"")
+    content = head("GET", "/config", *lines)
+    if in_pieces:
+        for start in range(0, len(content), 4096):
+            try:
+                connection.sendall(content[start : start + 4096])
+            except OSError:
+                break
+            time.sleep(0.002)
+    else:
+        connection.sendall(content)
+        connection.shutdown(socket.SHUT_WR)
+
+    answer = everything(connection)
+
+    assert status(answer) == 431
+    assert sentence(answer) == "The request's headers are too large."
+
+
+def test_who_sends_headers_too_slowly_is_refused(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "HEADERS_TIME", 0.5)
+    silent, dripping = served.raw(b""), served.raw(b"GET / HTTP/1.1\r\nHo")
+    kept = served.raw(head("GET", "/healthz"))
+    time.sleep(0.2)
+    dripping.sendall(b"st: ")
+    kept.sendall(b"GET / HT")  # a second request over the same connection
+
+    for connection in (silent, dripping, kept):
+        answer = everything(connection)
+        assert b"HTTP/1.1 408 Request Timeout" in answer
+        assert "too slowly" in sentence(answer)
+
+
+def test_who_sends_a_body_too_slowly_is_refused(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard, "BODY_TIME", 0.5)
+    monkeypatch.setattr(guard, "LINGER", 0.1)
+    slow = served.raw(head("POST", JOIN, "Content-Length: 100") + b"{")
+    upload = served.raw(
+        head("POST", UPLOAD, "Content-Length: 99999", FORM)
+        + b'--x\r\nContent-Disposition: form-data; name="files"; filename="a"'
+    )
+
+    for connection in (slow, upload):
+        answer = everything(connection)
+        assert status(answer) == 408
+        assert "too slowly" in sentence(answer)
+    assert not list(uploads(served).glob("tmp*"))
+
+
+def test_who_does_not_read_is_given_up(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "STALLED_TIME", 0.5)
+    before = len(connections_of(served))
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.connect(("127.0.0.1", served.port))
+    for _ in range(30):
+        connection.sendall(head("GET", "/config"))
+
+    assert within(10, lambda: len(connections_of(served)) <= before)
+    connection.close()
+
+
+def test_who_leaves_in_the_middle_leaves_nothing_behind(served: Served) -> None:
+    before = metrics.open_files()
+    for content in (
+        head("POST", JOIN, "Content-Length: 100") + b"{",
+        head(
+            "POST", UPLOAD, "Content-Length: 9999", "Content-Type: multipart/form-data; boundary=x"
+        )
+        + b'--x\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\nabc',
+        head("GET", "/gradio_api/heartbeat/gone"),
+        head("GET", "/gradio_api/queue/data?session_hash=gone"),
+        head("GET", "/"),
+        b"GET",
+    ):
+        for _ in range(5):
+            served.raw(content).close()
+
+    assert within(15, lambda: metrics.open_files() <= before + 2)
+    faults = [line for line in served.lines if line["event"] == "fault"]
+    assert not any("ClientDisconnect" in str(line["kind"]) for line in faults)
+
+
+@pytest.fixture
+def ten_at_once(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each client may ask for ten answers, and then for one a minute."""
+    asked = served.running.blocks.server.config.app._asked
+    monkeypatch.setattr(asked, "burst", 10)
+    monkeypatch.setattr(asked, "per_second", 1 / 60)
+
+
+@pytest.mark.usefixtures("ten_at_once")
+def test_a_client_may_not_ask_without_end(served: Served) -> None:
+    client, other = served.stranger(), served.stranger()
+    body = {"data": [], "fn_index": 10_000, "session_hash": "x"}
+
+    answers = [served.post(JOIN, body, client=client) for _ in range(12)]
+
+    assert [answer.status == 429 for answer in answers] == [False] * 10 + [True] * 2
+    assert 1 <= int(answers[-1].headers["retry-after"]) <= 61
+    assert "600 times a minute" in answers[-1].sentence
+    assert served.post(JOIN, body, client=other).status != 429
+    # It sees the page still, only work is refused.
+    assert served.ask("GET", "/", client=client).status == 200
+
+
+@pytest.mark.usefixtures("ten_at_once")
+def test_writing_another_address_does_not_help(served: Served) -> None:
+    body = {"data": [], "fn_index": 10_000, "session_hash": "x"}
+    client = served.stranger()
+
+    statuses = [
+        served.post(JOIN, body, client=f"{served.stranger()}, {client}").status for _ in range(12)
+    ]
+
+    assert statuses[-2:] == [429, 429]
+
+
+@pytest.fixture
+def slow_answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Answers to programs that do not come before the event."""
+    from ui import programs
+
+    go, read = threading.Event(), programs.read
+    monkeypatch.setattr(programs, "read", lambda path: go.wait(30) and read(path))
+    yield go
+    go.set()
+
+
+def test_a_full_queue_says_so_with_the_place_and_the_time(
+    served: Served, uploaded: str, slow_answers: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = served.running._desk
+    monkeypatch.setattr(desk, "places", 3)
+    data = {"data": [file_data(uploaded)]}
+    first = [served.post("/gradio_api/call/breed", data) for _ in range(2)]
+    assert within(10, lambda: desk.waiting == 0 and desk.length == 2)
+    waiting = [served.post("/gradio_api/call/breed", data) for _ in range(3)]
+
+    refused = served.post("/gradio_api/call/breed", data)
+    page = served.post(JOIN, {"data": [], "fn_index": 0, "session_hash": "x"})
+
+    assert [answer.status for answer in first + waiting] == [200] * 5
+    for answer in (refused, page):
+        assert answer.status == 503
+        assert "busy: you would be number 4 in the queue" in answer.sentence
+        assert int(answer.headers["retry-after"]) >= 1
+    assert served.ask("GET", "/healthz").status == 200
+    slow_answers.set()
+    assert within(10, lambda: desk.length == 0)
+
+
+def test_one_client_cannot_fill_the_queue(
+    served: Served, uploaded: str, slow_answers: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queueing, "EACH", 4)
+    monkeypatch.setattr(guard, "EACH", 4)
+    greedy = served.stranger()
+    data = {"data": [file_data(uploaded)]}
+
+    answers = [served.post("/gradio_api/call/breed", data, client=greedy) for _ in range(6)]
+
+    assert [answer.status for answer in answers] == [200] * 4 + [429] * 2
+    assert answers[-1].sentence.startswith("You already wait for 4 answers")
+    assert served.post("/gradio_api/call/breed", data).status == 200
+    slow_answers.set()
+    assert within(10, lambda: served.running._desk.length == 0)
+
+
+def test_no_more_answers_are_computed_at_a_time_than_there_are_workers(
+    served: Served, uploaded: str, slow_answers: threading.Event
+) -> None:
+    for name, more in (("breed", []), ("cut_out", []), ("analyze", [3])):
+        served.post(f"/gradio_api/call/{name}", {"data": [file_data(uploaded), *more]})
+        served.post("/gradio_api/call/breed", {"data": [file_data(uploaded)]})
+    desk = served.running._desk
+
+    assert within(10, lambda: desk.length - desk.waiting == 2)
+    assert desk.waiting >= 2
+    slow_answers.set()
+    assert within(20, lambda: desk.length == 0)
+
+
+def test_gradio_s_own_client_gets_its_answer(served: Served) -> None:
+    client = Client(served.url, verbose=False, headers={"X-Forwarded-For": served.stranger()})
+
+    answer = client.predict(handle_file(CAT), api_name="/breed")
+
+    assert len(answer) == 5
+
+
+def within(seconds: float, condition: Callable[[], bool]) -> bool:
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def uploads(served: Served) -> Path:
+    return Path(served.running.store._folder)
+
+
+def connections_of(served: Served) -> set[object]:
+    return served.running.blocks.server.server_state.connections
