@@ -111,7 +111,7 @@ def annotate(
     """
     scale = min(side / max(photo.shape[:2]), 1.0)
     rows, columns = (max(round(length * scale), 1) for length in photo.shape[:2])
-    painted = np.array(Image.fromarray(photo).resize((columns, rows), reducing_gap=2.0))
+    painted = np.array(Image.fromarray(photo).resize((columns, rows), reducing_gap=1.0))
     numbers = Image.fromarray(regions.astype(np.int32))
     small = np.asarray(numbers.resize((columns, rows), Image.Resampling.NEAREST))
     outlines = instance_outlines(small)
@@ -211,7 +211,7 @@ def ramp(values: NDArray[np.uint8], colors: Sequence[Color]) -> bytes:
 def reduced(photo: Photo, side: int) -> Photo:
     """The photo reduced to at most `side` pixels; a smaller photo keeps its size."""
     image = Image.fromarray(photo)
-    image.thumbnail((side, side), reducing_gap=2.0)
+    image.thumbnail((side, side), reducing_gap=1.0)
     return np.asarray(image)
 
 
@@ -220,7 +220,7 @@ def binary_preview(gray: NDArray[np.uint8], cut: float, side: int) -> bytes:
 
     The picture is thresholded at its own size and then reduced to at most `side` pixels.
     """
-    image = Image.fromarray(np.where(gray > cut, 255, 0).astype(np.uint8))
+    image = Image.fromarray(gray).point([255 * (value > cut) for value in range(256)])
     image.thumbnail((side, side), reducing_gap=2.0)
     return _png(image)
 

@@ -15,7 +15,10 @@ from models.drawing import Color
 from models.images import Photo
 from models.preprocessing import InputSpec, grain
 
-WORKING_SIDE = 1024  # pixels; longer side of the reduced photo
+WORKING_SIDE = 1024  # pixels; longer side of the reduced photo, at most
+# What windows of RADIUS grains average can be sampled coarsely: by a quarter of their radius in He
+# and Sun (2015), by a sixth here.
+PIXELS_PER_GRAIN = 2
 STRIP = 500_000  # pixels
 
 # docs/ablation.md says how these were chosen.
@@ -54,9 +57,10 @@ def refine(photo: Photo, foreground: NDArray[np.uint8], grain: float) -> NDArray
     >>> refine(photo, foreground, grain(300, 451, segmenter.card.input)).shape
     (300, 451)
     """
-    reduced = np.asarray(_reduce(photo), np.float32) / 255
-    mask = np.asarray(_reduce(foreground), np.float32) / 255
-    radius = _radius(photo, grain)
+    side = _working_side(photo, grain)
+    reduced = np.asarray(_reduce(photo, side), np.float32) / 255
+    mask = np.asarray(_reduce(foreground, side), np.float32) / 255
+    radius = _radius(photo, grain, side)
     means, inverse = _window_colors(reduced, radius)
     for _ in range(PASSES):
         slopes, offset = _fit(reduced, mask, means, inverse, radius)
@@ -87,9 +91,10 @@ def cut_out(photo: Photo, opacity: NDArray[np.uint8], grain: float) -> NDArray[n
     grain
         As for `refine`.
     """
-    reduced = np.asarray(_reduce(photo), np.float32)
-    share = np.asarray(_reduce(opacity), np.float32) / 255
-    radius = _radius(photo, grain)
+    side = _working_side(photo, grain)
+    reduced = np.asarray(_reduce(photo, side), np.float32)
+    share = np.asarray(_reduce(opacity, side), np.float32) / 255
+    radius = _radius(photo, grain, side)
     inside, outside = (
         Image.fromarray(_mean_color(reduced, weights, radius)) for weights in (share, 1 - share)
     )
@@ -159,8 +164,8 @@ def blur_background(photo: Photo, opacity: NDArray[np.uint8]) -> Photo:
     """
     from scipy.ndimage import gaussian_filter
 
-    reduced = np.asarray(_reduce(photo), np.float32)
-    weights = 1 + UNSEEN - np.asarray(_reduce(opacity), np.float32) / 255
+    reduced = np.asarray(_reduce(photo, WORKING_SIDE), np.float32)
+    weights = 1 + UNSEEN - np.asarray(_reduce(opacity, WORKING_SIDE), np.float32) / 255
     deviation = BLUR * max(weights.shape)
     total = gaussian_filter(weights, deviation)
     blurred = [
@@ -170,17 +175,22 @@ def blur_background(photo: Photo, opacity: NDArray[np.uint8]) -> Photo:
     return np.asarray(small.resize(photo.shape[1::-1], Image.Resampling.BILINEAR))
 
 
-def _reduce(picture: NDArray[np.uint8]) -> Image.Image:
-    """The picture with a longer side of at most `WORKING_SIDE`."""
+def _working_side(photo: Photo, grain: float) -> int:
+    """Longer side of the reduced photo in pixels."""
+    return min(WORKING_SIDE, max(round(PIXELS_PER_GRAIN * max(photo.shape) / grain), 1))
+
+
+def _reduce(picture: NDArray[np.uint8], side: int) -> Image.Image:
+    """The picture with a longer side of at most `side`."""
     height, width = picture.shape[:2]
-    scale = min(WORKING_SIDE / max(height, width), 1.0)
+    scale = min(side / max(height, width), 1.0)
     size = (max(round(width * scale), 1), max(round(height * scale), 1))
     return Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
 
 
-def _radius(photo: Photo, grain: float) -> int:
+def _radius(photo: Photo, grain: float, side: int) -> int:
     """Radius of the windows in pixels of the reduced photo."""
-    return max(round(RADIUS * grain * min(WORKING_SIDE / max(photo.shape), 1.0)), 1)
+    return max(round(RADIUS * grain * min(side / max(photo.shape), 1.0)), 1)
 
 
 def _strips(photo: Photo) -> Iterator[slice]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageStat
 
 from models import breeds, segmentation, store, thresholding
 from models.breeds import Breed, BreedClassifier, Classification
@@ -55,7 +56,7 @@ class Pet:
     @property
     def share(self) -> float:
         """Part of the photo that the pet covers, in [0, 1]."""
-        return float(self.mask.mean())
+        return np.count_nonzero(self.mask) / self.mask.size
 
 
 def analyze(photo: Photo) -> list[Pet]:
@@ -102,7 +103,8 @@ def name_pets(photo: Photo, regions: NDArray[np.integer], classifier: BreedClass
         seen = _alone(photo[upper:lower, left:right], regions[upper:lower, left:right], number)
         answer = classifier.classify(seen)
         rule = classifier.card.refusal
-        known = rule.probability(float(mask.mean()), answer.entropy) if rule else 1.0
+        share = np.count_nonzero(mask) / mask.size
+        known = rule.probability(share, answer.entropy) if rule else 1.0
         refused = rule is not None and known < rule.threshold
         pets.append(Pet(box, mask, crop, seen, answer, known, refused))
     return pets
@@ -113,9 +115,10 @@ def _alone(photo: Photo, regions: NDArray[np.integer], number: int) -> Photo:
     others = (regions > 0) & (regions != number)
     if not others.any():
         return photo
-    alone = photo.copy()
-    alone[others] = photo[~others].mean(axis=0)
-    return alone
+    alone = Image.fromarray(photo)
+    mean = ImageStat.Stat(alone, Image.fromarray(~others)).mean
+    alone.paste(tuple(int(value) for value in mean), mask=Image.fromarray(others))
+    return np.asarray(alone)
 
 
 def describe(photo: Photo, classes: int = 3, pets: Sequence[Pet] | None = None) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from models.runtime import Network
 # noise.
 INTERIOR_LEVELS = (0.5, 0.7, 0.85, 0.95)
 NECK = 0.5
+BILINEAR = Image.Resampling.BILINEAR
+STRIP = 500_000  # pixels that are decided about at a time
 LARGEST_FLOOD = 1_500_000  # pixels; larger photos are taken apart at this size
 
 # Pets, unlike nuclei, are few and have necks, legs and tails. All but the first are shares.
@@ -32,17 +34,33 @@ SMALLEST_PART = 0.3  # of the region's area: smaller parts are heads, legs and t
 class Segmentation:
     """What a mask model says of a photo.
 
+    A large photo's probabilities take many times the memory of the photo, and most uses need none
+    at its size: they are kept as the network gave them, and what is asked for is scaled.
+
     Attributes
     ----------
-    probabilities
-        `(height, width, classes)` float32 at the photo's size, in [0, 1], summing to 1 over the
-        classes.
+    answer
+        `(rows, columns, classes)` float32 in [0, 1], summing to 1 over the classes: the network's
+        answer to the whole photo.
     classes
         Names of the classes, in the order of the last axis.
+    size
+        Height and width of the photo, where they are not those of the answer.
     """
 
-    probabilities: NDArray[np.float32]
+    answer: NDArray[np.float32]
     classes: tuple[str, ...]
+    size: tuple[int, int] | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the photo."""
+        return self.size or (self.answer.shape[0], self.answer.shape[1])
+
+    @cached_property
+    def probabilities(self) -> NDArray[np.float32]:
+        """`(height, width, classes)` float32 at the photo's size, interpolated bilinearly."""
+        return self.answer if self.size is None else _scale(self.answer, *self.size)
 
     @cached_property
     def mask(self) -> NDArray[np.uint8]:
@@ -50,22 +68,27 @@ class Segmentation:
 
         For the pet model that is the data set's meaning: 1 pet, 2 background, 3 border.
         """
-        # Class by class: `argmax` takes half as long again, and eight bytes a pixel on the way.
-        best = self.probabilities[:, :, 0].copy()
-        mask = np.ones(best.shape, np.uint8)
-        for index in range(1, len(self.classes)):
-            values = self.probabilities[:, :, index]
-            mask[values > best] = index + 1
-            np.maximum(best, values, out=best)
+        height, width = self.shape
+        planes = [_plane(self.answer, index) for index in range(len(self.classes))]
+        mask = np.ones((height, width), np.uint8)
+        step = max(STRIP // width, 1)
+        for start in range(0, height, step):
+            rows = slice(start, min(start + step, height))
+            # Class by class: `argmax` takes half as long again, and eight bytes a pixel.
+            best = _rows(planes[0], rows, height, width)
+            strip = mask[rows]
+            for index, plane in enumerate(planes[1:], start=2):
+                values = _rows(plane, rows, height, width)
+                np.putmask(strip, values > best, index)
+                best = np.maximum(best, values)
         return mask
 
     @cached_property
     def shares(self) -> dict[str, float]:
         """Part of the photo that each class covers, in [0, 1]."""
-        counts = np.bincount(self.mask.ravel(), minlength=len(self.classes) + 1)[1:]
+        counts = Image.fromarray(self.mask).histogram()[1:]
         return {
-            name: float(count / self.mask.size)
-            for name, count in zip(self.classes, counts, strict=True)
+            name: count / self.mask.size for name, count in zip(self.classes, counts, strict=False)
         }
 
     @property
@@ -74,18 +97,18 @@ class Segmentation:
         return subject(self.classes)
 
     def resized(self, height: int, width: int) -> "Segmentation":
-        """The same for the photo at another size; probabilities are interpolated bilinearly."""
-        return Segmentation(_scale(self.probabilities, height, width), self.classes)
+        """The same for the photo at another size."""
+        return Segmentation(self.answer, self.classes, (height, width))
 
     def probability_maps(self, side: int) -> NDArray[np.uint8]:
         """Small pictures of the probabilities: `(classes, rows, columns)` uint8, 255 for 1.
 
-        They hold every second, third or n-th pixel of the photo, so that neither side is longer
-        than `side`: the maps are smooth, and averages would have to look at all pixels.
+        They have the photo's shape, and neither side is longer than `side`.
         """
-        step = -(-max(self.probabilities.shape[:2]) // side)
-        small = self.probabilities[::step, ::step]
-        return np.moveaxis(np.round(small * 255).astype(np.uint8), 2, 0)
+        height, width = self.shape
+        scale = min(side / max(height, width), 1.0)
+        small = self.resized(max(round(height * scale), 1), max(round(width * scale), 1))
+        return np.moveaxis(np.round(small.probabilities * 255).astype(np.uint8), 2, 0)
 
     def foreground(self) -> NDArray[np.float32]:
         """How much of each pixel belongs to the subject: `(height, width)` float32 in [0, 1].
@@ -93,13 +116,14 @@ class Segmentation:
         A pet's outline runs along the middle of the border class, so a border pixel counts
         half; the ramp is then stretched so that doubtful pixels inside and outside become sure.
         """
-        subject = self.probabilities[:, :, self.classes.index(self.subject)]
-        # (subject + border / 2) * 2 - 1 / 2, in one array: that of the largest photo has 200 MB
-        foreground = subject * np.float32(2)
+        # Scaled and then clipped, it is what the probabilities at the photo's size would give.
+        ramp = self.answer[:, :, self.classes.index(self.subject)] * np.float32(2)
         if "border" in self.classes:
-            foreground += self.probabilities[:, :, self.classes.index("border")]
-        foreground -= np.float32(0.5)
-        return np.clip(foreground, 0, 1, out=foreground)
+            ramp += self.answer[:, :, self.classes.index("border")]
+        ramp -= np.float32(0.5)
+        if self.size is not None:
+            ramp = np.array(_plane(ramp[:, :, np.newaxis], 0).resize(self.size[::-1], BILINEAR))
+        return np.clip(ramp, 0, 1, out=ramp)
 
     def instances(self) -> NDArray[np.int32]:
         """Take the foreground apart: `(height, width)` int32, 0 background, else 1 to n.
@@ -116,10 +140,10 @@ class Segmentation:
         from skimage.morphology import h_maxima
         from skimage.segmentation import watershed
 
-        height, width = self.probabilities.shape[:2]
+        height, width = self.shape
         scale = min((LARGEST_FLOOD / (height * width)) ** 0.5, 1.0)
         rows, columns = max(round(height * scale), 1), max(round(width * scale), 1)
-        maps = _scale(self.probabilities, rows, columns)
+        maps = self.resized(rows, columns).probabilities
         interior = np.pad(maps[:, :, self.classes.index(self.subject)], 1)
         inside = np.pad(maps[:, :, self.classes.index("background")] < 0.5, 1)
         distances = [distance_transform_edt(interior > level) for level in INTERIOR_LEVELS]
@@ -136,7 +160,7 @@ class Segmentation:
         """
         from skimage.segmentation import expand_labels
 
-        height, width = self.probabilities.shape[:2]
+        height, width = self.shape
         scale = min(REGION_SIDE / max(height, width), 1.0)
         rows, columns = max(round(height * scale), 1), max(round(width * scale), 1)
         small = self.resized(rows, columns)
@@ -203,7 +227,7 @@ def at_photo_size(
         The photo's own size.
     """
     rows, columns = scaled_size(height, width, spec)
-    return Segmentation(_scale(small[:rows, :columns], height, width), classes)
+    return Segmentation(small[:rows, :columns], classes, (height, width))
 
 
 class Segmenter:
@@ -266,9 +290,19 @@ def _scale(maps: NDArray[np.float32], height: int, width: int) -> NDArray[np.flo
     """
     scaled = np.empty((maps.shape[2], height, width), np.float32)
     for index, plane in enumerate(scaled):
-        image = Image.fromarray(np.ascontiguousarray(maps[:, :, index]))
-        plane[:] = image.resize((width, height), Image.Resampling.BILINEAR)
+        plane[:] = _plane(maps, index).resize((width, height), BILINEAR)
     return np.moveaxis(scaled, 0, 2)
+
+
+def _plane(maps: NDArray[np.float32], index: int) -> Image.Image:
+    return Image.fromarray(np.ascontiguousarray(maps[:, :, index]))
+
+
+def _rows(plane: Image.Image, rows: slice, height: int, width: int) -> NDArray[np.float32]:
+    """Some rows of a plane scaled bilinearly to a height and width."""
+    scale = plane.height / height
+    box = (0, rows.start * scale, plane.width, rows.stop * scale)
+    return np.asarray(plane.resize((width, rows.stop - rows.start), BILINEAR, box=box))
 
 
 @cache

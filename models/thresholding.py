@@ -103,7 +103,9 @@ def histogram(
     if gray.size == 0:
         raise ThresholdError("threshold_empty")
     if gray.dtype == np.uint8:
-        counts = np.bincount(gray.ravel(), minlength=256)
+        # Pillow counts bytes as they are; `bincount` first makes eight of each.
+        image = Image.fromarray(np.ascontiguousarray(gray).reshape(1, -1))
+        counts = np.array(image.histogram())
         levels = np.flatnonzero(counts)
         low, high = int(levels[0]), int(levels[-1])
         return counts[low : high + 1], np.arange(low, high + 1, dtype=np.float64)
@@ -271,8 +273,8 @@ def multi_otsu(gray: NDArray[np.generic], classes: int = 3, bins: int = 256) -> 
 
 def classify(gray: NDArray[np.uint8], cuts: NDArray[np.float64]) -> NDArray[np.uint8]:
     """Class index of each pixel, 0 for the darkest: as many cuts as lie below its value."""
-    table = np.digitize(np.arange(256), cuts, right=True).astype(np.uint8)
-    return table[gray]
+    table = np.digitize(np.arange(256), cuts, right=True)
+    return np.asarray(Image.fromarray(gray).point(table.tolist()))
 
 
 def describe_classes(gray: NDArray[np.uint8], cuts: NDArray[np.float64]) -> list[GrayClass]:
@@ -315,8 +317,10 @@ def _apply(method: str, gray: NDArray[np.uint8]) -> MethodResult:
         return MethodResult(method, otsu(gray))
     from skimage import filters  # takes half a second to import: only for who asks for it
 
+    # Some take a histogram, so that the picture need not be counted again.
+    known = {"hist": histogram(gray)} if method in ("isodata", "minimum", "yen") else {}
     try:
-        return MethodResult(method, float(getattr(filters, f"threshold_{method}")(gray)))
+        return MethodResult(method, float(getattr(filters, f"threshold_{method}")(gray, **known)))
     except RuntimeError:
         # threshold_minimum smooths the histogram until two peaks are left
         return MethodResult(method, None, ThresholdError("threshold_no_valley"))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 from skimage import transform
 from skimage.filters import gaussian
 
@@ -585,18 +586,32 @@ def test_probability_maps_are_small_and_true_to_the_probabilities(size: tuple[in
 
     maps = Segmentation(probabilities, CLASSES).probability_maps(100)
 
+    scale = min(100 / max(size), 1)
+    shape = tuple(max(round(length * scale), 1) for length in size)
     assert maps.dtype == np.uint8
-    assert maps.shape[0] == 3
-    assert max(maps.shape[1:]) <= 100
+    assert maps.shape == (3, *shape)
     np.testing.assert_allclose(maps.sum(axis=0, dtype=int), 255, atol=2)
-    rows, columns = (
-        -(-length // count) for length, count in zip(size, maps.shape[1:], strict=True)
-    )
-    step = max(rows, columns)
-    assert max(size) > 100 * (step - 1)  # no smaller than need be
-    np.testing.assert_allclose(
-        np.moveaxis(maps, 0, 2) / 255, probabilities[::step, ::step], atol=0.5 / 255 + 1e-6
-    )
+    planes = [Image.fromarray(plane) for plane in np.moveaxis(probabilities, 2, 0)]
+    small = [plane.resize(shape[::-1], Image.Resampling.BILINEAR) for plane in planes]
+    np.testing.assert_allclose(maps / 255, np.stack(small), atol=0.5 / 255 + 1e-6)
+
+
+@pytest.mark.parametrize("size", [(1300, 900), (31, 2000), (20, 17), (1, 1)], ids=str)
+def test_what_is_made_of_a_small_answer_is_what_all_probabilities_would_give(
+    size: tuple[int, int],
+) -> None:
+    logits = np.random.default_rng(0).normal(size=(32, 24, 3)) * 3
+    answer = Segmentation(softmax(logits).astype(np.float32), CLASSES)
+
+    result = answer.resized(*size)
+
+    whole = Segmentation(np.ascontiguousarray(result.probabilities), CLASSES)
+    assert result.shape == whole.shape == size
+    # Where two classes are equally probable to the last digit, either may come first.
+    assert (result.mask != whole.mask).mean() < 1e-3
+    assert result.shares == pytest.approx(whole.shares, abs=1e-3)
+    np.testing.assert_array_equal(whole.mask, whole.probabilities.argmax(axis=2) + 1)
+    np.testing.assert_allclose(result.foreground(), whole.foreground(), atol=1e-5)
 
 
 def test_a_segmentation_of_another_size_is_interpolated() -> None:

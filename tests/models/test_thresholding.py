@@ -565,7 +565,7 @@ def test_a_method_that_fails_leaves_the_others_their_cuts() -> None:
 def test_no_error_of_a_method_reaches_the_visitor(
     error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_: object) -> float:
+    def fail(_: object, **__: object) -> float:
         raise error
 
     monkeypatch.setattr(filters, "threshold_yen", fail)
