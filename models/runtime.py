@@ -52,7 +52,12 @@ class Network:
 
 
 def usable_cores() -> int:
-    """Cores that this process may use, which in a container can be fewer than the machine has."""
+    """Cores that this process may use, which in a container can be fewer than the machine has.
+
+    $PETSCOPE_CORES says so where several such processes share a machine.
+    """
+    if cores := os.environ.get("PETSCOPE_CORES"):
+        return int(cores)
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -15,9 +15,9 @@ import time
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 # As in the .gitattributes of a new repository on the Hub.
 LARGE = (".onnx", ".safetensors", ".keras", ".png")
@@ -141,8 +141,9 @@ class _Handler(BaseHTTPRequestHandler):
             r"/api/(?P<repo>.+?)/branch/(?P<name>.+)": self.branch,
             r"/api/(?P<repo>.+?)/tag/(?P<revision>.+)": self.tag,
             r"/api/(?P<repo>.+?)/variables": self.set_variable,
-            r"/api/(?P<repo>.+?)/tree/(?P<revision>[^/]+)": self.tree,
-            r"/api/(?P<repo>(models|spaces)/[^/]+/[^/]+)(/revision/(?P<revision>.+))?": self.info,
+            r"/api/(?P<repo>.+?)/tree/(?P<revision>[^/]+)(/(?P<folder>.+))?": self.tree,
+            r"/api/(?P<repo>.+?)/paths-info/(?P<revision>[^/]+)": self.paths_info,
+            r"/api/(?P<repo>[a-z]+s/[^/]+/[^/]+)(/revision/(?P<revision>.+))?": self.info,
             r"/(?P<repo>.+?)\.git/info/lfs/objects/batch": self.lfs_batch,
             r"/lfs/(?P<name>\w+)": self.lfs_put,
             r"/api/.+/xet-write-token/.+": self.xet_token,
@@ -269,9 +270,30 @@ class _Handler(BaseHTTPRequestHandler):
             siblings = [{"rfilename": path} for path in files]
             self.answer({"id": repo.partition("/")[2], "sha": name, "siblings": siblings})
 
-    def tree(self, repo: str, revision: str) -> None:
+    def tree(self, repo: str, revision: str, folder: str | None, **_: object) -> None:
         if (found := self.snapshot(repo, revision)) is not None:
-            self.answer([_entry(path, content) for path, content in found[1].items()])
+            prefix = f"{folder}/" if folder else ""
+            entries = [_entry(path, found[1][path]) for path in found[1]]
+            entries += [
+                {"type": "directory", "path": str(path), "size": 0, "oid": "0" * 40}
+                for path in {parent for path in found[1] for parent in PurePosixPath(path).parents}
+                if str(path) != "."
+            ]
+            deep = parse_qs(urlsplit(self.path).query).get("recursive") != ["false"]
+            self.answer(
+                [
+                    entry
+                    for entry in entries
+                    if (rest := entry["path"].removeprefix(prefix)) != entry["path"] or not prefix
+                    if deep or "/" not in rest
+                ]
+            )
+
+    def paths_info(self, repo: str, revision: str) -> None:
+        if (found := self.snapshot(repo, revision)) is not None:
+            paths = parse_qs(self.content.decode())["paths"]
+            files = found[1]
+            self.answer([_entry(path, files[path]) for path in paths if path in files])
 
     def resolve(self, repo: str, revision: str, path: str) -> None:
         if (found := self.snapshot(repo, revision)) is None:
@@ -289,6 +311,11 @@ class _Handler(BaseHTTPRequestHandler):
             "ETag": f'"{_identity(path, files[path])}"',
             "Content-Type": "application/octet-stream",
         }
+        if wanted := re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", "")):
+            first, last = map(int, wanted.groups())
+            headers["Content-Range"] = f"bytes {first}-{last}/{len(content)}"
+            self.send(206, content[first : last + 1], headers)
+            return
         self.send(200, content, headers)
 
     def answer(self, value: object, status: int = 200) -> None:

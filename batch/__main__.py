@@ -1,0 +1,88 @@
+"""Describe every photo of folders, archives and data sets: one row of Parquet each.
+
+python -m batch photos/ results/
+python -m batch 'shards/*.tar' more.zip results/ --address auto
+python -m batch hf://datasets/OWNER/NAME results/ --column image
+
+The same command again goes on where an earlier one was stopped. docs/batch.md explains the rows.
+"""
+
+import argparse
+import logging
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from batch import runner
+from batch.rounds import Settings
+from batch.runner import Progress, RunError
+from batch.sources import SourceError
+from models.store import ModelError
+from models.thresholding import MAX_CLASSES
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run until every photo has its row.
+
+    Returns
+    -------
+    0, or 1 when the run could not begin or parts are missing.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m batch",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("sources", nargs="+", metavar="SOURCE", help="folder, archive, Parquet file, hf:// or glob")
+    add("results", type=Path, metavar="RESULTS", help="folder that all machines see by this path")
+    add("--address", help="of a Ray cluster: HOST:6379, or auto; otherwise this machine alone")
+    add("--workers", type=int, help="how many (default: one a core, or as GPUs have room for)")
+    add("--workers-per-gpu", type=int, help="run on GPUs, so many workers on each")
+    add("--part", type=int, default=500, help="photos of a part: what is redone after a crash")
+    add("--column", help="of Parquet files, what holds the pictures (default: the first that can)")
+    add("--classes", type=int, choices=range(2, MAX_CLASSES + 1), default=3, metavar="N")
+    add("--seconds", type=float, default=120, help="that one photo may take")
+    add("--memory", type=float, default=4, help="GB that a worker may take for photos; 0: any")
+    add("--patience", type=float, default=300, help="seconds of silence until workers are replaced")
+    arguments = parser.parse_args(words)
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    settings = Settings(
+        results=arguments.results,
+        classes=arguments.classes,
+        column=arguments.column,
+        seconds=arguments.seconds,
+        memory=int(arguments.memory * 1e9) or None,
+        address=arguments.address,
+        workers=arguments.workers,
+        workers_per_gpu=arguments.workers_per_gpu,
+    )
+    try:
+        progress = runner.run(
+            arguments.sources, settings, arguments.part, arguments.patience, _shower()
+        )
+    except (RunError, SourceError, ModelError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"{progress}: {arguments.results}")
+    return 0
+
+
+def _shower() -> Callable[[Progress], None]:
+    """Shows progress in place on a terminal, and as a line every half minute elsewhere."""
+    terminal = sys.stderr.isatty()
+    shown = 0.0
+
+    def show(progress: Progress) -> None:
+        nonlocal shown
+        if time.monotonic() > shown + (1 if terminal else 30):
+            shown = time.monotonic()
+            print(f"\r\x1b[K{progress}" if terminal else progress, end="" if terminal else "\n",
+                  file=sys.stderr, flush=True)  # fmt: skip
+
+    return show
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,146 @@
+"""A process that looks at photos, and is replaced when a photo ends it or holds it up.
+
+A damaged or hostile picture can crash a decoder, hang it, or take all memory. Here it ends this
+process alone: the worker that asked, the other photos and the pool of workers do not notice.
+"""
+
+import json
+import logging
+import multiprocessing
+import os
+import resource
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+ATTEMPTS = 3  # at a photo that ends the process or holds it up
+START_SECONDS = 300  # to import the packages and load the models, on a busy machine or slow disk
+
+ENDED = "The photo ended the program that looked at it, {attempts} times: please save it again."
+HELD_UP = "The photo took longer than {seconds:g} seconds, {attempts} times: please save it again."
+FAILED = "The photo could not be looked at ({reason}): please save it again."
+
+logger = logging.getLogger(__name__)
+
+
+class AnalystError(Exception):
+    """The process cannot be started, or has no models; the message is one sentence."""
+
+
+class Analyst:
+    """Looks at one photo after another in a process of its own, on one core.
+
+    Parameters
+    ----------
+    classes
+        How many brightness classes to part each photo into.
+    seconds
+        How long a photo may take.
+    memory
+        How many bytes of memory the process may have, None for no limit.
+    environment
+        Variables that the process gets on top of this one's.
+
+    Raises
+    ------
+    AnalystError
+        When it cannot be started, or its models cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        classes: int,
+        seconds: float,
+        memory: int | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._seconds = seconds
+        # Parallel work is many analysts, not many threads in one.
+        single = {name: "1" for name in ("PETSCOPE_CORES", "OMP_NUM_THREADS")}
+        self._facts = (classes, memory, {**(environment or {}), **single})
+        self.models: dict[str, str] = {}
+        self._start()
+
+    def describe(self, content: bytes) -> dict[str, Any]:
+        """The columns of a photo's row: what `rows.describe` says, or `error` alone.
+
+        Raises
+        ------
+        AnalystError
+            When the process had to be started anew and could not be.
+        """
+        sentence = ""
+        for _ in range(ATTEMPTS):
+            try:
+                self._pipe.send_bytes(content)
+                if self._pipe.poll(self._seconds):
+                    return json.loads(self._pipe.recv_bytes())
+                sentence = HELD_UP.format(seconds=self._seconds, attempts=ATTEMPTS)
+            except (EOFError, OSError):
+                sentence = ENDED.format(attempts=ATTEMPTS)
+            self.close()
+            self._start()
+        return {"error": sentence}
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.join()
+        self._pipe.close()
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, other = context.Pipe()
+        self._process = context.Process(target=_serve, args=(other, *self._facts), daemon=True)
+        self._process.start()
+        other.close()  # so that its end is noticed here
+        try:
+            answer = json.loads(self._pipe.recv_bytes()) if self._pipe.poll(START_SECONDS) else {}
+        except (EOFError, OSError):
+            answer = {}
+        if "models" not in answer:
+            self.close()
+            raise AnalystError(answer.get("error", "The models could not be loaded in time."))
+        self.models = answer["models"]
+
+
+def _serve(
+    pipe: Connection, classes: int, memory: int | None, environment: Mapping[str, str]
+) -> None:
+    """Answer each photo's bytes with its row as JSON, until the other end is closed."""
+    os.environ.update(environment)
+    _be_the_first_to_go(memory)
+    from batch import rows
+    from models import breeds, segmentation, store
+    from models.errors import ExplainedError
+
+    try:
+        segmentation.load(store.default("segmentation"))
+        breeds.load(store.default("classification"))
+        pipe.send_bytes(json.dumps({"models": rows.models_used()}).encode())
+    except store.ModelError as error:
+        pipe.send_bytes(json.dumps({"error": str(error)}).encode())
+        return
+    with suppress(EOFError, BrokenPipeError):
+        while True:
+            content = pipe.recv_bytes()
+            try:
+                row = rows.describe(content, classes)
+            except ExplainedError as error:
+                row = {"error": str(error)}
+            except Exception as error:  # one photo's trouble must not be that of all
+                logger.exception("A photo could not be looked at.")
+                row = {"error": FAILED.format(reason=type(error).__name__)}
+            pipe.send_bytes(json.dumps(row).encode())
+
+
+def _be_the_first_to_go(memory: int | None) -> None:
+    """Limit the memory, and let the system end this process before any other if it has none."""
+    if memory is not None and sys.platform == "linux":
+        _, most = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (memory, most))
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")

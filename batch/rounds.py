@@ -1,0 +1,185 @@
+"""A round: Ray Data gives the parts that are missing to a pool of workers on all its machines.
+
+A part carries no pictures: its worker reads them where they are and writes the rows itself, so no
+object that Ray holds is worth saving when a machine dies. A round may lose parts, or never end; it
+runs in a process of its own, which `runner` ends and starts anew.
+"""
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batch import rows, sources
+from batch.analyst import Analyst, AnalystError
+
+ROOT = Path(__file__).parent.parent
+
+REPORT_SECONDS = 1.0  # between what a worker says of a part
+TRIES = 3  # of a part in a round, when its worker dies: the next round tries it again
+
+# Nothing listens there.
+NOWHERE = "http://127.0.0.1:9"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a round needs to know.
+
+    Attributes
+    ----------
+    results
+        The folder of the rows, which all machines see under this path.
+    classes
+        Brightness classes of each photo.
+    column
+        Of Parquet files, what holds the pictures; None for the first that can.
+    seconds
+        How long a photo may take.
+    memory
+        Bytes of memory that the process which looks at photos may have, None for no limit.
+    address
+        Of a Ray cluster, None for this machine alone.
+    workers
+        How many, None for one a core or, on GPUs, for as many as they have room for.
+    workers_per_gpu
+        How many share a GPU, None to use no GPU.
+    environment
+        Variables of this process that the workers need.
+    """
+
+    results: Path
+    classes: int = 3
+    column: str | None = None
+    seconds: float = 120.0
+    memory: int | None = 4_000_000_000
+    address: str | None = None
+    workers: int | None = None
+    workers_per_gpu: int | None = None
+    environment: Mapping[str, str] | None = None
+
+
+class Worker:
+    """An actor of Ray Data's pool: does part after part."""
+
+    def __init__(self, settings: Settings) -> None:
+        for name in PROXIES:
+            os.environ.pop(name, None)
+        os.environ.update(settings.environment or {})
+        self._settings = settings
+        self._analyst = Analyst(
+            settings.classes, settings.seconds, settings.memory, settings.environment
+        )
+
+    def __call__(self, batch: Mapping[str, NDArray[Any]]) -> Iterator[dict[str, NDArray[Any]]]:
+        """Do one part; say every second how far it is."""
+        (number,), (text,) = batch["number"], batch["part"]
+        path = rows.part_file(self._settings.results, int(number))
+        done, since = 0, time.monotonic()
+        if not path.exists():
+            try:
+                part, described = sources.Part.from_json(text), []
+                for found in sources.read(part, self._settings.column):
+                    described.append(self._row(part, part.start + len(described), found))
+                    if time.monotonic() > since + REPORT_SECONDS:
+                        done, since = len(described), time.monotonic()
+                        yield _report(number, done)
+                rows.write(path, described, {"models": str(self._analyst.models)})
+                done = len(described)
+            except (OSError, AnalystError) as error:
+                yield _report(number, done, error=sources.one_line(error))
+                return
+        yield _report(number, done, finished=True)
+
+    def _row(self, part: sources.Part, index: int, found: sources.Found) -> dict[str, Any]:
+        facts = {"error": found.error} if found.error else self._analyst.describe(found.content)
+        return {"source": part.source, "row": index, "name": found.name, **facts}
+
+
+def _report(
+    number: int, done: int, finished: bool = False, error: str = ""
+) -> dict[str, NDArray[Any]]:
+    facts = {"number": number, "done": done, "finished": finished, "error": error}
+    return {name: np.array([value]) for name, value in facts.items()}
+
+
+def run(pipe: Connection, parts: Sequence[tuple[int, sources.Part]], settings: Settings) -> None:
+    """Do these numbered parts, and send a report through the pipe for each step of each part.
+
+    A report is a dict: `number` of the part, how many of its photos are `done`, whether the part is
+    `finished`, and the `error` that it could not be finished for, else empty.
+    """
+    start(settings.address)
+    import ray.data
+
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = context.print_on_execution_start = False
+    context.max_errored_blocks = -1  # what is lost is missing, and comes again in the next round
+    context.target_max_block_size = 1  # a report leaves its worker at once
+    context.wait_for_min_actors_s = 0
+    if settings.workers_per_gpu:
+        room = int(ray.cluster_resources().get("GPU", 0) * settings.workers_per_gpu)
+        share = {"num_cpus": 0, "num_gpus": 1 / settings.workers_per_gpu}
+    else:
+        room, share = int(ray.cluster_resources().get("CPU", 0)), {"num_cpus": 1}
+    size = max(min(settings.workers or room, len(parts)), 1)
+    reports = (
+        ray.data.from_items(
+            [{"number": number, "part": part.to_json()} for number, part in parts],
+            override_num_blocks=len(parts),
+        )
+        .map_batches(
+            Worker,
+            fn_constructor_args=(settings,),
+            batch_size=1,
+            # A second part that waits for the same worker would wait for its machine too.
+            compute=ray.data.ActorPoolStrategy(size=size, max_tasks_in_flight_per_actor=1),
+            ray_remote_args_fn=lambda: {"max_restarts": -1, "max_task_retries": TRIES - 1},
+            **share,
+        )
+        .iter_rows()
+    )
+    for report in reports:
+        pipe.send(report)
+    ray.shutdown()
+
+
+PROXIES = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "all_proxy")
+
+
+def start(address: str | None) -> None:
+    """Connect to a Ray cluster, or start one on this machine."""
+    calm()
+    import ray
+
+    # The code goes to the machines of a cluster, with the embedded models.
+    modules = [str(ROOT / name) for name in ("batch", "models")]
+    options = (
+        {"address": address, "runtime_env": {"py_modules": modules}}
+        if address
+        else {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+    )
+    ray.init(log_to_driver=False, logging_level="warning", **options)
+
+
+def calm() -> None:
+    """Set this process's variables so that Ray, when it starts machines, calls none outside.
+
+    Whatever it is told of usage statistics, its dashboard's process asks two addresses of cloud
+    providers for the kind of machine, and reports that it reports nothing. It asks them through
+    the proxy that these variables name.
+    """
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ["RAY_USAGE_STATS_REPORT_URL"] = NOWHERE
+    os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
+    for name in PROXIES:
+        os.environ[name] = NOWHERE
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    )

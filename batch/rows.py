@@ -1,0 +1,103 @@
+"""The rows of the results: one a photo, in one Parquet file a part."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from batch import rle
+from models import pipeline, store
+from models.images import open_photo
+
+PET = pa.struct(
+    {
+        "box": pa.list_(pa.int32()),
+        "share": pa.float64(),
+        "known": pa.float64(),
+        "refused": pa.bool_(),
+        "breeds": pa.list_(
+            pa.struct({"name": pa.string(), "species": pa.string(), "probability": pa.float64()})
+        ),
+        "mask": pa.list_(pa.int32()),
+    }
+)
+SCHEMA = pa.schema(
+    {
+        "source": pa.string(),
+        "row": pa.int64(),
+        "name": pa.string(),
+        "error": pa.string(),
+        "width": pa.int32(),
+        "height": pa.int32(),
+        "cuts": pa.list_(pa.float64()),
+        "pets": pa.list_(PET),
+    }
+)
+"""`source` and `row` together are different in every row; docs/batch.md explains each column."""
+
+
+def describe(content: bytes, classes: int) -> dict[str, Any]:
+    """What is in a photo: the columns from `width` on, as plain JSON data.
+
+    Parameters
+    ----------
+    content
+        The bytes of a picture file.
+    classes
+        How many brightness classes to part it into.
+
+    Raises
+    ------
+    models.images.PhotoError
+        When the picture cannot be used.
+    models.store.ModelError
+        When a model is missing or damaged.
+    """
+    photo = open_photo(content)
+    pets = pipeline.analyze(photo)
+    described = pipeline.describe(photo, classes, pets)
+    for pet, facts in zip(pets, described["pets"], strict=True):
+        facts["mask"] = rle.encode(pet.mask)
+    return described
+
+
+def models_used() -> dict[str, str]:
+    """The models that `describe` asks, with the SHA-256 of each."""
+    cards = [store.read_card(store.default(task)) for task in ("segmentation", "classification")]
+    return {card.name: card.sha256 for card in cards}
+
+
+def part_file(results: Path, number: int) -> Path:
+    """Where the rows of a part are, once it is finished."""
+    return results / f"part-{number:06d}.parquet"
+
+
+def write(path: Path, rows: Sequence[Mapping[str, Any]], facts: Mapping[str, str]) -> None:
+    """Write a part's rows; the file is there whole or not at all.
+
+    Two workers that do the same part write the same rows, and the later file takes the other's
+    place.
+
+    Parameters
+    ----------
+    path
+        As of `part_file`.
+    rows
+        With the columns of `SCHEMA`; those that are left out are null.
+    facts
+        For the file's metadata: what the rows were made with.
+    """
+    table = pa.Table.from_pylist(list(rows), SCHEMA.with_metadata(dict(facts)))
+    # Readers of Parquet folders leave out what begins with a dot.
+    draft = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}")
+    try:
+        with draft.open("wb") as file:
+            pq.write_table(table, file, compression="zstd")
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)

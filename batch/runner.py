@@ -1,0 +1,240 @@
+"""All parts done, whatever dies on the way: rounds until nothing is missing, and a plan to resume.
+
+A part is done when its file is there, and nothing else says so: a crash at any moment leaves the
+file or no file. The plan is written once, so the parts of a run that goes on are those it began
+with.
+"""
+
+import json
+import logging
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from batch import rounds, rows, sources
+from batch.rounds import Settings
+from batch.sources import Part
+
+PLAN = "_plan.parquet"  # readers of Parquet folders leave it out
+LOG = "_log.txt"
+PARTS_A_ROUND = 10_000  # each is an object of Ray's
+FRUITLESS_ROUNDS = 3  # in a row, after which it is given up
+PASSED_ON = ("HF_", "HUGGINGFACE_", "PETSCOPE_", "AWS_", "FSSPEC_")
+
+logger = logging.getLogger(__name__)
+
+
+class RunError(Exception):
+    """Why a run cannot begin or end; the message is one sentence for people."""
+
+
+@dataclass
+class Progress:
+    """How far a run is.
+
+    Attributes
+    ----------
+    parts, parts_done
+        How many, and how many of them are finished.
+    photos
+        How many there are, None while that is not known of all parts.
+    before
+        Photos that an earlier run did.
+    done
+        Photos by part, of those that this run does.
+    """
+
+    parts: int
+    photos: int | None
+    parts_done: int = 0
+    before: int = 0
+    done: dict[int, int] = field(default_factory=dict)
+    began: float = field(default_factory=time.monotonic)
+
+    @property
+    def rate(self) -> float:
+        """Photos a second in this run, from its very start."""
+        return sum(self.done.values()) / max(time.monotonic() - self.began, 1e-9)
+
+    def __str__(self) -> str:
+        new = sum(self.done.values())
+        text = f"{self.before + new:,} "
+        text += f"of {self.photos:,} photos" if self.photos is not None else "photos"
+        text += f", {self.parts_done:,} of {self.parts:,} parts, {self.rate:.1f} photos/s"
+        left = None
+        if self.photos is not None:
+            left = (self.photos - self.before - new) / self.rate if new else None
+        elif self.parts_done:
+            left = (self.parts - self.parts_done) * (time.monotonic() - self.began)
+            left /= self.parts_done
+        return text if left is None else f"{text}, {duration(left)} left"
+
+
+def duration(seconds: float) -> str:
+    """A time for people: "2 d 4 h", "3 h 20 min", "45 s"."""
+    minutes, hours = round(seconds / 60), round(seconds / 3600)
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if minutes < 60:
+        return f"{minutes} min"
+    if hours < 48:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{hours // 24} d {hours % 24} h"
+
+
+def run(
+    words: Sequence[str],
+    settings: Settings,
+    size: int = 500,
+    patience: float = 300.0,
+    show: Callable[[Progress], None] = lambda progress: None,
+) -> Progress:
+    """Describe every photo of the sources, or what an earlier run into this folder left.
+
+    Parameters
+    ----------
+    words
+        The sources, as of `sources.plan`.
+    settings
+        For the workers.
+    size
+        Most photos of a part.
+    patience
+        Seconds without a word of any worker, after which a round is ended and the next begun.
+    show
+        Is called about once a second.
+
+    Raises
+    ------
+    RunError
+        When the folder holds another run's results, or parts cannot be finished.
+    batch.sources.SourceError
+        When there are no photos.
+    models.store.ModelError
+        When there are no models.
+    """
+    settings = replace(settings, results=settings.results.absolute(), environment=_environment())
+    parts = _plan(words, settings, size)
+    counts = [part.photos for part in parts]
+    photos = None if None in counts else sum(filter(None, counts))
+    progress = Progress(len(parts), photos)
+    missing = _missing(settings.results, range(len(parts)))
+    progress.parts_done = len(parts) - len(missing)
+    progress.before = _rows_before(settings.results, parts, set(missing))
+    fruitless, reasons = 0, {}
+    while missing:
+        chosen = [(number, parts[number]) for number in missing[:PARTS_A_ROUND]]
+        for report in _round(chosen, settings, patience):
+            number = report["number"]
+            progress.done[number] = report["done"]
+            if report["error"]:
+                reasons[number] = report["error"]
+            progress.parts_done += report["finished"]
+            show(progress)
+        still = _missing(settings.results, missing)
+        fruitless = fruitless + 1 if len(still) == len(missing) else 0
+        if still:
+            logger.warning("%d of %d parts are missing after a round.", len(still), len(parts))
+        if fruitless == FRUITLESS_ROUNDS:
+            known = next((reasons[number] for number in still if number in reasons), "")
+            raise RunError(
+                f"{len(still)} of {len(parts)} parts could not be finished"
+                f"{f' ({known})' if known else ''}: {settings.results / LOG} says more, and the "
+                "same command goes on."
+            )
+        missing = still
+        progress.parts_done = len(parts) - len(missing)
+    return progress
+
+
+def _environment() -> dict[str, str]:
+    proxies = {name: os.environ[name] for name in rounds.PROXIES if name in os.environ}
+    return proxies | {k: v for k, v in os.environ.items() if k.startswith(PASSED_ON)}
+
+
+def _plan(words: Sequence[str], settings: Settings, size: int) -> list[Part]:
+    """The parts of the run that this folder belongs to, which begins if it is empty."""
+    results = settings.results
+    wanted = {
+        "sources": json.dumps(list(words)),
+        "classes": str(settings.classes),
+        "models": json.dumps(rows.models_used()),
+    }
+    try:
+        results.mkdir(parents=True, exist_ok=True)
+        path = results / PLAN
+        if path.exists():
+            table = pq.read_table(path)
+            begun = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
+            for name in wanted:
+                if begun.get(name) != wanted[name]:
+                    raise RunError(
+                        f"{results} holds the results of other {name}: please choose another "
+                        "folder, or go on with what it was begun with."
+                    )
+            return [Part.from_json(text) for text in table.column("part").to_pylist()]
+        if any(results.glob("*.parquet")):
+            raise RunError(f"{results} holds other Parquet files: please choose another folder.")
+        parts = sources.plan(words, size, settings.column)
+        table = pa.table({"part": [part.to_json() for part in parts]})
+        draft = path.with_name(f".{PLAN}.{os.getpid()}")
+        pq.write_table(table.replace_schema_metadata(wanted), draft, compression="zstd")
+        draft.replace(path)
+    except OSError as error:
+        raise RunError(f"{results} cannot be used: {sources.one_line(error)}.") from error
+    return parts
+
+
+def _missing(results: Path, numbers: Sequence[int]) -> list[int]:
+    there = {path.name for path in results.iterdir()}
+    return [number for number in numbers if rows.part_file(results, number).name not in there]
+
+
+def _rows_before(results: Path, parts: Sequence[Part], missing: set[int]) -> int:
+    total = 0
+    for number, part in enumerate(parts):
+        if number not in missing:
+            known = part.photos
+            if known is None:
+                known = pq.read_metadata(rows.part_file(results, number)).num_rows
+            total += known
+    return total
+
+
+def _round(
+    parts: Sequence[tuple[int, Part]], settings: Settings, patience: float
+) -> Iterator[dict[str, Any]]:
+    """The reports of a round, until it ends by itself, dies, or is silent for too long."""
+    context = multiprocessing.get_context("spawn")
+    pipe, other = context.Pipe(duplex=False)
+    process = context.Process(target=_quietly, args=(other, parts, settings))
+    process.start()
+    other.close()
+    try:
+        while pipe.poll(patience):
+            yield pipe.recv()
+        logger.warning("No worker said anything for %g seconds: a new round begins.", patience)
+    except EOFError:
+        pass  # it ended, well or not: the files tell
+    finally:
+        process.terminate()  # Ray ends its own processes then
+        process.join(30)
+        process.kill()
+        process.join()
+        pipe.close()
+
+
+def _quietly(pipe: Connection, parts: Sequence[tuple[int, Part]], settings: Settings) -> None:
+    """A round that says what it has to say, and Ray with it, to a file beside the results."""
+    with (settings.results / LOG).open("a") as log:
+        for stream in (1, 2):
+            os.dup2(log.fileno(), stream)
+    rounds.run(pipe, parts, settings)

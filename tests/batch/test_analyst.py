@@ -1,0 +1,90 @@
+"""A photo that ends, holds up or overfills its process gets a sentence; the next one its row."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from batch import rle
+from batch.analyst import Analyst, AnalystError
+from models import pipeline, store
+from models.images import open_photo
+
+EXAMPLES = Path(__file__).parent.parent.parent / "examples"
+CAT = EXAMPLES / "cat_chelsea.png"
+
+
+@pytest.fixture
+def analyst(hostile_photos: None) -> Iterator[Analyst]:
+    analyst = Analyst(classes=3, seconds=60)
+    yield analyst
+    analyst.close()
+
+
+def test_a_photo_is_described_as_everywhere_else(analyst: Analyst) -> None:
+    row = analyst.describe(CAT.read_bytes())
+
+    photo = open_photo(CAT)
+    pets = pipeline.analyze(photo)
+    expected = pipeline.describe(photo, pets=pets)
+    (pet,) = pets
+    mask = rle.decode(row["pets"][0].pop("mask"), *photo.shape[:2])
+    # Another number of threads adds up in another order.
+    assert np.mean(mask != pet.mask) < 1e-4
+    assert (row["width"], row["height"], row["cuts"]) == (451, 300, expected["cuts"])
+    assert row["pets"][0]["box"] == list(expected["pets"][0]["box"])
+    assert row["pets"][0]["breeds"][0]["name"] == expected["pets"][0]["breeds"][0]["name"]
+    assert row["pets"][0]["share"] == pytest.approx(pet.share, rel=1e-3)
+
+
+def test_each_bad_photo_has_its_sentence_and_the_others_their_row(
+    analyst: Analyst, tmp_path: Path
+) -> None:
+    sentences = [
+        analyst.describe(content)["error"]
+        for content in (b"CRASH", b"no picture", b"", b"MEMORY", b"BUG")
+    ]
+
+    assert "ended the program that looked at it, 3 times" in sentences[0]
+    assert "not a picture" in sentences[1]
+    assert "is empty" in sentences[2]
+    assert "too much memory" in sentences[3]
+    assert all(sentence.endswith(".") for sentence in sentences)
+    # What ends it once, as the system does that lacks memory, is tried again.
+    again = analyst.describe(b"ONCE" + str(tmp_path / "tried").encode())
+    assert "not a picture" in again["error"]
+    assert analyst.describe(CAT.read_bytes())["pets"]
+
+
+def test_a_photo_that_takes_too_long_is_given_up(
+    hostile_photos: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("batch.analyst.ATTEMPTS", 1)
+    analyst = Analyst(classes=3, seconds=0.5)
+
+    row = analyst.describe(b"HANG")
+
+    assert row == {
+        "error": "The photo took longer than 0.5 seconds, 1 times: please save it again."
+    }
+    analyst.close()
+
+
+def test_its_process_has_one_busy_thread_and_ends_with_the_one_that_asks() -> None:
+    analyst = Analyst(classes=3, seconds=60)
+    process = psutil.Process(analyst._process.pid)
+
+    for _ in range(3):
+        analyst.describe(CAT.read_bytes())
+
+    used = sorted(thread.user_time + thread.system_time for thread in process.threads())
+    assert sum(used[:-1]) < used[-1] / 10
+    analyst._pipe.close()  # as the system does when a process dies
+    process.wait(30)
+
+
+def test_missing_models_are_no_photos_fault(tmp_path: Path) -> None:
+    with pytest.raises(AnalystError, match="no model for segmentation"):
+        Analyst(classes=3, seconds=5, environment={store.SOURCE_VARIABLE: str(tmp_path)})
