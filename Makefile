@@ -37,8 +37,8 @@ $(VENV)/.training: $(VENV)/.app training/requirements$(CPU).txt
 	$(PIP_INSTALL) -r requirements$(CPU).txt -r training/requirements$(CPU).txt
 	@touch $@
 
-$(VENV)/.tests: $(VENV)/.training bench/requirements.txt tests/requirements.txt
-	$(PIP_INSTALL) -r bench/requirements.txt -r tests/requirements.txt
+$(VENV)/.tests: $(VENV)/.training batch/requirements.txt bench/requirements.txt tests/requirements.txt
+	$(PIP_INSTALL) -r batch/requirements.txt -r bench/requirements.txt -r tests/requirements.txt
 	@touch $@
 
 # The browser tests want a Chromium: the system's, else Debian's, else Playwright's own build.

@@ -7,7 +7,7 @@ runs in a process of its own, which `runner` ends and starts anew.
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -70,7 +70,8 @@ class Worker:
 
     def __init__(self, settings: Settings) -> None:
         for name in PROXIES:
-            os.environ.pop(name, None)
+            if os.environ.get(name) == NOWHERE:
+                del os.environ[name]
         os.environ.update(settings.environment or {})
         self._settings = settings
         self._analyst = Analyst(
@@ -140,7 +141,8 @@ def run(pipe: Connection, parts: Sequence[tuple[int, sources.Part]], settings: S
             batch_size=1,
             # A second part that waits for the same worker would wait for its machine too.
             compute=ray.data.ActorPoolStrategy(size=size, max_tasks_in_flight_per_actor=1),
-            ray_remote_args_fn=lambda: {"max_restarts": -1, "max_task_retries": TRIES - 1},
+            max_restarts=-1,
+            max_task_retries=TRIES - 1,
             **share,
         )
         .iter_rows()
@@ -156,6 +158,9 @@ PROXIES = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"
 def start(address: str | None) -> None:
     """Connect to a Ray cluster, or start one on this machine."""
     calm()
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    )
     import ray
 
     # The code goes to the machines of a cluster, with the embedded models.
@@ -168,18 +173,15 @@ def start(address: str | None) -> None:
     ray.init(log_to_driver=False, logging_level="warning", **options)
 
 
-def calm() -> None:
-    """Set this process's variables so that Ray, when it starts machines, calls none outside.
+def calm(set_variable: Callable[[str, str], object] = os.environ.__setitem__) -> None:
+    """Set variables so that Ray, when it starts, has time and calls no other machine.
 
     Whatever it is told of usage statistics, its dashboard's process asks two addresses of cloud
-    providers for the kind of machine, and reports that it reports nothing. It asks them through
-    the proxy that these variables name.
+    providers for the kind of machine, and `ray start` reports that it reports nothing. They are
+    asked through the proxy that these variables name.
     """
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ["RAY_USAGE_STATS_REPORT_URL"] = NOWHERE
-    os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
+    set_variable("RAY_raylet_start_wait_time_s", "180")
+    set_variable("RAY_USAGE_STATS_ENABLED", "0")
+    set_variable("RAY_USAGE_STATS_REPORT_URL", NOWHERE)
     for name in PROXIES:
-        os.environ[name] = NOWHERE
-    os.environ["PYTHONPATH"] = os.pathsep.join(
-        [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    )
+        set_variable(name, NOWHERE)

@@ -26,6 +26,7 @@ from batch.sources import Part
 PLAN = "_plan.parquet"  # readers of Parquet folders leave it out
 LOG = "_log.txt"
 PARTS_A_ROUND = 10_000  # each is an object of Ray's
+START_PATIENCE = 600.0  # seconds, in place of `patience` until a round's first word
 FRUITLESS_ROUNDS = 3  # in a row, after which it is given up
 PASSED_ON = ("HF_", "HUGGINGFACE_", "PETSCOPE_", "AWS_", "FSSPEC_")
 
@@ -218,10 +219,12 @@ def _round(
     process = context.Process(target=_quietly, args=(other, parts, settings))
     process.start()
     other.close()
+    limit = max(START_PATIENCE, patience)
     try:
-        while pipe.poll(patience):
+        while pipe.poll(limit):
             yield pipe.recv()
-        logger.warning("No worker said anything for %g seconds: a new round begins.", patience)
+            limit = patience
+        logger.warning("No worker said anything for %g seconds: a new round begins.", limit)
     except EOFError:
         pass  # it ended, well or not: the files tell
     finally:

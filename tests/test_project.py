@@ -54,7 +54,7 @@ def test_the_check_of_imports_sees_them_all() -> None:
 
 @pytest.mark.parametrize("path", MODELS, ids=name)
 def test_models_know_neither_page_nor_training(path: Path) -> None:
-    assert not imports(path) & (FRAMEWORKS | {"gradio", "app", "ui", "training", "bench"})
+    assert not imports(path) & (FRAMEWORKS | {"gradio", "app", "ui", "training", "bench", "batch"})
 
 
 @pytest.mark.parametrize("path", UI, ids=name)
@@ -123,7 +123,7 @@ def test_a_space_can_install_the_requirements_before_it_has_the_repository(file:
     "file",
     [
         f"{folder}requirements{kind}.txt"
-        for folder in ("", "training/", "bench/", "tests/")
+        for folder in ("", "batch/", "training/", "bench/", "tests/")
         for kind in ("", "-cpu")
         if folder in ("", "training/") or not kind
     ],

@@ -1,7 +1,6 @@
 """Photos that end or hold up what decodes them, in every process that is started from here."""
 
 import os
-from collections.abc import Iterator
 
 import pytest
 
@@ -9,7 +8,7 @@ from models import store
 
 # Python runs this module at its start, wherever it finds it.
 CUSTOMIZE = """
-import os, time
+import io, os, time
 from pathlib import Path
 
 import PIL.Image
@@ -25,6 +24,9 @@ def open(file, *arguments, **options):
     if content.startswith(b"ONCE") and not Path(content[4:].decode()).exists():
         Path(content[4:].decode()).touch()
         os.abort()
+    if content.startswith(b"SLOW"):
+        time.sleep(0.25)
+        file = io.BytesIO(content[4:])
     if content.startswith(b"BUG"):
         raise SystemError("a bug")
     if content.startswith(b"MEMORY"):
@@ -35,13 +37,16 @@ PIL.Image.open = open
 """
 
 
-@pytest.fixture
-def hostile_photos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Files that begin with CRASH, HANG, ONCE or MEMORY do that to a decoder."""
+@pytest.fixture(scope="session")
+def customize(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A PYTHONPATH with which files that begin with CRASH, HANG and so on do that to a decoder."""
     folder = tmp_path_factory.mktemp("customize")
     (folder / "sitecustomize.py").write_text(CUSTOMIZE)
-    with pytest.MonkeyPatch.context() as patch:
-        paths = [str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]
-        patch.setenv("PYTHONPATH", os.pathsep.join(paths))
-        patch.delenv(store.SOURCE_VARIABLE, raising=False)
-        yield
+    return os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
+@pytest.fixture
+def hostile_photos(customize: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes that are started from here decode as `customize` says, with the models we ship."""
+    monkeypatch.setenv("PYTHONPATH", customize)
+    monkeypatch.delenv(store.SOURCE_VARIABLE, raising=False)

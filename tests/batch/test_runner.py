@@ -1,0 +1,152 @@
+"""Whole runs on a cluster of two machines, both on this one: what dies loses nothing."""
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pyarrow.dataset as ds
+import pytest
+from ray._private.ray_constants import PROCESS_TYPE_RAYLET
+from ray.cluster_utils import Cluster
+
+from batch import __main__, rounds, rows, runner
+from batch.rounds import Settings
+from batch.runner import Progress, RunError
+from models import store
+
+PHOTO = Path(__file__).parent.parent.parent / "examples" / "cell.png"
+COUNT = 40
+BAD = {"10.jpg": b"CRASH", "20.jpg": b"no picture"}
+
+
+@pytest.fixture(scope="module")
+def cluster(customize: str, tiny_models: Path) -> Iterator[Cluster]:
+    """Two machines with a core each; the first is the head."""
+    with pytest.MonkeyPatch.context() as patch:
+        rounds.calm(patch.setenv)
+        patch.setenv("PYTHONPATH", customize)
+        machine = {"num_cpus": 1, "object_store_memory": 80_000_000}
+        cluster = Cluster(True, head_node_args={**machine, "include_dashboard": False})
+        cluster.add_node(**machine)
+        yield cluster
+        cluster.shutdown()
+
+
+@pytest.fixture
+def photos(tmp_path: Path, tiny_models: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of photos that take a while, two of them bad, and models that do not."""
+    monkeypatch.setenv(store.SOURCE_VARIABLE, str(tiny_models))
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for index in range(COUNT):
+        name = f"{index:02}.jpg"
+        (folder / name).write_bytes(BAD.get(name, b"SLOW" + PHOTO.read_bytes()))
+    return folder
+
+
+def names(results: Path) -> list[str]:
+    """Names of all rows, having seen that each has its photo or its sentence."""
+    table = ds.dataset(results).to_table()
+    assert table.schema.equals(rows.SCHEMA)
+    for row in table.to_pylist():
+        if row["name"] in BAD:
+            wanted = "ended the program" if row["name"] == "10.jpg" else "not a picture"
+            assert wanted in row["error"]
+            assert row["pets"] is None
+        else:
+            assert row["error"] is None
+            assert (row["width"], row["height"]) == (550, 660)
+    return sorted(table.column("name").to_pylist())
+
+
+def workers(node: object) -> list[psutil.Process]:
+    """The actors of Ray Data's pool on a machine."""
+    raylet = psutil.Process(node.all_processes[PROCESS_TYPE_RAYLET][0].process.pid)
+    return [
+        process
+        for process in raylet.children(recursive=True)
+        if "MapWorker" in " ".join(process.cmdline())
+    ]
+
+
+def test_a_killed_worker_and_a_killed_machine_lose_nothing(
+    cluster: Cluster, photos: Path, tmp_path: Path
+) -> None:
+    results = tmp_path / "results"
+    (machine,) = cluster.worker_nodes
+    killed = []
+
+    def kill(progress: Progress) -> None:
+        done = sum(progress.done.values())
+        if not killed and done > 4 and (found := workers(cluster.head_node)):
+            found[0].kill()
+            killed.append("worker")
+        elif killed == ["worker"] and done > 12 and workers(machine):
+            cluster.remove_node(machine, allow_graceful=False)
+            killed.append("machine")
+
+    settings = Settings(results=results, address=cluster.address)
+    progress = runner.run([str(photos)], settings, size=8, patience=20, show=kill)
+
+    assert killed == ["worker", "machine"]
+    assert progress.parts_done == progress.parts == 5
+    assert names(results) == [f"{index:02}.jpg" for index in range(COUNT)]
+
+    # The crash of a run leaves a part away, and perhaps a draft: only that part is done again.
+    before = {path.name: path.stat().st_mtime_ns for path in results.glob("part-*")}
+    rows.part_file(results, 3).unlink()
+    (results / ".part-000003.parquet.7-abc").write_bytes(b"half a file")
+
+    words = [str(photos), str(results), "--address", cluster.address]
+    assert __main__.main(words) == 0
+
+    after = {path.name: path.stat().st_mtime_ns for path in results.glob("part-*")}
+    assert [name for name in before if after[name] != before[name]] == ["part-000003.parquet"]
+    assert names(results) == [f"{index:02}.jpg" for index in range(COUNT)]
+    assert __main__.main(words) == 0  # nothing is left to do, so no cluster is asked
+
+
+def test_other_results_are_not_mixed_up(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = tmp_path / "results"
+    runner._plan([str(photos)], Settings(results=results), 8)
+
+    assert __main__.main([str(photos), str(results), "--classes", "4"]) == 1
+    assert "results of other classes" in capsys.readouterr().err
+    with pytest.raises(RunError, match="results of other sources"):
+        runner.run([str(tmp_path)], Settings(results=results))
+    assert __main__.main([str(tmp_path / "nothing"), str(tmp_path / "more")]) == 1
+    assert "no photos" in capsys.readouterr().err
+
+
+def test_progress_says_what_is_left() -> None:
+    progress = Progress(parts=10, photos=1000, parts_done=3, before=200)
+    progress.began -= 50
+    progress.done = {3: 100, 4: 50}
+
+    assert str(progress) == "350 of 1,000 photos, 3 of 10 parts, 3.0 photos/s, 4 min left"
+    assert [runner.duration(s) for s in (7, 12_000, 190_000)] == ["7 s", "3 h 20 min", "2 d 5 h"]
+
+
+def test_starting_ray_calls_no_other_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What its dashboard's process asks at the start, whatever the settings, goes nowhere."""
+    from ray._common.usage import usage_lib
+
+    rounds.calm(monkeypatch.setenv)
+    asked: list[tuple[str, int]] = []
+    connect = socket.socket.connect
+
+    def watch(self: socket.socket, address: tuple[str, int]) -> None:
+        asked.append(address)
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", watch)
+
+    usage_lib.get_cluster_config_to_report(str(tmp_path / "none"))
+
+    assert len(asked) == 3  # of each cloud provider
+    assert {address[0] for address in asked} == {"127.0.0.1"}
