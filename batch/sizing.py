@@ -1,0 +1,169 @@
+"""How fast and how large: measured on this machine, and computed for albums of any size.
+
+python -m batch.sizing FOLDER               # measure with a folder's photos, print the tables
+python -m batch.sizing FOLDER --write       # and renew docs/batch.md
+python -m batch.sizing --price 0.04         # the tables from the record, with a core-hour's price
+"""
+
+import argparse
+import json
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from batch import runner, sources
+from batch.analyst import Analyst
+from batch.rounds import Settings
+from models.runtime import usable_cores
+
+DOCS = Path(__file__).parent.parent / "docs"
+PAGE, RECORD = DOCS / "batch.md", DOCS / "batch.json"
+START = "<!-- sizing: written by batch.sizing -->"
+END = "<!-- /sizing -->"
+
+PHOTOS = (1_000_000, 1_000_000_000)
+MACHINES = (("1 machine, 16 cores", 16), ("10 machines, 64 cores", 640), ("100 x 64", 6400))
+ALONE_SECONDS = 20.0  # that one process is measured for
+PART = 100  # photos
+
+
+def measure(folder: str) -> dict[str, Any]:
+    """Photos a second of one process alone and of one worker a core, on a folder's photos.
+
+    The workers' rate is that between their first and their last word, so without the seconds
+    in which Ray starts and models load; those are told beside it.
+    """
+    parts = sources.plan([folder], PART)
+    analyst = Analyst(classes=3, seconds=600)
+    photos = [found.content for part in parts for found in sources.read(part)]
+    analyst.describe(photos[0])
+    began, count = time.monotonic(), 0
+    while time.monotonic() < began + ALONE_SECONDS:
+        analyst.describe(photos[count % len(photos)])
+        count += 1
+    alone = count / (time.monotonic() - began)
+    analyst.close()
+
+    words: list[tuple[float, int]] = []
+    with tempfile.TemporaryDirectory() as results:
+        settings = Settings(results=Path(results))
+        began = time.monotonic()
+        runner.run(
+            [folder],
+            settings,
+            PART,
+            show=lambda progress: words.append((time.monotonic(), sum(progress.done.values()))),
+        )
+        whole = time.monotonic() - began
+        size = sum(path.stat().st_size for path in Path(results).glob("part-*.parquet"))
+    (first, before), (last, after) = words[0], words[-1]
+    return {
+        "date": datetime.now(UTC).date().isoformat(),
+        "processor": _processor(),
+        "cores": usable_cores(),
+        "photos": len(photos),
+        "photo_bytes": sum(map(len, photos)) / len(photos),
+        "row_bytes": size / len(photos),
+        "alone": alone,
+        "together": (after - before) / (last - first),
+        "start_seconds": first - began,
+        "whole_seconds": whole,
+    }
+
+
+def tables(record: Mapping[str, Any], price: float | None = None) -> str:
+    """The measurement and the sizes computed from it, as Markdown.
+
+    Parameters
+    ----------
+    record
+        As of `measure`.
+    price
+        Of a core for an hour, in any currency; without it, core-hours are left to be multiplied.
+    """
+    each = record["together"] / record["cores"]
+    efficiency = record["together"] / (record["alone"] * record["cores"])
+    lines = [
+        f"Measured {record['date']} on {record['cores']} cores ({record['processor']}) with "
+        f"{record['photos']:,} photos of {record['photo_bytes'] / 1000:,.0f} kB:",
+        "",
+        "| | photos/s |",
+        "|---|---|",
+        f"| one process alone | {record['alone']:.2f} |",
+        f"| {record['cores']} workers | {record['together']:.2f} |",
+        f"| of cores x one process | {efficiency:.0%} |",
+        "",
+        f"Ray and the workers took {record['start_seconds']:.0f} s to start. A row takes "
+        f"{record['row_bytes'] / 1000:.1f} kB.",
+        "",
+        "Computed, at that rate a core:",
+        "",
+        "| photos | pictures | rows | core-hours | "
+        + " | ".join(name for name, _ in MACHINES)
+        + (" | price |" if price is not None else " |"),
+        "|---|---|---|---|" + "---|" * (len(MACHINES) + (price is not None)),
+    ]
+    for photos in PHOTOS:
+        seconds = photos / each
+        cells = [
+            f"{photos:,}",
+            _bytes(photos * record["photo_bytes"]),
+            _bytes(photos * record["row_bytes"]),
+            f"{seconds / 3600:,.0f}",
+            *(runner.duration(seconds / cores) for _, cores in MACHINES),
+        ]
+        if price is not None:
+            cells.append(f"{seconds / 3600 * price:,.0f}")
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _bytes(count: float) -> str:
+    unit = next(unit for unit in ("MB", "GB", "TB", "PB") if count < _UNITS[unit] * 1000)
+    return f"{count / _UNITS[unit]:,.1f} {unit}"
+
+
+_UNITS = {"MB": 1e6, "GB": 1e9, "TB": 1e12, "PB": 1e15}
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def write(record: Mapping[str, Any], table: str) -> None:
+    """Keep the record, and put the tables into docs/batch.md."""
+    RECORD.write_text(json.dumps(record, indent=2) + "\n")
+    before, _, rest = PAGE.read_text().partition(START)
+    _, _, after = rest.partition(END)
+    PAGE.write_text(f"{before}{START}\n{table}\n{END}{after}")
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Measure, or take the record, and show the tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", nargs="?", help="photos to measure with")
+    parser.add_argument("--write", action="store_true", help="renew docs/batch.md")
+    parser.add_argument("--price", type=float, help="of a core-hour, for a column of prices")
+    arguments = parser.parse_args(words)
+    record = measure(arguments.folder) if arguments.folder else json.loads(RECORD.read_text())
+    table = tables(record, arguments.price)
+    if arguments.write:
+        write(record, table)
+    print(table)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
