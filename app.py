@@ -78,6 +78,9 @@ def main(words: Sequence[str] | None = None) -> None:
     from serving import folder
 
     folder.make_own()  # Gradio looks for it when it is imported
+    from serving import decoding
+
+    decoding.start()
     from models import breeds, segmentation, store
     from models.runtime import usable_cores
     from models.thresholding import compare_all

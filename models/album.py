@@ -3,7 +3,7 @@
 import csv
 import io
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from PIL import Image
 
 from models import breeds, drawing, matting, pipeline, segmentation, store
 from models.drawing import Color
-from models.images import PhotoError, open_photo
+from models.images import Photo, PhotoError, open_photo
 
 CUT_OUT_SIDE = 2048  # pixels, of the longer side: two hundred cut-outs must fit on a disk
 COLUMNS = (
@@ -80,6 +80,7 @@ def examine(
     pet_colors: Sequence[Color],
     unsure: str,
     preview_side: int,
+    read: Callable[[Path], Photo] = open_photo,
 ) -> Entry:
     """Look at one photo, and write its mask, its cut-out and a preview into a folder.
 
@@ -99,6 +100,8 @@ def examine(
         What the preview calls a pet whose breeds are not to be believed.
     preview_side
         Longer side of the preview in pixels.
+    read
+        What reads the photo, like `models.images.open_photo`.
 
     Raises
     ------
@@ -106,7 +109,7 @@ def examine(
         When a model is missing or damaged.
     """
     try:
-        photo = open_photo(photo_file)
+        photo = read(photo_file)
     except PhotoError as error:
         return Entry(name, error=error)
     segmenter = segmentation.load(store.default("segmentation"))

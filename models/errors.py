@@ -16,6 +16,12 @@ SENTENCES = {
     "use a JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC or AVIF file.",
     "photo_damaged": "The picture is damaged or cut off: please save or send it again.",
     "photo_needs_memory": "The picture needs too much memory: please send a smaller one.",
+    "photo_takes_too_long": "The picture takes too long to read: please save it again, or send "
+    "another one.",
+    "photo_decoder_ended": "The picture could not be read to its end: please save it again, or "
+    "send another one.",
+    "photo_has_to_wait": "Too many pictures are being read just now: please send it again in a "
+    "minute.",
     "threshold_empty": "An empty picture has no thresholds.",
     "threshold_one_value": "This picture has only 1 different grey value, too few for {classes} "
     "classes.",

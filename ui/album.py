@@ -10,6 +10,7 @@ import gradio as gr
 
 from models import album, store
 from models.album import Entry
+from serving import decoding
 from ui import photos, theme
 from ui.texts import mark, number, say, say_error
 
@@ -113,6 +114,7 @@ def look_at(
                 theme.SUBJECTS,
                 say("pets.unsure"),
                 PREVIEW_SIDE,
+                read=decoding.open_photo,
             )
         )
         seconds = time.perf_counter() - start

@@ -14,13 +14,15 @@ from gradio.utils import get_upload_folder
 from PIL import Image
 
 from models.drawing import Color
-from models.images import Photo, PhotoError, open_photo
+from models.images import Photo, PhotoError, open_file, open_photo
+from serving import decoding
 from ui import theme
 from ui.texts import mark, number, say, say_error
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 THUMBNAIL = 240
-SHOWN_BY_BROWSERS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "AVIF")
+# How the files begin that browsers show, of those that can be read here.
+SHOWN_BY_BROWSERS = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"GIF8", b"BM")
 
 # Photos and results are kept for the last few uploads, so that moving a slider decodes nothing.
 KEPT = 4
@@ -60,7 +62,7 @@ def read(path: str) -> Photo:
     PhotoError
         When it cannot be used, or was deleted because it lay unused for long.
     """
-    photo = open_photo(path)
+    photo = decoding.open_photo(path)
     photo.setflags(write=False)
     return photo
 
@@ -212,11 +214,11 @@ def _accept(path: str | None, before: str | None) -> tuple[object, object, objec
     if path is None:
         return gr.skip(), None, hidden
     try:
-        picture = read(path)
+        picture, shown = read(path), _browser_can_show(path)
     except PhotoError as error:
         # The photo before comes back; its results never left.
         return before, gr.skip(), gr.HTML(notice(say_error(error), wrong=True), visible=True)
-    if not _browser_can_show(path):
+    if not shown:
         return picture, gr.skip(), hidden  # comes again as a PNG, and is then accepted
     return gr.skip(), path, hidden
 
@@ -228,5 +230,6 @@ def _thumbnail(path: Path) -> Image.Image:
 
 
 def _browser_can_show(path: str) -> bool:
-    with Image.open(path) as image:
-        return image.format in SHOWN_BY_BROWSERS
+    with open_file(path) as file:  # looked at without a decoder, which may be harmed by it
+        beginning = file.read(12)
+    return beginning.startswith(SHOWN_BY_BROWSERS) or beginning[4:] == b"ftypavif"

@@ -12,8 +12,9 @@ import numpy as np
 from PIL import Image
 
 from models import breeds, drawing, matting, pipeline, segmentation, store, thresholding
-from models.images import Photo, PhotoError, open_photo
+from models.images import Photo, PhotoError
 from models.thresholding import ThresholdError
+from serving import decoding
 from ui import photos, theme
 from ui.texts import mark
 
@@ -45,7 +46,7 @@ def read(path: str | None) -> Photo:
     if path is None:
         raise gr.Error("A photo is needed.", print_exception=False)
     try:
-        return open_photo(path)
+        return decoding.open_photo(path)
     except PhotoError as error:
         raise gr.Error(str(error), print_exception=False) from None
 

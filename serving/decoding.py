@@ -1,0 +1,234 @@
+"""Uploads are decoded in processes of their own, so that no file can harm the app.
+
+Decoders are C code that meets whatever strangers send. One that crashes, hangs or takes too much
+memory ends with its process: that costs one request, whose visitor gets a sentence, and the process
+is replaced. Pixels come back in shared memory; nothing that is received can bring code.
+"""
+
+import atexit
+import fcntl
+import json
+import logging
+import mmap
+import os
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from models import images
+from models.images import Photo, PhotoError
+from models.runtime import usable_cores
+from serving.decoder import HEADER
+
+logger = logging.getLogger(__name__)
+
+ROOT = Path(__file__).parent.parent
+SECONDS = 15.0  # a picture may take, however busy the machine is; `decoder` bounds the processor's
+WAIT = 60.0  # seconds until a request gives up that finds all processes busy
+LONGEST_ERROR = 10_000  # bytes
+KEPT = 40_000_000  # bytes of shared memory that a process keeps: new memory costs time
+
+# A process that may be taken over should not know the app's secrets.
+ENVIRONMENT = ("LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH", "PYTHONUTF8")
+SETTINGS = {
+    "PETSCOPE_MAX_MEGABYTES": str(images.MAX_BYTES / 1_000_000),
+    "PETSCOPE_MAX_MEGAPIXELS": str(images.MAX_PIXELS / 1_000_000),
+    "MALLOC_ARENA_MAX": "1",  # each other heap takes 64 MB of the addresses that are limited
+    "MALLOC_MMAP_THRESHOLD_": "16000000",  # larger pictures go back to the system
+    "MALLOC_TRIM_THRESHOLD_": "16000000",
+    "OPENBLAS_NUM_THREADS": "1",
+}
+
+
+class Decoder:
+    """A process that decodes one picture at a time."""
+
+    def __init__(self) -> None:
+        kept = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
+        self._connection, theirs = socket.socketpair()
+        shared = _shared_memory(3 * images.MAX_PIXELS)
+        self._shared = mmap.mmap(shared, 0)
+        with theirs, os.fdopen(shared):
+            # It ends when this process does, however that ends: its socket is closed then. A
+            # session of its own keeps the terminal's Ctrl-C from it.
+            self.process = subprocess.Popen(  # noqa: S603
+                [sys.executable, "-m", "serving.decoder", str(theirs.fileno()), str(shared)],
+                cwd=ROOT,
+                env=kept | SETTINGS,
+                pass_fds=[theirs.fileno(), shared],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+
+    @property
+    def usable(self) -> bool:
+        """Whether it runs and waits for a picture."""
+        return self._connection.fileno() >= 0 and self.process.poll() is None
+
+    def read(self, file: BinaryIO) -> Photo:
+        """Decode a file; where that fails in an unforeseen way, the process is ended.
+
+        Raises
+        ------
+        PhotoError
+            When the picture cannot be used, or its decoder crashed or took too long.
+        """
+        deadline = time.monotonic() + SECONDS
+        try:
+            self._connection.settimeout(SECONDS)
+            socket.send_fds(self._connection, [b"?"], [file.fileno()])
+            header = bytearray(HEADER.size)
+            self._receive(memoryview(header), deadline)
+            height, width, error_bytes = HEADER.unpack(header)
+            if error_bytes > LONGEST_ERROR or height * width > images.MAX_PIXELS:
+                raise OSError("The decoder was taken over.")
+            text = bytearray(error_bytes)
+            self._receive(memoryview(text), deadline)
+            refusal = _read_error(text) if text else None
+        except OSError as error:
+            timed_out = isinstance(error, TimeoutError)
+            status = self.end()
+            logger.warning("A decoder ended (%s, status %s).", type(error).__name__, status)
+            if timed_out or -status in (signal.SIGPROF, signal.SIGXCPU):
+                raise PhotoError("photo_takes_too_long") from None
+            raise PhotoError("photo_decoder_ended") from None
+        except BaseException:  # the rest of its answer would be taken for the next one's
+            self.end()
+            raise
+        if refusal:
+            raise refusal
+        size = height * width * 3
+        photo = np.frombuffer(self._shared, np.uint8, size).reshape(height, width, 3).copy()
+        if size > KEPT and sys.platform == "linux":
+            self._shared.madvise(mmap.MADV_REMOVE)
+        return photo
+
+    def _receive(self, buffer: memoryview, deadline: float) -> None:
+        """Fill a buffer.
+
+        Raises
+        ------
+        OSError
+            When the process has ended, or the time is over.
+        """
+        filled = 0
+        while filled < len(buffer):
+            self._connection.settimeout(max(deadline - time.monotonic(), 0.001))
+            received = self._connection.recv_into(buffer[filled:])
+            if not received:
+                raise ConnectionError
+            filled += received
+
+    def end(self) -> int:
+        """End the process; return how it ended: its exit status, or minus the signal's number."""
+        self._connection.close()
+        with suppress(subprocess.TimeoutExpired):
+            return self.process.wait(0.2)  # it may have ended by itself, and then why is known
+        self.process.kill()
+        return self.process.wait()
+
+
+def _shared_memory(size: int) -> int:
+    """Descriptor of memory to share with another process, which takes none until it is written."""
+    if sys.platform != "linux":
+        with tempfile.TemporaryFile() as file:
+            file.truncate(size)
+            return os.dup(file.fileno())
+    memory = os.memfd_create("photo", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.ftruncate(memory, size)
+    # Whoever reads mapped memory that another process has cut off is killed.
+    fcntl.fcntl(memory, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
+    return memory
+
+
+def _read_error(text: bytearray) -> PhotoError:
+    try:
+        explained = json.loads(text)
+        return PhotoError(explained["key"], **explained["values"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise OSError("The decoder was taken over.") from error
+
+
+class Pool:
+    """Processes that decode pictures, for as many threads as like."""
+
+    def __init__(self, size: int) -> None:
+        # The last one used is taken first, because its memory is warm.
+        self._idle: queue.LifoQueue[Decoder | None] = queue.LifoQueue()
+        for _ in range(size):
+            self._idle.put(_start())
+
+    def open_photo(self, path: str | os.PathLike[str]) -> Photo:
+        """As `models.images.open_photo`, and safe from the file.
+
+        Raises
+        ------
+        PhotoError
+            When the picture cannot be used, or all processes were busy for long.
+        """
+        with images.open_file(path) as file:
+            try:
+                decoder = self._idle.get(timeout=WAIT)
+            except queue.Empty:
+                raise PhotoError("photo_has_to_wait") from None
+            try:
+                if decoder is None or not decoder.usable:  # ended while it was idle
+                    if decoder:
+                        decoder.end()
+                    decoder = _start()
+                if decoder is None:
+                    raise PhotoError("photo_has_to_wait")
+                return decoder.read(file)
+            finally:
+                self._idle.put(decoder if decoder and decoder.usable else _start())
+
+    def close(self) -> None:
+        """End the processes that are idle."""
+        with suppress(queue.Empty):
+            while True:
+                if decoder := self._idle.get_nowait():
+                    decoder.end()
+
+
+def _start() -> Decoder | None:
+    try:
+        return Decoder()
+    except OSError:  # no memory or no process left; the next request tries again
+        logger.exception("A decoder cannot be started.")
+        return None
+
+
+_lock = threading.Lock()
+_pool: Pool | None = None
+
+
+def start() -> Pool:
+    """Start the processes, one for each core, unless they run already."""
+    global _pool
+    with _lock:
+        if _pool is None:
+            _pool = Pool(usable_cores())
+            atexit.register(_pool.close)
+        return _pool
+
+
+def open_photo(path: str | os.PathLike[str]) -> Photo:
+    """Read a picture that a visitor sent: as `models.images.open_photo`, and safe from the file.
+
+    Raises
+    ------
+    PhotoError
+        When it cannot be used; the text is one sentence for the visitor.
+    """
+    return start().open_photo(path)

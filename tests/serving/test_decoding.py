@@ -1,0 +1,345 @@
+"""Uploads in processes of their own: what they show, and what happens when one of them fails."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from models import images
+from models.images import PhotoError
+from serving import decoding
+from serving.decoding import Decoder, Pool
+
+ROOT = Path(__file__).parents[2]
+CAT = ROOT / "examples" / "cat_chelsea.png"
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="Linux alone can limit a process so")
+
+
+@pytest.fixture
+def pool() -> Iterator[Pool]:
+    pool = Pool(2)
+    yield pool
+    pool.close()
+
+
+@pytest.fixture
+def one() -> Iterator[Pool]:
+    """A pool of one process, so that a test knows which."""
+    pool = Pool(1)
+    assert pool.open_photo(CAT).size
+    yield pool
+    pool.close()
+
+
+def decoder_of(pool: Pool) -> Decoder:
+    [decoder] = pool._idle.queue
+    assert decoder is not None
+    return decoder
+
+
+def refusal(pool: Pool, path: Path) -> PhotoError:
+    with pytest.raises(PhotoError) as caught:
+        pool.open_photo(path)
+    return caught.value
+
+
+def assert_works(pool: Pool) -> None:
+    np.testing.assert_array_equal(pool.open_photo(CAT), images.open_photo(CAT))
+
+
+def gone(pid: int, seconds: float = 10) -> bool:
+    """Whether a process ends in time, and is no zombie."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+@pytest.mark.parametrize(
+    "file_format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF", "MPO"]
+)
+def test_a_photo_is_the_same_as_in_this_process(
+    one: Pool, tmp_path: Path, file_format: str
+) -> None:
+    path = tmp_path / "photo"
+    Image.open(CAT).convert("RGB").save(path, file_format)
+
+    photo = one.open_photo(path)
+
+    np.testing.assert_array_equal(photo, images.open_photo(path))
+    assert photo.flags.writeable
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture", bytes(images.MAX_BYTES + 1)])
+def test_a_refusal_is_the_same_as_in_this_process(
+    one: Pool, tmp_path: Path, content: bytes
+) -> None:
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(content)
+    with pytest.raises(PhotoError) as own:
+        images.open_photo(path)
+
+    error = refusal(one, path)
+
+    assert (error.key, error.values) == (own.value.key, own.value.values)
+    assert refusal(one, tmp_path).key == "photo_unreadable"
+    assert_works(one)
+
+
+def test_many_requests_at_once_are_all_answered(pool: Pool, tmp_path: Path) -> None:
+    paths = []
+    for number in range(10):
+        paths.append(tmp_path / f"{number}.png")
+        Image.new("RGB", (200 + number, 100), (number, 0, 0)).save(paths[-1])
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"no picture")
+
+    def read(path: Path) -> object:
+        try:
+            return pool.open_photo(path)[0, 0, 0], pool.open_photo(path).shape[1]
+        except PhotoError as error:
+            return error.key
+
+    with ThreadPoolExecutor(12) as threads:
+        answers = list(threads.map(read, [*paths, bad] * 8))
+
+    assert (
+        answers == [*((number, 200 + number) for number in range(10)), "photo_unknown_format"] * 8
+    )
+
+
+def test_a_process_that_is_killed_costs_one_request(one: Pool) -> None:
+    decoder = decoder_of(one)
+    os.kill(decoder.process.pid, signal.SIGSTOP)  # as if in the middle of a picture
+    killer = threading.Timer(0.3, decoder.process.kill)
+    killer.start()
+
+    error = refusal(one, CAT)
+
+    assert error.key == "photo_decoder_ended"
+    assert_works(one)
+    assert gone(decoder.process.pid)
+
+
+def test_a_process_that_died_while_idle_costs_nothing(one: Pool) -> None:
+    decoder = decoder_of(one)
+    decoder.process.kill()
+    decoder.process.wait()
+
+    assert_works(one)
+    assert decoder_of(one) is not decoder
+
+
+def test_a_process_that_hangs_is_given_up(one: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoder = decoder_of(one)
+    monkeypatch.setattr(decoding, "SECONDS", 0.5)
+    os.kill(decoder.process.pid, signal.SIGSTOP)
+    start = time.monotonic()
+
+    error = refusal(one, CAT)
+
+    assert error.key == "photo_takes_too_long"
+    assert time.monotonic() - start < 5
+    assert gone(decoder.process.pid)
+    monkeypatch.undo()
+    assert_works(one)
+
+
+def test_who_finds_all_processes_busy_is_told(one: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoder = decoder_of(one)
+    os.kill(decoder.process.pid, signal.SIGSTOP)
+    with ThreadPoolExecutor(1) as threads:
+        first = threads.submit(one.open_photo, CAT)
+        while not one._idle.empty():
+            time.sleep(0.01)
+        monkeypatch.setattr(decoding, "WAIT", 0.1)
+
+        assert refusal(one, CAT).key == "photo_has_to_wait"
+
+        os.kill(decoder.process.pid, signal.SIGCONT)
+        assert first.result().size
+
+
+def test_an_answer_that_makes_no_sense_is_not_believed(one: Pool) -> None:
+    """As from a process that a picture has taken over."""
+    for answer in (
+        decoding.HEADER.pack(2**31, 2**31, 0),
+        decoding.HEADER.pack(0, 0, 2**31),
+        decoding.HEADER.pack(0, 0, 2) + b"[]",
+        decoding.HEADER.pack(0, 0, 25) + b'{"key":"x", "values": {}}',
+        b"too little",
+    ):
+        decoder = decoder_of(one)
+        decoder.process.kill()
+        own, theirs = decoding.socket.socketpair()
+        theirs.sendall(answer)
+        theirs.shutdown(decoding.socket.SHUT_WR)
+        decoder._connection.close()
+        decoder._connection = own
+        decoder.process = subprocess.Popen(["sleep", "60"])
+
+        assert refusal(one, CAT).key == "photo_decoder_ended"
+
+        theirs.close()
+        assert_works(one)
+
+
+def peak_memory(pid: int) -> int:
+    """The most memory that a process had, in bytes."""
+    [line] = [
+        line
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+        if line.startswith("VmHWM")
+    ]
+    return int(line.split()[1]) * 1024
+
+
+@linux
+def test_a_picture_that_needs_too_much_memory_is_refused(one: Pool, tmp_path: Path) -> None:
+    path = tmp_path / "bomb.webp"
+    Image.new("RGBA", (8000, 6000)).save(path, method=0)
+    decoder = decoder_of(one)
+
+    error = refusal(one, path)
+
+    assert error.key == "photo_needs_memory"
+    assert peak_memory(decoder.process.pid) < 650_000_000
+    assert_works(one)
+
+
+TRY = """
+import os, socket, subprocess, sys, threading
+from serving.lockdown import lock_down
+from PIL import Image
+
+os.environ["X"] = "1"
+lock_down(200_000_000)
+
+def tries(what):
+    try:
+        what()
+    except (OSError, MemoryError, ValueError) as error:
+        return type(error).__name__
+    return "allowed"
+
+print(
+    tries(lambda: open("/etc/hostname")),
+    tries(lambda: os.listdir("/")),
+    tries(lambda: open("/tmp/new", "w")),
+    tries(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)),
+    tries(lambda: socket.socketpair()),
+    tries(lambda: subprocess.Popen(["/bin/true"])),
+    tries(os.fork),
+    tries(lambda: os.kill(os.getppid(), 0)),
+    tries(lambda: bytearray(300_000_000)),
+    tries(lambda: bytearray(50_000_000)),
+    tries(lambda: threading.Thread(target=print).start()),
+)
+"""
+
+
+@linux
+def test_a_process_that_is_locked_down_can_only_compute() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", TRY], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout.split() == [*["PermissionError"] * 8, "MemoryError", "allowed", "allowed"]
+
+
+@linux
+def test_a_decoder_knows_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    pool = Pool(1)
+    pid = decoder_of(pool).process.pid
+    assert_works(pool)
+
+    assert b"hf_secret" not in Path(f"/proc/{pid}/environ").read_bytes()
+    files = {os.readlink(file).split(":")[0] for file in Path(f"/proc/{pid}/fd").iterdir()}
+    assert files == {"socket", "/dev/null", "/memfd"}
+    pool.close()
+
+
+def test_a_decoder_imports_little() -> None:
+    code = "import sys, serving.decoder; print({'gradio', 'onnxruntime'} & set(sys.modules))"
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout == "set()\n"
+
+
+APP = """
+import sys, time
+from serving import decoding
+pool = decoding.start()
+pool.open_photo("examples/cat_chelsea.png")
+print(*[decoder.process.pid for decoder in pool._idle.queue], flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("way", ["end", "terminate", "kill"])
+def test_the_processes_end_with_the_app(way: str) -> None:
+    app = subprocess.Popen(
+        [sys.executable, "-c", APP],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert app.stdout
+    pids = [int(word) for word in app.stdout.readline().split()]
+    assert pids
+
+    if way == "end":
+        _, said = app.communicate("")
+        assert said == ""
+    else:
+        getattr(app, way)()
+        app.communicate()
+
+    assert all(gone(pid) for pid in pids)
+
+
+def test_closing_leaves_no_process() -> None:
+    pool = Pool(2)
+    pids = [decoder.process.pid for decoder in pool._idle.queue if decoder]
+
+    pool.close()
+
+    assert all(gone(pid, 1) for pid in pids)
+
+
+@pytest.mark.alone
+def test_a_process_of_its_own_costs_little(one: Pool, tmp_path: Path) -> None:
+    path = tmp_path / "photo.jpg"
+    Image.open(CAT).convert("RGB").resize((1280, 960)).save(path, quality=90)
+
+    def fastest(read: object) -> float:
+        times = []
+        for _ in range(15):
+            start = time.perf_counter()
+            read(path)  # type: ignore[operator]
+            times.append(time.perf_counter() - start)
+        return min(times)
+
+    own, apart = fastest(images.open_photo), fastest(one.open_photo)
+
+    assert apart < own + 0.015
