@@ -269,7 +269,7 @@ def test_a_decoder_knows_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     assert_works(pool)
 
     assert b"hf_secret" not in Path(f"/proc/{pid}/environ").read_bytes()
-    files = {os.readlink(file).split(":")[0] for file in Path(f"/proc/{pid}/fd").iterdir()}
+    files = {str(file.readlink()).split(":")[0] for file in Path(f"/proc/{pid}/fd").iterdir()}
     assert files == {"socket", "/dev/null", "/memfd"}
     pool.close()
 
