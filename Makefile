@@ -8,6 +8,9 @@ BIN := $(VENV)/bin
 CPU := $(if $(shell nvidia-smi -L 2>/dev/null),,-cpu)
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
+# axe-core, which looks for what bars people from the page.
+AXE := tests/browser/node_modules/.package-lock.json
+
 .PHONY: run test train-setup chromium clean
 
 run: $(VENV)/.app
@@ -15,7 +18,7 @@ run: $(VENV)/.app
 
 train-setup: $(VENV)/.training
 
-test: $(VENV)/.tests chromium
+test: $(VENV)/.tests chromium $(AXE)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not alone'
@@ -47,6 +50,11 @@ chromium: $(VENV)/.tests
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; \
 	  then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; \
 	  else $(BIN)/playwright install chromium; fi
+
+$(AXE): tests/browser/package-lock.json
+	@if command -v npm >/dev/null; \
+	  then npm ci --prefix tests/browser --silent --no-audit --no-fund && touch $@; \
+	  else echo "Without npm, the checks that need axe-core are left out."; fi
 
 clean:
 	rm -rf $(VENV)

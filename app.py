@@ -110,6 +110,7 @@ def main(words: Sequence[str] | None = None) -> None:
             allowed_paths=[str(photos.EXAMPLES)],
             theme=theme.THEME,
             css_paths=theme.STYLES,
+            head=theme.HEAD,
             footer_links=["api", "gradio", "settings"],
             mcp_server=True,
             app_kwargs={"middleware": [Middleware(texts.Translation, paths=page.PATHS)]},

@@ -54,7 +54,12 @@ def build() -> None:
         download = gr.DownloadButton(
             mark("album.download"), interactive=False, elem_id="album-download"
         )
-    message = gr.HTML(photos.notice(mark("album.hint")), padding=False, elem_id="album-message")
+    message = gr.HTML(
+        photos.notice(mark("album.hint")),
+        padding=False,
+        elem_id="album-message",
+        elem_classes=photos.SPOKEN,
+    )
     gallery = gr.Gallery(
         label=mark("album.gallery"),
         columns=4,
@@ -155,7 +160,7 @@ def progress(done: int, total: int, seconds: float, note: str) -> str:
         said = say("album.progress_left", done=done, total=total, left=left)
     said = f"{said} {note}".rstrip()
     return (
-        f'<div class="notice-text" role="status">{html.escape(said)}'
+        f'<div class="notice-text">{html.escape(said)}'
         f'<progress value="{done}" max="{total}" aria-label="{say("album.bar")}"></progress></div>'
     )
 

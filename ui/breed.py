@@ -14,7 +14,7 @@ from ui.texts import mark, number, say, say_error, say_name
 
 def build(current: gr.State) -> None:
     """Lay out the tab; it follows the current photo."""
-    message = gr.HTML(photos.notice(mark("breed.hint")), padding=False)
+    message = gr.HTML(photos.notice(mark("breed.hint")), padding=False, elem_classes=photos.SPOKEN)
     answer = gr.HTML(padding=False, elem_id="breeds")
     labels = _classifier().card.labels
     with gr.Accordion(mark("breed.known"), open=False):

@@ -66,7 +66,12 @@ class ColorError(ValueError):
 
 def build(current: gr.State) -> None:
     """Lay out the tab; it follows the current photo and its own controls."""
-    message = gr.HTML(photos.notice(mark("cutout.hint")), padding=False, elem_id="cut-out-message")
+    message = gr.HTML(
+        photos.notice(mark("cutout.hint")),
+        padding=False,
+        elem_id="cut-out-message",
+        elem_classes=photos.SPOKEN,
+    )
     slider = gr.ImageSlider(
         show_label=False,  # it would lie over the photo
         interactive=False,
@@ -100,7 +105,7 @@ def build(current: gr.State) -> None:
     with gr.Row():
         download = gr.Button(mark("cutout.download"), interactive=False, elem_id="cut-out-download")
         copy = gr.Button(mark("cutout.copy"), interactive=False, elem_id="cut-out-copy")
-    said = gr.HTML(padding=False, elem_id="cut-out-copied")
+    said = gr.HTML(padding=False, elem_id="cut-out-copied", elem_classes=photos.SPOKEN)
     file = gr.File(visible="hidden")
 
     photos.keep_usable(picture, own, own_message)

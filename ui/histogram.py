@@ -71,17 +71,15 @@ def draw(gray: NDArray[np.uint8], cuts: NDArray[np.float64], key: str = "") -> s
         f'data-texts="{html.escape(json.dumps(texts))}" '
         f'data-preview="data:image/png;base64,{preview}">{figure}{_sliders(counts, cuts)}</div>'
         f'<p class="hint">{html.escape(say("histogram.invitation"))}</p>'
-        '<p class="hint readout"></p><button type="button" class="reset" disabled>'
+        '<p class="hint readout" role="status"></p><button type="button" class="reset" disabled>'
         f"{html.escape(say('histogram.back'))}</button>"
     )
 
 
 def _bars(counts: NDArray[np.int64], cuts: NDArray[np.float64]) -> str:
-    bars = "".join(
-        f"M{value * STEP:.0f} {HEIGHT}v{-height:.1f}h{STEP:.0f}v{height:.1f}z"
-        for value, height in enumerate(counts / counts.max() * HEIGHT)
-        if height
-    )
+    tops = HEIGHT * (1 - counts / counts.max())
+    steps = "".join(f"V{top:.1f}h{STEP:.0f}" for top in tops)
+    shape = f"M0 {HEIGHT}{steps}V{HEIGHT}z"
     # The colours lie behind the bars' shape: moving a cut only moves the edges of two rectangles.
     edges = [0, *((cuts + 1) * STEP), WIDTH]
     colors = theme.class_colors(len(cuts) + 1) if len(cuts) else [theme.GREY]
@@ -103,8 +101,10 @@ def _bars(counts: NDArray[np.int64], cuts: NDArray[np.float64]) -> str:
     return (
         f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT + AXIS}" role="img" '
         f'aria-label="{alternative}">'
-        f'<clipPath id="histogram-bars"><path d="{bars}"/></clipPath>'
+        f'<clipPath id="histogram-bars"><path id="histogram-shape" d="{shape}"/></clipPath>'
         f'<g clip-path="url(#histogram-bars)">{bands}</g>'
+        # The darkest class would not show on a dark page, nor the lightest on a light one.
+        '<use class="outline" href="#histogram-shape"/>'
         f'<rect class="pointed" width="{STEP:.0f}" height="{HEIGHT}" visibility="hidden"/>'
         f'<line class="axis" x1="0" x2="{WIDTH}" y1="{HEIGHT}" y2="{HEIGHT}"/>{numbers}</svg>'
     )

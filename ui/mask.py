@@ -107,7 +107,7 @@ def build(current: gr.State) -> gr.Radio:
             info=mark("mask.border_info"),
             elem_id="border",
         )
-    message = gr.HTML(photos.notice(mark("mask.hint")), padding=False)
+    message = gr.HTML(photos.notice(mark("mask.hint")), padding=False, elem_classes=photos.SPOKEN)
     with gr.Row():
         with gr.Column(min_width=280):
             outlined = gr.Image(

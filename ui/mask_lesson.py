@@ -46,7 +46,7 @@ def build(current: gr.State, model: gr.Radio) -> None:
         mark("lesson.objects_download"), visible=False, size="sm", elem_id="objects-download"
     )
     maps = gr.HTML(padding=False, elem_id="probabilities")
-    gr.HTML(f"<h3>{mark('lesson.sizes')}</h3>", padding=False)
+    gr.HTML(f"<h2>{mark('lesson.sizes')}</h2>", padding=False)
     button = gr.Button(mark("lesson.sizes_button"), size="sm", elem_id="compare-sizes")
     sizes = gr.HTML(padding=False, elem_id="sizes")
     with gr.Accordion(mark("lesson.how_good"), open=False, elem_id="how-good"):
@@ -115,7 +115,7 @@ def show_probabilities(path: str | None, model: str) -> str:
     )
     colors = ", ".join(map(theme.css, theme.RAMP))
     return (
-        f'<h3>{say("lesson.sure")}</h3><p class="hint">{say("lesson.sure_hint")}</p>'
+        f'<h2>{say("lesson.sure")}</h2><p class="hint">{say("lesson.sure_hint")}</p>'
         f'<div class="ramp" role="img" aria-label="{say("lesson.ramp")}">'
         f"<span>{say('lesson.ramp_0')}</span>"
         f'<div style="background: linear-gradient(to right, {colors})"></div>'
@@ -150,7 +150,7 @@ def show_objects(path: str | None, model: str) -> tuple[str, object]:
         return nothing
     objects = found.instances.objects
     file = photos.result_text(objects.csv(), "objects.csv")
-    heading = f"<h3>{say('lesson.objects')}</h3>"
+    heading = f"<h2>{say('lesson.objects')}</h2>"
     if not len(objects):
         return f"{heading}{photos.notice(say('lesson.no_objects'))}", nothing[1]
     color = theme.mask_colors(found.shares)[segmentation.subject(list(found.shares))]

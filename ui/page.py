@@ -45,18 +45,18 @@ def build() -> gr.Blocks:
                 photo, current = photos.build()
                 link = gr.Column()
             with gr.Column(scale=7, min_width=320), gr.Tabs(elem_id="tabs") as tabs:
-                with gr.Tab(mark("tab.pets"), id="pets"):
+                with gr.Tab(mark("tab.pets"), id="pets", elem_id="tab-pets"):
                     answered = pets.build(current)
-                with gr.Tab(mark("tab.cut-out"), id="cut-out"):
+                with gr.Tab(mark("tab.cut-out"), id="cut-out", elem_id="tab-cut-out"):
                     cutout.build(answered)
-                with gr.Tab(mark("tab.threshold"), id="threshold"):
+                with gr.Tab(mark("tab.threshold"), id="threshold", elem_id="tab-threshold"):
                     controls = threshold.build(answered)
-                with gr.Tab(mark("tab.mask"), id="mask"):
+                with gr.Tab(mark("tab.mask"), id="mask", elem_id="tab-mask"):
                     model = mask.build(answered)
                     mask_lesson.build(answered, model)
-                with gr.Tab(mark("tab.breed"), id="breed"):
+                with gr.Tab(mark("tab.breed"), id="breed", elem_id="tab-breed"):
                     breed.build(answered)
-                with gr.Tab(mark("tab.album"), id="album"):
+                with gr.Tab(mark("tab.album"), id="album", elem_id="tab-album"):
                     album.build()
         with link:
             sharing.build(photo, current, tabs, {**controls, "model": model})

@@ -25,7 +25,12 @@ def build(current: gr.State) -> gr.State:
     The path of the photo that this tab has answered, for the other tabs to follow: all at once
     would be slower for the tab that the visitor sees first.
     """
-    message = gr.HTML(photos.notice(mark("pets.hint")), padding=False, elem_id="pets-message")
+    message = gr.HTML(
+        photos.notice(mark("pets.hint")),
+        padding=False,
+        elem_id="pets-message",
+        elem_classes=photos.SPOKEN,
+    )
     picture = gr.Image(
         label=mark("pets.label"),
         show_label=False,  # it would lie over the names
@@ -141,7 +146,7 @@ def card(place: int, pet: Pet, color: Color) -> str:
     if pet.refused:
         kind, hint = "pet unsure", f"{hint}. {say('pets.closest')}"
     return (
-        f'<section class="{kind}"><h3>{photos.swatch(color)}{place}. {html.escape(name)}</h3>'
+        f'<section class="{kind}"><h2>{photos.swatch(color)}{place}. {html.escape(name)}</h2>'
         f'<p class="hint">{html.escape(hint)}</p>'
         f'<div class="pet-pictures">{pictures}</div>{breed.bars(pet.breeds)}</section>'
     )

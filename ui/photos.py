@@ -24,6 +24,8 @@ THUMBNAIL = 240
 # How the files begin that browsers show, of those that can be read here.
 SHOWN_BY_BROWSERS = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"GIF8", b"BM")
 
+SPOKEN = "spoken"  # class of what screen readers read out when it changes; see accessible.js
+
 # Photos and results are kept for the last few uploads, so that moving a slider decodes nothing.
 KEPT = 4
 
@@ -83,8 +85,8 @@ def examples() -> list[Example]:
 
 def notice(sentence: str, wrong: bool = False) -> str:
     """A sentence for the visitor, as HTML."""
-    kind = "notice-text wrong" if wrong else "notice-text"
-    return f'<div class="{kind}" role="status">{html.escape(sentence)}</div>'
+    kind = 'class="notice-text wrong" role="alert"' if wrong else 'class="notice-text"'
+    return f"<div {kind}>{html.escape(sentence)}</div>"
 
 
 def took(key: str, seconds: float, device: str, **values: object) -> str:

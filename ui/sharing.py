@@ -50,7 +50,10 @@ def build(
             show_label=False, label=mark("share.link"), visible=False, elem_id="share-link"
         )
     message = gr.HTML(
-        f'<p class="hint">{mark("share.hint")}</p>', padding=False, elem_id="share-message"
+        f'<p class="hint">{mark("share.hint")}</p>',
+        padding=False,
+        elem_id="share-message",
+        elem_classes=photos.SPOKEN,
     )
     defaults = {name: control.value for name, control in controls.items()}
 

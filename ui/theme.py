@@ -26,14 +26,26 @@ THEME = gr.themes.Soft(
     block_title_text_color="*primary_800",
     block_title_background_fill_dark="*primary_800",
     block_info_text_color="*neutral_600",
+    link_text_color="*primary_700",
+    link_text_color_hover="*primary_800",
+    link_text_color_dark="*primary_400",
+    link_text_color_hover_dark="*primary_300",
     button_primary_background_fill="*primary_700",
     button_primary_background_fill_hover="*primary_800",
     button_primary_background_fill_dark="*primary_700",
     button_primary_background_fill_hover_dark="*primary_800",
+    button_secondary_background_fill_hover_dark="*neutral_700",
     checkbox_label_background_fill_selected="*primary_700",
     checkbox_label_background_fill_selected_dark="*primary_700",
+    # edges of controls that can be seen: 3 to 1
+    checkbox_border_color="*neutral_500",
+    checkbox_border_color_dark="*neutral_400",
+    input_border_color="*neutral_500",
+    input_border_color_dark="*neutral_500",
 )
 STYLES = Path(__file__).parent / "styles.css"
+# What the page's head loads; see the script for what it does.
+HEAD = f"<script>{(Path(__file__).parent / 'accessible.js').read_text()}</script>"
 
 # Okabe and Ito's palette, told apart by colour-blind people too.
 BACKGROUND: Color = (0, 114, 178)

@@ -50,7 +50,9 @@ def build(current: gr.State) -> dict[str, gr.Slider | gr.Dropdown]:
             label=mark("threshold.channel"),
             elem_id="channel",
         )
-    message = gr.HTML(photos.notice(mark("threshold.hint")), padding=False)
+    message = gr.HTML(
+        photos.notice(mark("threshold.hint")), padding=False, elem_classes=photos.SPOKEN
+    )
     with gr.Row():
         with gr.Column(min_width=280):
             picture = gr.Image(
@@ -66,10 +68,10 @@ def build(current: gr.State) -> dict[str, gr.Slider | gr.Dropdown]:
             )
         with gr.Column(min_width=280):
             chosen, chart = histogram.build()
-            score = gr.HTML(padding=False, elem_id="score")
+            score = gr.HTML(padding=False, elem_id="score", elem_classes=photos.SPOKEN)
             curve = gr.HTML(padding=False, elem_id="variance")
             table = gr.HTML(padding=False, elem_id="cuts")
-    gr.HTML(f"<h3>{mark('threshold.methods')}</h3>", padding=False)
+    gr.HTML(f"<h2>{mark('threshold.methods')}</h2>", padding=False)
     methods = gr.HTML(padding=False, elem_id="methods")
 
     gr.on(

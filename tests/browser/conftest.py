@@ -15,20 +15,19 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from visits import SCREENSHOTS, Served, opened
 
 ROOT = Path(__file__).parent.parent.parent
 WEIGHTS = ROOT / "models" / "weights"
-SCREENSHOTS = Path(__file__).parent / "screenshots"
 expect.set_options(timeout=20_000)  # a busy machine is slow, not wrong
-LEFT = ("AbortError", "errored out")  # Gradio's words for what a page fetched when it was left
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
 
 
 @contextmanager
-def serve(**environment: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+def serve(**environment: str) -> Iterator[Served]:
     """Run the app by its own command on a free port: its address and its process."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -54,13 +53,13 @@ def serve(**environment: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
 
 
 @pytest.fixture(scope="session")
-def served() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+def served() -> Iterator[Served]:
     """The app as `make run` serves it."""
     with serve(GRADIO_SSR_MODE="False") as running:
         yield running
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def served_with_ssr() -> Iterator[str]:
     """The address of the app as a Space serves it: Node renders the page first."""
     if shutil.which("node") is None:
@@ -153,31 +152,6 @@ def browser() -> Iterator[Browser]:
 
 
 @contextmanager
-def opened(browser: Browser, address: str, width: int, scheme: str) -> Iterator[Page]:
-    """The page opened; afterwards nothing may have been fetched elsewhere or have gone wrong."""
-    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    page.set_default_timeout(20_000)
-    wrong: list[str] = []
-
-    def hear(message: ConsoleMessage) -> None:
-        if message.type == "error" and not any(text in message.text for text in LEFT):
-            wrong.append(f"console: {message.text}")
-
-    def watch(sent: Request) -> None:
-        if not sent.url.startswith((address, "data:", "blob:")):
-            wrong.append(f"fetched elsewhere: {sent.url}")
-
-    page.on("console", hear)
-    page.on("pageerror", lambda error: wrong.append(f"page: {error}"))
-    page.on("request", watch)
-    page.goto(address)
-    page.locator("#photo").wait_for()
-    yield page
-    page.close()
-    assert wrong == []
-
-
-@contextmanager
 def opened_for_test(
     browser: Browser, address: str, request: pytest.FixtureRequest
 ) -> Iterator[Page]:
@@ -194,9 +168,7 @@ on_both_screens = pytest.fixture(
 
 
 @on_both_screens
-def page(
-    browser: Browser, served: tuple[str, subprocess.Popen[bytes]], request: pytest.FixtureRequest
-) -> Iterator[Page]:
+def page(browser: Browser, served: Served, request: pytest.FixtureRequest) -> Iterator[Page]:
     """The page on a desktop and on a phone."""
     with opened_for_test(browser, served[0], request) as page:
         yield page
@@ -208,11 +180,4 @@ def page_with_nuclei(
 ) -> Iterator[Page]:
     """The page with two mask models to choose from."""
     with opened_for_test(browser, served_with_nuclei, request) as page:
-        yield page
-
-
-@pytest.fixture
-def page_with_ssr(browser: Browser, served_with_ssr: str) -> Iterator[Page]:
-    """The page as a Space serves it."""
-    with opened(browser, served_with_ssr, 1280, "light") as page:
         yield page

@@ -20,6 +20,7 @@ from mcp import ClientSession
 from mcp.client.streamable_http import streamablehttp_client
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
+from visits import Served
 
 from models import images, pipeline, thresholding
 from ui import programs
@@ -29,8 +30,6 @@ pytestmark = pytest.mark.browser
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 CAT = EXAMPLES / "cat_chelsea.png"
 ENDPOINTS = {"/analyze", "/threshold", "/mask", "/cut_out", "/breed"}
-
-Served = tuple[str, "subprocess.Popen[bytes]"]
 
 
 @pytest.fixture

@@ -1,0 +1,263 @@
+"""The page for everybody: axe-core finds nothing, the keyboard reaches all, results are spoken."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+from visits import SCREENSHOTS, Served, as_file, open_tab, opened, upload
+
+pytestmark = pytest.mark.browser
+
+AXE = Path(__file__).parent / "node_modules" / "axe-core" / "axe.min.js"
+CAT = Path(__file__).parent.parent.parent / "examples" / "cat_chelsea.png"
+SCREENS = [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")]
+
+# What each tab shows when it is done.
+RESULTS = {
+    "Pets": "#share-card:enabled",
+    "Cut out": "#cut-out img >> nth=1",
+    "Threshold": "#methods figure >> nth=6",
+    "Mask": "#probabilities img >> nth=2",
+    "Breed": "#breeds li >> nth=4",
+    "Many photos": "#album-gallery img",
+}
+
+BARS = """async () => {
+  const { violations } = await axe.run(document, { resultTypes: ["violations"] });
+  return violations.flatMap(({ id, impact, nodes }) =>
+    nodes.map(({ html, failureSummary }) => [impact, id, html, failureSummary].join("\\n")));
+}"""
+
+# The element that has the focus: its name, and whether it can be seen that it has it.
+FOCUSED = """() => {
+  const element = document.activeElement;
+  if (element === document.body) return null;
+  const { outlineStyle, outlineWidth, outlineColor } = getComputedStyle(element);
+  const inner = getComputedStyle(element.querySelector(".icon-wrap") ?? element);
+  const drawn = (style) => style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2;
+  const { width, height } = element.getBoundingClientRect();
+  return {
+    html: element.outerHTML.slice(0, 200),
+    id: element.closest("[id]")?.id,
+    name: element.getAttribute("aria-label") ?? element.labels?.[0]?.textContent ??
+      (element.textContent.trim() || element.querySelector("img")?.alt),
+    seen: drawn({ outlineStyle, outlineWidth }) || drawn(inner),
+    size: Math.min(width, height),
+  };
+}"""
+
+
+@pytest.fixture(scope="module")
+def page(browser: Browser, served: Served) -> Iterator[Page]:
+    """One page for all tests of this file; animations would blur what axe measures."""
+    with opened(browser, served[0], 1280, "light", motion="reduce") as page:
+        yield page
+
+
+@pytest.fixture(scope="module")
+def page_with_cat(page: Page) -> Page:
+    """The page with a photo of a cat, answered."""
+    upload(page, "cat.png", CAT.read_bytes())
+    expect(page.locator("#pets .pet")).to_have_count(1)
+    return page
+
+
+def expect_no_bars(page: Page, name: str) -> None:
+    """On four kinds of screen: no finding of axe-core, nothing cut off, and a screenshot."""
+    if not AXE.exists():
+        pytest.skip("needs axe-core: npm ci --prefix tests/browser")
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(AXE.read_text())
+    found = []
+    for width, scheme in SCREENS:
+        page.set_viewport_size({"width": width, "height": 900})
+        page.emulate_media(color_scheme=scheme)
+        page.mouse.move(0, 0)
+        page.wait_for_function(
+            "dark => document.body.classList.contains('dark') === dark", arg=scheme == "dark"
+        )
+        page.evaluate("new Promise(done => requestAnimationFrame(() => setTimeout(done, 150)))")
+        found += [f"{width} {scheme}: {bar}" for bar in page.evaluate(BARS)]
+        if page.evaluate("document.documentElement.scrollWidth > window.innerWidth"):
+            found.append(f"{width} {scheme}: wider than the screen")
+        SCREENSHOTS.mkdir(exist_ok=True)
+        page.screenshot(path=SCREENSHOTS / f"{name} {width} {scheme}.png", full_page=True)
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.emulate_media(color_scheme="light")
+    assert found == [], "\n\n".join(found)
+
+
+def test_nothing_bars_anyone_from_the_empty_page(page: Page) -> None:
+    expect_no_bars(page, "Empty")
+
+
+@pytest.mark.parametrize("tab", RESULTS)
+def test_nothing_bars_anyone_from_a_tab_with_results(page_with_cat: Page, tab: str) -> None:
+    page = page_with_cat
+    open_tab(page, tab)
+    if tab == "Mask":
+        page.locator("#probabilities img").first.wait_for()
+        page.locator("#compare-sizes").click()
+        page.locator("#sizes figure").nth(4).wait_for()
+        page.locator("#how-good").get_by_role("button").click()
+    if tab == "Many photos":
+        files = [as_file("cat.png", CAT.read_bytes()), as_file("bad.jpg", b"no picture")]
+        page.locator("#album-files input[type=file]").first.set_input_files(files)
+        expect(page.locator("#album-files")).to_contain_text("bad")
+        page.locator("#album-start").click()
+        expect(page.locator("#album-message")).to_contain_text("could not be used")
+    page.locator(RESULTS[tab]).first.wait_for()
+    expect_no_bars(page, tab)
+
+
+def test_nothing_bars_anyone_from_a_message_of_what_is_wrong(page_with_cat: Page) -> None:
+    open_tab(page_with_cat, "Pets")
+    upload(page_with_cat, "notes.jpg", b"this is no picture")
+    expect(page_with_cat.get_by_role("alert")).to_contain_text("not a picture")
+    expect_no_bars(page_with_cat, "Wrong")
+
+
+def test_nothing_bars_anyone_from_the_page_for_programs(browser: Browser, served: Served) -> None:
+    page = browser.new_page(reduced_motion="reduce")
+    page.goto(f"{served[0]}/programs")
+    expect(page.locator(".cm-content").nth(3)).to_be_visible()
+    expect_no_bars(page, "For programs")
+    expect(page).to_have_title(re.compile("For programs"))
+    names = [code.get_attribute("aria-label") for code in page.locator(".cm-content").all()]
+    assert len(set(names)) == 4
+    page.close()
+
+
+def tab_stops(page: Page, most: int = 150) -> list[dict]:
+    """Where the Tab key leads from the top of the page to its end."""
+    page.evaluate("document.activeElement.blur(); window.scrollTo(0, 0)")
+    page.mouse.click(2, 2)
+    stops = []
+    for _ in range(most):
+        page.keyboard.press("Tab")
+        stop = page.evaluate(FOCUSED)
+        if stop is None:
+            break
+        stops.append(stop)
+    return stops
+
+
+@pytest.mark.parametrize("tab", ["Pets", "Cut out", "Threshold", "Mask"])
+def test_the_keyboard_reaches_all_and_shows_where_it_is(page_with_cat: Page, tab: str) -> None:
+    open_tab(page_with_cat, tab)
+    page_with_cat.locator(RESULTS[tab]).first.wait_for()
+
+    stops = tab_stops(page_with_cat)
+
+    assert [stop["html"] for stop in stops if not stop["name"]] == []
+    assert [stop["html"] for stop in stops if not stop["seen"]] == []
+    visible = page_with_cat.evaluate(
+        """() => [...document.querySelectorAll(
+            "button, a[href], input, [role=slider], [role=tab], summary")]
+          .filter((e) => !e.disabled && e.tabIndex >= 0 && e.checkVisibility() &&
+            e.getBoundingClientRect().width > 0 && (e.type !== "radio" || e.checked))
+          .map((e) => e.outerHTML.slice(0, 200))"""
+    )
+    reached = [stop["html"] for stop in stops]
+    assert [html for html in visible if html not in reached] == []
+
+
+def test_an_example_is_chosen_and_a_file_downloaded_by_key(page_with_cat: Page) -> None:
+    page = page_with_cat
+    open_tab(page, "Pets")
+    page.get_by_role("button", name="A German shepherd", exact=True).press("Enter")
+    expect(page.locator("#pets-message")).to_contain_text("found and named")
+    expect(page.locator("#photo img")).to_have_js_property("naturalWidth", 800)
+    open_tab(page, "Cut out")
+    expect(page.locator("#cut-out img").nth(1)).to_have_js_property("naturalWidth", 800)
+    with page.expect_download():
+        page.locator("#cut-out-download").press("Enter")
+
+
+def test_arrow_keys_go_from_tab_to_tab(page: Page) -> None:
+    tabs = page.get_by_role("tab")
+    open_tab(page, "Pets")
+    for key, name in (
+        ("ArrowRight", "Cut out"),
+        ("ArrowRight", "Threshold"),
+        ("ArrowLeft", "Cut out"),
+        ("End", "Many photos"),
+        ("ArrowRight", "Pets"),
+    ):
+        page.keyboard.press(key)
+        expect(tabs.and_(page.locator("[aria-selected=true]"))).to_have_text(name)
+        expect(page.get_by_role("tab", name=name, exact=True)).to_be_focused()
+        expect(page.get_by_role("tabpanel", name=name, exact=True)).to_be_visible()
+
+
+def test_the_tabs_that_do_not_fit_open_by_key(page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 900})
+    more = page.locator("#tabs .overflow-menu > button")
+    if more.is_visible():
+        expect(more).to_have_attribute("aria-expanded", "false")
+        more.press("Enter")
+        expect(more).to_have_attribute("aria-expanded", "true")
+        page.keyboard.press("Escape")
+        expect(more).to_have_attribute("aria-expanded", "false")
+    page.set_viewport_size({"width": 1280, "height": 900})
+
+
+def line(page: Page) -> Locator:
+    return page.locator("#cut-out").get_by_role("slider")
+
+
+def test_keys_pull_the_line_between_photo_and_cut_out(page_with_cat: Page) -> None:
+    page = page_with_cat
+    open_tab(page, "Cut out")
+    cut = page.locator("#cut-out img").nth(1)
+    expect(line(page)).to_have_attribute("aria-valuenow", "50")
+    for key, percent in (
+        ("ArrowRight", 52),
+        ("PageUp", 62),
+        ("ArrowLeft", 60),
+        ("PageDown", 50),
+        ("Home", 0),
+        ("ArrowLeft", 0),
+        ("End", 100),
+    ):
+        line(page).press(key)
+        expect(line(page)).to_have_attribute("aria-valuenow", str(percent))
+        expect(cut).to_have_css("clip-path", re.compile(rf" {percent}(\.\d+)?(%|px)\)"))
+    expect(line(page)).to_be_focused()
+
+
+def test_arrow_keys_choose_a_background(page_with_cat: Page) -> None:
+    page = page_with_cat
+    open_tab(page, "Cut out")
+    group = page.get_by_role("radiogroup").or_(page.get_by_role("group"))
+    expect(group.and_(page.locator("#ground"))).to_have_accessible_name("Background")
+    page.locator("#ground").get_by_label("Transparent").press("ArrowRight")
+    expect(page.locator("#ground").get_by_label("A colour")).to_be_checked()
+    expect(page.locator("#ground-color")).to_be_visible()
+    page.locator("#ground").get_by_label("A colour").press("ArrowLeft")
+    expect(page.locator("#ground-color")).to_be_hidden()
+
+
+def test_accordions_say_whether_they_are_open(page: Page) -> None:
+    credits_ = page.locator(".credits").get_by_role("button")
+    expect(credits_).to_have_attribute("aria-expanded", "false")
+    credits_.press("Enter")
+    expect(credits_).to_have_attribute("aria-expanded", "true")
+    expect(page.locator(".credits li").first).to_be_visible()
+    credits_.press("Enter")
+    expect(credits_).to_have_attribute("aria-expanded", "false")
+
+
+def test_results_are_spoken_and_the_page_says_what_it_is(page_with_cat: Page) -> None:
+    page = page_with_cat
+    open_tab(page, "Pets")
+    expect(page.get_by_role("status").filter(has_text="found and named")).to_have_count(1)
+    expect(page).to_have_title(re.compile("Petscope"))
+    expect(page.locator("html")).to_have_attribute("lang", "en")
+    expect(page.get_by_role("main")).to_have_count(1)
+    expect(page.get_by_role("navigation")).to_have_count(1)
+    expect(page.get_by_role("link", name="Your photo")).to_have_attribute("aria-current", "page")
+    assert page.locator("h1").count() == 1
+    assert page.locator("img:not([alt])").count() == 0

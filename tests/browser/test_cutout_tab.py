@@ -1,0 +1,137 @@
+"""The Cut out tab: the pet alone, on any background, to download or copy."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, expect
+from visits import downloaded, on_desktop, on_phone, open_tab, picture_file, shown_size, upload
+
+pytestmark = pytest.mark.browser
+
+EXAMPLES = Path(__file__).parent.parent.parent / "examples"
+
+
+def show_cut_out(page: Page) -> Image.Image:
+    """Open the tab with an example in it; its photo."""
+    page.locator("#examples button").filter(has_text="German shepherd").click()
+    open_tab(page, "Cut out")
+    page.locator("#cut-out img").nth(1).wait_for()
+    return Image.open(EXAMPLES / "german_shepherd.jpg").convert("RGB")
+
+
+def put_behind(page: Page, ground: str) -> None:
+    """Choose a background and wait until it is shown."""
+    after = page.locator("#cut-out img").nth(1)
+    before = after.get_attribute("src") or ""
+    page.locator("#ground").get_by_label(ground).check()
+    expect(after).not_to_have_attribute("src", before)
+
+
+def test_the_cut_out_is_transparent_around_the_pet(page: Page) -> None:
+    photo = show_cut_out(page)
+    before, after = page.locator("#cut-out img").all()
+    expect(before).to_have_attribute("alt", "The photo")
+    expect(after).to_have_attribute("alt", re.compile("cut out"))
+    assert shown_size(before) == shown_size(after) == photo.size
+
+    cut = downloaded(page, "#cut-out-download")
+
+    assert (cut.format, cut.mode, cut.size) == ("PNG", "RGBA", photo.size)
+    pixels = np.asarray(cut)
+    assert not pixels[:40, :40].any()
+    opaque = pixels[:, :, 3] == 255
+    assert 0.1 < opaque.mean() < 0.9
+    np.testing.assert_array_equal(pixels[opaque][:, :3], np.asarray(photo)[opaque])
+
+
+@on_phone
+def test_the_pet_is_laid_over_a_colour(page: Page) -> None:
+    photo = show_cut_out(page)
+    put_behind(page, "A colour")
+    expect(page.locator("#ground-color")).to_be_visible()
+
+    on_color = downloaded(page, "#cut-out-download")
+
+    assert (on_color.mode, on_color.size) == ("RGB", photo.size)
+    assert (np.asarray(on_color)[:40, :40] == (0x2F, 0x7F, 0xD1)).all()
+
+
+@on_desktop
+def test_the_pet_is_laid_over_the_blurred_photo(page: Page) -> None:
+    photo = show_cut_out(page)
+    put_behind(page, "The photo, blurred")
+
+    blurred = downloaded(page, "#cut-out-download")
+
+    assert (blurred.mode, blurred.size) == ("RGB", photo.size)
+    corner, before = (np.asarray(picture, float)[:60, :60] for picture in (blurred, photo))
+    assert (corner.std(axis=(0, 1)) < before.std(axis=(0, 1)) / 2).all()
+    np.testing.assert_allclose(corner.mean(axis=(0, 1)), before.mean(axis=(0, 1)), atol=25)
+
+
+def test_the_pet_is_laid_over_a_picture_of_ones_own_and_a_bad_one_changes_nothing(
+    page: Page,
+) -> None:
+    photo = show_cut_out(page)
+    page.locator("#ground").get_by_label("Your own picture").check()
+    expect(page.locator("#cut-out-message")).to_contain_text("Choose a picture")
+    after, own = page.locator("#cut-out img").nth(1), page.locator("#ground-picture")
+    before = after.get_attribute("src") or ""
+    pink = picture_file("PNG", Image.new("RGB", (90, 400), (250, 90, 160)))
+    own.locator("input[type=file]").set_input_files(
+        {"name": "pink.png", "mimeType": "image/png", "buffer": pink}
+    )
+    expect(after).not_to_have_attribute("src", before)
+    expect(page.locator("#cut-out-message")).to_contain_text("Cut out in")
+
+    own.locator("input[type=file]").set_input_files(
+        {"name": "notes.png", "mimeType": "image/png", "buffer": b"this is no picture"}
+    )
+
+    expect(page.locator("#ground-message")).to_contain_text("not a picture")
+    assert shown_size(own.locator("img")) == (90, 400)
+    result = downloaded(page, "#cut-out-download")
+    assert (result.mode, result.size) == ("RGB", photo.size)
+    assert (np.asarray(result)[:40, :40] == (250, 90, 160)).all()
+
+
+@on_desktop
+def test_the_cut_out_is_copied_at_full_size(page: Page) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    photo = show_cut_out(page)
+
+    page.locator("#cut-out-copy").click()
+
+    expect(page.locator("#cut-out-copied")).to_contain_text("Copied")
+    size = page.evaluate(
+        """async () => {
+          const [item] = await navigator.clipboard.read();
+          const picture = await createImageBitmap(await item.getType("image/png"));
+          return [picture.width, picture.height];
+        }"""
+    )
+    assert tuple(size) == photo.size
+
+
+@on_phone
+def test_a_browser_that_refuses_to_copy_is_said_in_one_sentence(page: Page) -> None:
+    show_cut_out(page)
+    page.evaluate("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
+
+    page.locator("#cut-out-copy").click()
+
+    expect(page.locator("#cut-out-copied")).to_contain_text("does not let this page copy")
+
+
+@on_desktop
+def test_a_photo_without_a_pet_has_nothing_to_cut_out(page: Page) -> None:
+    upload(page, "plain.png", picture_file("PNG", Image.new("RGB", (400, 300), (90, 140, 200))))
+    open_tab(page, "Cut out")
+
+    expect(page.locator("#cut-out-message")).to_contain_text("nothing to cut out")
+    expect(page.locator("#cut-out img")).to_have_count(0)
+    for button in ("#cut-out-download", "#cut-out-copy"):
+        expect(page.locator(button)).to_be_disabled()

@@ -1,0 +1,77 @@
+"""The page as a Space serves it: Node.js renders it first, then the browser takes over."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+from visits import as_file, open_tab, opened, upload
+
+pytestmark = pytest.mark.browser
+
+CAT = Path(__file__).parent.parent.parent / "examples" / "cat_chelsea.png"
+
+
+@pytest.fixture(params=[(1280, "light"), (390, "dark")], ids=["desktop-light", "phone-dark"])
+def page(browser: Browser, served_with_ssr: str, request: pytest.FixtureRequest) -> Iterator[Page]:
+    with opened(browser, served_with_ssr, *request.param) as page:
+        yield page
+
+
+def test_the_server_renders_the_page_and_every_tab_answers(page: Page) -> None:
+    page_source = page.request.get(page.url).text()
+    assert "Drop a photo" in page_source.partition("<body")[2]
+    upload(page, "cat.png", CAT.read_bytes())
+
+    expect(page.locator("#pets .pet li")).to_have_count(5)
+
+    open_tab(page, "Cut out")
+    expect(page.locator("#cut-out img").nth(1)).to_have_js_property("naturalWidth", 451)
+    expect(page.locator("#cut-out").get_by_role("slider")).to_have_attribute("aria-valuenow", "50")
+    with page.expect_download():
+        page.locator("#cut-out-download").click()
+
+    open_tab(page, "Threshold")
+    expect(page.locator("#cuts tbody tr")).to_have_count(3)
+    expect(page.locator("#methods figure")).to_have_count(7)
+    cut = page.get_by_role("slider", name="Cut 1")
+    cut.scroll_into_view_if_needed()
+    box = cut.bounding_box()
+    assert box
+    x, y = box["x"] + box["width"] / 2, box["y"] + 30
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 20, y, steps=4)
+    expect(page.locator("#classes-picture canvas")).to_be_visible()
+    page.mouse.up()
+    expect(page.locator("#score")).to_contain_text("Your cuts at 1")
+
+    open_tab(page, "Mask")
+    expect(page.locator("#legend tbody tr")).to_have_count(3)
+    expect(page.locator("#probabilities img")).to_have_count(3)
+    page.locator("#compare-sizes").click()
+    expect(page.locator("#sizes figure").first).to_be_visible()
+
+    open_tab(page, "Breed")
+    expect(page.locator("#breeds li")).to_have_count(5)
+
+    open_tab(page, "Many photos")
+    page.locator("#album-files input[type=file]").set_input_files(
+        [as_file("cat.png", CAT.read_bytes()), as_file("bad.jpg", b"no picture")]
+    )
+    expect(page.locator("#album-files")).to_contain_text("bad")
+    page.locator("#album-start").click()
+    expect(page.locator("#album-message")).to_contain_text("1 file could not be used")
+    expect(page.locator("#album-gallery img")).to_be_visible()
+
+
+def test_the_page_for_programs_is_rendered_too(browser: Browser, served_with_ssr: str) -> None:
+    page = browser.new_page()
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.goto(f"{served_with_ssr}/programs")
+
+    expect(page.locator(".cm-content", has_text="curl")).to_contain_text(served_with_ssr)
+
+    page.close()
+    assert wrong == []

@@ -1,0 +1,253 @@
+"""The Threshold tab: cuts that can be dragged, the classes between them, all methods."""
+
+import base64
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from playwright.sync_api import Locator, Page, expect
+from visits import downloaded, on_desktop, on_phone, open_tab, picture_file, shown_size, upload
+
+from ui import theme
+
+pytestmark = pytest.mark.browser
+
+EXAMPLES = Path(__file__).parent.parent.parent / "examples"
+
+
+@on_desktop
+@pytest.mark.parametrize(
+    ("values", "sentence"), [((7, 7), "1 different"), ((0, 255), "2 different")]
+)
+def test_a_picture_of_few_values_is_explained(
+    page: Page, values: tuple[int, int], sentence: str
+) -> None:
+    picture = np.full((60, 90, 3), values[0], np.uint8)
+    picture[:, 45:] = values[1]
+    upload(page, "flat.png", picture_file("PNG", Image.fromarray(picture)))
+    open_tab(page, "Threshold")
+    expect(page.get_by_text(sentence)).to_be_visible()
+    expect(page.locator("#histogram svg")).to_be_visible()
+    expect(page.locator("#methods figure")).to_have_count(7)
+
+
+def test_the_controls_change_the_classes(page: Page) -> None:
+    page.locator("#examples button").first.click()
+    open_tab(page, "Threshold")
+    page.locator("#classes input[type=number]").fill("5")
+    page.locator("#classes input[type=number]").press("Enter")
+    expect(page.locator("#cuts tbody tr")).to_have_count(5)
+    expect(page.locator("#histogram .cut")).to_have_count(4)
+    before = page.locator("#histogram svg").get_attribute("aria-label")
+    page.locator("#channel input").click()
+    page.get_by_role("option", name="saturation").click()
+    expect(page.locator("#histogram svg")).not_to_have_attribute("aria-label", before or "")
+    mask = downloaded(page, "#classes-download")
+    assert mask.size == (451, 300)
+    assert np.unique(np.asarray(mask)).tolist() == [0, 1, 2, 3, 4]
+
+
+def open_cat_for_cutting(page: Page) -> None:
+    """The Threshold tab with a picture of 451 x 300 pixels, cut at 90 and 132, fully loaded."""
+    upload(page, "cat.png", (EXAMPLES / "cat_chelsea.png").read_bytes())
+    open_tab(page, "Threshold")
+    expect(page.locator("#methods figure")).to_have_count(7)
+    shown_size(page.locator("#classes-picture img"))
+    slider(page, 1).scroll_into_view_if_needed()
+
+
+def slider(page: Page, number: int) -> Locator:
+    return page.get_by_role("slider", name=f"Cut {number}")
+
+
+def expect_cuts(page: Page, *cuts: int) -> None:
+    for number, cut in enumerate(cuts, start=1):
+        expect(slider(page, number)).to_have_attribute("aria-valuenow", str(cut))
+
+
+def cat_cut_at(*cuts: int) -> NDArray[np.integer]:
+    gray = np.asarray(Image.open(EXAMPLES / "cat_chelsea.png").convert("RGB").convert("L"))
+    return sum((gray > cut for cut in cuts), np.zeros(gray.shape, int))
+
+
+def live_picture(page: Page) -> NDArray[np.uint8]:
+    """The pixels of the picture that is painted in the browser."""
+    address = page.locator("#classes-picture canvas").evaluate("canvas => canvas.toDataURL()")
+    content = base64.b64decode(address.partition(",")[2])
+    return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+
+
+def expect_areas(page: Page, *cuts: int) -> None:
+    """The table counts the pixels between these cuts."""
+    for cells, pixels in zip(
+        page.locator("#cuts tbody tr").all(), np.bincount(cat_cut_at(*cuts).ravel()), strict=True
+    ):
+        expect(cells).to_contain_text(f"{pixels:,}")
+
+
+def test_keys_move_a_cut_and_everything_follows(page: Page) -> None:
+    open_cat_for_cutting(page)
+    first = page.locator("#classes-picture img").get_attribute("src") or ""
+
+    slider(page, 1).press("ArrowRight")
+
+    expect_cuts(page, 91, 132)
+    expect(page.locator("#score")).to_contain_text(
+        re.compile(r"Your cuts at 91, 132 reach 99\.\d% of what Otsu’s reach")
+    )
+    expect(page.locator("#classes-picture img")).not_to_have_attribute("src", first)
+    expect(page.locator("#classes-picture canvas")).to_have_count(0)
+    expect_areas(page, 91, 132)
+    mask = downloaded(page, "#classes-download")
+    np.testing.assert_array_equal(np.asarray(mask), cat_cut_at(91, 132))
+
+    for key, cut in (
+        ("ArrowLeft", 90),
+        ("PageUp", 100),
+        ("PageDown", 90),
+        ("ArrowUp", 91),
+        ("ArrowDown", 90),
+        ("End", 131),
+        ("ArrowRight", 131),
+        ("Home", 4),
+        ("ArrowLeft", 4),
+    ):
+        slider(page, 1).press(key)
+        expect_cuts(page, cut, 132)
+    expect(slider(page, 2)).to_have_attribute("aria-valuemin", "5")
+    assert slider(page, 1).evaluate("slider => getComputedStyle(slider).outlineStyle") == "solid"
+
+
+def test_the_picture_follows_a_cut_that_is_dragged(page: Page) -> None:
+    open_cat_for_cutting(page)
+    server_s = page.locator("#classes-picture img").get_attribute("src") or ""
+    box = slider(page, 1).bounding_box()
+    assert box
+    assert box["width"] >= 24
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    grey_value = page.locator("#histogram svg").bounding_box()["width"] / 256
+
+    page.mouse.move(x, y)
+    page.mouse.down()
+    for value in (60, 110):
+        page.mouse.move(x + (value - 90) * grey_value, y, steps=4)
+        expect_cuts(page, value, 132)
+        colors = np.array(theme.class_colors(3), np.uint8)
+        np.testing.assert_array_equal(live_picture(page), colors[cat_cut_at(value, 132)])
+        expect_areas(page, value, 132)
+    shown = page.locator("#classes-picture canvas").bounding_box()
+    expected = page.locator("#classes-picture img").bounding_box()
+    assert shown == pytest.approx(expected, abs=0.1)
+    assert page.locator("#classes-picture img").get_attribute("src") == server_s
+    expect(page.locator("#score")).to_be_empty()
+
+    page.mouse.up()
+    expect(page.locator("#score")).to_contain_text("Your cuts at 110, 132 reach")
+    expect(page.locator("#classes-picture img")).not_to_have_attribute("src", server_s)
+    expect_cuts(page, 110, 132)
+    expect_areas(page, 110, 132)
+    page.mouse.move(0, 0)
+    expect(page.locator("#classes-picture canvas")).to_have_count(0)
+
+
+def test_a_cut_follows_a_finger_and_the_page_stays(page: Page) -> None:
+    open_cat_for_cutting(page)
+    box = slider(page, 2).bounding_box()
+    assert box
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    scrolled = page.evaluate("scrollY")
+    devices = page.context.new_cdp_session(page)
+    devices.send("Emulation.setTouchEmulationEnabled", {"enabled": True})
+
+    def touch(kind: str, *points: tuple[float, float]) -> None:
+        touches = [{"x": x, "y": y} for x, y in points]
+        devices.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touches})
+
+    touch("touchStart", (x, y))
+    for step in range(1, 7):
+        touch("touchMove", (x + 5 * step, y - 15 * step))
+    expect(slider(page, 2)).not_to_have_attribute("aria-valuenow", "132")
+    expect(page.locator("#classes-picture canvas")).to_be_visible()
+    touch("touchEnd")
+
+    expect(page.locator("#score")).to_contain_text("Your cuts at 90, 1")
+    assert page.evaluate("scrollY") == scrolled
+
+
+@on_desktop
+def test_pointing_at_the_histogram_says_what_it_counts(page: Page) -> None:
+    open_cat_for_cutting(page)
+    box = page.locator("#histogram svg").bounding_box()
+    assert box
+
+    page.mouse.move(box["x"] + box["width"] * 110.5 / 256, box["y"] + box["height"] / 2)
+
+    gray = np.asarray(Image.open(EXAMPLES / "cat_chelsea.png").convert("RGB").convert("L"))
+    expect(page.locator("#histogram .readout")).to_have_text(
+        f"Grey value 110: {(gray == 110).sum():,} pixels, class 2"
+    )
+    painted = live_picture(page)
+    assert np.unique(painted[gray == 110], axis=0).tolist() == [[229, 0, 11]]
+    own = (gray != 110) & (cat_cut_at(90, 132) == 1)
+    assert np.unique(painted[own], axis=0).tolist() == [list(theme.class_colors(3)[1])]
+    page.mouse.move(0, 0)
+    expect(page.locator("#classes-picture canvas")).to_have_count(0)
+
+
+@on_desktop
+def test_the_best_cuts_come_back(page: Page) -> None:
+    open_cat_for_cutting(page)
+    back = page.get_by_role("button", name="Back to Otsu’s cuts")
+    expect(back).to_be_disabled()
+    slider(page, 1).press("PageUp")
+    slider(page, 2).press("PageUp")
+    expect(page.locator("#score")).to_contain_text("Your cuts at 100, 142")
+
+    back.click()
+    expect_cuts(page, 90, 132)
+    expect_areas(page, 90, 132)
+    expect(page.locator("#score")).to_be_empty()
+    expect(back).to_be_disabled()
+    np.testing.assert_array_equal(
+        np.asarray(downloaded(page, "#classes-download")), cat_cut_at(90, 132)
+    )
+
+    slider(page, 1).press("PageUp")
+    expect(page.locator("#score")).to_contain_text("Your cuts at 100, 132")
+    page.locator("#classes input[type=number]").fill("2")
+    page.locator("#classes input[type=number]").press("Enter")
+    expect(page.locator("#histogram .cut")).to_have_count(1)
+    expect_cuts(page, 115)
+    expect(page.locator("#score")).to_be_empty()
+
+    slider(page, 1).press("PageUp")
+    expect(page.locator("#score")).to_contain_text("Your cut at 125 reaches")
+    page.locator("#channel input").click()
+    page.get_by_role("option", name="red").click()
+    expect(page.locator("#score")).to_be_empty()
+    expect(back).to_be_disabled()
+
+    slider(page, 1).press("PageUp")
+    expect(page.locator("#score")).to_contain_text("Your cut at")
+    page.locator("#examples button").filter(has_text="Greek coins").click()
+    expect(page.locator("#score")).to_be_empty()
+    expect(back).to_be_disabled()
+
+
+@on_phone
+def test_each_method_is_explained_with_its_paper_and_otsu_by_its_curve(page: Page) -> None:
+    page.locator("#examples button").first.click()
+    open_tab(page, "Threshold")
+    expect(page.locator("#variance polyline")).to_be_visible()
+    otsu = page.locator("#methods figure").filter(has_text="Otsu, cut")
+    cut = re.search(r"Otsu, cut (\d+)", otsu.inner_text())
+    assert cut
+    expect(page.locator("#variance")).to_contain_text(f"the best is {cut[1]}, Otsu's cut")
+    expect(page.locator("#methods summary")).to_have_count(7)
+    otsu.locator("summary").click()
+    expect(otsu.locator("cite")).to_be_visible()
+    expect(otsu.locator("cite")).to_contain_text("1979")

@@ -1,0 +1,91 @@
+"""What a visitor does on the page, for all tests that drive it."""
+
+import io
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request, expect
+
+SCREENSHOTS = Path(__file__).parent / "screenshots"
+LEFT = ("AbortError", "errored out")  # Gradio's words for what a page fetched when it was left
+
+Served = tuple[str, subprocess.Popen[bytes]]  # the app's address and its process
+
+# For tests of what does not depend on the kind of screen.
+on_desktop = pytest.mark.parametrize(
+    "page", [(1280, "light")], indirect=True, ids=["desktop-light"]
+)
+on_phone = pytest.mark.parametrize("page", [(390, "dark")], indirect=True, ids=["phone-dark"])
+
+
+@contextmanager
+def opened(
+    browser: Browser, address: str, width: int, scheme: str, motion: str | None = None
+) -> Iterator[Page]:
+    """The page opened; afterwards nothing may have been fetched elsewhere or have gone wrong."""
+    size = {"width": width, "height": 900}
+    page = browser.new_page(viewport=size, color_scheme=scheme, reduced_motion=motion)
+    page.set_default_timeout(20_000)
+    wrong: list[str] = []
+
+    def hear(message: ConsoleMessage) -> None:
+        if message.type == "error" and not any(text in message.text for text in LEFT):
+            wrong.append(f"console: {message.text}")
+
+    def watch(sent: Request) -> None:
+        if not sent.url.startswith((address, "data:", "blob:")):
+            wrong.append(f"fetched elsewhere: {sent.url}")
+
+    page.on("console", hear)
+    page.on("pageerror", lambda error: wrong.append(f"page: {error}"))
+    page.on("request", watch)
+    page.goto(address)
+    page.locator("#photo").wait_for()
+    yield page
+    page.close()
+    assert wrong == []
+
+
+def as_file(name: str, content: bytes) -> dict[str, object]:
+    """A picture file as Playwright chooses it."""
+    return {"name": name, "mimeType": f"image/{name.rpartition('.')[2]}", "buffer": content}
+
+
+def upload(page: Page, name: str, content: bytes) -> None:
+    page.locator("#photo input[type=file]").set_input_files(as_file(name, content))
+
+
+def open_tab(page: Page, name: str) -> None:
+    tab = page.get_by_role("tab", name=name, exact=True)
+    more = page.locator("#tabs .overflow-menu > button")
+    tab.or_(more).filter(visible=True).first.wait_for()
+    if not tab.is_visible():  # on a phone the last tabs are in a menu
+        more.click()
+        tab = page.locator("#tabs .overflow-dropdown button", has_text=name)
+    tab.click()
+
+
+def shown_size(picture: Locator) -> tuple[int, int]:
+    """Pixels of the picture itself, not of its place on the page."""
+    picture.wait_for()
+    expect(picture).to_have_js_property("complete", True)
+    return (
+        picture.evaluate("image => image.naturalWidth"),
+        picture.evaluate("image => image.naturalHeight"),
+    )
+
+
+def downloaded(page: Page, button: str) -> Image.Image:
+    with page.expect_download() as download:
+        page.locator(button).click()
+    return Image.open(io.BytesIO(Path(download.value.path()).read_bytes()))
+
+
+def picture_file(kind: str, picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind)
+    return buffer.getvalue()

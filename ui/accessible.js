@@ -1,0 +1,214 @@
+// Mends what Gradio's own components lack for screen readers and the keyboard.
+//
+// The page loads this once, in its head (see theme.py). Gradio draws and redraws its components, so
+// each change of the page is followed by another look at it. No sentence is written here: names
+// come from texts that the page shows already, in whichever language.
+
+(() => {
+  if (window.accessible) return; // a page that the server rendered may bring the script twice
+  window.accessible = true;
+
+  const STEP = 0.02; // of the picture's width, by which an arrow key pulls the line
+  const PAGE = 0.1;
+
+  const text = (element) => element?.textContent.replace(/\s+/g, " ").trim() ?? "";
+
+  /** Set attributes; null takes one away. What is right already is left alone, or this never ends. */
+  function set(element, attributes) {
+    for (const [name, value] of Object.entries(attributes)) {
+      if (value === null) element.removeAttribute(name);
+      else if (element.getAttribute(name) !== String(value)) element.setAttribute(name, value);
+    }
+  }
+
+  /** The element's id, which it gets if it has none. */
+  let ids = 0;
+  function idOf(element) {
+    element.id ||= `accessible-${++ids}`;
+    return element.id;
+  }
+
+  // What is done to each element that a selector finds.
+  const MENDS = {
+    // A picture's name says more than "Thumbnail 3 of 12". The caption repeats it.
+    ".thumbnail-item": (button) => {
+      if (button.querySelector("img[alt]:not([alt=''])")) set(button, { "aria-label": null });
+    },
+    ".thumbnail-item .caption-label": (caption) => set(caption, { "aria-hidden": "true" }),
+
+    // "Drop an image file here to upload" hides the invitation that stands in the button.
+    "button[aria-dropeffect]": (button) => {
+      if (text(button)) set(button, { "aria-label": null });
+    },
+    // A button in a button: the outer one does nothing, and its name is a key without a text.
+    ".icon-button:has(button)": (outer) => {
+      const name = outer.querySelector("button").getAttribute("aria-label");
+      set(outer, { role: "group", tabindex: -1, "aria-haspopup": null });
+      set(outer, { "aria-label": name, title: name });
+    },
+    // A button in a link is a second stop for the same download.
+    "a.download-link > button": (button) => set(button, { tabindex: -1 }),
+
+    // Names for what has none, or one that its role does not allow.
+    ".empty[aria-label]": (empty) => set(empty, { role: "img" }),
+    "fieldset:has(> [data-testid=block-info])": (fieldset) => {
+      const title = fieldset.querySelector(":scope > [data-testid=block-info]");
+      set(fieldset, { "aria-labelledby": idOf(title) });
+    },
+    // Radio buttons with one name are one stop, and the arrow keys move among them.
+    "fieldset input[type=radio]": (radio) => {
+      const group = radio.closest("fieldset");
+      if (radio.name !== idOf(group)) radio.name = idOf(group);
+    },
+    ".cm-content": (code) => {
+      const label = code.closest(".block")?.querySelector("[data-testid=block-label]");
+      if (text(label)) set(code, { "aria-label": text(label) });
+    },
+    ".cm-scroller": (scroller) => set(scroller, { tabindex: 0 }),
+    "footer img": (logo) => set(logo, { alt: "" }),
+    "nav a": (link) => {
+      const current = link.classList.contains("active");
+      set(link, { "aria-current": current ? "page" : null });
+    },
+
+    // What opens and closes says whether it is open.
+    "button.label-wrap": (button) => {
+      set(button, { "aria-expanded": button.classList.contains("open") });
+      const arrow = button.querySelector(".icon");
+      if (arrow) set(arrow, { "aria-hidden": "true" });
+    },
+    ".overflow-menu > button": (button) => {
+      const menu = button.parentElement.querySelector(".overflow-dropdown");
+      const open = menu !== null && !menu.classList.contains("hide");
+      set(button, { "aria-haspopup": "true", "aria-expanded": open });
+    },
+    // The tabs that do not fit are in a menu, so the name cannot be a reference.
+    "[role=tabpanel]": (panel) => {
+      const tab = document.getElementById(`${panel.id}-button`);
+      if (tab) set(panel, { "aria-label": text(tab) });
+    },
+
+    // Sentences that come and go are read out. The box around them stays.
+    ".spoken .html-container": (box) => set(box, { role: "status" }),
+
+    // The line between before and after.
+    "[data-testid=slider]": (handle) => {
+      const percent = Math.round(100 * position(handle));
+      set(handle, {
+        role: "slider",
+        tabindex: 0,
+        "aria-valuemin": 0,
+        "aria-valuemax": 100,
+        "aria-valuenow": percent,
+        "aria-valuetext": `${percent}%`,
+      });
+      const images = [...handle.parentElement.querySelectorAll("img[alt]")];
+      const name = images.map((image) => image.alt).join(" | ");
+      if (name) set(handle, { "aria-label": name });
+    },
+  };
+
+  function mend() {
+    for (const [selector, rule] of Object.entries(MENDS)) {
+      document.querySelectorAll(selector).forEach(rule);
+    }
+  }
+
+  /** Where the picture lies that the line runs over: it may be narrower than its frame. */
+  function frame(handle) {
+    const image = handle.parentElement.querySelector("img");
+    const box = image.getBoundingClientRect();
+    const scale = Math.min(
+      box.width / (image.naturalWidth || 1),
+      box.height / (image.naturalHeight || 1),
+    );
+    const width = image.naturalWidth * scale;
+    return { left: box.left + (box.width - width) / 2, width };
+  }
+
+  /** Where the line is, from 0, left, to 1, right. */
+  function position(handle) {
+    if (!handle.parentElement.querySelector("img")) return 0;
+    const { left, width } = frame(handle);
+    const at = new DOMMatrix(getComputedStyle(handle).transform).m41;
+    const x = handle.parentElement.getBoundingClientRect().left + at;
+    return width ? Math.min(Math.max((x - left) / width, 0), 1) : 0;
+  }
+
+  /** Pull the line as a mouse does: the component listens to nothing else. */
+  function pull(handle, share) {
+    const { left, width } = frame(handle);
+    const clientX = left + width * Math.min(Math.max(share, 0), 1);
+    const mouse = { bubbles: true, cancelable: true, view: window, clientX };
+    handle.dispatchEvent(new MouseEvent("mousedown", mouse));
+    window.dispatchEvent(new MouseEvent("mouseup", mouse));
+    handle.focus();
+  }
+
+  function pullByKey(event) {
+    const handle = event.target;
+    const now = position(handle);
+    const aims = {
+      ArrowLeft: now - STEP,
+      ArrowDown: now - STEP,
+      ArrowRight: now + STEP,
+      ArrowUp: now + STEP,
+      PageDown: now - PAGE,
+      PageUp: now + PAGE,
+      Home: 0,
+      End: 1,
+    };
+    if (!(event.key in aims)) return;
+    event.preventDefault(); // the page must not scroll
+    pull(handle, aims[event.key]);
+  }
+
+  /** The arrow keys go from tab to tab, as everywhere. */
+  function changeTab(event) {
+    const tabs = [...event.target.closest("[role=tablist]").querySelectorAll("[role=tab]")];
+    const now = tabs.indexOf(event.target);
+    const aims = {
+      ArrowLeft: (now - 1 + tabs.length) % tabs.length,
+      ArrowRight: (now + 1) % tabs.length,
+      Home: 0,
+      End: tabs.length - 1,
+    };
+    if (!(event.key in aims)) return;
+    event.preventDefault();
+    const tab = tabs[aims[event.key]];
+    tab.focus();
+    tab.click();
+  }
+
+  /** Escape closes the menu of the tabs that do not fit. */
+  function closeMenu(event) {
+    const button = event.target.closest(".overflow-menu").querySelector(":scope > button");
+    if (event.key !== "Escape" || button.getAttribute("aria-expanded") !== "true") return;
+    button.focus();
+    button.click();
+  }
+
+  document.addEventListener("keydown", (event) => {
+    if (event.altKey || event.ctrlKey || event.metaKey) return;
+    if (event.target.matches("[data-testid=slider][role=slider]")) pullByKey(event);
+    else if (event.target.matches("[role=tab]")) changeTab(event);
+    else if (event.target.closest(".overflow-menu")) closeMenu(event);
+  });
+
+  // Changes come in swarms: one look for all of them, before they are painted.
+  let waiting = false;
+  const observer = new MutationObserver(() => {
+    if (waiting) return;
+    waiting = true;
+    requestAnimationFrame(() => {
+      waiting = false;
+      mend();
+    });
+  });
+  observer.observe(document, {
+    subtree: true,
+    childList: true,
+    attributeFilter: ["alt", "aria-label", "class", "aria-selected", "name", "role"],
+  });
+  mend();
+})();
