@@ -197,18 +197,27 @@
 
   // Changes come in swarms: one look for all of them, before they are painted.
   let waiting = false;
-  const observer = new MutationObserver(() => {
+  function mendSoon() {
     if (waiting) return;
     waiting = true;
     requestAnimationFrame(() => {
       waiting = false;
       mend();
     });
+  }
+
+  // Of the styles only that of the line matters, which is its place; others change all the time.
+  const matters = ({ attributeName, target }) =>
+    attributeName !== "style" || target.matches("[data-testid=slider]");
+  const observer = new MutationObserver((changes) => {
+    if (changes.some(matters)) mendSoon();
   });
   observer.observe(document, {
     subtree: true,
     childList: true,
-    attributeFilter: ["alt", "aria-label", "class", "aria-selected", "name", "role"],
+    attributeFilter: ["alt", "aria-label", "class", "aria-selected", "name", "role", "style"],
   });
+  // A picture that has come changes nothing else. This event is caught on its way down.
+  document.addEventListener("load", mendSoon, true);
   mend();
 })();

@@ -5,6 +5,7 @@ from itertools import cycle
 from pathlib import Path
 
 import gradio as gr
+import numpy as np
 
 from models.drawing import Color
 
@@ -56,15 +57,16 @@ EVIDENCE: Color = (213, 94, 0)
 
 GREY: Color = (128, 128, 128)
 
-# Eight steps of matplotlib's viridis: even for the eye, from dark to light.
+# Eight colours of matplotlib's viridis from dark to light. Their places in it make the smallest
+# difference of any two as large as can be, for eyes that see all colours, or no red, green or blue.
 RAMP: tuple[Color, ...] = (
     (68, 1, 84),
-    (70, 50, 127),
-    (54, 92, 141),
-    (39, 127, 142),
-    (31, 161, 135),
-    (74, 194, 109),
-    (159, 218, 58),
+    (70, 52, 128),
+    (53, 95, 141),
+    (40, 124, 142),
+    (31, 153, 138),
+    (61, 188, 116),
+    (124, 210, 80),
     (253, 231, 37),
 )
 
@@ -83,8 +85,11 @@ def pet_colors(pets: int) -> list[Color]:
 
 def class_colors(classes: int) -> list[Color]:
     """Colours for 2 to 8 brightness classes, darkest first."""
-    last = len(RAMP) - 1
-    return [RAMP[round(i * last / (classes - 1))] for i in range(classes)]
+    places = np.linspace(0, len(RAMP) - 1, classes)
+    channels = [np.interp(places, range(len(RAMP)), channel) for channel in zip(*RAMP, strict=True)]
+    return [
+        (round(red), round(green), round(blue)) for red, green, blue in zip(*channels, strict=True)
+    ]
 
 
 def css(color: Color) -> str:
