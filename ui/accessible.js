@@ -69,6 +69,11 @@
     "nav a": (link) => {
       const current = link.classList.contains("active");
       set(link, { "aria-current": current ? "page" : null });
+      // Gradio calls all pages by the name of the first.
+      const first = link === link.parentElement.querySelector("a");
+      if (current && !first && !document.title.startsWith(text(link))) {
+        document.title = `${text(link)} | ${document.title}`;
+      }
     },
 
     // What opens and closes says whether it is open.

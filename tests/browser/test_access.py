@@ -26,7 +26,7 @@ RESULTS = {
 
 BARS = """async () => {
   const { violations } = await axe.run(document, { resultTypes: ["violations"] });
-  return violations.flatMap(({ id, impact, nodes }) =>
+  return violations.filter(({ impact }) => impact !== "minor").flatMap(({ id, impact, nodes }) =>
     nodes.map(({ html, failureSummary }) => [impact, id, html, failureSummary].join("\\n")));
 }"""
 
