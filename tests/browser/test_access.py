@@ -129,6 +129,21 @@ def test_nothing_bars_anyone_from_the_page_for_programs(browser: Browser, served
     page.close()
 
 
+def test_nothing_bars_anyone_in_german(browser: Browser, served: Served) -> None:
+    with opened(browser, f"{served[0]}/?lang=de", 1280, "light", motion="reduce") as page:
+        upload(page, "cat.png", CAT.read_bytes())
+        page.locator("#share-card:enabled").wait_for()
+        expect(page.locator("html")).to_have_attribute("lang", "de")
+        for tab in page.get_by_role("tab").all():
+            tab.click()
+            panel = page.get_by_role("tabpanel", name=tab.inner_text(), exact=True)
+            expect(panel).to_be_visible()
+            for picture in panel.locator("img").all():
+                assert picture.get_attribute("alt")
+        assert "[[" not in page.content()
+        expect_no_bars(page, "Deutsch")
+
+
 def tab_stops(page: Page, most: int = 150) -> list[dict]:
     """Where the Tab key leads from the top of the page to its end."""
     page.evaluate("document.activeElement.blur(); window.scrollTo(0, 0)")
