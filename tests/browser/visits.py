@@ -31,13 +31,14 @@ def opened(
     page = browser.new_page(viewport=size, color_scheme=scheme, reduced_motion=motion)
     page.set_default_timeout(20_000)
     wrong: list[str] = []
+    home = address.partition("?")[0]
 
     def hear(message: ConsoleMessage) -> None:
         if message.type == "error" and not any(text in message.text for text in LEFT):
             wrong.append(f"console: {message.text}")
 
     def watch(sent: Request) -> None:
-        if not sent.url.startswith((address, "data:", "blob:")):
+        if not sent.url.startswith((home, "data:", "blob:")):
             wrong.append(f"fetched elsewhere: {sent.url}")
 
     page.on("console", hear)
