@@ -37,6 +37,7 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     add("--max-megapixels", "PETSCOPE_MAX_MEGAPIXELS", "largest photo", type=float, default=50)
     add("--max-waiting", "PETSCOPE_MAX_WAITING", "longest queue", type=int, default=100)
     add("--per-minute", "PETSCOPE_PER_MINUTE", "requests of one visitor", type=int, default=600)
+    add("--keep-minutes", "PETSCOPE_KEEP_MINUTES", "life of unused files", type=float, default=10)
     add(
         "--behind-proxy",
         "PETSCOPE_BEHIND_PROXY",
@@ -97,6 +98,7 @@ def main(words: Sequence[str] | None = None) -> None:
         photo_bytes=int(settings.max_megabytes * 1_000_000),
         places=settings.max_waiting,
         per_minute=settings.per_minute,
+        kept=60 * settings.keep_minutes,
         behind_proxy=bool(settings.behind_proxy or settings.share),
     )
     try:

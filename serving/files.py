@@ -16,8 +16,7 @@ from gradio.utils import get_upload_folder
 
 from serving import journal
 
-KEPT = 900.0  # seconds after the last use
-SWEEP = 60.0  # seconds between two looks
+SWEEP = 60.0  # seconds between two looks at most
 LARGEST = 4_000_000_000  # bytes of all uploads and results together
 RESERVE = 100_000_000  # bytes of the disk that stay free for results; of a small disk its tenth
 
@@ -59,9 +58,10 @@ def hide_names() -> None:
 
 
 class Store:
-    """The folder of uploads and results of a page."""
+    """The folder of uploads and results of a page, which stay `kept` seconds after their use."""
 
-    def __init__(self, blocks: gr.Blocks) -> None:
+    def __init__(self, blocks: gr.Blocks, kept: float) -> None:
+        self.kept = kept
         self._blocks = blocks
         self._folder = Path(get_upload_folder())
         self._coming = 0  # bytes of uploads that go on
@@ -89,8 +89,9 @@ class Store:
                 self._coming -= taken
                 self.size += taken
 
-    def sweep(self, older_than: float = KEPT) -> None:
-        """Delete what nobody used for so many seconds, and empty folders; count what stays."""
+    def sweep(self, everything: bool = False) -> None:
+        """Delete what nobody used for long (or everything), and empty folders; count the rest."""
+        older_than = -1 if everything else self.kept
         kept = {
             os.fspath(path)
             for block in self._blocks.blocks.values()
@@ -109,7 +110,7 @@ class Store:
                         size += found.st_size
             if Path(folder) != self._folder:
                 with suppress(OSError):  # not empty
-                    if now - Path(folder).stat().st_mtime > SWEEP:
+                    if now - Path(folder).stat().st_mtime > min(SWEEP, older_than):
                         Path(folder).rmdir()
         self.size = size
         # Gradio remembers each path in order to delete the file itself.
@@ -123,7 +124,7 @@ class Store:
 
         def run() -> None:
             while True:
-                time.sleep(SWEEP)
+                time.sleep(min(SWEEP, self.kept / 2))
                 try:
                     self.sweep()
                 except Exception:

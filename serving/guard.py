@@ -47,6 +47,8 @@ class Limits:
         How many answers may wait.
     per_minute
         How often one client may ask for an answer or upload, in the long run.
+    kept
+        How many seconds uploads and results stay after their last use.
     behind_proxy
         Whether all visitors come through a proxy that says in `X-Forwarded-For` who they are.
     """
@@ -54,6 +56,7 @@ class Limits:
     photo_bytes: int
     places: int = 100
     per_minute: int = 600
+    kept: float = 600
     behind_proxy: bool = False
 
 

@@ -52,7 +52,7 @@ class Running:
             self.blocks._end_streaming_responses()
             node_server.stop_node_process(node)
         self.blocks.close(verbose=False)
-        self.store.sweep(older_than=-1)
+        self.store.sweep(everything=True)
         journal.write("closed", all_answered=ended)
 
 
@@ -78,7 +78,7 @@ def launch(blocks: gr.Blocks, limits: Limits, workers: int, **options: object) -
     journal.start()
     files.refuse_addresses()
     desk = Desk(blocks, limits.places, workers)
-    store = Store(blocks)
+    store = Store(blocks, limits.kept)
     desk.has_room = store.has_room
     open_limit = _open_files() * 8 // 10
 

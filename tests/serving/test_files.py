@@ -35,7 +35,7 @@ def test_uploads_and_results_go_when_nobody_used_them_for_minutes(
     store.sweep()
     assert result.exists()
     assert Path(uploaded).exists()
-    age(result, files.KEPT + 1, monkeypatch)
+    age(result, store.kept + 1, monkeypatch)
     store.sweep()
 
     assert not result.exists()
@@ -47,13 +47,13 @@ def test_uploads_and_results_go_when_nobody_used_them_for_minutes(
     kind, said = served.call("breed", file_data(uploaded))
     assert kind == "error"
     assert "cannot be read" in said["error"]
-    assert files.KEPT + files.SWEEP <= 20 * 60
+    assert store.kept + files.SWEEP <= 20 * 60
 
 
 def test_what_is_used_stays(
     store: files.Store, uploaded: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    age(Path(uploaded), files.KEPT - 5, monkeypatch)
+    age(Path(uploaded), store.kept - 5, monkeypatch)
 
     store.sweep()
 

@@ -1,0 +1,69 @@
+"""The table of SECURITY.md, from the record of `bench.crowd` and `bench.soak`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+Figures = Mapping[str, Any]
+
+
+def table(known: Mapping[str, Figures]) -> str:
+    """The figures as Markdown."""
+    rows = ["| what | measured | how | command |", "|---|---|---|---|"]
+    if crowd := known.get("crowd"):
+        how = f"{crowd['clients']} visitors, {crowd['minutes']:.1f} minutes, {crowd['machine']}"
+        rows += [
+            _row(what, measured, how, crowd["command"])
+            for what, measured in (
+                ("what came of the requests", _outcomes(crowd)),
+                (
+                    "waiting time",
+                    f"median {crowd['median_seconds']:.1f} s, 99th percentile "
+                    f"{crowd['percentile_99_seconds']:.1f} s",
+                ),
+                (
+                    "answers a second",
+                    f"{crowd['answers_a_second']:.1f}; `models` alone "
+                    f"{crowd['models_alone_a_second']:.1f} "
+                    f"({crowd['share_of_models_alone']:.0%}). An answer took the server "
+                    f"{crowd['server_processor_ms_an_answer']:.0f} ms of a core, and its visitor "
+                    f"{crowd['visitors_processor_ms_an_answer']:.0f} ms of the same cores",
+                ),
+            )
+        ]
+    if soak := known.get("soak"):
+        how = f"{soak['requests']:,} requests in {soak['minutes']:.0f} minutes, {soak['machine']}"
+        then = f"{soak['memory_after_requests']:,} requests"
+        rows += [
+            _row(what, measured, how, soak["command"])
+            for what, measured in (
+                ("what came of the requests", _outcomes(soak)),
+                (
+                    "resident memory",
+                    f"{soak['resident_megabytes_then']} MB after {then}, "
+                    f"{soak['resident_megabytes_at_the_end']} MB at the end "
+                    f"({soak['resident_growth']:+.1%})",
+                ),
+                (
+                    "open files",
+                    f"{soak['open_files_then']:.0f} after {then}, "
+                    f"{soak['open_files_at_the_end']:.0f} at the end, "
+                    f"{soak['open_files_afterwards']:.0f} when all had gone",
+                ),
+                (
+                    "uploads and results on the disk, kept for a minute here",
+                    f"{soak['stored_megabytes_at_most']} MB at most, "
+                    f"{soak['stored_megabytes_afterwards']:.1f} MB two minutes after the last",
+                ),
+            )
+        ]
+    return "\n".join(rows)
+
+
+def _row(*cells: str) -> str:
+    *first, command = cells
+    return f"| {' | '.join(first)} | `{command}` |"
+
+
+def _outcomes(figures: Figures) -> str:
+    counted = ", ".join(f"{count:,} {name}" for name, count in sorted(figures["outcomes"].items()))
+    return f"{counted}; {figures['faults']} faults in the log"

@@ -1,0 +1,126 @@
+"""Many requests one after another: whether memory, disk or the number of open files grows.
+
+    python -m bench.soak                     # 20,000 requests, about an hour on two cores
+    python -m bench.soak --requests 2000
+
+Visitors send pictures of all kinds and sizes, some of them damaged, to all endpoints in turn; no
+file is sent twice. Files stay one minute here, so that the disk comes to its balance soon.
+"""
+
+import argparse
+import itertools
+import json
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench import visitors
+
+FIRST = 1000  # requests after which memory may not grow any more
+EVERY = 250  # requests between two looks
+VISITORS = 4
+ENDPOINTS: tuple[tuple[str, list[object]], ...] = (
+    ("analyze", [3]),
+    ("threshold", [4, "luminance"]),
+    ("mask", ["pet-fine"]),
+    ("cut_out", []),
+    ("breed", []),
+)
+
+
+def soak(port: int, requests: int) -> tuple[list[dict[str, float]], Counter[str]]:
+    """Send the requests; return the looks at memory, files and disk, and what came of it."""
+    sent = itertools.count()
+    pictures = visitors.photos()
+    outcomes: Counter[str] = Counter()
+    looks: list[dict[str, float]] = []
+    start = time.monotonic()
+
+    def visit() -> None:
+        while (turn := next(sent)) < requests:
+            # Decoders pass over what follows a picture's end: the same picture, another file.
+            photo = pictures[turn % len(pictures)] + turn.to_bytes(8, "big")
+            name, more = ENDPOINTS[turn // len(pictures) % len(ENDPOINTS)]
+            client = f"9.8.{turn >> 8 & 255}.{turn & 255}"
+            try:
+                outcomes[visitors.ask(port, name, photo, more, client)] += 1
+            except Exception as error:
+                outcomes[f"{type(error).__name__}: {error}"] += 1
+            if turn % EVERY == 0:
+                looks.append(
+                    {
+                        "requests": turn,
+                        "minutes": round((time.monotonic() - start) / 60, 2),
+                        "resident_megabytes": look(port, "resident_bytes") / 1e6,
+                        "open_files": look(port, "open_files"),
+                        "stored_megabytes": look(port, "stored_bytes") / 1e6,
+                    }
+                )
+
+    threads = [threading.Thread(target=visit) for _ in range(VISITORS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return looks, outcomes
+
+
+def look(port: int, name: str) -> float:
+    """A value of /metrics."""
+    return visitors.metric(port, f"petscope_{name}")
+
+
+def measure(requests: int) -> dict[str, object]:
+    """Soak the app; what it holds after the first requests, and at the end."""
+    log = Path(tempfile.mkstemp(suffix=".log")[1])
+    with visitors.served(log, PETSCOPE_BEHIND_PROXY="1", PETSCOPE_KEEP_MINUTES="1") as (port, _):
+        start = time.monotonic()
+        looks, outcomes = soak(port, requests)
+        took = time.monotonic() - start
+        time.sleep(65 + 35)  # until the last files are old, and swept
+        left = look(port, "stored_bytes") / 1e6
+        open_files = look(port, "open_files")
+    faults = sum('"event": "fault"' in line for line in log.read_text().splitlines())
+    log.unlink()
+    first = next(each for each in looks if each["requests"] >= min(FIRST, requests // 2))
+    later = [each for each in looks if each["requests"] > first["requests"]] or [first]
+    last = later[-1]
+    return {
+        "command": "python -m bench.soak",
+        "machine": visitors.machine(),
+        "requests": sum(outcomes.values()),
+        "minutes": round(took / 60, 1),
+        "outcomes": dict(outcomes),
+        "faults": faults,
+        "memory_after_requests": first["requests"],
+        "resident_megabytes_then": round(first["resident_megabytes"]),
+        "resident_megabytes_at_the_end": round(last["resident_megabytes"]),
+        "resident_growth": round(last["resident_megabytes"] / first["resident_megabytes"] - 1, 4),
+        "open_files_then": first["open_files"],
+        "open_files_at_the_end": last["open_files"],
+        "open_files_afterwards": open_files,
+        "stored_megabytes_at_most": round(max(each["stored_megabytes"] for each in looks)),
+        "stored_megabytes_afterwards": round(left, 1),
+        "looks": looks,
+    }
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Measure, and renew the record and SECURITY.md."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--requests", type=int, default=20_000)
+    parser.add_argument("--dry-run", action="store_true", help="keep no record")
+    arguments = parser.parse_args(words)
+    figures = measure(arguments.requests)
+    print(json.dumps({**figures, "looks": len(figures["looks"])}, indent=2))
+    if not arguments.dry_run:
+        visitors.record("soak", figures)
+
+
+if __name__ == "__main__":
+    main()

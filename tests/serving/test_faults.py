@@ -1,0 +1,118 @@
+"""A process that is told to stop, a disk that is full, a home that is not to be written."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from strangers import CAT, EXAMPLES, Answer, Served, file_data
+
+from bench import visitors
+
+ROOT = EXAMPLES.parent
+DISK = 24_000_000  # bytes
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of its own for uploads and results."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("this user may not mount a disk of its own")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk_and_an_unwritable_home_and_an_orderly_end(
+    small_disk: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    with visitors.served(
+        log,
+        GRADIO_TEMP_DIR=str(small_disk),
+        HOME="/proc/nowhere",  # nobody, not even root, can write there
+        PETSCOPE_BEHIND_PROXY="1",
+    ) as (port, process):
+        app = Served(port, None)
+        (path,) = json.loads(app.upload(CAT.read_bytes()).body)
+        assert app.call("breed", file_data(path))[0] == "complete"
+
+        rest = small_disk / "rest"
+        free = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
+        rest.write_bytes(bytes(free - 20_000))
+        refused = app.upload(bytes(1_000_000))
+        no_room = app.call("cut_out", file_data(path))
+        needs_none = app.call("breed", file_data(path))
+        rest.unlink()
+        again = app.upload(bytes(1_000_000))
+        room = app.call("cut_out", file_data(path))
+
+        assert refused.status == 507
+        assert "no room" in refused.sentence
+        assert no_room[0] == "error"
+        assert "no room on the disk" in no_room[1]["error"]
+        assert needs_none[0] == "complete"
+        assert again.status == 200
+        assert room[0] == "complete"
+
+        asked = [app.post("/gradio_api/call/analyze", analysis(path)) for _ in range(6)]
+        events = [json.loads(answer.body)["event_id"] for answer in asked]
+        answers: list[Answer] = []
+        readers = [
+            threading.Thread(
+                target=lambda event=event: answers.append(
+                    app.ask("GET", f"/gradio_api/call/analyze/{event}")
+                )
+            )
+            for event in events
+        ]
+        for reader in readers:
+            reader.start()
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGTERM)  # the impatient send two
+        late = app.post("/gradio_api/call/analyze", analysis(path))
+        for reader in readers:
+            reader.join()
+        process.wait(40)
+
+    assert late.status == 503
+    assert late.sentence == "Petscope is being restarted: please try again."
+    assert [b"event: complete" in answer.body for answer in answers] == [True] * 6
+    assert process.returncode == 0
+    lines = log.read_text()
+    assert "Traceback" not in lines
+    assert '"event": "closed", "all_answered": true' in lines
+    assert "CAT" not in lines
+    assert not [file for file in small_disk.rglob("*.png") if "cut-out" in file.name]
+
+
+def test_a_swapped_model_is_said_in_one_sentence(tmp_path: Path) -> None:
+    for name in ("pet", "breeds"):
+        (tmp_path / f"{name}.json").write_bytes(
+            (ROOT / "models" / "weights" / f"{name}.json").read_bytes()
+        )
+    for name, other in (("pet", "breeds"), ("breeds", "pet")):
+        (tmp_path / f"{name}.onnx").symlink_to(ROOT / "models" / "weights" / f"{other}.onnx")
+
+    done = subprocess.run(
+        [sys.executable, "app.py", "--models", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+    assert done.returncode == 1
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "pet" in done.stderr
+
+
+def analysis(path: str) -> dict[str, object]:
+    return {"data": [file_data(path), 3]}
