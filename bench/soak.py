@@ -31,7 +31,7 @@ ENDPOINTS: tuple[tuple[str, list[object]], ...] = (
 )
 
 
-def soak(port: int, requests: int) -> tuple[list[dict[str, float]], Counter[str]]:
+def soak(port: int, requests: int, minutes: float) -> tuple[list[dict[str, float]], Counter[str]]:
     """Send the requests; return the looks at memory, files and disk, and what came of it."""
     sent = itertools.count()
     pictures = visitors.photos()
@@ -40,7 +40,7 @@ def soak(port: int, requests: int) -> tuple[list[dict[str, float]], Counter[str]
     start = time.monotonic()
 
     def visit() -> None:
-        while (turn := next(sent)) < requests:
+        while (turn := next(sent)) < requests and time.monotonic() - start < 60 * minutes:
             # Decoders pass over what follows a picture's end: the same picture, another file.
             photo = pictures[turn % len(pictures)] + turn.to_bytes(8, "big")
             name, more = ENDPOINTS[turn // len(pictures) % len(ENDPOINTS)]
@@ -73,12 +73,12 @@ def look(port: int, name: str) -> float:
     return visitors.metric(port, f"petscope_{name}")
 
 
-def measure(requests: int) -> dict[str, object]:
+def measure(requests: int, minutes: float) -> dict[str, object]:
     """Soak the app; what it holds after the first requests, and at the end."""
     log = Path(tempfile.mkstemp(suffix=".log")[1])
     with visitors.served(log, PETSCOPE_BEHIND_PROXY="1", PETSCOPE_KEEP_MINUTES="1") as (port, _):
         start = time.monotonic()
-        looks, outcomes = soak(port, requests)
+        looks, outcomes = soak(port, requests, minutes)
         took = time.monotonic() - start
         time.sleep(65 + 35)  # until the last files are old, and swept
         left = look(port, "stored_bytes") / 1e6
@@ -114,9 +114,10 @@ def main(words: Sequence[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--requests", type=int, default=20_000)
+    parser.add_argument("--minutes", type=float, default=600, help="end after so long")
     parser.add_argument("--dry-run", action="store_true", help="keep no record")
     arguments = parser.parse_args(words)
-    figures = measure(arguments.requests)
+    figures = measure(arguments.requests, arguments.minutes)
     print(json.dumps({**figures, "looks": len(figures["looks"])}, indent=2))
     if not arguments.dry_run:
         visitors.record("soak", figures)
