@@ -48,7 +48,7 @@ from training.metrics import (
     reliability,
 )
 from training.reports import plot_confusion, plot_per_class, plot_reliability
-from training.runs import FILE, RANDOM, WHOLE, command, read_run, trained_on
+from training.runs import FILE, RANDOM, WHOLE, RunError, command, read_run, trained_on
 
 if TYPE_CHECKING:
     import torch
@@ -109,6 +109,8 @@ def open_model(name: str) -> Model:
     ------
     models.store.ModelError
         When there is no such model, or it is damaged.
+    training.runs.RunError
+        When the folder's run has no network, or is damaged.
     """
     path = Path(name)
     if (path / FILE).is_file():
@@ -134,7 +136,10 @@ def _open_exported(name: str, folder: Path) -> Model:
 
 def _open_run(run: Path) -> Model:
     facts = read_run(run)
-    logits = {"keras": _keras, "timm": _timm, "smp": _smp}[facts["framework"]](run)
+    frameworks = {"keras": _keras, "timm": _timm, "smp": _smp}
+    if facts["framework"] not in frameworks:
+        raise RunError(f"{run} has no network, and was measured when it ended: see its {FILE}.")
+    logits = frameworks[facts["framework"]](run)
     return Model(
         name=run.name,
         task=facts["task"],
@@ -494,7 +499,10 @@ def main(words: Sequence[str] | None = None) -> None:
     )
     arguments = parser.parse_args(words)
 
-    model = open_model(arguments.model)
+    try:
+        model = open_model(arguments.model)
+    except (store.ModelError, RunError) as error:
+        parser.error(str(error))
     if arguments.size:
         resized = replace(model.input, height=arguments.size, width=arguments.size)
         model = replace(model, input=resized)

@@ -34,7 +34,7 @@ from models.images import open_photo
 from models.preprocessing import InputSpec, prepare
 from models.store import EMBEDDED
 from training.data_sets import DATA_SETS, Examples, select
-from training.runs import WHOLE, command, read_run, trained_on
+from training.runs import WHOLE, RunError, command, read_run, trained_on
 
 if TYPE_CHECKING:
     import torch
@@ -511,13 +511,15 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--root", type=Path, help="where the data lies; by default data/pets, ...")
     parser.add_argument("--source", help="base URL of the official archives, or a folder with them")
     arguments = parser.parse_args(words)
-    facts = read_run(arguments.runs[0])
-    data = DATA_SETS[facts["data"]]
-    root = data.prepare(arguments.root or data.ROOT, arguments.source or data.URL)
-    folds: dict[int, list[Path]] = {}
-    for run in arguments.calibrate:
-        folds.setdefault(read_run(run).get("fold", 0), []).append(run)
     try:
+        facts = read_run(arguments.runs[0])
+        if facts["framework"] not in EXPORTERS:
+            raise ExportError(f"Runs of {facts['framework']} have no network to export.")
+        folds: dict[int, list[Path]] = {}
+        for run in arguments.calibrate:
+            folds.setdefault(read_run(run).get("fold", 0), []).append(run)
+        data = DATA_SETS[facts["data"]]
+        root = data.prepare(arguments.root or data.ROOT, arguments.source or data.URL)
         difference = export(
             arguments.runs,
             arguments.name,
@@ -531,7 +533,7 @@ def main(words: Sequence[str] | None = None) -> None:
                 (runs, select(read_run(runs[0]), root, "validation")) for runs in folds.values()
             ],
         )
-    except ExportError as error:
+    except (ExportError, RunError) as error:
         raise SystemExit(str(error)) from error
     path = arguments.to / f"{arguments.name}.onnx"
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, largest difference {difference:.1e}")

@@ -11,8 +11,10 @@ Licence CC0.
 """
 
 import argparse
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +25,7 @@ from tqdm import tqdm
 
 from models.images import open_photo
 from training import pets
+from training.pictures import read_all
 
 NAME = "DSB 2018 nuclei"
 ROOT = Path("data/nuclei")  # where it lies unless said otherwise
@@ -115,14 +118,15 @@ def kind_of(photo: NDArray[np.uint8]) -> Kind:
     return "fluorescence" if photo.mean() < 128 else "bright"
 
 
-def examples(root: Path) -> list[Example]:
+@cache  # every split is drawn from all of them
+def examples(root: Path) -> tuple[Example, ...]:
     """All pictures, sorted by name."""
-    found = []
-    for path in sorted((root / FOLDER).glob("*/images/*.png")):
-        name = path.stem
-        labels = root / LABELS / f"{name}.png"
-        found.append(Example(name, path, labels, kind_of(open_photo(path))))
-    return found
+    paths = sorted((root / FOLDER).glob("*/images/*.png"))
+    kinds = read_all(lambda path: kind_of(open_photo(path)), paths, "pictures' kinds")
+    return tuple(
+        Example(path.stem, path, root / LABELS / f"{path.stem}.png", kind)
+        for path, kind in zip(paths, kinds, strict=True)
+    )
 
 
 def split(root: Path, name: str, seed: int = SPLIT_SEED) -> list[Example]:
@@ -141,7 +145,9 @@ def split(root: Path, name: str, seed: int = SPLIT_SEED) -> list[Example]:
     return train if name == "train" else validation
 
 
-def _divide(whole: list[Example], share: float, seed: int) -> tuple[list[Example], list[Example]]:
+def _divide(
+    whole: Sequence[Example], share: float, seed: int
+) -> tuple[list[Example], list[Example]]:
     chosen = pets.stratified([example.kind for example in whole], share, seed)
     return (
         [example for index, example in enumerate(whole) if index not in chosen],

@@ -211,8 +211,14 @@ def extract(archive: Path, root: Path) -> None:
 
 
 def _extract_tar(archive: Path, root: Path) -> None:
-    with gzip.open(archive) as content, tarfile.open(fileobj=content, mode="r|") as tar:
-        for member in tqdm(tar, unit=" files", desc=f"extracting {archive.name}"):
+    size = archive.stat().st_size  # of which the share that is read tells the time left
+    with (
+        archive.open("rb") as file,
+        tqdm.wrapattr(file, "read", total=size, desc=f"extracting {archive.name}") as counted,
+        gzip.open(counted) as content,
+        tarfile.open(fileobj=content, mode="r|") as tar,
+    ):
+        for member in tar:
             target = _target(archive, root, member.name)
             if not (member.isfile() or member.isdir()):
                 raise DataError(f"{archive} holds {member.name!r}, which is refused.")
@@ -221,8 +227,8 @@ def _extract_tar(archive: Path, root: Path) -> None:
                 target.mkdir(parents=True, exist_ok=True)
                 continue
             target.parent.mkdir(parents=True, exist_ok=True)
-            with packed, target.open("wb") as file:
-                shutil.copyfileobj(packed, file)
+            with packed, target.open("wb") as copy:
+                shutil.copyfileobj(packed, copy)
         # At a damaged header tarfile stops as if the archive ended there; the checksum at the
         # end of the compressed file tells, once everything before it has been read.
         while content.read(1 << 20):

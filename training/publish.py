@@ -40,7 +40,7 @@ from huggingface_hub.utils import validate_repo_id
 from safetensors import SafetensorError, safe_open
 
 from models import store
-from training.runs import FILE, read_run
+from training.runs import RunError, read_run
 
 ROOT = Path(__file__).parent.parent
 SPACE = (
@@ -115,6 +115,8 @@ def model_files(name: str, folder: Path, runs: Sequence[Path], repo: str) -> Fil
         When one is missing, or could run code.
     models.store.ModelError
         When card and network do not belong together, or the network cannot be run.
+    training.runs.RunError
+        When a folder is no finished run.
     """
     card = store.read_card(name, folder)
     store.load(name, card.task, folder)
@@ -142,15 +144,14 @@ def run_files(run: Path) -> tuple[str, list[Path]]:
     Raises
     ------
     PublishError
+        When its weights are missing, or of a kind that is not published.
+    training.runs.RunError
         When it is no finished run.
     """
-    try:
-        framework = read_run(run)["framework"]
-        weights = [run / name for name in RUN_WEIGHTS[framework]]
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise PublishError(
-            f"{run} is no finished training run: its {FILE} cannot be used ({error!r})."
-        ) from error
+    framework = read_run(run)["framework"]
+    if framework not in RUN_WEIGHTS:
+        raise PublishError(f"{run} is a run of {framework}, whose weights are not published.")
+    weights = [run / name for name in RUN_WEIGHTS[framework]]
     for path in weights:
         if not path.is_file():
             raise PublishError(f"The training run {run} has no {path.name}.")
@@ -650,7 +651,7 @@ def main(words: Sequence[str] | None = None) -> None:
                 published = publish_space(files, sources, arguments)
         except (HTTPError, OSError, RuntimeError, ValueError) as error:
             raise PublishError(advice(error, repo)) from error
-    except (PublishError, store.ModelError) as error:
+    except (PublishError, RunError, store.ModelError) as error:
         raise SystemExit(str(error)) from error
     print(f"Published {published}")
 

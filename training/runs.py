@@ -22,6 +22,10 @@ _START = time.perf_counter()
 _earlier: dict[Path, float] = {}  # seconds of the processes that a run was interrupted in
 
 
+class RunError(Exception):
+    """A folder holds no finished training run, or none that serves the purpose."""
+
+
 def add_arguments(
     parser: argparse.ArgumentParser, *, epochs: int, batch: int, rate: float, seed: int
 ) -> None:
@@ -68,10 +72,20 @@ def seconds(run: Path) -> float:
 
 
 def read_run(run: Path) -> dict[str, Any]:
-    """Read what `describe_run` wrote; the input specification is an `InputSpec` again."""
-    description = json.loads((run / FILE).read_text())
-    description["input"] = InputSpec(**description["input"])
-    return description
+    """Read what `describe_run` wrote; the input specification is an `InputSpec` again.
+
+    Raises
+    ------
+    RunError
+        When it cannot be read.
+    """
+    try:
+        description = json.loads((run / FILE).read_text())
+        return {**description, "input": InputSpec(**description["input"])}
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise RunError(
+            f"{run} is no finished training run: its {FILE} cannot be used ({error!r})."
+        ) from error
 
 
 def trained_on(facts: dict[str, Any]) -> str:

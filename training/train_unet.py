@@ -354,6 +354,10 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     on_nuclei = arguments.data == "nuclei"
     arguments.network = arguments.network or ("scratch" if on_nuclei else "mobilenet")
     arguments.filters = arguments.filters or (NUCLEI_FILTERS if on_nuclei else FILTERS)
+    multiple = 2**arguments.depth if arguments.network == "scratch" else mobilenet_unet.MULTIPLE
+    height, width = (WINDOW, WINDOW) if on_nuclei else arguments.size
+    if height % multiple or width % multiple:
+        parser.error(f"height and width must be divisible by {multiple}, not {height}x{width}")
     return arguments
 
 

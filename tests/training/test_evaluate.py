@@ -436,6 +436,8 @@ def test_an_smp_run_gives_probabilities_with_the_classes_last(tmp_path: Path) ->
         (["pet", "--size", "64", "--write"], "at their own size"),
         (["pet", "--names", "NAMES", "--split", "test"], "names no picture"),
         (["nuclei", "--split", "trainval"], "--split must be one of train, validation, test"),
+        (["none"], "no model 'none'"),
+        (["RUN"], "has no network"),
     ],
 )
 def test_what_cannot_be_measured_is_said(
@@ -448,7 +450,9 @@ def test_what_cannot_be_measured_is_said(
 ) -> None:
     write_model(pet_card.parent, "nuclei", SURE, [], data="DSB 2018 nuclei")
     (tmp_path / "nothing.txt").write_text("dog_1\n")
-    words = [word.replace("NAMES", str(tmp_path / "nothing.txt")) for word in words]
+    describe(tmp_path, "scikit-learn", "classification", "NHWC")
+    places = {"NAMES": str(tmp_path / "nothing.txt"), "RUN": str(tmp_path)}
+    words = [places.get(word, word) for word in words]
 
     with pytest.raises(SystemExit):
         evaluate.main([*words, "--root", str(striped_pets), "--out", str(tmp_path / "out")])

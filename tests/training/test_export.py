@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-import subprocess
+import runpy
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -16,19 +16,9 @@ from scipy.special import log_softmax, softmax
 
 from models import breeds, segmentation, store
 from models.images import open_photo
-from models.preprocessing import prepare
+from models.preprocessing import InputSpec, prepare
 from training import evaluate, export, pets, train_breeds, train_unet
-from training.runs import read_run
-
-ROOT = Path(__file__).parent.parent.parent
-
-
-def run_module(*words: str) -> str:
-    finished = subprocess.run(
-        [sys.executable, "-m", *words], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert finished.returncode == 0, finished.stderr
-    return finished.stdout
+from training.runs import describe_run, read_run
 
 
 @pytest.fixture(scope="module")
@@ -161,19 +151,21 @@ def test_the_second_output_says_where_each_breed_s_evidence_lies(
 
 
 def test_a_run_on_all_of_trainval_takes_its_temperature_from_one_that_held_photos_out(
-    breeds_run: Path, tiny_pets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    breeds_run: Path,
+    exported: Path,
+    tiny_pets: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     run = tmp_path / "whole"
-    words = ["--dry-run", "--root", str(tiny_pets), "--out", str(run), "--size", "160"]
-    words += ["--no-pretrained", "--arch", "mobilenetv2_050", "--split", "trainval"]
-    train_breeds.train(train_breeds.parse_arguments(words))
+    train_breed_run(tiny_pets, run, "test_efficientnet", "--split", "trainval")
     assert read_run(run)["held_out"] == {"pictures": 0, "size": 160}
     words = ["whole", "--to", str(tmp_path), "--root", str(tiny_pets)]
     with pytest.raises(SystemExit, match="held nothing out"):
         export.main([str(run), *words])
     export.main([str(run), *words, "--calibrate", str(breeds_run)])
-    export.main([str(breeds_run), "part", *words[1:]])
-    whole, part = (store.read_card(name, tmp_path).facts for name in ("whole", "part"))
+    whole = store.read_card("whole", tmp_path).facts
+    part = store.read_card("breeds", exported).facts
     assert whole["output"]["temperature"] == pytest.approx(part["output"]["temperature"])
     assert whole["training"]["split"] == "trainval"
     assert whole["metrics"] == {}
@@ -186,12 +178,21 @@ def test_a_run_on_all_of_trainval_takes_its_temperature_from_one_that_held_photo
     assert json.loads((tmp_path / "figures.json").read_text())["split"] == "test"
 
 
+@pytest.fixture(scope="module")
+def fold_run(tiny_pets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("runs") / "fold"
+    return train_breed_run(tiny_pets, run, "test_efficientnet", "--fold", "1")
+
+
 def test_the_temperature_may_come_from_the_held_out_photos_of_several_folds(
-    breeds_run: Path, tiny_pets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    breeds_run: Path,
+    fold_run: Path,
+    tiny_pets: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    run = train_breed_run(tiny_pets, tmp_path / "fold", "mobilenetv2_050", "--fold", "1")
     logits, truth = [], []
-    for fold, folder in enumerate((breeds_run, run)):
+    for fold, folder in enumerate((breeds_run, fold_run)):
         model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
         for example in pets.split(tiny_pets, "validation", fold=fold):
             photo = prepare(open_photo(example.photo), read_run(folder)["input"])
@@ -207,10 +208,11 @@ def test_the_temperature_may_come_from_the_held_out_photos_of_several_folds(
     words = ["--to", str(tmp_path), "--root", str(tiny_pets)]
     with monkeypatch.context() as patch:
         patch.setattr(export, "fit_temperature", fit_temperature)
-        export.main([str(breeds_run), "pooled", *words, "--calibrate", str(breeds_run), str(run)])
+        calibrate = ["--calibrate", str(breeds_run), str(fold_run)]
+        export.main([str(fold_run), "pooled", *words, *calibrate])
     assert store.read_card("pooled", tmp_path).facts["output"]["temperature"] == 1.25
     # The figures of the fold's run are those of the photos that it held out.
-    evaluate.main([str(run), "--root", str(tiny_pets), "--out", str(tmp_path)])
+    evaluate.main([str(fold_run), "--root", str(tiny_pets), "--out", str(tmp_path)])
     measured = json.loads((tmp_path / "figures.json").read_text())["negative_log_likelihood"]
     half = len(truth) // 2
     own = -log_softmax(np.array(logits[half:]), axis=1)[range(half), truth[half:]]
@@ -218,14 +220,25 @@ def test_the_temperature_may_come_from_the_held_out_photos_of_several_folds(
 
 
 def test_runs_that_do_not_fit_together_give_no_temperature(
-    breeds_run: Path, tiny_pets: Path, tmp_path: Path
+    breeds_run: Path, fold_run: Path, tiny_pets: Path, tmp_path: Path
 ) -> None:
-    run = train_breed_run(tiny_pets, tmp_path / "fold", "mobilenetv2_050", "--fold", "1")
     words = ["mean", "--to", str(tmp_path), "--root", str(tiny_pets)]
     with pytest.raises(SystemExit, match="held out different pictures"):
-        export.main([str(breeds_run), str(run), *words])
+        export.main([str(breeds_run), str(fold_run), *words])
     with pytest.raises(SystemExit, match="1 runs of each fold"):
-        export.main([str(run), *words, "--calibrate", str(breeds_run), str(breeds_run)])
+        export.main([str(fold_run), *words, "--calibrate", str(breeds_run), str(breeds_run)])
+
+
+def test_what_is_no_run_of_a_network_is_not_exported(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="is no finished training run"):
+        export.main([str(tmp_path), "breeds"])
+    describe_run(
+        tmp_path,
+        framework="scikit-learn",
+        input_spec=InputSpec(8, 8, "squash", "bilinear", (0.5,) * 3, (0.5,) * 3, "NHWC"),
+    )
+    with pytest.raises(SystemExit, match="have no network"):
+        export.main([str(tmp_path), "breeds"])
 
 
 def test_masks_are_not_averaged(unet_run: Path, tiny_pets: Path, tmp_path: Path) -> None:
@@ -300,8 +313,14 @@ def test_the_temperature_undoes_a_wrong_scale_of_the_logits(scale: float) -> Non
     "module",
     [
         *("pets", "nuclei", "train_unet", "train_encoder_unet", "train_breeds", "train_baseline"),
-        *("export", "evaluate", "systems", "publish"),
+        *("export", "evaluate", "systems", "publish", "refusal", "evidence", "edges", "others"),
     ],
 )
-def test_every_script_explains_itself(module: str) -> None:
-    assert f"training.{module}" in run_module(f"training.{module}", "--help")
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
+def test_every_script_explains_itself(
+    module: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", [module, "--help"])
+    with pytest.raises(SystemExit, match="0"):
+        runpy.run_module(f"training.{module}", run_name="__main__")
+    assert f"python -m training.{module}" in capsys.readouterr().out

@@ -128,7 +128,10 @@ def test_windows_show_picture_and_nuclei_alike() -> None:
         np.testing.assert_array_equal(window[..., 0] > 100, numbers > 0)
 
 
-def test_a_dry_run_of_the_nuclei_network(tiny_nuclei: Path, tmp_path: Path) -> None:
+def test_a_dry_run_of_the_nuclei_network(
+    tiny_nuclei: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train_unet, "WINDOW", 32)
     words = [
         *("nuclei", "--root", str(tiny_nuclei), "--out", str(tmp_path), "--dry-run"),
         *("--filters", "2", "--depth", "2", "--batch", "4", "--verbose", "0"),

@@ -42,6 +42,18 @@ def test_another_size_is_refused() -> None:
         mobilenet_unet.build(100)
 
 
+@pytest.mark.parametrize(
+    ("words", "multiple"),
+    [(["--size", "96x100"], 32), (["--size", "96", "--network", "scratch", "--depth", "6"], 64)],
+)
+def test_a_size_that_the_network_cannot_halve_is_refused_before_anything_is_read(
+    words: list[str], multiple: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        train_unet.parse_arguments(words)
+    assert f"divisible by {multiple}, not 96x" in capsys.readouterr().err
+
+
 def test_batch_norms_follow_the_fine_tuning() -> None:
     norms = [
         layer

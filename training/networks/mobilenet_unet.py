@@ -27,6 +27,7 @@ SKIPS = (
 # The bottom: the tutorial's narrow one, and the wide one of other published versions.
 BOTTOMS = ("block_16_project", "block_16_expand_relu")
 DECODER_FILTERS = (512, 256, 128, 64)
+MULTIPLE = 32  # of which height and width must be
 
 # MobileNetV2's batch norms come with momentum 0.999. Fine-tuned for a few thousand steps, their
 # moving statistics would lag far behind the weights, and inference would use the wrong ones.
@@ -60,8 +61,8 @@ def build(
     A model from `(batch, height, width, 3)` float32 photos in [-1, 1] to
     `(batch, height, width, classes)` float32 logits.
     """
-    if size is not None and size % 32:
-        raise ValueError(f"The input size must be divisible by 32, not {size}.")
+    if size is not None and size % MULTIPLE:
+        raise ValueError(f"The input size must be divisible by {MULTIPLE}, not {size}.")
     encoder = keras.applications.MobileNetV2(
         input_shape=(size, size, 3),
         include_top=False,
