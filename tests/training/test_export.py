@@ -158,7 +158,7 @@ def test_a_run_on_all_of_trainval_takes_its_temperature_from_one_that_held_photo
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     run = tmp_path / "whole"
-    train_breed_run(tiny_pets, run, "test_efficientnet", "--split", "trainval")
+    train_breed_run(tiny_pets, run, "mobilenetv2_050", "--split", "trainval")
     assert read_run(run)["held_out"] == {"pictures": 0, "size": 160}
     words = ["whole", "--to", str(tmp_path), "--root", str(tiny_pets)]
     with pytest.raises(SystemExit, match="held nothing out"):
@@ -181,7 +181,7 @@ def test_a_run_on_all_of_trainval_takes_its_temperature_from_one_that_held_photo
 @pytest.fixture(scope="module")
 def fold_run(tiny_pets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("runs") / "fold"
-    return train_breed_run(tiny_pets, run, "test_efficientnet", "--fold", "1")
+    return train_breed_run(tiny_pets, run, "mobilenetv2_050", "--fold", "1")
 
 
 def test_the_temperature_may_come_from_the_held_out_photos_of_several_folds(
