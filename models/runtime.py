@@ -1,16 +1,34 @@
 """ONNX Runtime sessions: which device, how many threads, warmed up."""
 
+import logging
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from functools import cache
+from pathlib import Path
+from threading import Lock
+from typing import NamedTuple
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+# Values in a batch that the memory of a network's intermediate results is kept for: one photo of
+# 256 px.
+KEPT = 256 * 256 * 3
+TOGETHER = 16  # photos that the GPU answers at a time at most
+
+Answers = list[NDArray[np.float32]]
+Run = Callable[[NDArray[np.float32]], Answers]
+
+logger = logging.getLogger(__name__)
+
 
 class Network:
     """A network ready to run, on the GPU where this machine and its packages have one.
+
+    When the GPU fails, by a lack of memory or because it is gone, the network goes on on the CPU.
 
     Attributes
     ----------
@@ -25,42 +43,145 @@ class Network:
 
         The first run allocates memory and picks kernels; a visitor should not wait for it.
         """
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3  # errors only
-        options.intra_op_num_threads = usable_cores()
-        # A waiting thread that spins takes a core from the other models and the page.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        # An arena keeps what the largest input ever needed, for each network: 975 MB after each had
-        # its turn at its largest size, against 350 MB without, for no time that can be measured at
-        # 256 px, and a quarter more for nuclei at 512 px.
-        options.enable_cpu_mem_arena = options.enable_mem_pattern = False
-        self._session = onnxruntime.InferenceSession(content, options, providers=_providers())
+        self._keeps = math.prod(warm_up_shape) <= KEPT
+        self._session = _open(content, _providers(), self._keeps)
         photo = self._session.get_inputs()[0]
         self._input = photo.name
         self.input_shape = tuple(n if isinstance(n, int) else None for n in photo.shape)
         on_gpu = self._session.get_providers()[0] == "CUDAExecutionProvider"
         self.device = "GPU" if on_gpu else "CPU"
+        if on_gpu:
+            self._content = content  # to go on with when the GPU fails
+            self._lock = Lock()
+            self._gathered = Gathered(self._run)
         self.run(np.zeros(warm_up_shape, np.float32))
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Run a batch through the network; return its first output."""
         return self.run_all(batch)[0]
 
-    def run_all(self, batch: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    def run_all(self, batch: NDArray[np.float32]) -> Answers:
         """Run a batch through the network; return all its outputs."""
-        return self._session.run(None, {self._input: batch})
+        if self.device == "CPU":
+            return self._run(batch)
+        try:
+            return self._gathered(batch)
+        except Exception:  # ONNX Runtime's errors have no other base
+            logger.exception("The GPU failed, so a model goes on on the CPU.")
+            self._leave_gpu()
+            return self._run(batch)
+
+    def _run(self, batch: NDArray[np.float32]) -> Answers:
+        options = _give_memory_back() if self._keeps and batch.size > KEPT else None
+        return self._session.run(None, {self._input: batch}, options)
+
+    def _leave_gpu(self) -> None:
+        with self._lock:
+            if self.device == "GPU":
+                self._session = _open(self._content, ["CPUExecutionProvider"], self._keeps)
+                self.device = "CPU"
+
+
+class _Waiting(NamedTuple):
+    batch: NDArray[np.float32]
+    answers: "Future[Answers]"
+
+
+class Gathered:
+    """Runs batches that wait for the GPU at the same time as one, since that takes hardly longer.
+
+    Whoever comes while the GPU is busy waits a few milliseconds for it, and goes with all others of
+    the same size that wait by then. A batch that comes alone does not wait.
+    """
+
+    def __init__(self, run: Run, most: int = TOGETHER) -> None:
+        """Gather batches for `run`, until they hold `most` photos."""
+        self._run, self._most = run, most
+        self._waiting: list[_Waiting] = []
+        self._list, self._gpu = Lock(), Lock()
+
+    def __call__(self, batch: NDArray[np.float32]) -> Answers:
+        """Run a batch, perhaps with others; raises what the run raises."""
+        own = _Waiting(batch, Future())
+        with self._list:
+            self._waiting.append(own)
+        with self._gpu:
+            if not own.answers.done():
+                self._answer(self._take(own))
+        return own.answers.result()
+
+    def _take(self, own: _Waiting) -> list[_Waiting]:
+        """Take one's own batch and others of its size from those that wait."""
+        taken, photos = [own], len(own.batch)
+        with self._list:
+            self._waiting.remove(own)
+            for other in list(self._waiting):
+                alike = other.batch.shape[1:] == own.batch.shape[1:]
+                if alike and photos + len(other.batch) <= self._most:
+                    self._waiting.remove(other)
+                    taken.append(other)
+                    photos += len(other.batch)
+        return taken
+
+    def _answer(self, taken: list[_Waiting]) -> None:
+        try:
+            outputs = self._run(np.concatenate([each.batch for each in taken]))
+        except Exception as error:  # each who waits hears of it
+            for each in taken:
+                each.answers.set_exception(error)
+            return
+        ends = np.cumsum([len(each.batch) for each in taken])[:-1]
+        parts = zip(*(np.split(output, ends) for output in outputs), strict=True)
+        for each, part in zip(taken, parts, strict=True):
+            each.answers.set_result(list(part))
 
 
 def usable_cores() -> int:
-    """Cores that this process may use, which in a container can be fewer than the machine has.
+    """Cores that this process may use, which can be fewer than the machine has.
 
-    $PETSCOPE_CORES says so where several such processes share a machine.
+    A container may be bound to some of them, or to a share of their time. $PETSCOPE_CORES says so
+    where several such processes share a machine.
     """
     if cores := os.environ.get("PETSCOPE_CORES"):
         return int(cores)
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        usable = len(os.sched_getaffinity(0))
+    else:
+        usable = os.cpu_count() or 1
+    return max(min(usable, _quota()), 1)
+
+
+def _quota(folder: Path = Path("/sys/fs/cgroup")) -> float:
+    """Cores that the control group of a container allows, rounded up; infinite without a limit.
+
+    Source: Linux's documentation, admin-guide/cgroup-v2, `cpu.max`.
+    """
+    try:
+        allowed, period = (folder / "cpu.max").read_text().split()
+        return math.ceil(int(allowed) / int(period))
+    except (OSError, ValueError):  # no such file, or "max"
+        return math.inf
+
+
+def _open(content: bytes, providers: list[str], keeps: bool) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors only
+    options.intra_op_num_threads = usable_cores()
+    # A waiting thread that spins takes a core from the other models and the page.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Without an arena, each run asks the system for the pages of its largest arrays anew, which
+    # makes a mask of 256 px take 40 % longer. With one, what the largest input ever needed is kept:
+    # so not for a network that is made for large inputs, and larger ones than usual give it back.
+    options.enable_cpu_mem_arena = keeps
+    options.enable_mem_pattern = False
+    return onnxruntime.InferenceSession(content, options, providers=providers)
+
+
+@cache
+def _give_memory_back() -> onnxruntime.RunOptions:
+    options = onnxruntime.RunOptions()
+    options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+    return options
 
 
 @cache

@@ -334,14 +334,14 @@ OUTPUT_LAYOUTS = {"keras": "NHWC", "smp": "NCHW", "timm": "NC"}
 
 
 def largest_difference(
-    path: Path, predict: Predict, photos: Sequence[NDArray[np.uint8]], spec: InputSpec
+    network: Path | bytes, predict: Predict, photos: Sequence[NDArray[np.uint8]], spec: InputSpec
 ) -> float:
-    """Largest difference of any probability between ONNX Runtime and the framework.
+    """Largest difference of any probability between ONNX Runtime and another way to predict.
 
-    Photos go one by one, and those of the first one's size as one batch, so that the dynamic batch
-    is tried too.
+    The network is an `.onnx` file or its bytes. Photos go one by one, and those of the first one's
+    size as one batch, so that the dynamic batch is tried too.
     """
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(network, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     inputs = [prepare(photo, spec) for photo in photos]
     together = np.concatenate([one for one in inputs if one.shape == inputs[0].shape])

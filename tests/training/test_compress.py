@@ -1,0 +1,161 @@
+"""Smaller files of the same network: what is rounded, what stays, and what stops it."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from models import store
+from training import compress
+from training.graphs import simplify
+
+CHANNELS = 16
+
+
+def spec(side: int) -> dict[str, object]:
+    half = [0.5, 0.5, 0.5]
+    size = {"height": side, "width": side, "resize": "squash", "interpolation": "bilinear"}
+    return {**size, "mean": half, "std": half, "layout": "NCHW"}
+
+
+@pytest.fixture
+def network() -> onnx.ModelProto:
+    """A convolution, a transposed one with its batch norm behind it, and a softmax."""
+    random = np.random.default_rng(0)
+    weights = {
+        "kernel": random.normal(size=(CHANNELS, 3, 3, 3)),
+        "bias": random.normal(size=CHANNELS),
+        "up": random.normal(size=(CHANNELS, 3, 3, 3)) * np.array([1, 10, 100])[:, None, None] / 100,
+        "scale": random.normal(size=(1, 3, 1, 1)),
+        "shift": random.normal(size=(1, 3, 1, 1)),
+    }
+    up = {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [0, 0, 1, 1]}
+    nodes = [
+        helper.make_node("Conv", ["photo", "kernel", "bias"], ["a"], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["a"], ["b"]),
+        helper.make_node("ConvTranspose", ["b", "up"], ["c"], **up),
+        helper.make_node("Mul", ["c", "scale"], ["d"]),
+        helper.make_node("Add", ["d", "shift"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+    ]
+    values = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 3, height, "width"])
+        for name, height in (("photo", "height"), ("probabilities", "twice"))
+    ]
+    constants = [
+        numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()
+    ]
+    graph = helper.make_graph(nodes, "network", values[:1], values[1:], constants)
+    opset = [helper.make_opsetid("", 18)]
+    return helper.make_model(graph, opset_imports=opset, ir_version=10)
+
+
+@pytest.fixture
+def photos() -> list[NDArray[np.uint8]]:
+    random = np.random.default_rng(1)
+    return [random.integers(0, 256, (24, 30, 3), dtype=np.uint8) for _ in range(2)]
+
+
+@pytest.fixture
+def folder(network: onnx.ModelProto, tmp_path: Path) -> Path:
+    content = network.SerializeToString()
+    (tmp_path / "pet.onnx").write_bytes(content)
+    card = {
+        "task": "segmentation",
+        "labels": [{"name": "pet"}, {"name": "background"}, {"name": "border"}],
+        "input": spec(16),
+        "output": {"layout": "NCHW"},
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+    (tmp_path / "pet.json").write_text(json.dumps(card))
+    return tmp_path
+
+
+def answer(model: onnx.ModelProto | bytes, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+    content = model if isinstance(model, bytes) else model.SerializeToString()
+    return onnxruntime.InferenceSession(content).run(None, {"photo": batch})[0]
+
+
+def kinds(model: onnx.ModelProto) -> list[str]:
+    return [node.op_type for node in model.graph.node]
+
+
+def test_a_simpler_graph_gives_the_same_answers(network: onnx.ModelProto) -> None:
+    simple = simplify(network)
+    onnx.checker.check_model(simple, full_check=True)
+    assert "Softmax" not in kinds(simple)
+    assert "Mul" not in kinds(simple)
+    batch = np.random.default_rng(2).normal(size=(2, 3, 8, 6)).astype(np.float32) * 50
+    np.testing.assert_allclose(answer(simple, batch), answer(network, batch), atol=1e-5)
+    assert kinds(simplify(simple)) == kinds(simple)
+
+
+@pytest.mark.parametrize(("shape", "channels"), [((8, 5, 3, 3), 0), ((5, 8, 3, 3), 1), ((8, 9), 0)])
+def test_int8_is_as_near_as_half_a_step_of_each_output_channel(
+    shape: tuple[int, ...], channels: int
+) -> None:
+    value = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    value = np.moveaxis(np.moveaxis(value, channels, -1) * np.logspace(-3, 3, 8), -1, channels)
+    value = value.astype(np.float32)
+    weights, scale = compress.round_weights(value, 1, channels)
+    assert weights.dtype == np.int8
+    decoded = compress.decode((weights, scale))
+    error = np.moveaxis(np.abs(decoded - value), channels, 0).reshape(8, -1).max(axis=1)
+    largest = np.moveaxis(np.abs(value), channels, 0).reshape(8, -1).max(axis=1)
+    assert (error <= largest / 254 * 1.001).all()
+
+
+def test_a_channel_without_weights_stays_zero() -> None:
+    value = np.zeros((2, 3, 1, 1), np.float32)
+    assert not compress.decode(compress.round_weights(value, 1)).any()
+
+
+def test_the_file_holds_rounded_weights_and_its_card_says_so(
+    folder: Path, photos: list[NDArray[np.uint8]]
+) -> None:
+    before = (folder / "pet.onnx").read_bytes()
+    card = store.read_card("pet", folder)
+    compress.compress(card, folder, folder, photos, int8_from=400)
+    after = store.read_card("pet", folder)
+    content = store.read_network(after, folder)  # checks its SHA-256
+    stored = [each.data_type for each in onnx.load_from_string(content).graph.initializer]
+    assert stored.count(TensorProto.INT8) == 2
+    done = after.facts["compression"]
+    assert done["largest_difference"] < 1e-3
+    assert done["bytes"] == len(content)
+    assert done["bytes_before"] == len(before)
+    assert after.input == card.input
+    batch = np.random.default_rng(2).normal(size=(2, 3, 16, 16)).astype(np.float32)
+    np.testing.assert_allclose(answer(content, batch), answer(before, batch), atol=0.05)
+
+
+def test_what_was_rounded_once_is_not_rounded_again(
+    folder: Path, photos: list[NDArray[np.uint8]]
+) -> None:
+    compress.compress(store.read_card("pet", folder), folder, folder, photos)
+    with pytest.raises(compress.CompressError, match="before"):
+        compress.compress(store.read_card("pet", folder), folder, folder, photos)
+
+
+def test_a_graph_that_answers_differently_is_not_written(
+    folder: Path, photos: list[NDArray[np.uint8]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(model: onnx.ModelProto) -> onnx.ModelProto:
+        simple = simplify(model)
+        for tensor in simple.graph.initializer:
+            if tensor.name == "bias":
+                tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) + 1, "bias"))
+        return simple
+
+    before = (folder / "pet.onnx").read_bytes()
+    monkeypatch.setattr(compress, "simplify", wrong)
+    with pytest.raises(compress.CompressError, match="not compressed"):
+        compress.compress(store.read_card("pet", folder), folder, folder / "new", photos)
+    assert (folder / "pet.onnx").read_bytes() == before
+    assert not (folder / "new").exists()
