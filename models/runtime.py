@@ -5,10 +5,10 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from threading import Lock
-from typing import NamedTuple
 
 import numpy as np
 import onnxruntime
@@ -82,7 +82,8 @@ class Network:
                 self.device = "CPU"
 
 
-class _Waiting(NamedTuple):
+@dataclass(frozen=True, eq=False)  # arrays cannot be compared
+class _Waiting:
     batch: NDArray[np.float32]
     answers: "Future[Answers]"
 
