@@ -16,11 +16,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-from visits import SCREENSHOTS, Served, opened
+from visits import PATIENCE, SCREENSHOTS, Served, opened
 
 ROOT = Path(__file__).parent.parent.parent
 WEIGHTS = ROOT / "models" / "weights"
-expect.set_options(timeout=20_000)  # a busy machine is slow, not wrong
+expect.set_options(timeout=PATIENCE)
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
@@ -39,7 +39,7 @@ def serve(**environment: str) -> Iterator[Served]:
         env={**os.environ, "PETSCOPE_PORT": str(port), **environment},
     )
     try:
-        for _ in range(240):
+        for _ in range(4 * PATIENCE // 1000):
             try:
                 urllib.request.urlopen(url, timeout=5).close()
                 break

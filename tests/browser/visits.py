@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request, expect
 
+PATIENCE = 60_000  # milliseconds: a busy machine is slow, not wrong
 SCREENSHOTS = Path(__file__).parent / "screenshots"
 LEFT = ("AbortError", "errored out")  # Gradio's words for what a page fetched when it was left
 
@@ -29,7 +30,7 @@ def opened(
     """The page opened; afterwards nothing may have been fetched elsewhere or have gone wrong."""
     size = {"width": width, "height": 900}
     page = browser.new_page(viewport=size, color_scheme=scheme, reduced_motion=motion)
-    page.set_default_timeout(20_000)
+    page.set_default_timeout(PATIENCE)
     wrong: list[str] = []
     home = address.partition("?")[0]
 
