@@ -39,7 +39,7 @@ def serve(**environment: str) -> Iterator[Served]:
         env={**os.environ, "PETSCOPE_PORT": str(port), **environment},
     )
     try:
-        for _ in range(4 * PATIENCE // 1000):
+        for _ in range(720):  # three minutes
             try:
                 urllib.request.urlopen(url, timeout=5).close()
                 break
