@@ -21,6 +21,7 @@ train-setup: $(VENV)/.training
 test: $(VENV)/.tests chromium $(AXE)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python tests/audit.py
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not alone'
 	$(BIN)/python -m pytest -m alone
 

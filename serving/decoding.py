@@ -28,6 +28,7 @@ import numpy as np
 from models import images
 from models.images import Photo, PhotoError
 from models.runtime import usable_cores
+from serving import metrics
 from serving.decoder import HEADER
 
 logger = logging.getLogger(__name__)
@@ -231,4 +232,8 @@ def open_photo(path: str | os.PathLike[str]) -> Photo:
     PhotoError
         When it cannot be used; the text is one sentence for the visitor.
     """
-    return start().open_photo(path)
+    try:
+        return start().open_photo(path)
+    except PhotoError as error:
+        metrics.count("petscope_decode_failures_total", reason=error.key)
+        raise

@@ -47,6 +47,16 @@ def test_metrics_are_for_the_machine_s_own_network(served: Served) -> None:
         assert f"\npetscope_{name} " in text
 
 
+@pytest.mark.usefixtures("samples")
+def test_pictures_that_cannot_be_used_are_counted_by_their_reason(served: Served) -> None:
+    (path,) = json.loads(served.upload(b"no picture").body)
+
+    assert served.call("breed", file_data(path))[0] == "error"
+
+    lines = metrics.expose({}).splitlines()
+    assert 'petscope_decode_failures_total{reason="photo_unknown_format"} 1' in lines
+
+
 def test_health_tells_which_models_answer(served: Served) -> None:
     for path in ("/healthz", "/gradio_api/healthz"):  # Node passes only the second on
         facts = json.loads(served.ask("GET", path).body)
