@@ -121,8 +121,7 @@ def main(words: Sequence[str] | None = None) -> None:
         raise SystemExit(str(error)) from None
     # Imports scikit-image, which takes half a second: now that the page is served, and before the
     # first photo comes.
-    compare_all(np.eye(2, dtype=np.uint8))
-    running.wait()
+    running.wait(first=lambda: compare_all(np.eye(2, dtype=np.uint8)))
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def served(log: Path, **environment: str) -> Iterator[tuple[int, subprocess.Pope
         process.wait(60)
 
 
-def wait_until_ready(port: int, process: subprocess.Popen[bytes], seconds: float = 120) -> None:
+def wait_until_ready(port: int, process: subprocess.Popen[bytes], seconds: float = 400) -> None:
     """Wait until the app says that it is ready, and is past its start."""
     end = time.monotonic() + seconds
     while True:

@@ -5,6 +5,7 @@ import resource
 import signal
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType, SimpleNamespace
 
 import gradio as gr
@@ -30,14 +31,15 @@ class Running:
         self.store = store
         self._told = threading.Event()
 
-    def wait(self) -> None:
-        """Serve until the process is told to stop (SIGTERM or SIGINT); then stop in order."""
+    def wait(self, first: Callable[[], object]) -> None:
+        """Do something first, then serve until told to stop (SIGTERM or SIGINT), and stop."""
 
         def stop(signal_number: int, frame: FrameType | None) -> None:
             self._told.set()
 
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, stop)  # instead of Gradio's, which break running answers off
+        first()
         while not self._told.wait(1):
             self._desk.tidy()
         self.stop()

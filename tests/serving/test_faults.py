@@ -106,7 +106,7 @@ def test_a_swapped_model_is_said_in_one_sentence(tmp_path: Path) -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=400,
     )
 
     assert done.returncode == 1
