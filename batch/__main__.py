@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from batch import runner
+from batch.analyst import ATTEMPTS
 from batch.rounds import Settings
 from batch.runner import Progress, RunError
 from batch.sources import SourceError
@@ -43,10 +44,12 @@ def main(words: Sequence[str] | None = None) -> int:
     add("--part", type=int, default=500, help="photos of a part: what is redone after a crash")
     add("--column", help="of Parquet files, what holds the pictures (default: the first that can)")
     add("--classes", type=int, choices=range(2, MAX_CLASSES + 1), default=3, metavar="N")
-    add("--seconds", type=float, default=120, help="that one photo may take")
+    add("--seconds", type=float, default=60, help="that one photo may take")
     add("--memory", type=float, default=4, help="GB that a worker may take for photos; 0: any")
     add("--patience", type=float, default=300, help="seconds of silence until workers are replaced")
     arguments = parser.parse_args(words)
+    if arguments.patience <= ATTEMPTS * arguments.seconds:
+        parser.error(f"--patience must be more than {ATTEMPTS} times --seconds")
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     settings = Settings(
         results=arguments.results,
@@ -65,6 +68,9 @@ def main(words: Sequence[str] | None = None) -> int:
     except (RunError, SourceError, ModelError) as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("Stopped; the same command goes on.", file=sys.stderr)
+        return 130
     print(f"{progress}: {arguments.results}")
     return 0
 
@@ -78,8 +84,8 @@ def _shower() -> Callable[[Progress], None]:
         nonlocal shown
         if time.monotonic() > shown + (1 if terminal else 30):
             shown = time.monotonic()
-            print(f"\r\x1b[K{progress}" if terminal else progress, end="" if terminal else "\n",
-                  file=sys.stderr, flush=True)  # fmt: skip
+            start, end = ("\x1b[K", "\r") if terminal else ("", "\n")
+            print(f"{start}{progress}", end=end, file=sys.stderr, flush=True)
 
     return show
 

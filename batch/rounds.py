@@ -5,6 +5,7 @@ object that Ray holds is worth saving when a machine dies. A round may lose part
 runs in a process of its own, which `runner` ends and starts anew.
 """
 
+import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from batch import rows, sources
@@ -57,7 +59,7 @@ class Settings:
     results: Path
     classes: int = 3
     column: str | None = None
-    seconds: float = 120.0
+    seconds: float = 60.0
     memory: int | None = 4_000_000_000
     address: str | None = None
     workers: int | None = None
@@ -82,25 +84,27 @@ class Worker:
         """Do one part; say every second how far it is."""
         (number,), (text,) = batch["number"], batch["part"]
         path = rows.part_file(self._settings.results, int(number))
-        done, since = 0, time.monotonic()
+        yield _report(number, 0)  # a sign of life
+        since = time.monotonic()
         if not path.exists():
+            part = sources.Part.from_json(text)
+            facts = {"models": json.dumps(self._analyst.models)}
             try:
-                part, described = sources.Part.from_json(text), []
-                for found in sources.read(part, self._settings.column):
-                    described.append(self._row(part, part.start + len(described), found))
-                    if time.monotonic() > since + REPORT_SECONDS:
-                        done, since = len(described), time.monotonic()
-                        yield _report(number, done)
-                rows.write(path, described, {"models": str(self._analyst.models)})
-                done = len(described)
+                with rows.PartFile(path, facts) as file:
+                    for found in sources.read(part, self._settings.column):
+                        seen = self._look(found)
+                        row = {"source": part.source, "row": part.start + file.count}
+                        file.add({**row, "name": found.name, **seen})
+                        if time.monotonic() > since + REPORT_SECONDS:
+                            since = time.monotonic()
+                            yield _report(number, file.count)
             except (OSError, AnalystError) as error:
-                yield _report(number, done, error=sources.one_line(error))
+                yield _report(number, 0, error=sources.one_line(error))
                 return
-        yield _report(number, done, finished=True)
+        yield _report(number, pq.read_metadata(path).num_rows, finished=True)
 
-    def _row(self, part: sources.Part, index: int, found: sources.Found) -> dict[str, Any]:
-        facts = {"error": found.error} if found.error else self._analyst.describe(found.content)
-        return {"source": part.source, "row": index, "name": found.name, **facts}
+    def _look(self, found: sources.Found) -> dict[str, Any]:
+        return {"error": found.error} if found.error else self._analyst.describe(found.content)
 
 
 def _report(
@@ -145,10 +149,10 @@ def run(pipe: Connection, parts: Sequence[tuple[int, sources.Part]], settings: S
             max_task_retries=TRIES - 1,
             **share,
         )
-        .iter_rows()
+        .iter_batches(batch_size=1, prefetch_batches=0)  # no report waits for the next
     )
     for report in reports:
-        pipe.send(report)
+        pipe.send({name: value.item() for name, value in report.items()})
     ray.shutdown()
 
 

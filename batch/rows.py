@@ -1,9 +1,9 @@
 """The rows of the results: one a photo, in one Parquet file a part."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,6 +11,8 @@ import pyarrow.parquet as pq
 from batch import rle
 from models import pipeline, store
 from models.images import open_photo
+
+ROWS_A_GROUP = 500  # with their masks they are kept in memory
 
 PET = pa.struct(
     {
@@ -75,29 +77,52 @@ def part_file(results: Path, number: int) -> Path:
     return results / f"part-{number:06d}.parquet"
 
 
-def write(path: Path, rows: Sequence[Mapping[str, Any]], facts: Mapping[str, str]) -> None:
-    """Write a part's rows; the file is there whole or not at all.
+class PartFile:
+    """A part's rows on their way into its file, which is there whole or not at all.
 
-    Two workers that do the same part write the same rows, and the later file takes the other's
-    place.
+    As a context manager it keeps the file if no error leaves the block. Two workers that do the
+    same part write the same rows, and the later file takes the other's place.
 
     Parameters
     ----------
     path
         As of `part_file`.
-    rows
-        With the columns of `SCHEMA`; those that are left out are null.
     facts
         For the file's metadata: what the rows were made with.
     """
-    table = pa.Table.from_pylist(list(rows), SCHEMA.with_metadata(dict(facts)))
-    # Readers of Parquet folders leave out what begins with a dot.
-    draft = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}")
-    try:
-        with draft.open("wb") as file:
-            pq.write_table(table, file, compression="zstd")
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+
+    def __init__(self, path: Path, facts: Mapping[str, str]) -> None:
+        self.count = 0
+        self._path = path
+        # Readers of Parquet folders leave out what begins with a dot.
+        self._draft = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}")
+        self._schema = SCHEMA.with_metadata(dict(facts))
+        self._waiting: list[Mapping[str, Any]] = []
+
+    def __enter__(self) -> Self:
+        self._file = self._draft.open("wb")
+        self._writer = pq.ParquetWriter(self._file, self._schema, compression="zstd")
+        return self
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Append a row; columns of `SCHEMA` that it leaves out are null."""
+        self.count += 1
+        self._waiting.append(row)
+        if len(self._waiting) == ROWS_A_GROUP:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._writer.write_table(pa.Table.from_pylist(self._waiting, self._schema))
+        self._waiting = []
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self._flush()
+                self._writer.close()
+                self._file.flush()
+                os.fsync(self._file.fileno())
+                self._draft.replace(self._path)
+        finally:
+            self._file.close()
+            self._draft.unlink(missing_ok=True)

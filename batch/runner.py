@@ -62,7 +62,7 @@ class Progress:
 
     @property
     def rate(self) -> float:
-        """Photos a second in this run, from its very start."""
+        """Photos a second in this run, since the first worker spoke."""
         return sum(self.done.values()) / max(time.monotonic() - self.began, 1e-9)
 
     def __str__(self) -> str:
@@ -132,13 +132,18 @@ def run(
     progress.before = _rows_before(settings.results, parts, set(missing))
     fruitless, reasons = 0, {}
     while missing:
+        finished = set()
         chosen = [(number, parts[number]) for number in missing[:PARTS_A_ROUND]]
         for report in _round(chosen, settings, patience):
             number = report["number"]
+            if not progress.done:
+                progress.began = time.monotonic() - rounds.REPORT_SECONDS
             progress.done[number] = report["done"]
             if report["error"]:
                 reasons[number] = report["error"]
-            progress.parts_done += report["finished"]
+            if report["finished"]:
+                finished.add(number)
+            progress.parts_done = len(parts) - len(missing) + len(finished)
             show(progress)
         still = _missing(settings.results, missing)
         fruitless = fruitless + 1 if len(still) == len(missing) else 0
@@ -153,6 +158,8 @@ def run(
             )
         missing = still
         progress.parts_done = len(parts) - len(missing)
+    for draft in settings.results.glob(".part-*"):  # of workers that died
+        draft.unlink(missing_ok=True)
     return progress
 
 

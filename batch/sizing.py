@@ -27,7 +27,7 @@ START = "<!-- sizing: written by batch.sizing -->"
 END = "<!-- /sizing -->"
 
 PHOTOS = (1_000_000, 1_000_000_000)
-MACHINES = (("1 machine, 16 cores", 16), ("10 machines, 64 cores", 640), ("100 x 64", 6400))
+MACHINES = ((1, 16), (10, 64), (100, 64))  # how many, of how many cores
 ALONE_SECONDS = 20.0  # that one process is measured for
 PART = 100  # photos
 
@@ -104,7 +104,7 @@ def tables(record: Mapping[str, Any], price: float | None = None) -> str:
         "Computed, at that rate a core:",
         "",
         "| photos | pictures | rows | core-hours | "
-        + " | ".join(name for name, _ in MACHINES)
+        + " | ".join(f"{count} x {cores} cores" for count, cores in MACHINES)
         + (" | price |" if price is not None else " |"),
         "|---|---|---|---|" + "---|" * (len(MACHINES) + (price is not None)),
     ]
@@ -115,7 +115,7 @@ def tables(record: Mapping[str, Any], price: float | None = None) -> str:
             _bytes(photos * record["photo_bytes"]),
             _bytes(photos * record["row_bytes"]),
             f"{seconds / 3600:,.0f}",
-            *(runner.duration(seconds / cores) for _, cores in MACHINES),
+            *(runner.duration(seconds / (count * cores)) for count, cores in MACHINES),
         ]
         if price is not None:
             cells.append(f"{seconds / 3600 * price:,.0f}")

@@ -104,7 +104,21 @@ def test_a_killed_worker_and_a_killed_machine_lose_nothing(
     after = {path.name: path.stat().st_mtime_ns for path in results.glob("part-*")}
     assert [name for name in before if after[name] != before[name]] == ["part-000003.parquet"]
     assert names(results) == [f"{index:02}.jpg" for index in range(COUNT)]
+    assert not list(results.glob(".part-*"))
     assert __main__.main(words) == 0  # nothing is left to do, so no cluster is asked
+
+
+def test_a_standstill_is_ended_and_said(
+    cluster: Cluster, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "FRUITLESS_ROUNDS", 1)
+    (photos / "01.jpg").write_bytes(b"HANG")
+    settings = Settings(results=tmp_path / "results", address=cluster.address, seconds=1000)
+
+    with pytest.raises(RunError, match="1 of 1 parts could not be finished"):
+        runner.run([str(photos / "0*.jpg")], settings, size=20, patience=3)
+
+    assert not list((tmp_path / "results").glob("part-*"))
 
 
 def test_other_results_are_not_mixed_up(
@@ -117,6 +131,9 @@ def test_other_results_are_not_mixed_up(
     assert "results of other classes" in capsys.readouterr().err
     with pytest.raises(RunError, match="results of other sources"):
         runner.run([str(tmp_path)], Settings(results=results))
+    with pytest.raises(SystemExit):
+        __main__.main([str(photos), str(results), "--seconds", "200"])
+    assert "--patience must be more" in capsys.readouterr().err
     assert __main__.main([str(tmp_path / "nothing"), str(tmp_path / "more")]) == 1
     assert "no photos" in capsys.readouterr().err
 
