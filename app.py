@@ -10,6 +10,7 @@ import argparse
 import ctypes
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from starlette.middleware import Middleware
@@ -66,6 +67,20 @@ def keep_memory_small() -> None:
         mallopt(m_trim_threshold, LARGE)
 
 
+def load_models() -> None:
+    """Load the models that are used unasked, so that no visitor waits for them.
+
+    Raises
+    ------
+    models.store.ModelError
+        When a model is missing or damaged.
+    """
+    from models import breeds, segmentation, store
+
+    segmentation.load(store.default("segmentation"))
+    breeds.load(store.default("classification"))
+
+
 def main(words: Sequence[str] | None = None) -> None:
     """Build the page and serve it until interrupted."""
     settings = parse_arguments(words)
@@ -82,16 +97,16 @@ def main(words: Sequence[str] | None = None) -> None:
     from serving import decoding
 
     decoding.start()
-    from models import breeds, segmentation, store
+    # Gradio is imported meanwhile, which takes longer.
+    loading = ThreadPoolExecutor(1).submit(load_models)
+    from models import store
     from models.runtime import usable_cores
     from models.thresholding import compare_all
     from serving import server
     from ui import page, photos, texts, theme
 
     try:
-        # now, so that no visitor waits for them
-        segmentation.load(store.default("segmentation"))
-        breeds.load(store.default("classification"))
+        loading.result()
     except store.ModelError as error:
         raise SystemExit(str(error)) from None
     limits = server.Limits(

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from threading import Lock
+from threading import Event, Lock
 
 import numpy as np
 import onnxruntime
@@ -23,6 +23,8 @@ Answers = list[NDArray[np.float32]]
 Run = Callable[[NDArray[np.float32]], Answers]
 
 logger = logging.getLogger(__name__)
+
+gpu_failed = Event()  # set once a network had to leave the GPU, for good
 
 
 class Network:
@@ -80,6 +82,7 @@ class Network:
             if self.device == "GPU":
                 self._session = _open(self._content, ["CPUExecutionProvider"], self._keeps)
                 self.device = "CPU"
+                gpu_failed.set()
 
 
 @dataclass(frozen=True, eq=False)  # arrays cannot be compared

@@ -13,6 +13,7 @@ from gradio.data_classes import ImageData
 from gradio.utils import get_upload_folder
 from PIL import Image
 
+from models import runtime
 from models.drawing import Color
 from models.images import Photo, PhotoError, open_file, open_photo
 from serving import decoding
@@ -96,7 +97,10 @@ def took(key: str, seconds: float, device: str, **values: object) -> str:
     """
     milliseconds = seconds * 1000
     time = number(milliseconds, ".1f" if milliseconds < 10 else ".0f")
-    return f'<p class="took">{html.escape(say(key, time=time, device=device, **values))}</p>'
+    sentence = say(key, time=time, device=device, **values)
+    if device == "CPU" and runtime.gpu_failed.is_set():
+        sentence += f". {say('page.gpu_failed')}"
+    return f'<p class="took">{html.escape(sentence)}</p>'
 
 
 def swatch(color: Color) -> str:

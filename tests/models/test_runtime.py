@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from models import runtime
 from models.runtime import Gathered, Network, usable_cores
+from ui import photos as photos_of_page
 
 
 def test_cores_are_those_that_the_process_is_bound_to(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,6 +126,7 @@ def test_a_network_goes_on_on_the_cpu_when_the_gpu_is_lost(
         return FakeSession("CUDAExecutionProvider" in providers)
 
     providers = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(runtime, "gpu_failed", threading.Event())
     monkeypatch.setattr(runtime, "_open", open_fake)
     monkeypatch.setattr(runtime, "_providers", lambda: providers)
     network = Network(b"network", (1, 2))
@@ -133,5 +135,6 @@ def test_a_network_goes_on_on_the_cpu_when_the_gpu_is_lost(
     monkeypatch.setattr(FakeSession, "lost", True)
     np.testing.assert_array_equal(network.run(photos(1, 2)), photos(1, 2) * 2)
     assert network.device == "CPU"
+    assert "The GPU failed" in photos_of_page.took("mask.took", 0.01, network.device)
     assert "The GPU failed" in caplog.text
     np.testing.assert_array_equal(network.run(photos(4, 1)), photos(4, 1) * 2)
