@@ -40,7 +40,7 @@ def test_each_ends_in_a_photo_or_a_sentence(files: list[hostile.Hostile], tmp_pa
     assert len(results) == len(files)
     for file, outcome in results:
         assert outcome.answer == "photo" or outcome.answer in SENTENCES, file
-        assert outcome.seconds < 10, file
+        assert outcome.seconds < 5, file
         assert outcome.memory < 500_000_000, file
     ended = [file.name for file, outcome in results if not outcome.survived]
     assert len(ended) < 5, ended
