@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     import keras
     import torch
 
-# The first of the breed model's networks is TensorFlow-slim's, which pads like TensorFlow.
-PADDINGS = ("same", "")
-
 
 @dataclass
 class Layer:
@@ -34,10 +31,14 @@ class Layer:
 
 @dataclass
 class Chain:
-    """The layers that one network of a file consists of, and what its input goes through first."""
+    """The layers that one network of a file consists of, and what its input goes through first.
+
+    `padding` is timm's word for how its convolutions pad: "same" as in TensorFlow, or "" evenly.
+    """
 
     scale: NDArray[np.float32]
     shift: NDArray[np.float32]
+    padding: str
     layers: list[Layer] = field(default_factory=list)
 
 
@@ -98,8 +99,8 @@ def timm_classifier(
     import timm  # isort: skip
 
     networks = []
-    for name, chain, padding in zip(architecture.split(" + "), chains, PADDINGS, strict=True):
-        network = timm.create_model(name, num_classes=classes, pad_type=padding)
+    for name, chain in zip(architecture.split(" + "), chains, strict=True):
+        network = timm.create_model(name, num_classes=classes, pad_type=chain.padding)
         layers = iter(chain.layers)
         for module in network.modules():
             if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):

@@ -36,7 +36,7 @@ def read(model: str) -> list[Chain]:
         source = node.input[0] if node.input else ""
         if node.op_type in LINEAR and node.input[1] in constants:
             if source in before:
-                chains.append(Chain(*before[source]))
+                chains.append(Chain(*before[source], _padding(node)))
                 chain_of[source] = chains[-1]
             chain = chain_of[source]
             if node.input[1] not in seen:  # a head may be used twice
@@ -67,6 +67,12 @@ def _simplified(file: Path) -> onnx.GraphProto:
         options.optimized_model_filepath = str(Path(folder) / file.name)
         onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
         return onnx.load(options.optimized_model_filepath).graph
+
+
+def _padding(node: onnx.NodeProto) -> str:
+    pads = next((list(each.ints) for each in node.attribute if each.name == "pads"), [])
+    half = len(pads) // 2
+    return "" if pads[:half] == pads[half:] else "same"
 
 
 def _layer(

@@ -99,11 +99,11 @@ def annotate(
     Parameters
     ----------
     photo
-        `(height, width, 3)` uint8.
+        `(height, width, 3)` uint8, or a reduced copy of it.
     regions
         `(height, width)`: 0 background, 1 to n the objects.
     boxes
-        `(left, top, right, bottom)` of each in pixels.
+        `(left, top, right, bottom)` of each in pixels of the regions.
     names, colors
         What is written at each box, and the colour of its lines.
     side
@@ -112,7 +112,7 @@ def annotate(
     scale = min(side / max(photo.shape[:2]), 1.0)
     rows, columns = (max(round(length * scale), 1) for length in photo.shape[:2])
     painted = np.array(Image.fromarray(photo).resize((columns, rows), reducing_gap=1.0))
-    numbers = Image.fromarray(regions.astype(np.int32))
+    numbers = Image.fromarray(regions if regions.dtype == np.uint8 else regions.astype(np.int32))
     small = np.asarray(numbers.resize((columns, rows), Image.Resampling.NEAREST))
     outlines = instance_outlines(small)
     for number, color in enumerate(colors, start=1):
@@ -122,7 +122,7 @@ def annotate(
     width = max(round(max(rows, columns) / LINES_PER_SIDE * 2), 1)
     font = ImageFont.load_default(max(max(rows, columns) / NAMES_PER_SIDE, 10))
     for box, name, color in zip(boxes, names, colors, strict=True):
-        left, top, right, bottom = (round(edge * scale) for edge in box)
+        left, top, right, bottom = (round(edge * columns / regions.shape[1]) for edge in box)
         canvas.rectangle((left, top, right - 1, bottom - 1), outline=color, width=width)
         *_, text_width, text_height = canvas.textbbox((0, 0), name, font=font)
         room = text_height / 3

@@ -1,6 +1,6 @@
 """Where the pet (or another subject) is: a probability per class and pixel, at photo size."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 
@@ -71,9 +71,7 @@ class Segmentation:
         height, width = self.shape
         planes = [_plane(self.answer, index) for index in range(len(self.classes))]
         mask = np.ones((height, width), np.uint8)
-        step = max(STRIP // width, 1)
-        for start in range(0, height, step):
-            rows = slice(start, min(start + step, height))
+        for rows in _strips(height, width):
             # Class by class: `argmax` takes half as long again, and eight bytes a pixel.
             best = _rows(planes[0], rows, height, width)
             strip = mask[rows]
@@ -116,14 +114,17 @@ class Segmentation:
         A pet's outline runs along the middle of the border class, so a border pixel counts
         half; the ramp is then stretched so that doubtful pixels inside and outside become sure.
         """
+        height, width = self.shape
         # Scaled and then clipped, it is what the probabilities at the photo's size would give.
+        return np.clip(self._ramp().resize((width, height), BILINEAR), 0, 1)
+
+    def _ramp(self) -> Image.Image:
+        """Subject and half the border, stretched, at the answer's size and not yet clipped."""
         ramp = self.answer[:, :, self.classes.index(self.subject)] * np.float32(2)
         if "border" in self.classes:
             ramp += self.answer[:, :, self.classes.index("border")]
         ramp -= np.float32(0.5)
-        if self.size is not None:
-            ramp = np.array(_plane(ramp[:, :, np.newaxis], 0).resize(self.size[::-1], BILINEAR))
-        return np.clip(ramp, 0, 1, out=ramp)
+        return Image.fromarray(ramp)
 
     def instances(self) -> NDArray[np.int32]:
         """Take the foreground apart: `(height, width)` int32, 0 background, else 1 to n.
@@ -150,7 +151,7 @@ class Segmentation:
         depth = gaussian_filter(np.mean(distances, axis=0), 1)  # unevenness of the pixel grid
         seeds = (h_maxima(depth, NECK) > 0) & (depth >= NECK) & inside
         instances = watershed(-depth, label(seeds, connectivity=2), mask=inside)[1:-1, 1:-1]
-        return _enlarge(instances, height, width)
+        return scale_numbers(instances, height, width)
 
     def regions(self) -> NDArray[np.int32]:
         """The pets one by one: `(height, width)` int32, 0 background, else 1 to n by falling area.
@@ -173,7 +174,13 @@ class Segmentation:
         ranks[np.array(order, int) + 1] = np.arange(1, len(order) + 1)
         # A pixel of the mask's edge may have fallen between the pixels of the small mask.
         kept = np.where(parts > 0, ranks[parts], expand_labels(ranks[parts], distance=2))
-        return np.where(self.foreground() > 0.5, _enlarge(kept, height, width), 0)
+        # Each covers a hundredth of the photo or more: there are few.
+        image = Image.fromarray(kept.astype(np.uint8))
+        regions = np.array(image.resize((width, height), Image.Resampling.NEAREST))
+        ramp = self._ramp()
+        for rows in _strips(height, width):
+            regions[rows] *= _rows(ramp, rows, height, width) > 0.5
+        return regions.astype(np.int32)
 
 
 def subject(classes: Sequence[str]) -> str:
@@ -277,7 +284,7 @@ class Segmenter:
         return np.moveaxis(output, 1, 3) if self.card.output_layout == "NCHW" else output
 
 
-def _enlarge(numbers: NDArray[np.integer], height: int, width: int) -> NDArray[np.int32]:
+def scale_numbers(numbers: NDArray[np.integer], height: int, width: int) -> NDArray[np.int32]:
     """Scale an array of numbers, which must not be mixed: each pixel takes the nearest one."""
     image = Image.fromarray(numbers.astype(np.int32))
     return np.array(image.resize((width, height), Image.Resampling.NEAREST))
@@ -296,6 +303,13 @@ def _scale(maps: NDArray[np.float32], height: int, width: int) -> NDArray[np.flo
 
 def _plane(maps: NDArray[np.float32], index: int) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(maps[:, :, index]))
+
+
+def _strips(height: int, width: int) -> Iterator[slice]:
+    """Rows that together are a picture, few enough at a time for arrays of float."""
+    step = max(STRIP // width, 1)
+    for start in range(0, height, step):
+        yield slice(start, min(start + step, height))
 
 
 def _rows(plane: Image.Image, rows: slice, height: int, width: int) -> NDArray[np.float32]:

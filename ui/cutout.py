@@ -19,8 +19,6 @@ from ui.texts import mark, say, say_error
 
 Ground = Literal["transparent", "color", "blurred", "own"]
 
-SHOWN_SIDE = 1600  # pixels of the picture to look at; the file has the photo's own size
-
 DESCRIBE = f"""() => {{
   const texts = ["{mark("cutout.before")}", "{mark("cutout.after")}"];
   document.querySelectorAll("#cut-out img").forEach((image, i) => {{ image.alt = texts[i]; }});
@@ -156,7 +154,8 @@ def show(
     if ground == "own" and own is None:
         message = photos.notice(say("cutout.no_picture"))
     pull = html.escape(say("cutout.pull"))
-    return f'{message}<p class="hint">{pull}</p>', (reduced.photo, result), on, on, ""
+    sides = photos.shown_file(reduced.photo), photos.shown_file(result)
+    return f'{message}<p class="hint">{pull}</p>', sides, on, on, ""
 
 
 def export(path: str | None, ground: Ground, color: str, own: str | None) -> str:
@@ -205,9 +204,7 @@ def _sentence(error: PhotoError | ColorError) -> str:
 @lru_cache(maxsize=photos.KEPT)
 def _reduced(path: str) -> Reduced:
     """The cut-out at the size to look at, made once, so that a new background comes quickly."""
-    image = Image.fromarray(photos.read(path))
-    image.thumbnail((SHOWN_SIDE, SHOWN_SIDE), reducing_gap=2.0)
-    photo = np.asarray(image)
+    photo = photos.shown(path)
     seconds = mask.find(path, store.default("segmentation")).seconds
     start = time.perf_counter()
     cut = _cut(path, photo)

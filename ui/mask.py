@@ -21,7 +21,7 @@ MAP_SIDE = 512  # pixels; all that is kept of the probabilities
 
 @dataclass(frozen=True)
 class Instances:
-    """How many objects were found, their outlines, `(height, width)` bool, and measurements."""
+    """How many objects were found, their outlines at the size to look at, and measurements."""
 
     count: int
     outlines: NDArray[np.bool_]
@@ -32,12 +32,14 @@ class Instances:
 class Found:
     """What the tab keeps of a segmentation: small arrays instead of all probabilities.
 
-    `shares` names the classes in the order of the mask's values 1, 2, 3, which is that of `maps`,
-    as of `Segmentation.probability_maps`. `instances` is there for models whose subject comes in
-    several pieces, `regions` (0 background, 1 to n) for the others.
+    `whole` is made for the photo, `shown` for the photo at the size to look at, and so is
+    `foreground`. `shares` names the classes in the order of the mask's values 1, 2, 3, which is
+    that of `maps`, as of `Segmentation.probability_maps`. `instances` is there for models whose
+    subject comes in several pieces, `regions` (0 background, 1 to n) for the others.
     """
 
-    mask: NDArray[np.uint8]
+    whole: segmentation.Segmentation
+    shown: segmentation.Segmentation
     maps: NDArray[np.uint8]
     foreground: NDArray[np.uint8]
     shares: dict[str, float]
@@ -63,21 +65,22 @@ def _segment(path: str, model: str) -> Found:
     segmenter = segmentation.load(model)
     start = time.perf_counter()
     result = segmenter.predict(photo)
-    mask = result.mask
+    shown = result.resized(*photos.shown(path).shape[:2])
+    shares = shown.shares  # and so its mask
     instances = regions = None
     if segmenter.card.instances:
         numbers = result.instances()
         seconds = time.perf_counter() - start
-        instances = Instances(
-            int(numbers.max()), drawing.instance_outlines(numbers), measuring.measure(numbers)
-        )
+        small = segmentation.scale_numbers(numbers, *shown.shape)
+        outlines = drawing.instance_outlines(small)
+        instances = Instances(int(numbers.max()), outlines, measuring.measure(numbers))
     else:
         seconds = time.perf_counter() - start
         regions = result.regions().astype(np.uint8)  # each is a hundredth of the photo or more
-    foreground = np.round(result.foreground() * 255).astype(np.uint8)
+    foreground = np.round(shown.foreground() * 255).astype(np.uint8)
     maps = result.probability_maps(MAP_SIDE)
     return Found(
-        mask, maps, foreground, result.shares, instances, regions, seconds, segmenter.device
+        result, shown, maps, foreground, shares, instances, regions, seconds, segmenter.device
     )
 
 
@@ -153,7 +156,7 @@ def show_overlay(
     if path is None:
         return photos.notice(say("mask.hint")), None, ""
     try:
-        photo, found = photos.read(path), find(path, model)
+        photo, found = photos.shown(path), find(path, model)
     except PhotoError as error:
         return photos.notice(say_error(error), wrong=True), None, ""
     colors = {
@@ -161,7 +164,7 @@ def show_overlay(
         for value, (name, color) in enumerate(theme.mask_colors(found.shares).items(), start=1)
         if border or name != "border"
     }
-    picture = drawing.overlay(photo, found.mask, colors, opacity)
+    picture = drawing.overlay(photo, found.shown.mask, colors, opacity)
     if border and found.instances:
         picture = drawing.paint(picture, found.instances.outlines, theme.OUTLINE)
     took = photos.took("mask.took", found.seconds, found.device)
@@ -178,7 +181,7 @@ def offer_mask(path: str | None, model: str) -> object:
     except PhotoError:  # the tab's message says it
         return nothing
     colors = dict(enumerate(theme.mask_colors(found.shares).values(), start=1))
-    file = photos.result_file(drawing.indexed_picture(found.mask, colors), "mask")
+    file = photos.result_file(drawing.indexed_picture(found.whole.mask, colors), "mask")
     return gr.DownloadButton(value=file, interactive=True)
 
 

@@ -1,6 +1,7 @@
 """What lies behind the Mask tab's outline: probabilities, the objects' areas, other input sizes."""
 
 import html
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -154,7 +155,7 @@ def show_objects(path: str | None, model: str) -> tuple[str, object]:
     if not len(objects):
         return f"{heading}{photos.notice(say('lesson.no_objects'))}", nothing[1]
     color = theme.mask_colors(found.shares)[segmentation.subject(list(found.shares))]
-    share = objects.area.sum() / found.mask.size
+    share = objects.area.sum() / math.prod(found.whole.shape)
     return (
         f"{heading}{objects_table(objects, share)}{area_chart(objects, color)}",
         gr.DownloadButton(value=file, visible=True),

@@ -11,7 +11,6 @@ from models.pipeline import Pet
 from ui import breed, mask, naming, photos, theme
 from ui.texts import mark, number, say, say_error
 
-SHOWN_SIDE = 1600  # pixels; the picture is for looking at, the cut-out has the photo's own size
 CROP_SIDE = 320
 CARD_SIDE = 800
 HEAT = 0.75  # how much colour the strongest place gets
@@ -68,7 +67,7 @@ def show_pets(path: str | None) -> tuple[str, Photo | None, str]:
     if path is None:
         return photos.notice(say("pets.hint")), None, ""
     try:
-        photo, named = photos.read(path), naming.name(path)
+        photo, named = photos.shown(path), naming.name(path)
     except PhotoError as error:
         return photos.notice(say_error(error), wrong=True), None, ""
     if not named.pets:
@@ -85,7 +84,7 @@ def show_pets(path: str | None) -> tuple[str, Photo | None, str]:
         [pet.box for pet in named.pets],
         [label(number, pet) for number, pet in enumerate(named.pets, start=1)],
         colors,
-        SHOWN_SIDE,
+        photos.SHOWN_SIDE,
     )
     note = html.escape(say("breed.note", breeds=len(named.pets[0].answer.labels)))
     return took, picture, f'<div class="pets">{cards}</div><p class="hint">{note}</p>'
@@ -97,7 +96,7 @@ def share_card(path: str | None) -> object:
     if path is None:
         return nothing
     try:
-        photo, named = photos.read(path), naming.name(path)
+        photo, named = photos.shown(path), naming.name(path)
         found = mask.find(path, store.default("segmentation"))
     except PhotoError:  # the tab's message says it
         return nothing
@@ -110,7 +109,7 @@ def share_card(path: str | None) -> object:
     card = drawing.share_card(
         [
             drawing.annotate(photo, named.regions, boxes, best, colors, CARD_SIDE),
-            drawing.overlay(photo, found.mask, classes, 0.5),
+            drawing.overlay(photo, found.shown.mask, classes, 0.5),
         ],
         best,
         colors,
@@ -133,12 +132,13 @@ def card(place: int, pet: Pet, color: Color) -> str:
     """
     known = len(pet.answer.labels)
     name = say("pets.unknown", breeds=known) if pet.refused else pet.breeds[0].name
-    pictures = figure(pet.seen, say("pets.seen_alt", number=place), say("pets.seen"))
+    seen = drawing.reduced(pet.seen, CROP_SIDE)
+    pictures = figure(seen, say("pets.seen_alt", number=place), say("pets.seen"))
     for candidate in pet.breeds[:2]:
-        evidence = pet.answer.evidence(candidate.name, *pet.seen.shape[:2])
+        evidence = pet.answer.evidence(candidate.name, *seen.shape[:2])
         if evidence is not None:
             pictures += figure(
-                drawing.heat(pet.seen, evidence, theme.EVIDENCE, HEAT),
+                drawing.heat(seen, evidence, theme.EVIDENCE, HEAT),
                 say("pets.evidence_alt", number=place, breed=candidate.name),
                 say("pets.evidence", breed=candidate.name),
             )
