@@ -81,6 +81,15 @@ def load_models() -> None:
     breeds.load(store.default("classification"))
 
 
+def warm_up() -> None:
+    """Import what takes long: when the page is served, and before the first photo comes."""
+    import matplotlib.pyplot  # noqa: F401 -- Gradio asks it at each event what it draws on
+
+    from models.thresholding import compare_all
+
+    compare_all(np.eye(2, dtype=np.uint8))  # scikit-image
+
+
 def main(words: Sequence[str] | None = None) -> None:
     """Build the page and serve it until interrupted."""
     settings = parse_arguments(words)
@@ -101,7 +110,6 @@ def main(words: Sequence[str] | None = None) -> None:
     loading = ThreadPoolExecutor(1).submit(load_models)
     from models import store
     from models.runtime import usable_cores
-    from models.thresholding import compare_all
     from serving import server
     from ui import page, photos, texts, theme
 
@@ -134,9 +142,7 @@ def main(words: Sequence[str] | None = None) -> None:
         )
     except OSError as error:  # Gradio says which port is taken
         raise SystemExit(str(error)) from None
-    # Imports scikit-image, which takes half a second: now that the page is served, and before the
-    # first photo comes.
-    running.wait(first=lambda: compare_all(np.eye(2, dtype=np.uint8)))
+    running.wait(first=warm_up)
 
 
 if __name__ == "__main__":

@@ -187,7 +187,7 @@ def _profile_to_srgb(image: Image.Image) -> ImageCms.ImageCmsTransform | None:
     try:
         transform = ImageCms.ImageCmsTransform(
             ImageCms.ImageCmsProfile(io.BytesIO(content)),
-            ImageCms.createProfile("sRGB"),
+            ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")),
             mode,
             "RGB",
         )

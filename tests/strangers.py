@@ -59,7 +59,7 @@ class Served:
     ) -> Answer:
         """One request as it stands: no client library tidies the path up."""
         own = {"X-Forwarded-For": client or self.stranger(), **(headers or {})}
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=90)
         try:
             connection.putrequest(method, path, "Host" in own, skip_accept_encoding=True)
             for name, value in own.items():
@@ -96,7 +96,7 @@ class Served:
 
     def raw(self, content: bytes) -> socket.socket:
         """An open connection over which this was sent."""
-        connection = socket.create_connection(("127.0.0.1", self.port), timeout=20)
+        connection = socket.create_connection(("127.0.0.1", self.port), timeout=90)
         connection.sendall(content)
         return connection
 

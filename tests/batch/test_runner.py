@@ -87,7 +87,7 @@ def test_a_killed_worker_and_a_killed_machine_lose_nothing(
             killed.append("machine")
 
     settings = Settings(results=results, address=cluster.address)
-    progress = runner.run([str(photos)], settings, size=8, patience=20, show=kill)
+    progress = runner.run([str(photos)], settings, size=8, patience=90, show=kill)
 
     assert killed == ["worker", "machine"]
     assert progress.parts_done == progress.parts == 5

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import numpy as np
 import pytest
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image, ImageFile
+from PIL import Image, ImageCms, ImageFile
 from PIL.PngImagePlugin import PngInfo
 
 from models import images
@@ -374,6 +374,47 @@ def test_the_transparent_value_of_a_png_becomes_white() -> None:
     assert first_row(encode(picture, "PNG", transparency=100)) == grey(0, 255, 200)
     assert first_row(encode(colours, "PNG", transparency=(100, 100, 100))) == grey(0, 255, 200)
     assert first_row(encode(deep, "PNG", transparency=25700)) == grey(0, 255, 200)
+
+
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+# A colour space whose red is sRGB's green, and the other way round.
+SWAPPED = SRGB.replace(b"rXYZ", b"????").replace(b"gXYZ", b"rXYZ").replace(b"????", b"gXYZ")
+SWAPPED_SCENE = SCENE[:, :, [1, 0, 2]]
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF", "HEIF"])
+def test_an_embedded_colour_profile_is_followed(file_format: str) -> None:
+    content = encode(Image.fromarray(SCENE), file_format, quality=90, icc_profile=SWAPPED)
+
+    assert_shows(open_photo(content), SWAPPED_SCENE, tolerance=16)
+
+
+@pytest.mark.parametrize("mode", ["P", "RGBA", "RGB"])
+def test_a_colour_profile_counts_for_palettes_and_transparent_pictures(mode: str) -> None:
+    image = Image.fromarray(SCENE)
+    image = image.quantize(16) if mode == "P" else image.convert(mode)
+
+    photo = open_photo(encode(image, "PNG", icc_profile=SWAPPED))
+
+    assert_shows(photo, SWAPPED_SCENE, tolerance=2)
+
+
+def test_a_photo_in_srgb_is_not_changed_by_its_profile() -> None:
+    values = np.random.default_rng(0).integers(0, 256, (300, 400, 3)).astype(np.uint8)
+    content = encode(Image.fromarray(values), "PNG", icc_profile=SRGB)
+
+    np.testing.assert_array_equal(open_photo(content), values)
+
+
+@pytest.mark.parametrize(
+    "profile",
+    [b"\0", b"no profile", SRGB[:200], SRGB.replace(b"RGB ", b"CMYK"), SRGB.replace(b"XYZ ", b"?")],
+    ids=["byte", "text", "cut off", "for CMYK", "other types"],
+)
+def test_a_broken_colour_profile_is_ignored(profile: bytes) -> None:
+    content = encode(Image.fromarray(SCENE), "PNG", icc_profile=profile)
+
+    np.testing.assert_array_equal(open_photo(content), SCENE)
 
 
 @pytest.mark.parametrize("file_format", ["PNG", "TIFF"])
