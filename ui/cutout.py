@@ -62,8 +62,13 @@ class ColorError(ValueError):
     """A colour that cannot be read."""
 
 
-def build(current: gr.State) -> None:
-    """Lay out the tab; it follows the current photo and its own controls."""
+def build(current: gr.State) -> dict[str, gr.Component]:
+    """Lay out the tab; it follows the current photo and its own controls.
+
+    Returns
+    -------
+    The controls that a link can set.
+    """
     message = gr.HTML(
         photos.notice(mark("cutout.hint")),
         padding=False,
@@ -134,6 +139,7 @@ def build(current: gr.State) -> None:
     }
     download.click(export, **exporting).success(None, file, js=SAVE)
     copy.click(export, js=START_COPYING, **exporting).success(None, file, said, js=FINISH_COPYING)
+    return {"ground": ground, "color": color}
 
 
 def show(

@@ -18,6 +18,7 @@ SCRIPT = Path(__file__).with_suffix(".js")
 WIDTH, HEIGHT = 512, 190
 AXIS = 34  # room below the chart for the sliders' knobs and the numbers
 STEP = WIDTH / 256
+ANY = "any"  # key of cuts that come with a link, for the first chart that is drawn
 PREVIEW_SIDE = 640
 SPOKEN = ("histogram.moved", "histogram.pointed", "threshold.range")  # by the script
 
@@ -37,14 +38,18 @@ def build() -> tuple[gr.HTML, gr.HTML]:
 
 
 def chosen_cuts(chosen: object, key: str, classes: int) -> NDArray[np.float64] | None:
-    """The visitor's cuts, if they were chosen on the chart with this key.
+    """The visitor's `classes - 1` cuts, if they are for the chart with this key or for any."""
+    cuts = valid_cuts(chosen)
+    fit = cuts is not None and len(cuts) == classes - 1 and chosen.get("key") in (key, ANY)
+    return cuts if fit else None
 
-    Anything may come from a browser. None for all but `classes - 1` cuts, rising, in [0, 255].
-    """
-    if not isinstance(chosen, dict) or chosen.get("key") != key:
+
+def valid_cuts(chosen: object) -> NDArray[np.float64] | None:
+    """The cuts in what came from a browser, which may be anything: rising and in [0, 255]."""
+    if not isinstance(chosen, dict):
         return None
     cuts = chosen.get("cuts")
-    if not isinstance(cuts, list) or len(cuts) != classes - 1:
+    if not isinstance(cuts, list):
         return None
     if not all(isinstance(cut, int | float) and 0 <= cut <= 255 for cut in cuts):
         return None
@@ -53,11 +58,21 @@ def chosen_cuts(chosen: object, key: str, classes: int) -> NDArray[np.float64] |
     return np.array(cuts, np.float64)
 
 
-def draw(gray: NDArray[np.uint8], cuts: NDArray[np.float64], key: str = "") -> str:
+def waiting(chosen: object) -> bool:
+    """Whether these are cuts that came with a link, and no chart has shown them yet."""
+    return isinstance(chosen, dict) and chosen.get("key") == ANY
+
+
+def draw(
+    gray: NDArray[np.uint8],
+    cuts: NDArray[np.float64],
+    best: NDArray[np.float64],
+    key: str = "",
+) -> str:
     """The histogram as HTML: bars in the colours of their classes, and a slider for each cut.
 
-    It carries what the script needs: the pixels at each grey value, a small grey picture, and the
-    key that comes back with the cuts.
+    It carries what the script needs: the pixels at each grey value, a small grey picture, the best
+    cuts to go back to, and the key that comes back with the cuts.
     """
     counts = np.bincount(gray.ravel(), minlength=256)
     figure = _bars(counts, cuts)
@@ -69,10 +84,11 @@ def draw(gray: NDArray[np.uint8], cuts: NDArray[np.float64], key: str = "") -> s
         f'<div class="histogram" data-key="{html.escape(key)}" '
         f'data-counts="{json.dumps(counts.tolist())}" '
         f'data-texts="{html.escape(json.dumps(texts))}" '
-        f'data-preview="data:image/png;base64,{preview}">{figure}{_sliders(counts, cuts)}</div>'
+        f'data-preview="data:image/png;base64,{preview}">'
+        f"{figure}{_sliders(counts, cuts, best)}</div>"
         f'<p class="hint">{html.escape(say("histogram.invitation"))}</p>'
-        '<p class="hint readout" role="status"></p><button type="button" class="reset" disabled>'
-        f"{html.escape(say('histogram.back'))}</button>"
+        '<p class="hint readout" role="status"></p><button type="button" class="reset"'
+        f"{' disabled' * np.array_equal(cuts, best)}>{html.escape(say('histogram.back'))}</button>"
     )
 
 
@@ -110,7 +126,9 @@ def _bars(counts: NDArray[np.int64], cuts: NDArray[np.float64]) -> str:
     )
 
 
-def _sliders(counts: NDArray[np.int64], cuts: NDArray[np.float64]) -> str:
+def _sliders(
+    counts: NDArray[np.int64], cuts: NDArray[np.float64], best: NDArray[np.float64]
+) -> str:
     darkest, *_, brightest = np.flatnonzero(counts)
     # Each cut leaves the first and the last class a pixel, and stays between its neighbours.
     bounds = [darkest - 1, *cuts, brightest]
@@ -118,9 +136,9 @@ def _sliders(counts: NDArray[np.int64], cuts: NDArray[np.float64]) -> str:
         f'<span class="cut" role="slider" tabindex="0" '
         f'aria-label="{say("histogram.cut", number=number)}" '
         f'aria-valuemin="{lower + 1:.0f}" aria-valuemax="{upper - 1:.0f}" '
-        f'aria-valuenow="{cut:.0f}" data-best="{cut:.0f}" '
+        f'aria-valuenow="{cut:.0f}" data-best="{aim:.0f}" '
         f'style="left: {(cut + 1) / 256:.3%}; height: {HEIGHT / (HEIGHT + AXIS):.2%}"></span>'
-        for number, (lower, cut, upper) in enumerate(
-            zip(bounds, cuts, bounds[2:], strict=False), start=1
+        for number, (lower, cut, upper, aim) in enumerate(
+            zip(bounds, cuts, bounds[2:], best, strict=False), start=1
         )
     )

@@ -84,12 +84,12 @@ def _segment(path: str, model: str) -> Found:
     )
 
 
-def build(current: gr.State) -> gr.Radio:
+def build(current: gr.State) -> dict[str, gr.Component]:
     """Lay out the tab; it follows the current photo and its own controls.
 
     Returns
     -------
-    The choice of the mask model.
+    The controls: the choice of the mask model, the opacity, and whether the border is shown.
     """
     default = store.default("segmentation")
     cards = sorted(store.cards("segmentation"), key=lambda card: card.name != default)
@@ -146,7 +146,7 @@ def build(current: gr.State) -> gr.Radio:
         concurrency_id=photos.INFERENCE,
         api_visibility="private",
     )
-    return model
+    return {"model": model, "opacity": opacity, "border": border}
 
 
 def show_overlay(

@@ -48,18 +48,18 @@ def build() -> gr.Blocks:
                 with gr.Tab(mark("tab.pets"), id="pets", elem_id="tab-pets"):
                     answered = pets.build(current)
                 with gr.Tab(mark("tab.cut-out"), id="cut-out", elem_id="tab-cut-out"):
-                    cutout.build(answered)
+                    controls = cutout.build(answered)
                 with gr.Tab(mark("tab.threshold"), id="threshold", elem_id="tab-threshold"):
-                    controls = threshold.build(answered)
+                    controls |= threshold.build(answered)
                 with gr.Tab(mark("tab.mask"), id="mask", elem_id="tab-mask"):
-                    model = mask.build(answered)
-                    mask_lesson.build(answered, model)
+                    controls |= mask.build(answered)
+                    mask_lesson.build(answered, controls["model"])
                 with gr.Tab(mark("tab.breed"), id="breed", elem_id="tab-breed"):
                     breed.build(answered)
                 with gr.Tab(mark("tab.album"), id="album", elem_id="tab-album"):
                     album.build()
         with link:
-            sharing.build(photo, current, tabs, {**controls, "model": model})
+            sharing.build(photo, current, tabs, controls)
     with page.route(mark("page.programs"), programs.PATH):
         gr.Navbar(main_page_name=mark("page.main"))
         programs.build()

@@ -1,21 +1,25 @@
 """Links that open the page as it is now: with the same example, tab and settings."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlencode
 
 import gradio as gr
+from PIL import ImageColor
 
-from ui import photos
-from ui.texts import mark
+from ui import histogram, photos, theme
+from ui.texts import PARAMETER, mark
 
-# Adds the tab, which only the browser knows, and the page's address. A browser may refuse to copy,
-# as where the page is not served over HTTPS.
+# Adds what only the browser knows: the tab, the language and the page's address. A browser may
+# refuse to copy, as where the page is not served over HTTPS.
 COPY = f"""
 async (query) => {{
   const parameters = new URLSearchParams(query);
   const tab = document.querySelector('#tabs [role="tab"][aria-selected="true"]');
   if (tab?.dataset.tabId) parameters.set("tab", tab.dataset.tabId);
+  const language = new URLSearchParams(location.search).get("{PARAMETER}");
+  if (language) parameters.set("{PARAMETER}", language);
   const link = `${{location.origin}}${{location.pathname}}?${{parameters}}`;
   try {{
     await navigator.clipboard.writeText(link);
@@ -31,7 +35,7 @@ def build(
     photo: gr.Image,
     current: gr.State,
     tabs: gr.Tabs,
-    controls: Mapping[str, gr.Slider | gr.Dropdown | gr.Radio],
+    controls: Mapping[str, gr.Component],
 ) -> None:
     """Lay out the button, and let a link's parameters set the page.
 
@@ -55,23 +59,31 @@ def build(
         elem_id="share-message",
         elem_classes=photos.SPOKEN,
     )
-    defaults = {name: control.value for name, control in controls.items()}
+    defaults = {name: written(control, control.value) for name, control in controls.items()}
 
     def query(path: str | None, *values: object) -> str:
-        chosen = dict(zip(controls, values, strict=True))
-        parameters = {name: value for name, value in chosen.items() if value != defaults[name]}
+        parameters = {}
+        for (name, control), value in zip(controls.items(), values, strict=True):
+            text = written(control, value)
+            if text not in (None, defaults[name]):
+                parameters[name] = text
         if path is not None and Path(path).stem in _examples():
             parameters["example"] = Path(path).stem
-        return urlencode(parameters)
+        else:
+            parameters.pop("cuts", None)  # they belong to the photo
+        return urlencode(parameters, safe=",")
 
     def open_link(request: gr.Request) -> list[object]:
         given = request.query_params
         example, tab = _examples().get(given.get("example", "")), given.get("tab")
         names = [child.id for child in tabs.children]
+        values = {name: read(control, given.get(name)) for name, control in controls.items()}
+        if example is None:
+            values["cuts"] = gr.skip()
         return [
             gr.skip() if example is None else str(example),
             gr.Tabs(selected=tab) if tab in names else gr.skip(),
-            *(read(control, given.get(name)) for name, control in controls.items()),
+            *values.values(),
         ]
 
     text = gr.Textbox(visible=False)
@@ -94,15 +106,47 @@ def build(
     )
 
 
-def read(control: gr.Slider | gr.Dropdown | gr.Radio, text: str | None) -> object:
-    """The value that a link's parameter gives a control; what it does not offer is passed over."""
-    if text is None:
-        return gr.skip()
+def written(control: gr.Component, value: object) -> str | None:
+    """A control's value as a link's parameter; None where it has nothing to say."""
+    if isinstance(control, gr.HTML):
+        cuts = histogram.valid_cuts(value)
+        return None if cuts is None else ",".join(f"{cut:g}" for cut in cuts)
+    if isinstance(control, gr.Checkbox):
+        return "yes" if value else "no"
+    if isinstance(control, gr.ColorPicker):
+        return _hex(str(value))
     if isinstance(control, gr.Slider):
-        offered = range(int(control.minimum), int(control.maximum) + 1)
+        return f"{value:g}"
+    return str(value)
+
+
+def read(control: gr.Component, text: str | None) -> object:
+    """The value that a link's parameter gives a control; what it does not offer is passed over."""
+    value: object = None
+    if text is None:
+        pass
+    elif isinstance(control, gr.HTML):
+        if re.fullmatch(r"\d{1,3}(,\d{1,3})*", text):
+            value = {"key": histogram.ANY, "cuts": [int(cut) for cut in text.split(",")]}
+    elif isinstance(control, gr.Checkbox):
+        value = {"yes": True, "no": False}.get(text)
+    elif isinstance(control, gr.ColorPicker):
+        value = _hex(text)
+    elif isinstance(control, gr.Slider):
+        steps = round((control.maximum - control.minimum) / control.step)
+        offered = (round(control.minimum + step * control.step, 6) for step in range(steps + 1))
+        value = next((each for each in offered if f"{each:g}" == text), None)
     else:
-        offered = [value for _, value in control.choices]
-    return next((value for value in offered if str(value) == text), gr.skip())
+        value = next((each for _, each in control.choices if str(each) == text), None)
+    return gr.skip() if value is None else value
+
+
+def _hex(color: str) -> str | None:
+    try:
+        written = theme.css(ImageColor.getrgb(color)[:3])
+    except ValueError:
+        return None
+    return written if len(written) == len("#rrggbb") else None
 
 
 def _examples() -> dict[str, Path]:

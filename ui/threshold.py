@@ -32,7 +32,7 @@ PREVIEW_SIDE = 320
 CURVE_HEIGHT = 70
 
 
-def build(current: gr.State) -> dict[str, gr.Slider | gr.Dropdown]:
+def build(current: gr.State) -> dict[str, gr.Component]:
     """Lay out the tab; it follows the current photo and its own controls, which it returns."""
     with gr.Row():
         classes = gr.Slider(
@@ -95,7 +95,7 @@ def build(current: gr.State) -> dict[str, gr.Slider | gr.Dropdown]:
         concurrency_id=photos.INFERENCE,
         api_visibility="private",
     )
-    return {"classes": classes, "channel": channel}
+    return {"classes": classes, "channel": channel, "cuts": chosen}
 
 
 def show_classes(
@@ -107,7 +107,9 @@ def show_classes(
     """
     nothing = gr.DownloadButton(interactive=False)
     if path is None:
-        return photos.notice(say("threshold.hint")), None, "", None, "", "", nothing
+        # A link's cuts may be on their way: only those of the photo that is gone are taken back.
+        kept = gr.skip() if not chosen or histogram.waiting(chosen) else None
+        return photos.notice(say("threshold.hint")), None, "", kept, "", "", nothing
     try:
         gray = thresholding.gray_channel(photos.read(path), channel)
     except PhotoError as error:
@@ -116,7 +118,7 @@ def show_classes(
     try:
         best = thresholding.multi_otsu(gray, classes)
     except ThresholdError as error:
-        chart = histogram.draw(gray, np.empty(0))
+        chart = histogram.draw(gray, np.empty(0), np.empty(0))
         return photos.notice(say_error(error)), None, chart, None, "", "", nothing
     seconds = time.perf_counter() - start
     key = f"{Path(path).parent.name} {channel} {classes}"  # the folder is named for the content
@@ -125,11 +127,17 @@ def show_classes(
     colors = theme.class_colors(classes)
     picture = drawing.indexed_picture(thresholding.classify(gray, cuts), dict(enumerate(colors)))
     file = photos.result_file(picture, f"{channel}-{classes}-classes")
+    if own is None:
+        chart, kept = histogram.draw(gray, best, best, key), None
+    elif histogram.waiting(chosen):
+        chart, kept = histogram.draw(gray, own, best, key), {"key": key, "cuts": own.tolist()}
+    else:  # the sliders stand where the visitor put them, and may be on their way again
+        chart = kept = gr.skip()
     return (
         photos.took("threshold.took", seconds, "CPU", cuts=_said(best), count=classes - 1),
         file,
-        # The sliders stand where the visitor put them, and may be on their way again.
-        *((histogram.draw(gray, best, key), None) if own is None else (gr.skip(), gr.skip())),
+        chart,
+        kept,
         score_sentence(gray, cuts, best),
         classes_table(thresholding.describe_classes(gray, cuts)),
         gr.DownloadButton(value=file, interactive=True),

@@ -1,5 +1,6 @@
 """The page as a whole: a photo comes in, each tab answers, links open it as it was."""
 
+import io
 import re
 import sys
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pillow_heif
 import pytest
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 from visits import (
     Served,
     downloaded,
@@ -22,6 +23,13 @@ from visits import (
 pytestmark = pytest.mark.browser
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
+
+
+def corner(page: Page, picture: Locator) -> tuple[int, ...]:
+    """Colour of a shown picture's first pixel."""
+    address = picture.get_attribute("src") or ""
+    image = Image.open(io.BytesIO(page.request.get(address).body())).convert("RGB")
+    return image.getpixel((0, 0))
 
 
 def test_an_upload_is_answered_on_every_tab(page: Page) -> None:
@@ -172,19 +180,50 @@ def test_a_photo_without_a_pet_gets_one_sentence(page: Page) -> None:
 
 @on_desktop
 def test_a_link_opens_the_page_as_it_was(page: Page) -> None:
-    page.goto(f"{page.url.split('?')[0]}?example=german_shepherd&tab=threshold&classes=5")
-    expect(page.locator("#cuts tbody tr")).to_have_count(5)
-    page.locator("#share").click()
-    link = page.locator("#share-link input, #share-link textarea")
-    expect(link).to_have_value(re.compile(r"^http.*\?"))
-
-    page.goto(link.input_value())
-
-    expect(page.locator("#cuts tbody tr")).to_have_count(5)
-    expect(page.locator("#cuts")).to_be_visible()
-    assert shown_size(page.locator("#classes-picture img")) == shown_size(
-        page.locator("#photo img")
+    address = page.url.split("?")[0]
+    page.goto(
+        f"{address}?example=german_shepherd&tab=threshold&classes=3&channel=red&cuts=60,150"
+        "&ground=color&color=%2310ff00&model=pet&opacity=0.9&border=no&lang=de"
     )
+    for _ in range(2):
+        expect(page.locator("#histogram .cut")).to_have_count(2)
+        for cut, value in zip(page.locator("#histogram .cut").all(), ("60", "150"), strict=True):
+            expect(cut).to_have_attribute("aria-valuenow", value)
+        expect(page.locator("#cuts")).to_be_visible()
+        expect(page.locator("#score")).to_contain_text("60, 150")
+        expect(page.locator("#channel input")).to_have_value("Rot")
+        open_tab(page, "Ausschneiden")
+        expect(page.locator("#ground").get_by_label("Eine Farbe")).to_be_checked()
+        after = page.locator("#cut-out img").nth(1)
+        assert shown_size(after) == (800, 600)
+        assert corner(page, after) == (0x10, 0xFF, 0)
+        open_tab(page, "Maske")
+        expect(page.locator("#opacity input[type=number]")).to_have_value("0.9")
+        expect(page.locator("#border input")).not_to_be_checked()
+        expect(page.locator("#mask-model").get_by_label("Tier, schnell")).to_be_checked()
+        open_tab(page, "Schwellenwert")
+
+        page.locator("#share").click()
+        link = page.locator("#share-link input, #share-link textarea")
+        expect(link).to_have_value(re.compile(r"^http.*\?.*lang=de"))
+        page.goto(link.input_value())
+
+
+@on_desktop
+def test_a_cut_that_was_dragged_is_in_the_link(page: Page) -> None:
+    page.goto(f"{page.url.split('?')[0]}?example=cat_chelsea&tab=threshold&classes=2")
+    expect(page.locator("#cuts tbody tr")).to_have_count(2)
+    cut = page.locator("#histogram .cut")
+    cut.press("PageUp")
+    expect(page.locator("#score")).to_contain_text("reaches")
+    chosen = cut.get_attribute("aria-valuenow")
+
+    page.locator("#share").click()
+
+    link = page.locator("#share-link input, #share-link textarea")
+    expect(link).to_have_value(re.compile(rf"cuts={chosen}\b"))
+    page.get_by_role("button", name="Back to Otsu").click()
+    expect(page.locator("#score")).not_to_contain_text("reaches")
 
 
 @on_desktop
@@ -194,6 +233,7 @@ def test_a_link_opens_the_page_as_it_was(page: Page) -> None:
         "tab=nowhere&example=../../etc/passwd&classes=99&channel=smell&model=..%2Fpet",
         "classes=3.5&tab=&example=",
         "classes=<script>alert(1)</script>",
+        "example=cat_chelsea.png&cuts=1,2,x&color=red;&ground=on&opacity=7&border=1&lang=xx",
     ],
 )
 def test_a_link_with_nonsense_opens_the_page_as_it_is(page: Page, query: str) -> None:

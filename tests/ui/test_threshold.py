@@ -126,11 +126,36 @@ def test_cuts_as_good_as_the_best_reach_all_of_it(tmp_path: Path) -> None:
 
 def test_the_sliders_stay_between_their_neighbours_and_inside_the_histogram() -> None:
     gray = np.array([[12, 50, 51, 100, 240]], np.uint8)
+    cuts = np.array([50.0, 51.0, 100.0])
 
-    chart = histogram.draw(gray, np.array([50.0, 51.0, 100.0]))
+    chart = histogram.draw(gray, cuts, cuts)
 
     bounds = [
         [int(value) for value in re.findall(rf'aria-value{name}="(\d+)"', chart)]
         for name in ("min", "now", "max")
     ]
     assert bounds == [[12, 51, 52], [50, 51, 100], [50, 99, 239]]
+
+
+def test_cuts_of_a_link_are_drawn_and_become_the_visitor_s_own() -> None:
+    chosen = {"key": histogram.ANY, "cuts": [80, 140]}
+    _, file, chart, kept, score, _, _ = show(chosen)
+
+    gray = thresholding.gray_channel(open_photo(CAT))
+    np.testing.assert_array_equal(np.asarray(Image.open(file)), (gray > 80) * 1 + (gray > 140))
+    assert re.findall(r'aria-valuenow="(\d+)"', chart) == ["80", "140"]
+    assert re.findall(r'data-best="(\d+)"', chart) == ["90", "132"]
+    assert "disabled" not in chart
+    assert "Your cuts at 80, 140" in score
+    assert kept == {"key": key(), "cuts": [80, 140]}
+    assert show(kept)[3] == gr.skip()
+
+
+def test_cuts_of_a_link_wait_for_its_photo_and_are_dropped_where_they_do_not_fit() -> None:
+    chosen = {"key": histogram.ANY, "cuts": [80, 140]}
+
+    assert threshold.show_classes(None, 3, "luminance", chosen)[3] == gr.skip()
+    assert show(chosen, classes=4)[3] is None
+    assert (
+        threshold.show_classes(None, 3, "luminance", {"key": key(), "cuts": [80, 140]})[3] is None
+    )
