@@ -40,11 +40,11 @@ def build() -> gr.Blocks:
                 f'{notice}<p class="hint" lang="en">{html.escape(sentence)}</p>',
                 elem_id="models-notice",
             )
-        with gr.Row():
-            with gr.Column(scale=4, min_width=320):
+        # Where they lie on a wide screen is in the styles; on a phone the answers follow the photo.
+        with gr.Row(elem_id="page"):
+            with gr.Column(min_width=320, elem_id="question"):
                 photo, current = photos.build()
-                link = gr.Column()
-            with gr.Column(scale=7, min_width=320), gr.Tabs(elem_id="tabs") as tabs:
+            with gr.Column(min_width=320, elem_id="answers"), gr.Tabs(elem_id="tabs") as tabs:
                 with gr.Tab(mark("tab.pets"), id="pets", elem_id="tab-pets"):
                     answered = pets.build(current)
                 with gr.Tab(mark("tab.cut-out"), id="cut-out", elem_id="tab-cut-out"):
@@ -58,8 +58,9 @@ def build() -> gr.Blocks:
                     breed.build(answered)
                 with gr.Tab(mark("tab.album"), id="album", elem_id="tab-album"):
                     album.build()
-        with link:
-            sharing.build(photo, current, tabs, controls)
+            with gr.Column(min_width=320, elem_id="more"):
+                sharing.build(photo, current, tabs, controls)
+                photos.build_credits()
     with page.route(mark("page.programs"), programs.PATH):
         gr.Navbar(main_page_name=mark("page.main"))
         programs.build()

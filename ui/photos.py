@@ -200,7 +200,7 @@ def build() -> tuple[PhotoInput, gr.State]:
     )
     message = gr.HTML(visible=False, padding=False, elem_id="message")
     shown = examples()
-    gr.HTML(mark("examples.try"), padding=False)
+    gr.HTML(f'<p class="hint">{mark("examples.try")}</p>', padding=False, elem_id="examples-try")
     gallery = gr.Gallery(
         value=[(_thumbnail(example.path), example.title) for example in shown],
         label=mark("examples.label"),
@@ -213,8 +213,6 @@ def build() -> tuple[PhotoInput, gr.State]:
         buttons=[],
         elem_id="examples",
     )
-    with gr.Accordion(mark("examples.credits"), open=False, elem_classes="credits"):
-        gr.HTML(credits_list(shown), padding=False)
 
     def pick(event: gr.SelectData) -> str:
         return str(shown[event.index].path)
@@ -222,6 +220,12 @@ def build() -> tuple[PhotoInput, gr.State]:
     keep_usable(photo, current, message)
     gallery.select(pick, None, photo, show_progress="hidden", api_visibility="private")
     return photo, current
+
+
+def build_credits() -> None:
+    """Lay out who made the examples."""
+    with gr.Accordion(mark("examples.credits"), open=False, elem_classes="credits"):
+        gr.HTML(credits_list(examples()), padding=False)
 
 
 def keep_usable(photo: PhotoInput, accepted: gr.State, message: gr.HTML) -> None:
