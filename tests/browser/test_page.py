@@ -272,3 +272,20 @@ def test_the_app_stays_below_600_mb(page: Page, served: Served) -> None:
     status = Path(f"/proc/{served[1].pid}/status").read_text()
     resident = int(re.search(r"VmRSS:\s+(\d+) kB", status).group(1)) * 1024
     assert resident < 600e6
+
+
+@on_phone
+def test_on_a_phone_the_answers_begin_on_the_first_screen(page: Page) -> None:
+    page.locator("#examples img").first.wait_for()
+    tops = page.locator("#examples .thumbnail-item").evaluate_all(
+        "items => items.map(item => Math.round(item.getBoundingClientRect().top))"
+    )
+    assert len(set(tops)) == 1  # one row
+    row = page.locator("#examples .grid-container")
+    assert row.evaluate("row => row.scrollWidth > row.clientWidth")
+    box = page.locator("#tabs").bounding_box()
+    assert box
+    assert box["y"] <= 750
+    page.locator("#examples button").last.scroll_into_view_if_needed()
+    page.locator("#examples button").last.click()
+    expect(page.locator("#pets .pet")).to_have_count(1)

@@ -1,0 +1,87 @@
+"""How long a visitor waits, and for what the page asks the server."""
+
+import base64
+import io
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, Page, Request, expect
+from visits import Served, open_tab, opened
+
+pytestmark = pytest.mark.browser
+
+DOG = Path(__file__).parent.parent.parent / "examples" / "german_shepherd.jpg"
+UPLOADS = 5
+LIMIT = 700  # milliseconds
+
+# Chooses a file as a visitor does, and waits until the tab shows all its results.
+ANSWERED = """async ([content, name]) => {
+  const input = document.querySelector("#photo input[type=file]");
+  const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
+  const files = new DataTransfer();
+  files.items.add(new File([bytes], name, { type: "image/jpeg" }));
+  const shown = () => document.querySelector("#pets-picture img")?.src;
+  const before = shown();
+  const start = performance.now();
+  input.files = files.files;
+  input.dispatchEvent(new Event("change", { bubbles: true }));
+  while (shown() === before || !document.querySelector("#pets .pet"))
+    await new Promise(requestAnimationFrame);
+  for (const image of document.querySelectorAll("#pets-picture img, #pets img"))
+    await image.decode();
+  return performance.now() - start;
+}"""
+
+
+def photo(number: int) -> str:
+    """A JPEG of 1280 x 960 pixels that no test has sent yet, in base64."""
+    image = Image.open(DOG).resize((1280, 960))
+    pixels = np.asarray(image).copy()
+    pixels[:20, :20] = number
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=90)
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+@pytest.fixture
+def page(browser: Browser, served: Served) -> Iterator[Page]:
+    with opened(browser, served[0], 1280, "light") as page:
+        yield page
+
+
+def settle(page: Page) -> None:
+    """Wait until every tab has answered."""
+    expect(page.locator("#share-card")).to_be_enabled()
+    for result in ("#breeds li", "#methods figure", "#probabilities img", "#cut-out img"):
+        page.locator(result).first.wait_for(state="attached")
+    page.wait_for_load_state("networkidle")
+
+
+@pytest.mark.alone
+def test_the_pets_tab_answers_an_upload_quickly(page: Page) -> None:
+    times = []
+    for number in range(UPLOADS + 1):
+        times.append(page.evaluate(ANSWERED, [photo(number), f"photo-{number}.jpg"]))
+        page.wait_for_timeout(1500)  # for the tabs that are not looked at
+    print("milliseconds from upload to results:", [round(time) for time in times])
+    assert statistics.median(times[1:]) < LIMIT  # the first one is cold
+
+
+def test_another_tab_asks_the_server_nothing(page: Page) -> None:
+    page.evaluate(ANSWERED, [photo(200), "photo.jpg"])
+    settle(page)
+    asked: list[str] = []
+
+    def watch(request: Request) -> None:
+        if "/queue/" in request.url or "/run/" in request.url:
+            asked.append(request.post_data or request.url)
+
+    page.on("request", watch)
+    for tab in ("Cut out", "Threshold", "Mask", "Breed", "Many photos", "Pets"):
+        open_tab(page, tab)
+        page.wait_for_timeout(300)
+    assert asked == []
