@@ -8,6 +8,8 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 from visits import SCREENSHOTS, Served, as_file, open_tab, opened, upload
 
+from ui.texts import MARK
+
 pytestmark = pytest.mark.browser
 
 AXE = Path(__file__).parent / "node_modules" / "axe-core" / "axe.min.js"
@@ -140,7 +142,7 @@ def test_nothing_bars_anyone_in_german(browser: Browser, served: Served) -> None
             expect(panel).to_be_visible()
             for picture in panel.locator("img").all():
                 assert picture.get_attribute("alt")
-        assert "[[" not in page.content()
+        assert not MARK.search(page.content())
         expect_no_bars(page, "Deutsch")
 
 
