@@ -117,6 +117,24 @@
     for (const [selector, rule] of Object.entries(MENDS)) {
       document.querySelectorAll(selector).forEach(rule);
     }
+    keepFocus();
+  }
+
+  // Gradio draws the small buttons over a picture anew when one is used, as that for the full
+  // screen, and the focus would go back to the top of the page.
+  const BAR = ".icon-button-wrapper button";
+  let used = null; // the one that has the focus: { button, block, place }
+
+  document.addEventListener("focusin", ({ target }) => {
+    const block = target.matches(BAR) ? target.closest(".block") : null;
+    const place = block && [...block.querySelectorAll(BAR)].indexOf(target);
+    used = block && { button: target, block, place };
+  });
+
+  function keepFocus() {
+    if (!used || used.button.isConnected || document.activeElement !== document.body) return;
+    const { block, place } = used;
+    (block.querySelectorAll(BAR)[place] ?? block.querySelector("button"))?.focus();
   }
 
   /** Where the picture lies that the line runs over: it may be narrower than its frame. */

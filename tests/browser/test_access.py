@@ -220,6 +220,19 @@ def test_the_tabs_that_do_not_fit_open_by_key(page: Page) -> None:
     page.set_viewport_size({"width": 1280, "height": 900})
 
 
+def test_the_focus_stays_at_a_picture_that_fills_the_screen(page_with_cat: Page) -> None:
+    page = page_with_cat
+    open_tab(page, "Pets")
+    picture = page.locator("#pets-picture")
+    within = "document.querySelector('#pets-picture').contains(document.activeElement)"
+    picture.get_by_role("button", name="Fullscreen").press("Enter")
+    expect(page.locator("#pets-picture.fullscreen")).to_be_visible()
+    page.wait_for_function(within)
+    page.keyboard.press("Escape")
+    expect(page.locator("#pets-picture.fullscreen")).to_have_count(0)
+    page.wait_for_function(within)
+
+
 def line(page: Page) -> Locator:
     return page.locator("#cut-out").get_by_role("slider")
 
