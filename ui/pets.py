@@ -9,7 +9,7 @@ from models.drawing import Color, Photo
 from models.images import PhotoError
 from models.pipeline import Pet
 from ui import breed, mask, naming, photos, theme
-from ui.texts import mark, number, say, say_error
+from ui.texts import SPACE, mark, number, say, say_error
 
 CROP_SIDE = 320
 CARD_SIDE = 800
@@ -122,7 +122,8 @@ def label(place: int, pet: Pet) -> str:
     """What stands at a pet's box."""
     if pet.refused:
         return f"{place} {say('pets.unsure')}"
-    return f"{place} {pet.breeds[0].name} {number(pet.breeds[0].probability, '.0%')}"
+    share = number(pet.breeds[0].probability, ".0%").replace(SPACE, " ")  # the font has no other
+    return f"{place} {pet.breeds[0].name} {share}"
 
 
 def card(place: int, pet: Pet, color: Color) -> str:

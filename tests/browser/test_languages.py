@@ -110,8 +110,9 @@ def test_a_photo_that_cannot_be_used_is_refused_in_german(german_page: Page) -> 
 
 
 def test_the_page_for_programs_is_german_too(browser: Browser, served: Served) -> None:
-    page = browser.new_page(locale="de-DE")
-    page.goto(f"{served[0]}/programs")
+    page = browser.new_page(locale="en-US")
+    page.goto(f"{served[0]}?lang=de")
+    page.get_by_role("link", name="Für Programme").click()
 
     expect(page.get_by_role("heading", name="Was man fragen kann")).to_be_visible()
     expect(page.get_by_text("Findet die Katzen und Hunde eines Fotos")).to_be_visible()

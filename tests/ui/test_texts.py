@@ -161,6 +161,19 @@ def test_a_mark_needs_a_text_without_values() -> None:
         mark("pets.took")
 
 
+@pytest.mark.parametrize("language", TEXTS)
+def test_what_is_drawn_into_pictures_has_letters_that_the_font_has(language: str) -> None:
+    for key in ("pets.unsure", "pets.made"):
+        assert str(TEXTS[language][key]).isascii()
+
+
+@pytest.mark.usefixtures("in_german")
+def test_a_name_in_a_picture_is_drawn_with_plain_spaces() -> None:
+    pet = SimpleNamespace(refused=False, breeds=[SimpleNamespace(name="Boxer", probability=0.987)])
+
+    assert pets.label(1, pet) == "1 Boxer 99 %"
+
+
 @pytest.mark.usefixtures("in_german")
 def test_answers_of_the_tabs_are_german() -> None:
     assert "Such ein Foto aus" in pets.show_pets(None)[0]

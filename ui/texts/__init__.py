@@ -33,7 +33,7 @@ TEXTS: dict[Language, dict[str, Text]] = {
 
 MARK = re.compile(r"\[\[([\w.-]+)\]\]", re.ASCII)
 SEPARATORS = str.maketrans(",.", ".,")  # 1,234.5 is 1.234,5 in German
-NARROW = "\N{NO-BREAK SPACE}"
+SPACE = "\N{NO-BREAK SPACE}"  # before the percent sign, in German
 
 
 def say(key: str, **values: object) -> str:
@@ -120,6 +120,18 @@ def choose(wanted: str | None, accepted: str) -> Language:
     return next((tag for quality, tag in ranked if tag in TEXTS and quality > 0), DEFAULT)
 
 
+# Gradio's own words follow the browser's language, which therefore becomes that of the page; and a
+# link to the other page keeps what the address says of it.
+SPEAK = f"""<script>
+Object.defineProperty(navigator, "language", {{ value: document.documentElement.lang }});
+addEventListener("click", (event) => {{
+  const link = event.target.closest?.("nav a");
+  const wanted = new URLSearchParams(location.search).get("{PARAMETER}");
+  if (link && wanted) link.search = new URLSearchParams({{ {PARAMETER}: wanted }});
+}}, true);
+</script>"""
+
+
 class Translation:
     """ASGI middleware that puts the visitor's texts into the page where the layout has marks.
 
@@ -158,18 +170,12 @@ class Translation:
 
 
 def translated(page: str, language: Language) -> str:
-    """A page with a language's texts for its marks.
-
-    Gradio's own words follow the browser's language, which therefore becomes that of the page.
-    """
+    """A page with a language's texts for its marks."""
     texts = TEXTS[language]
     # No text holds a character that HTML, JSON or JavaScript would take for more than itself.
     page = MARK.sub(lambda mark: str(texts.get(mark[1], mark[0])), page)
     page = re.sub(r'(<html\s+lang=)"en"', rf'\1"{language}"', page, count=1)
-    speak = (
-        f'<script>Object.defineProperty(navigator, "language", {{value: "{language}"}})</script>'
-    )
-    return page.replace("<head>", f"<head>{speak}", 1)
+    return page.replace("<head>", f"<head>{SPEAK}", 1)
 
 
 def _requested(scope: Scope) -> Language:
@@ -183,7 +189,7 @@ def _requested(scope: Scope) -> Language:
 def _localized(formatted: str, language: Language) -> str:
     if language == "en":
         return formatted
-    return formatted.translate(SEPARATORS).replace("%", f"{NARROW}%")
+    return formatted.translate(SEPARATORS).replace("%", f"{SPACE}%")
 
 
 class _Formatter(string.Formatter):
