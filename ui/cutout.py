@@ -106,8 +106,10 @@ def build(current: gr.State) -> dict[str, gr.Component]:
     )
     own_message = gr.HTML(visible=False, padding=False, elem_id="ground-message")
     with gr.Row():
-        download = gr.Button(mark("cutout.download"), interactive=False, elem_id="cut-out-download")
-        copy = gr.Button(mark("cutout.copy"), interactive=False, elem_id="cut-out-copy")
+        download = gr.Button(
+            mark("cutout.download"), interactive=False, size="md", elem_id="cut-out-download"
+        )
+        copy = gr.Button(mark("cutout.copy"), interactive=False, size="md", elem_id="cut-out-copy")
     said = gr.HTML(padding=False, elem_id="cut-out-copied", elem_classes=photos.SPOKEN)
     file = gr.File(visible="hidden")
 
