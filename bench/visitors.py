@@ -47,7 +47,7 @@ def served(log: Path, **environment: str) -> Iterator[tuple[int, subprocess.Pope
         yield port, process
     finally:
         process.terminate()
-        process.wait(60)
+        process.wait(300)
 
 
 def wait_until_ready(port: int, process: subprocess.Popen[bytes], seconds: float = 400) -> None:
