@@ -5,12 +5,14 @@ import math
 import sys
 import time
 from collections import Counter
+from copy import copy
 from types import SimpleNamespace
 
 import gradio as gr
-from gradio import queueing
+from gradio import queueing, state_holder
 from gradio.queueing import Event
 from gradio.server_messages import EventMessage, ProcessCompletedMessage, ProcessStartsMessage
+from gradio.state_holder import SessionState
 
 from serving import journal, metrics
 
@@ -21,6 +23,29 @@ LOOK = 0.005  # seconds between two looks at the queue while there is nothing to
 
 FAILED = "Something went wrong here, not with your photo: please try again."
 NO_ROOM = "There is no room on the disk right now: please try again in some minutes."
+
+
+class Session(SessionState):
+    """A visitor's choices, and not what was shown.
+
+    Gradio also keeps the page's whole configuration for each, with all that it shows, for links to
+    a visitor's view. That route is closed here, and making it took 20 ms for each new session.
+    """
+
+    def __init__(self, blocks: gr.Blocks) -> None:
+        """Begin with the page as it is for everybody."""
+        self.blocks_config = copy(blocks.default_config)
+        self.config_values = {}
+        self.state_data = {}
+        self._state_ttl = {}
+        self.is_closed = False
+        self.STATE_TTL_WHEN_CLOSED = 3600  # seconds
+
+    def _update_config(self, key: int) -> None:
+        pass
+
+    def _update_value_in_config(self, key: int, value: object) -> None:
+        pass
 
 
 class Desk:
@@ -89,6 +114,7 @@ class Desk:
         queue.sleep_when_free = LOOK
         queue.progress_update_sleep_when_free = 10 * LOOK
         queue.ANALYTICS_MAX_EVENTS, queue.ANAYLTICS_CACHE_FREQUENCY = 1, sys.maxsize
+        state_holder.SessionState = Session
         # Its traces quote paths, that is the names of visitors' photos.
         queueing.traceback = SimpleNamespace(print_exc=journal.fault)
 
