@@ -20,7 +20,7 @@ from pathlib import Path
 from bench import visitors
 
 FIRST = 1000  # requests after which memory may not grow any more
-EVERY = 250  # requests between two looks
+EVERY = 100  # requests between two looks
 VISITORS = 4
 ENDPOINTS: tuple[tuple[str, list[object]], ...] = (
     ("analyze", [3]),
@@ -85,7 +85,9 @@ def measure(requests: int, minutes: float) -> dict[str, object]:
         open_files = look(port, "open_files")
     faults = sum('"event": "fault"' in line for line in log.read_text().splitlines())
     log.unlink()
-    first = next(each for each in looks if each["requests"] >= min(FIRST, requests // 2))
+    looks.sort(key=lambda each: each["requests"])
+    half = looks[len(looks) // 2]["requests"]
+    first = next(each for each in looks if each["requests"] >= min(FIRST, half))
     later = [each for each in looks if each["requests"] > first["requests"]] or [first]
     last = later[-1]
     return {
