@@ -5,6 +5,7 @@ import io
 import os
 import random
 import struct
+import time
 import tracemalloc
 import warnings
 import zlib
@@ -18,6 +19,7 @@ import pytest
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageCms, ImageFile
 from PIL.PngImagePlugin import PngInfo
+from profiles import CURVES, DISPLAY_P3, PRIMARIES, SRGB, profile
 
 from models import images
 from models.images import Photo, PhotoError, open_photo
@@ -376,7 +378,6 @@ def test_the_transparent_value_of_a_png_becomes_white() -> None:
     assert first_row(encode(deep, "PNG", transparency=25700)) == grey(0, 255, 200)
 
 
-SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 # A colour space whose red is sRGB's green, and the other way round.
 SWAPPED = SRGB.replace(b"rXYZ", b"????").replace(b"gXYZ", b"rXYZ").replace(b"????", b"gXYZ")
 SWAPPED_SCENE = SCENE[:, :, [1, 0, 2]]
@@ -415,6 +416,42 @@ def test_a_broken_colour_profile_is_ignored(profile: bytes) -> None:
     content = encode(Image.fromarray(SCENE), "PNG", icc_profile=profile)
 
     np.testing.assert_array_equal(open_photo(content), SCENE)
+
+
+@pytest.mark.parametrize("curve", CURVES)
+@pytest.mark.parametrize("primaries", PRIMARIES)
+def test_profiles_of_cameras_are_followed_as_by_little_cms(primaries: str, curve: str) -> None:
+    steps = np.arange(0, 256, 5, np.uint8)
+    colors = np.stack(np.meshgrid(steps, steps, steps), -1).reshape(52, -1, 3)
+    content = profile(PRIMARIES[primaries], CURVES[curve])
+    image = Image.fromarray(colors)
+    expected = ImageCms.profileToProfile(
+        image, ImageCms.ImageCmsProfile(io.BytesIO(content)), ImageCms.createProfile("sRGB")
+    )
+
+    photo = open_photo(encode(image, "PNG", icc_profile=content))
+
+    assert_shows(photo, np.asarray(expected), tolerance=2)
+    assert np.abs(photo.astype(int) - colors).max() > 10
+
+
+@pytest.mark.alone
+def test_a_colour_profile_costs_little() -> None:
+    noise = np.random.default_rng(0).integers(-3, 4, (1500, 2000, 3))
+    image = Image.fromarray((np.resize(SCENE, noise.shape) + noise).clip(0, 255).astype(np.uint8))
+
+    def fastest(content: bytes) -> float:
+        times = []
+        for _ in range(5):
+            start = time.process_time()
+            open_photo(content)
+            times.append(time.process_time() - start)
+        return min(times)
+
+    plain = fastest(encode(image, "JPEG", quality=90))
+    converted = fastest(encode(image, "JPEG", quality=90, icc_profile=DISPLAY_P3))
+
+    assert converted < 3 * plain
 
 
 @pytest.mark.parametrize("file_format", ["PNG", "TIFF"])
