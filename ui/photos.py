@@ -234,7 +234,11 @@ def keep_usable(photo: PhotoInput, accepted: gr.State, message: gr.HTML) -> None
     A picture that cannot be used is replaced by the one before.
     """
     # "change" alone comes with the new value for uploads, the webcam, the clipboard and removal.
-    photo.change(
+    # Where one photo replaces another it comes twice, both times with the new one; the path in
+    # `arrived` changes once.
+    arrived = gr.Textbox(visible="hidden")
+    photo.change(None, photo, arrived, js="(photo) => photo?.path ?? ''", api_visibility="private")
+    arrived.change(
         _accept,
         [photo, accepted],
         [photo, accepted, message],
