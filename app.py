@@ -129,6 +129,7 @@ def main(words: Sequence[str] | None = None) -> None:
             page.build(),
             limits,
             workers=usable_cores(),
+            say=texts.say_to,
             server_name=settings.host,
             server_port=settings.port,
             share=settings.share,

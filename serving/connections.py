@@ -7,12 +7,13 @@ import h11
 from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
 
 from serving import doors, metrics
+from serving.sentences import SENTENCES
 
 HEADERS_TIME = 10.0  # seconds until a request's head must be there
 STALLED_TIME = 30.0  # seconds that a client may leave an answer unread
 
-TOO_SLOW = "The request came too slowly: please try again."
-TOO_LARGE = "The request's headers are too large."
+TOO_SLOW = SENTENCES["slow_body"]
+TOO_LARGE = SENTENCES["headers"]
 NOT_HTTP = "This is no HTTP request."
 TOO_MANY = "Too many connections are open: please try again in a minute."
 

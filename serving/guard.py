@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from starlette.exceptions import HTTPException
@@ -17,6 +17,7 @@ from serving import clients, doors, health, journal, metrics
 from serving.doors import Door
 from serving.files import Store
 from serving.queueing import CLIENT, EACH, Desk
+from serving.sentences import Say
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -31,8 +32,6 @@ OPEN_EACH = 100  # requests of one client that are answered at a time; a page ha
 SEEN_EACH = (2_000, 100)  # requests of any kind: at once, and a second; a page loads some 150 files
 BURST = 200  # costing requests at once; a new photo on the page makes some 15
 BYTES_EACH = (1_500_000_000, 1_500_000)  # uploads: at once, and a second
-
-SEVERAL = "Please wait a moment, and try again in {} s: you ask more often than {} times a minute."
 
 
 @dataclass(frozen=True)
@@ -62,23 +61,26 @@ class Limits:
 
 @dataclass
 class Refused(Exception):  # noqa: N818 -- it is the visitor who is refused
-    """A request that is not let in; the sentence is for the one who sent it."""
+    """A request that is not let in: a reason of `sentences`, and values for its places."""
 
     status: int
     reason: str
-    sentence: str
     retry_after: float = 0
+    values: dict[str, str | int] = field(default_factory=dict)
 
 
-_BROKEN = Refused(500, "fault", "Something went wrong here: please try again.")
+_BROKEN = Refused(500, "fault")
 
 
 class Guard:
     """ASGI middleware around the whole app."""
 
-    def __init__(self, app: App, desk: Desk, store: Store, limits: Limits, open_limit: int) -> None:
+    def __init__(
+        self, app: App, desk: Desk, store: Store, limits: Limits, open_limit: int, say: Say
+    ) -> None:
         """Guard an app; at most `open_limit` of its requests are answered at a time."""
         self._app = app
+        self._say = say
         self._desk = desk
         self._store = store
         self._limits = limits
@@ -130,7 +132,8 @@ class Guard:
         if refused:
             metrics.count("petscope_refused_total", reason=refused.reason)
             if not answer.status:
-                await _refuse(refused, door, headers, answer, body)
+                sentence = self._say(scope, refused.reason, refused.values)
+                await _refuse(refused, sentence, door, headers, answer, body)
         name = door.name if door else "none"
         metrics.count("petscope_requests_total", door=name, status=str(answer.status or "left"))
         journal.write(
@@ -156,9 +159,9 @@ class Guard:
     ) -> None:
         """Refuse what is too much; keep room on the disk for an upload until the stack closes."""
         if sum(len(name) + len(value) for name, value in scope["headers"]) > doors.HEADERS_LIMIT:
-            raise Refused(431, "headers", "The request's headers are too large.")
+            raise Refused(431, "headers")
         if door is None:
-            raise Refused(404, "no_door", "There is nothing here.")
+            raise Refused(404, "no_door")
         # What the app asks itself (MCP's calls, the page's first look) comes past the proxy.
         own = self._limits.behind_proxy and b"x-forwarded-for" not in headers and _is_local(client)
         if not own:
@@ -168,50 +171,42 @@ class Guard:
         if size is not None and size > limit:
             raise _too_large(limit)
         if door.cost and self._desk.closing:
-            raise Refused(503, "closing", "Petscope is being restarted: please try again.", 10)
+            raise Refused(503, "closing", 10)
         if door.name in ("join", "call", "mcp") and door.cost:
             self._admit_to_queue(client, own)
         if door.body == "upload":
             wait = 0 if own else self._sent.take(client, size or limit)
             if wait:
-                sentence = "You have sent very much: please try again in {:.0f} s."
-                raise Refused(429, "bytes", sentence.format(wait), wait)
+                raise Refused(429, "bytes", wait, {"seconds": round(wait)})
             # Without a length it is taken for a single photo, until it has become more.
             expected = self._limits.photo_bytes if size is None else size
             if not stack.enter_context(self._store.reserved(expected)):
-                sentence = "There is no room for more photos right now: please try again later."
-                raise Refused(507, "disk", sentence, 60)
+                raise Refused(507, "disk", 60)
 
     def _admit_client(self, client: str, door: Door) -> None:
         if self._open.total() > self._open_limit or self._open[client] > OPEN_EACH:
-            sentence = "Too many requests are open: please try again in a minute."
-            raise Refused(503, "open", sentence, 30)
+            raise Refused(503, "open", 30)
         wait = self._seen.take(client)
         if door.cost:
             wait = wait or self._asked.take(client, door.cost)
         if wait:
-            sentence = SEVERAL.format(int(wait) + 1, self._limits.per_minute)
-            raise Refused(429, "rate", sentence, wait)
+            values = {"seconds": int(wait) + 1, "limit": self._limits.per_minute}
+            raise Refused(429, "rate", wait, values)
 
     def _admit_to_queue(self, client: str, own: bool) -> None:
         waiting = self._desk.waiting
         if waiting >= self._desk.places:
             seconds = self._desk.seconds_left(waiting)
-            sentence = (
-                f"Petscope is busy: you would be number {waiting + 1} in the queue. "
-                f"Please try again in {seconds} s."
-            )
-            raise Refused(503, "queue", sentence, seconds)
+            raise Refused(503, "queue", seconds, {"place": waiting + 1, "seconds": seconds})
         if not own and (mine := self._desk.waiting_for(client)) >= EACH:
-            sentence = f"You already wait for {mine} answers: please let them come first."
-            raise Refused(429, "waiting", sentence, self._desk.seconds_left(mine))
+            raise Refused(429, "waiting", self._desk.seconds_left(mine), {"answers": mine})
 
     async def _tell(
         self, door: Door, headers: dict[bytes, bytes], peer: str | None, answer: "_Answer"
     ) -> None:
         if door.name == "metrics":
             if b"x-forwarded-for" in headers or not _is_private(peer):
-                raise Refused(404, "no_door", "There is nothing here.")
+                raise Refused(404, "no_door")
             gauges = {
                 "petscope_queue_length": self._desk.length,
                 "petscope_stored_bytes": self._store.size,
@@ -254,8 +249,7 @@ class _Body:
             async with asyncio.timeout(left):
                 message = await self._receive()
         except TimeoutError:
-            sentence = "The request came too slowly: please try again."
-            self.refused = Refused(408, "slow_body", sentence)
+            self.refused = Refused(408, "slow_body")
             return {"type": "http.disconnect"}
         if message["type"] == "http.disconnect":
             self.left = True
@@ -339,7 +333,12 @@ class _Answer:
 
 
 async def _refuse(
-    refused: Refused, door: Door | None, headers: dict[bytes, bytes], answer: _Answer, body: _Body
+    refused: Refused,
+    sentence: str,
+    door: Door | None,
+    headers: dict[bytes, bytes],
+    answer: _Answer,
+    body: _Body,
 ) -> None:
     more = [(b"cache-control", b"no-store")]
     if refused.retry_after:
@@ -347,10 +346,10 @@ async def _refuse(
     unread = b"content-length" in headers or b"transfer-encoding" in headers
     if unread:
         more.append((b"connection", b"close"))
-    content, kind = json.dumps({"detail": refused.sentence}).encode(), b"application/json"
+    content, kind = json.dumps({"detail": sentence}).encode(), b"application/json"
     if door and door.name == "upload" and b"sec-fetch-mode" in headers:
         # The page shows the answer to a failed upload as it stands.
-        content, kind = refused.sentence.encode(), b"text/plain; charset=utf-8"
+        content, kind = sentence.encode(), b"text/plain; charset=utf-8"
     end = body.discard if unread else None
     await answer.complete(refused.status, content, kind, tuple(more), end)
 
@@ -362,7 +361,7 @@ def _content_length(headers: dict[bytes, bytes]) -> int | None:
 
 def _too_large(limit: int) -> Refused:
     size = f"{limit / 1e6:.0f} MB" if limit >= 1_000_000 else f"{limit / 1000:.0f} kB"
-    return Refused(413, "size", f"The request is larger than the {size} allowed.")
+    return Refused(413, "size", values={"size": size})
 
 
 def _is_private(peer: str | None) -> bool:

@@ -15,14 +15,12 @@ from gradio.server_messages import EventMessage, ProcessCompletedMessage, Proces
 from gradio.state_holder import SessionState
 
 from serving import journal, metrics
+from serving.sentences import Say
 
 CLIENT = "petscope.client"  # where a request's scope says who asks
 EACH = 40  # answers that one client may wait for; a new photo on the page asks for some 15
 SESSIONS = 500  # whose answers and choices are kept; each open page is one
 LOOK = 0.005  # seconds between two looks at the queue while there is nothing to do
-
-FAILED = "Something went wrong here, not with your photo: please try again."
-NO_ROOM = "There is no room on the disk right now: please try again in some minutes."
 
 
 class Session(SessionState):
@@ -57,8 +55,9 @@ class Desk:
         Whether nobody is let in any more.
     """
 
-    def __init__(self, blocks: gr.Blocks, places: int, workers: int) -> None:
+    def __init__(self, blocks: gr.Blocks, places: int, workers: int, say: Say) -> None:
         """Set the queue of a page up; `workers` answers are computed at a time."""
+        self._say = say
         blocks.queue(max_size=places, default_concurrency_limit=workers, api_open=False)
         self.closing = False
         self.places = places
@@ -137,7 +136,8 @@ class Desk:
             # An error meant for the visitor has its sentence; others are bugs or a lack of room.
             outcome = "refused" if message.output.get("error") else "failed"
             if outcome == "failed":
-                sentence = FAILED if self.has_room() else NO_ROOM
+                reason = "failed" if self.has_room() else "no_room"
+                sentence = self._say(event.request.scope, reason, {})
                 message.output |= {"error": sentence, "visible": True, "duration": 10}
         now = time.monotonic()
         started = self._started.pop(event._id, now)

@@ -17,6 +17,7 @@ from serving.connections import Connection
 from serving.files import Store
 from serving.guard import Guard, Limits
 from serving.queueing import SESSIONS, Desk
+from serving.sentences import Say, say_in_english
 
 OPEN_FILES = 8192  # that the process asks the system for
 GRACE = 30.0  # seconds that running answers may take when the process is told to stop
@@ -58,7 +59,13 @@ class Running:
         journal.write("closed", all_answered=ended)
 
 
-def launch(blocks: gr.Blocks, limits: Limits, workers: int, **options: object) -> Running:
+def launch(
+    blocks: gr.Blocks,
+    limits: Limits,
+    workers: int,
+    say: Say = say_in_english,
+    **options: object,
+) -> Running:
     """Serve a page in a thread of its own.
 
     Parameters
@@ -69,6 +76,8 @@ def launch(blocks: gr.Blocks, limits: Limits, workers: int, **options: object) -
         What is let in.
     workers
         How many answers are computed at a time.
+    say
+        Makes the server's own sentences in a visitor's language.
     options
         Of Gradio's `launch`.
 
@@ -79,7 +88,7 @@ def launch(blocks: gr.Blocks, limits: Limits, workers: int, **options: object) -
     """
     journal.start()
     files.refuse_addresses()
-    desk = Desk(blocks, limits.places, workers)
+    desk = Desk(blocks, limits.places, workers, say)
     store = Store(blocks, limits.kept)
     desk.has_room = store.has_room
     open_limit = _open_files() * 8 // 10
@@ -87,7 +96,7 @@ def launch(blocks: gr.Blocks, limits: Limits, workers: int, **options: object) -
     def configure(app: object, **given: object) -> uvicorn.Config:
         Connection.limit = open_limit
         return uvicorn.Config(
-            Guard(app, desk, store, limits, open_limit),
+            Guard(app, desk, store, limits, open_limit, say),
             **given,
             http=Connection,
             ws="none",

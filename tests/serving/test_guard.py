@@ -91,7 +91,7 @@ def test_large_headers_are_refused(served: Served, in_pieces: bool) -> None:
     answer = everything(connection)
 
     assert status(answer) == 431
-    assert sentence(answer) == "The request's headers are too large."
+    assert sentence(answer) == "The request’s headers are too large."
 
 
 def test_who_sends_headers_too_slowly_is_refused(

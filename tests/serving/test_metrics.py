@@ -4,7 +4,8 @@ import pytest
 from strangers import Served, file_data
 
 from models.breeds import BreedClassifier
-from serving import metrics, queueing
+from serving import metrics
+from serving.sentences import SENTENCES
 
 
 @pytest.fixture
@@ -75,7 +76,7 @@ def test_an_error_in_the_network_is_one_sentence_and_the_next_visitor_is_served(
         patch.setattr(BreedClassifier, "predict", broken)
         kind, said = served.call("breed", file_data(uploaded))
 
-    assert (kind, said["error"]) == ("error", queueing.FAILED)
+    assert (kind, said["error"]) == ("error", SENTENCES["failed"])
     assert served.call("breed", file_data(uploaded))[0] == "complete"
     fault = next(line for line in reversed(served.lines) if line["event"] == "fault")
     assert fault["kind"] == "RuntimeError"
@@ -94,5 +95,5 @@ def test_a_full_disk_is_one_sentence(
         patch.setattr(served.running._desk, "has_room", lambda: False)
         kind, said = served.call("cut_out", file_data(uploaded))
 
-    assert (kind, said["error"]) == ("error", queueing.NO_ROOM)
+    assert (kind, said["error"]) == ("error", SENTENCES["no_room"])
     assert served.call("cut_out", file_data(uploaded))[0] == "complete"

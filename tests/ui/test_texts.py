@@ -19,8 +19,20 @@ from starlette.testclient import TestClient
 
 from models.errors import SENTENCES
 from models.images import PhotoError
+from serving import sentences
 from ui import mask_lesson, pets, texts, threshold
-from ui.texts import TEXTS, Text, Translation, choose, mark, number, say, say_error, say_name
+from ui.texts import (
+    TEXTS,
+    Text,
+    Translation,
+    choose,
+    mark,
+    number,
+    say,
+    say_error,
+    say_name,
+    say_to,
+)
 
 UI = Path(texts.__file__).parent.parent
 CALLS = {"say", "mark", "raw", "took"}  # their first argument is a key
@@ -91,7 +103,7 @@ def test_german_has_its_own_marks() -> None:
 def test_every_text_is_used_and_every_used_text_is_there() -> None:
     whole, patterns = used_keys()
     # Names come from models' cards, and errors from `models`.
-    patterns |= {r"(species|class|model)\.[\w-]+", "error\\.[\\w-]+"}
+    patterns |= {r"(species|class|model)\.[\w-]+", "(error|server)\\.[\\w-]+"}
     for key in TEXTS["en"]:
         assert key in whole or any(re.fullmatch(each, key) for each in patterns), f"unused: {key}"
     for file in UI.rglob("*.py"):
@@ -108,6 +120,29 @@ def test_the_errors_are_those_of_the_models() -> None:
     assert named == {f"error.{key}" for key in SENTENCES}
     for key, sentence in SENTENCES.items():
         assert TEXTS["en"][f"error.{key}"] == sentence
+
+
+def test_the_server_s_own_sentences_are_those_of_the_server() -> None:
+    named = {key for key in TEXTS["en"] if key.startswith("server.")}
+
+    assert named == {f"server.{reason}" for reason in sentences.SENTENCES}
+    for reason, sentence in sentences.SENTENCES.items():
+        assert TEXTS["en"][f"server.{reason}"] == sentence
+
+
+@pytest.mark.parametrize(
+    ("header", "value", "start"),
+    [
+        ("accept-language", "de-DE", "Petscope ist beschäftigt: Du wärst Nummer 4"),
+        ("referer", "http://testserver/?lang=de", "Petscope ist beschäftigt: Du wärst Nummer 4"),
+        ("accept-language", "fr", "Petscope is busy: you would be number 4"),
+    ],
+)
+def test_the_server_speaks_the_language_of_the_page(header: str, value: str, start: str) -> None:
+    headers = [(header.encode(), value.encode())]
+    scope = {"type": "http", "query_string": b"", "headers": headers}
+
+    assert say_to(scope, "queue", {"place": 4, "seconds": 2}).startswith(start)
 
 
 @pytest.mark.parametrize(

@@ -46,10 +46,12 @@ def say(key: str, **values: object) -> str:
     values
         What stands for its placeholders; numbers are written as the language does.
     """
-    text = TEXTS[language()][key]
-    if not isinstance(text, str):
-        text = text["one" if values["count"] == 1 else "other"]
-    return _FORMATTER.format(text, **values)
+    return _written(language(), key, values)
+
+
+def say_to(scope: Scope, reason: str, values: Mapping[str, object]) -> str:
+    """A sentence of the server itself, for the one who sent a request; see `serving.sentences`."""
+    return _written(_requested(scope), f"server.{reason}", values)
 
 
 def raw(key: str) -> str:
@@ -192,11 +194,18 @@ def _localized(formatted: str, language: Language) -> str:
     return formatted.translate(SEPARATORS).replace("%", f"{SPACE}%")
 
 
+def _written(language: Language, key: str, values: Mapping[str, object]) -> str:
+    text = TEXTS[language][key]
+    if not isinstance(text, str):
+        text = text["one" if values["count"] == 1 else "other"]
+    return _Formatter(language).format(text, **values)
+
+
 class _Formatter(string.Formatter):
+    def __init__(self, language: Language) -> None:
+        self.language = language
+
     def format_field(self, value: object, spec: str) -> str:
         formatted = format(value, spec)
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        return _localized(formatted, language()) if is_number else formatted
-
-
-_FORMATTER = _Formatter()
+        return _localized(formatted, self.language) if is_number else formatted
