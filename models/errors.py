@@ -22,6 +22,7 @@ SENTENCES = {
     "send another one.",
     "photo_has_to_wait": "Too many pictures are being read just now: please send it again in a "
     "minute.",
+    "photo_no_decoder": "Pictures cannot be read at the moment: please send it again in a minute.",
     "threshold_empty": "An empty picture has no thresholds.",
     "threshold_one_value": "This picture has only 1 different grey value, too few for {classes} "
     "classes.",

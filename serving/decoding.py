@@ -176,7 +176,7 @@ class Pool:
         Raises
         ------
         PhotoError
-            When the picture cannot be used, or all processes were busy for long.
+            When the picture cannot be used, all processes were busy for long, or none can start.
         """
         with images.open_file(path) as file:
             try:
@@ -189,7 +189,7 @@ class Pool:
                         decoder.end()
                     decoder = _start()
                 if decoder is None:
-                    raise PhotoError("photo_has_to_wait")
+                    raise PhotoError("photo_no_decoder")
                 return decoder.read(file)
             finally:
                 self._idle.put(decoder if decoder and decoder.usable else _start())

@@ -9,10 +9,12 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
 from PIL import Image
+from profiles import DISPLAY_P3
 
 from models import images
 from models.images import PhotoError
@@ -174,6 +176,22 @@ def test_who_finds_all_processes_busy_is_told(one: Pool, monkeypatch: pytest.Mon
         assert first.result().size
 
 
+def test_who_comes_while_no_process_can_start_is_told(
+    one: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> NoReturn:
+        raise BlockingIOError("There is no process left.")
+
+    monkeypatch.setattr(decoding.subprocess, "Popen", fail)
+    decoder_of(one).end()
+
+    assert refusal(one, CAT).key == "photo_no_decoder"
+    assert refusal(one, CAT).key == "photo_no_decoder"
+
+    monkeypatch.undo()
+    assert_works(one)
+
+
 def test_an_answer_that_makes_no_sense_is_not_believed(one: Pool) -> None:
     """As from a process that a picture has taken over."""
     for answer in (
@@ -219,6 +237,26 @@ def test_a_picture_that_needs_too_much_memory_is_refused(one: Pool, tmp_path: Pa
     assert error.key == "photo_needs_memory"
     assert peak_memory(decoder.process.pid) < 650_000_000
     assert_works(one)
+
+
+@linux
+@pytest.mark.alone
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG"])
+def test_a_phone_s_largest_photo_is_read(one: Pool, tmp_path: Path, file_format: str) -> None:
+    """48 megapixels in Display P3."""
+    path = tmp_path / "photo"
+    options: dict[str, dict[str, Any]] = {
+        "JPEG": {"quality": 90},
+        "PNG": {"compress_level": 1},
+    }
+    photo = Image.open(CAT).convert("RGB").resize((8064, 6048))
+    photo.save(path, file_format, icc_profile=DISPLAY_P3, **options[file_format])
+    decoder = decoder_of(one)
+    before = peak_memory(decoder.process.pid)
+
+    assert one.open_photo(path).shape == (6048, 8064, 3)
+
+    assert peak_memory(decoder.process.pid) - before < 500_000_000
 
 
 TRY = """
