@@ -117,6 +117,9 @@ def main(words: Sequence[str] | None = None) -> None:
         loading.result()
     except store.ModelError as error:
         raise SystemExit(str(error)) from None
+    # Read by Node, which renders the page where GRADIO_SSR_MODE says so.
+    options = os.environ.get("NODE_OPTIONS", ""), f"--import {texts.NODE.as_uri()}"
+    os.environ["NODE_OPTIONS"] = " ".join(options).strip()
     limits = server.Limits(
         photo_bytes=int(settings.max_megabytes * 1_000_000),
         places=settings.max_waiting,

@@ -1,7 +1,9 @@
 """The page as a Space serves it: Node.js renders it first, then the browser takes over."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -63,6 +65,28 @@ def test_the_server_renders_the_page_and_every_tab_answers(page: Page) -> None:
     page.locator("#album-start").click()
     expect(page.locator("#album-message")).to_contain_text("1 file could not be used")
     expect(page.locator("#album-gallery img")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("query", "accepted", "language", "text"),
+    [
+        ("", "de-DE,de;q=0.9", "de", "Für Programme"),
+        ("?lang=de", "en", "de", "Für Programme"),
+        ("?lang=en", "de", "en", "For programs"),
+        ("", "", "en", "For programs"),
+    ],
+)
+def test_the_page_is_rendered_in_the_visitor_s_language(
+    served_with_ssr: str, query: str, accepted: str, language: str, text: str
+) -> None:
+    asked = Request(f"{served_with_ssr}/{query}", headers={"Accept-Language": accepted})
+    with urlopen(asked) as answer:
+        page = answer.read().decode()
+
+    assert re.search(r'<html\s+lang="(\w+)"', page)[1] == language
+    assert text in page.partition("<body")[2]
+    assert "<title>Petscope" in page
+    assert "[[" not in page.partition("<body")[2].partition("<script")[0]
 
 
 def test_the_page_for_programs_is_rendered_too(browser: Browser, served_with_ssr: str) -> None:

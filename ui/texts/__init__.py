@@ -31,6 +31,8 @@ TEXTS: dict[Language, dict[str, Text]] = {
     for language in ("en", "de")
 }
 
+NODE = Path(__file__).parent / "node.mjs"  # for Node to import before it renders pages
+
 MARK = re.compile(r"\[\[([\w.-]+)\]\]", re.ASCII)
 SEPARATORS = str.maketrans(",.", ".,")  # 1,234.5 is 1.234,5 in German
 SPACE = "\N{NO-BREAK SPACE}"  # before the percent sign, in German
