@@ -56,7 +56,7 @@ class Pet:
     @property
     def share(self) -> float:
         """Part of the photo that the pet covers, in [0, 1]."""
-        return np.count_nonzero(self.mask) / self.mask.size
+        return float(np.count_nonzero(self.mask) / self.mask.size)
 
 
 def analyze(photo: Photo) -> list[Pet]:

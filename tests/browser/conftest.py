@@ -136,7 +136,9 @@ def write_nucleus_model(folder: Path) -> None:
     (folder / "nuclei.json").write_text(json.dumps(card))
 
 
-@pytest.fixture(scope="session")
+# Not for the whole session: while it is open its event loop runs in the process, and tests that
+# serve the page from theirs want to start one.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         yield playwright.chromium.launch(

@@ -246,7 +246,7 @@ def test_each_method_is_explained_with_its_paper_and_otsu_by_its_curve(page: Pag
     otsu = page.locator("#methods figure").filter(has_text="Otsu, cut")
     cut = re.search(r"Otsu, cut (\d+)", otsu.inner_text())
     assert cut
-    expect(page.locator("#variance")).to_contain_text(f"the best is {cut[1]}, Otsu's cut")
+    expect(page.locator("#variance")).to_contain_text(f"the best is {cut[1]}, Otsu’s cut")
     expect(page.locator("#methods summary")).to_have_count(7)
     otsu.locator("summary").click()
     expect(otsu.locator("cite")).to_be_visible()
