@@ -443,9 +443,12 @@ def checkout(
 
     root.mkdir()
     subprocess.run(["git", "init", "--quiet"], cwd=root, check=True)
-    names = ("app.py", "ui/page.py", "models/store.py", "examples/cat.jpg", "tests/test_app.py")
+    names = ("app.py", "ui/page.py", "models/store.py", "serving/guard.py", "examples/cat.jpg")
     write(
-        **dict.fromkeys((*names, "requirements.txt", "LICENSE", "training/train.py"), b"content"),
+        **dict.fromkeys(
+            (*names, "requirements.txt", "LICENSE", "training/train.py", "tests/test_app.py"),
+            b"content",
+        ),
         **{f"models/weights/{path.name}": path.read_bytes() for path in tiny_models.iterdir()},
         **{"README.md": (ROOT / "README.md").read_bytes()},
     )
@@ -455,7 +458,7 @@ def checkout(
 
 CODE = {
     *("LICENSE", "README.md", "app.py", "requirements.txt"),
-    *("ui/page.py", "models/store.py", "examples/cat.jpg"),
+    *("ui/page.py", "models/store.py", "serving/guard.py", "examples/cat.jpg"),
 }
 MODELS = ("breeds.json", "breeds.onnx", "pet.json", "pet.onnx")
 WEIGHTS = {f"models/weights/{name}" for name in MODELS}
