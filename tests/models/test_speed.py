@@ -37,18 +37,19 @@ def test_five_classes_take_less_than_5_ms(photo: Photo, median_seconds: Clock) -
     not (store.EMBEDDED / "pet.json").exists(), reason="no mask model is embedded yet"
 )
 @pytest.mark.usefixtures("fresh_models")
-def test_a_mask_takes_less_than_20_ms(photo: Photo, median_seconds: Clock) -> None:
+def test_a_mask_takes_less_than_40_ms(photo: Photo, median_seconds: Clock) -> None:
+    # 17 ms on two idle cores; the rest is for slower machines than that.
     segmenter = segmentation.load()
 
-    assert median_seconds(lambda: segmenter.predict(photo).mask, 0.020) < 0.020
+    assert median_seconds(lambda: segmenter.predict(photo).mask, 0.040) < 0.040
 
 
 @pytest.mark.skipif(
     not (store.EMBEDDED / "breeds.json").exists(), reason="no breed model is embedded yet"
 )
 @pytest.mark.usefixtures("fresh_models")
-def test_a_breed_takes_less_than_25_ms(photo: Photo, median_seconds: Clock) -> None:
-    # 14 ms on two idle cores; the rest is for slower machines than that.
+def test_a_breed_takes_less_than_50_ms(photo: Photo, median_seconds: Clock) -> None:
+    # 22 ms on two idle cores; the rest is for slower machines than that.
     classifier = breeds.load()
 
-    assert median_seconds(lambda: classifier.predict(photo), 0.025) < 0.025
+    assert median_seconds(lambda: classifier.predict(photo), 0.050) < 0.050
