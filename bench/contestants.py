@@ -197,7 +197,6 @@ def breed_timm(how: str, means: Means) -> Answers:
     import torch
 
     torch.set_num_threads(means.threads)
-    from bench import networks
 
     network = classifier(means).to(memory_format=torch.channels_last)
     run = torch.compile(network) if how == "compile" else network
@@ -210,19 +209,7 @@ def breed_timm(how: str, means: Means) -> Answers:
         batch = batch.contiguous(memory_format=torch.channels_last)
         return torch.softmax(run(batch)[0], dim=0)
 
-    def answer(photo: Photo) -> list[tuple[str, float]]:
-        values, places = probabilities(photo).topk(TOP)
-        return [
-            (names[place], value)
-            for value, place in zip(values.tolist(), places.tolist(), strict=True)
-        ]
-
-    shape = (1, 3, spec.height, spec.width)
-    return Answers(
-        answer,
-        lambda photo: probabilities(photo).numpy(),
-        lambda: networks.torch_work(network, shape),
-    )
+    return torch_answers(probabilities, names, network, spec)
 
 
 def breed_fastai(means: Means) -> Answers:
@@ -230,7 +217,6 @@ def breed_fastai(means: Means) -> Answers:
     import torch
 
     torch.set_num_threads(means.threads)
-    from bench import networks
 
     network = classifier(means)  # first, for what it imports before timm and fastai
     from fastai.vision.all import (
@@ -266,8 +252,20 @@ def breed_fastai(means: Means) -> Answers:
         with learn.no_bar(), learn.no_logging():
             return learn.predict(photo)[2]
 
+    return torch_answers(predict, names, network, spec)
+
+
+def torch_answers(
+    probabilities: "Callable[[Photo], torch.Tensor]",
+    names: list[str],
+    network: "torch.nn.Module",
+    spec: InputSpec,
+) -> Answers:
+    """The best breeds of what a network in PyTorch says of a photo."""
+    from bench import networks
+
     def answer(photo: Photo) -> list[tuple[str, float]]:
-        values, places = predict(photo).topk(TOP)
+        values, places = probabilities(photo).topk(TOP)
         return [
             (names[place], value)
             for value, place in zip(values.tolist(), places.tolist(), strict=True)
@@ -276,7 +274,7 @@ def breed_fastai(means: Means) -> Answers:
     shape = (1, 3, spec.height, spec.width)
     return Answers(
         answer,
-        lambda photo: predict(photo).numpy(),
+        lambda photo: probabilities(photo).numpy(),
         lambda: networks.torch_work(network, shape),
     )
 
