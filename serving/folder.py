@@ -4,14 +4,17 @@ import atexit
 import os
 import shutil
 import tempfile
+from pathlib import Path
 
 
 def make_own() -> None:
     """Let uploads and results lie in a folder of this process alone, deleted at its end.
 
-    To be called before Gradio is imported. $GRADIO_TEMP_DIR names another folder, which stays.
+    To be called before Gradio is imported. It lies in $GRADIO_TEMP_DIR where that is set, which
+    several servers may share: each deletes what it does not know.
     """
-    if "GRADIO_TEMP_DIR" not in os.environ:
-        folder = tempfile.mkdtemp(prefix="petscope-")
-        os.environ["GRADIO_TEMP_DIR"] = folder
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    parent = Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir())
+    parent.mkdir(parents=True, exist_ok=True)
+    folder = tempfile.mkdtemp(prefix="petscope-", dir=parent)
+    os.environ["GRADIO_TEMP_DIR"] = folder
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)

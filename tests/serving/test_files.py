@@ -1,5 +1,7 @@
 import json
 import os
+import subprocess
+import sys
 import time
 from collections import namedtuple
 from pathlib import Path
@@ -93,18 +95,18 @@ def test_the_whole_folder_has_a_limit(served: Served, monkeypatch: pytest.Monkey
     assert served.upload(CAT.read_bytes()).status == 507
 
 
-def test_only_this_user_may_look_into_the_folder(tmp_path: Path) -> None:
-    import subprocess
-    import sys
-
+@pytest.mark.parametrize("variable", ["TMPDIR", "GRADIO_TEMP_DIR"])
+def test_a_server_has_a_folder_of_its_own_into_which_only_its_user_may_look(
+    tmp_path: Path, variable: str
+) -> None:
     code = (
-        "from serving import folder; folder.make_own(); import os, gradio.utils as u;"
-        "print(oct(os.stat(u.get_upload_folder()).st_mode & 0o777), u.get_upload_folder())"
+        "import os; from serving import folder; folder.make_own();"
+        "made = os.environ['GRADIO_TEMP_DIR']; print(oct(os.stat(made).st_mode & 0o777), made)"
     )
     environment = {k: v for k, v in os.environ.items() if k != "GRADIO_TEMP_DIR"}
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env=environment | {"TMPDIR": str(tmp_path)},
+        env=environment | {variable: str(tmp_path)},
         capture_output=True,
         text=True,
         check=True,
