@@ -114,8 +114,8 @@ def examine(
         return Entry(name, error=error)
     segmenter = segmentation.load(store.default("segmentation"))
     found = segmenter.predict(photo)
-    regions = found.regions()
-    pets = pipeline.name_pets(photo, regions, breeds.load(store.default("classification")))
+    classifier = breeds.load(store.default("classification"))
+    pets, regions = pipeline.recognize(photo, found.regions(), classifier)
     for kind in ("masks", "cut-outs", "previews"):
         (folder / kind).mkdir(parents=True, exist_ok=True)
     mask = drawing.indexed_picture(found.mask, dict(enumerate(mask_colors, start=1)))

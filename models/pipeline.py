@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -80,11 +81,16 @@ def analyze(photo: Photo) -> list[Pet]:
     """
     segmenter = segmentation.load(store.default("segmentation"))
     classifier = breeds.load(store.default("classification"))
-    return name_pets(photo, segmenter.predict(photo).regions(), classifier)
+    return recognize(photo, segmenter.predict(photo).regions(), classifier)[0]
 
 
-def name_pets(photo: Photo, regions: NDArray[np.integer], classifier: BreedClassifier) -> list[Pet]:
-    """Name the breed of each pet that a mask model found, in the order of their numbers.
+def recognize(
+    photo: Photo, regions: NDArray[np.integer], classifier: BreedClassifier
+) -> tuple[list[Pet], NDArray[np.integer]]:
+    """Name the pets that a mask model found, and join what it took apart by mistake.
+
+    A body without its head, as behind a ball of wool, is no pet of any breed by itself. Such a part
+    is joined with one that it meets if together they are more surely a pet than either is.
 
     Parameters
     ----------
@@ -94,20 +100,60 @@ def name_pets(photo: Photo, regions: NDArray[np.integer], classifier: BreedClass
         `(height, width)`: 0 background, 1 to n the pets, as of `Segmentation.regions`.
     classifier
         What names them.
+
+    Returns
+    -------
+    The pets, the largest first, and the regions with their numbers.
     """
-    pets = []
-    for number in range(1, int(regions.max()) + 1):
-        mask = regions == number
-        box = bounding_box(mask)
-        left, upper, right, lower = crop = crop_box(box, *photo.shape[:2])
-        seen = _alone(photo[upper:lower, left:right], regions[upper:lower, left:right], number)
-        answer = classifier.classify(seen)
-        rule = classifier.card.refusal
-        share = np.count_nonzero(mask) / mask.size
-        known = rule.probability(share, answer.entropy) if rule else 1.0
-        refused = rule is not None and known < rule.threshold
-        pets.append(Pet(box, mask, crop, seen, answer, known, refused))
-    return pets
+    pets = name_pets(photo, regions, classifier)
+    for one, other in combinations(range(len(pets)), 2):
+        parts = pets[one], pets[other]
+        if any(pet.refused for pet in parts) and _meet(parts[0].box, parts[1].box):
+            joined = _by_area(np.where(regions == other + 1, one + 1, regions))
+            whole = _name(photo, joined, int(joined[parts[0].mask][0]), classifier)
+            if whole.known > max(pet.known for pet in parts):
+                return recognize(photo, joined, classifier)
+    return pets, regions
+
+
+def name_pets(photo: Photo, regions: NDArray[np.integer], classifier: BreedClassifier) -> list[Pet]:
+    """Name the breed of each region, 1 to n of `(height, width)`, as of one pet.
+
+    See `recognize`, which doubts the regions.
+    """
+    count = int(regions.max())
+    return [_name(photo, regions, number, classifier) for number in range(1, count + 1)]
+
+
+def _name(
+    photo: Photo, regions: NDArray[np.integer], number: int, classifier: BreedClassifier
+) -> Pet:
+    mask = regions == number
+    box = bounding_box(mask)
+    left, upper, right, lower = crop = crop_box(box, *photo.shape[:2])
+    seen = _alone(photo[upper:lower, left:right], regions[upper:lower, left:right], number)
+    answer = classifier.classify(seen)
+    rule = classifier.card.refusal
+    known = rule.probability(np.count_nonzero(mask) / mask.size, answer.entropy) if rule else 1.0
+    refused = rule is not None and known < rule.threshold
+    return Pet(box, mask, crop, seen, answer, known, refused)
+
+
+def _meet(one: Box, other: Box) -> bool:
+    """Whether two boxes overlap or touch."""
+    return all(
+        max(one[axis], other[axis]) <= min(one[axis + 2], other[axis + 2]) for axis in (0, 1)
+    )
+
+
+def _by_area(regions: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Number the regions 1 to n by falling area; the numbers that they have may leave gaps."""
+    areas = np.bincount(regions.ravel())
+    areas[0] = 0
+    order = np.argsort(-areas, kind="stable")[: np.count_nonzero(areas)]
+    ranks = np.zeros(len(areas), regions.dtype)
+    ranks[order] = np.arange(1, len(order) + 1)
+    return ranks[regions]
 
 
 def _alone(photo: Photo, regions: NDArray[np.integer], number: int) -> Photo:

@@ -45,5 +45,5 @@ def _name(path: str) -> Named:
     classifier = breeds.load(store.default("classification"))
     start = time.perf_counter()
     regions = np.zeros(photo.shape[:2], np.uint8) if found.regions is None else found.regions
-    pets = pipeline.name_pets(photo, regions, classifier)
+    pets, regions = pipeline.recognize(photo, regions, classifier)
     return Named(pets, regions, found.seconds + time.perf_counter() - start, classifier.device)

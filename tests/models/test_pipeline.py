@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -164,3 +165,54 @@ def test_a_segmentation_at_hand_is_not_made_again() -> None:
     (pet,) = pipeline.name_pets(photo, regions, breeds.load())
 
     np.testing.assert_array_equal(pet.mask, pipeline.analyze(photo)[0].mask)
+
+
+class Judge:
+    """Stands in for a classifier: how surely it knows a crop is what `known` says of its share."""
+
+    def __init__(self, known: Callable[[float], float]) -> None:
+        self.card = SimpleNamespace(refusal=self)
+        self.threshold = 0.5
+        self.probability = lambda share, entropy: known(share)
+
+    def classify(self, seen: np.ndarray) -> SimpleNamespace:
+        return SimpleNamespace(entropy=0.0)
+
+
+def grows(share: float) -> float:
+    return min(share, 1.0)
+
+
+HALVES = np.repeat([[1] * 60 + [2] * 40], 50, axis=0).astype(np.uint8)
+APART = np.repeat([[1] * 60 + [0] * 10 + [2] * 30], 50, axis=0).astype(np.uint8)
+THREE = np.repeat([[2] * 25 + [1] * 45 + [0] * 10 + [3] * 20], 50, axis=0).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("regions", "known", "expected"),
+    [
+        (HALVES, grows, HALVES > 0),
+        (APART, grows, APART),  # they do not meet
+        (HALVES, lambda share: grows(share) + 0.2, HALVES),  # each is a pet alone
+        (HALVES, lambda share: 0.9 - share, HALVES),  # less sure together
+        (THREE, grows, np.where(THREE == 3, 2, THREE > 0)),
+    ],
+)
+def test_a_part_that_is_no_pet_alone_is_joined_with_the_one_it_belongs_to(
+    regions: np.ndarray, known: Callable[[float], float], expected: np.ndarray
+) -> None:
+    photo = np.zeros((*regions.shape, 3), np.uint8)
+
+    pets, numbers = pipeline.recognize(photo, regions, Judge(known))
+
+    np.testing.assert_array_equal(numbers, expected)
+    for number, pet in enumerate(pets, start=1):
+        np.testing.assert_array_equal(pet.mask, numbers == number)
+
+
+@pytest.mark.usefixtures("fresh_models")
+def test_a_kitten_behind_its_ball_of_wool_is_one_pet() -> None:
+    (kitten,) = pipeline.analyze(open_photo(EXAMPLES / "kitten_with_wool.jpg"))
+
+    assert not kitten.refused
+    assert kitten.breeds[0].species == "cat"
