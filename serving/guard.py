@@ -347,11 +347,16 @@ async def _refuse(
     if unread:
         more.append((b"connection", b"close"))
     content, kind = json.dumps({"detail": sentence}).encode(), b"application/json"
-    if door and door.name == "upload" and b"sec-fetch-mode" in headers:
-        # The page shows the answer to a failed upload as it stands.
-        content, kind = sentence.encode(), b"text/plain; charset=utf-8"
+    status = refused.status
+    if door and b"sec-fetch-mode" in headers:  # sent by browsers: it is the page that asks
+        if door.name == "upload":
+            # It shows the answer to a failed upload as it stands.
+            content, kind = sentence.encode(), b"text/plain; charset=utf-8"
+        elif door.name == "join" and status == 503:
+            # At this one it shows words of Gradio's, at others the answer's own.
+            status = 429
     end = body.discard if unread else None
-    await answer.complete(refused.status, content, kind, tuple(more), end)
+    await answer.complete(status, content, kind, tuple(more), end)
 
 
 def _content_length(headers: dict[bytes, bytes]) -> int | None:

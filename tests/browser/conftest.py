@@ -91,6 +91,18 @@ def page_with_one_mask_model(browser: Browser, tmp_path: Path) -> Iterator[Page]
         yield page
 
 
+@pytest.fixture
+def page_without_a_place(browser: Browser) -> Iterator[Page]:
+    """The page of an app whose queue takes nobody."""
+    with serve(GRADIO_SSR_MODE="False", PETSCOPE_MAX_WAITING="0") as (address, _):
+        page = browser.new_page()
+        page.set_default_timeout(PATIENCE)
+        page.goto(address)
+        page.locator("#photo").wait_for()
+        yield page
+        page.close()
+
+
 def link_model(name: str, folder: Path, alias: str | None = None, **changes: object) -> None:
     """Put an embedded model into a folder, with some things changed in its card."""
     card = json.loads((WEIGHTS / f"{name}.json").read_text())
