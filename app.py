@@ -110,7 +110,7 @@ def main(words: Sequence[str] | None = None) -> None:
     loading = ThreadPoolExecutor(1).submit(load_models)
     from models import store
     from models.runtime import usable_cores
-    from serving import server
+    from serving import doors, server
     from ui import page, photos, texts, theme
 
     try:
@@ -118,8 +118,9 @@ def main(words: Sequence[str] | None = None) -> None:
     except store.ModelError as error:
         raise SystemExit(str(error)) from None
     # Read by Node, which renders the page where GRADIO_SSR_MODE says so.
-    options = os.environ.get("NODE_OPTIONS", ""), f"--import {texts.NODE.as_uri()}"
-    os.environ["NODE_OPTIONS"] = " ".join(options).strip()
+    imports = (f"--import {module.as_uri()}" for module in (texts.NODE, doors.NODE))
+    os.environ["NODE_OPTIONS"] = " ".join((os.environ.get("NODE_OPTIONS", ""), *imports)).strip()
+    os.environ["PETSCOPE_HEADERS"] = doors.headers_for_node()
     limits = server.Limits(
         photo_bytes=int(settings.max_megabytes * 1_000_000),
         places=settings.max_waiting,

@@ -1,8 +1,12 @@
 """The routes that are open, what each may carry, and the headers that every answer gets."""
 
+import json
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
+
+NODE = Path(__file__).parent / "node.mjs"  # for Node to import before it renders pages
 
 KILOBYTE, MEGABYTE = 1_000, 1_000_000
 
@@ -132,3 +136,8 @@ _FILE_POLICY = (
 def security_headers(door: Door | None) -> tuple[tuple[bytes, bytes], ...]:
     """The headers that an answer gets."""
     return _EVERYWHERE + (_FILE_POLICY if door and door.name == "file" else _PAGE_POLICY)
+
+
+def headers_for_node() -> str:
+    """What `NODE` reads from the environment: the headers of a page, as JSON."""
+    return json.dumps({name.decode(): value.decode() for name, value in security_headers(None)})

@@ -115,6 +115,7 @@ def launch(
         state_session_capacity=SESSIONS,
         enable_monitoring=False,
         run_history=False,  # would keep visitors' inputs
+        num_workers=0,  # processes that serve files past the guard
         prevent_thread_lock=True,
         quiet=False,
     )

@@ -20,6 +20,14 @@ def page(browser: Browser, served_with_ssr: str, request: pytest.FixtureRequest)
         yield page
 
 
+def test_the_rendered_page_has_the_headers_of_every_answer(served_with_ssr: str) -> None:
+    with urlopen(served_with_ssr) as page, urlopen(served_with_ssr + "/config") as other:
+        assert b"<!doctype html>" in page.read(200).lower()
+    for name in ("content-security-policy", "x-content-type-options", "referrer-policy"):
+        assert page.headers[name] == other.headers[name]
+        assert len(page.headers.get_all(name)) == len(other.headers.get_all(name)) == 1
+
+
 def test_the_server_renders_the_page_and_every_tab_answers(page: Page) -> None:
     sent = page.request.get(page.url).text()
     assert "For programs" in sent.partition("<body")[2]  # in the browser's hands it would be empty
