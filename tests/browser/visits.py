@@ -49,7 +49,7 @@ def opened(
     page.locator("#photo").wait_for()
     yield page
     page.close()
-    assert wrong == []
+    assert wrong == [], wrong  # this module's assertions are not explained by pytest
 
 
 def as_file(name: str, content: bytes) -> dict[str, object]:
