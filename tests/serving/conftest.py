@@ -11,8 +11,6 @@ from strangers import CAT, Served
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """The page as a Space serves it, behind a proxy: each test may be clients of its own."""
-    before = os.environ.get("GRADIO_TEMP_DIR")
-    os.environ["GRADIO_TEMP_DIR"] = str(tmp_path_factory.mktemp("uploads"))
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     from serving import files, journal, server
     from ui import page, photos, theme
@@ -22,27 +20,34 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     limits = server.Limits(photo_bytes=2_000_000, places=60, behind_proxy=True)
-    running = server.launch(
-        page.build(),
-        limits,
-        workers=2,
-        server_name="127.0.0.1",
-        server_port=port,
-        allowed_paths=[str(photos.EXAMPLES)],
-        theme=theme.THEME,
-        css_paths=theme.STYLES,
-        mcp_server=True,
-        ssr_mode=False,
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
+        running = server.launch(
+            page.build(),
+            limits,
+            workers=2,
+            server_name="127.0.0.1",
+            server_port=port,
+            allowed_paths=[str(photos.EXAMPLES)],
+            theme=theme.THEME,
+            css_paths=theme.STYLES,
+            mcp_server=True,
+            ssr_mode=False,
+        )
     found = Served(port, running)
     handler = logging.Handler()
     handler.emit = lambda record: found.lines.append(json.loads(record.getMessage()))
     journal.logger.addHandler(handler)
     yield found
     running.stop(grace=5)
-    os.environ.pop("GRADIO_TEMP_DIR")
-    if before:
-        os.environ["GRADIO_TEMP_DIR"] = before
+
+
+@pytest.fixture(autouse=True)
+def folder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Gradio find the server's folder, and none of the servers that other tests start."""
+    if "served" in request.fixturenames:
+        served = request.getfixturevalue("served")
+        monkeypatch.setenv("GRADIO_TEMP_DIR", str(served.running.store._folder))
 
 
 @pytest.fixture
