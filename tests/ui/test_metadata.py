@@ -9,7 +9,7 @@ from PIL import Image, ImageCms
 
 from models import album, drawing
 from models.images import open_photo
-from ui import photos, programs, theme
+from ui import pets, photos, programs, theme
 
 SECRET = b"Kirchgasse 7"
 CAT = photos.EXAMPLES / "cat_chelsea.png"
@@ -79,3 +79,9 @@ def test_no_small_picture_tells_it(telling: Path) -> None:
         "result.png", Path(photos.result_file(Image.fromarray(photo), "a")).read_bytes()
     )
     assert (photo == open_photo(telling)).all()
+
+
+def test_the_card_to_share_tells_nothing(telling: Path) -> None:
+    offered = pets.share_card(str(telling)).value
+
+    assert_tells_nothing("card.png", Path(offered["path"]).read_bytes())
