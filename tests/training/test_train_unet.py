@@ -16,6 +16,11 @@ from training.networks import mobilenet_unet, unet
 from training.runs import read_history
 
 
+@pytest.fixture(scope="module")
+def any_size() -> keras.Model:
+    return mobilenet_unet.build()
+
+
 def test_the_mobilenet_unet_is_the_references() -> None:
     model = mobilenet_unet.build(128)
     assert model.count_params() == 6_504_227
@@ -31,10 +36,9 @@ def test_the_other_published_bottom_is_wider() -> None:
     assert model.count_params() == 6_504_227 + decoder - depthwise_and_projection
 
 
-@pytest.mark.parametrize("shape", [(32, 32), (96, 160)])
-def test_any_size_divisible_by_32_works(shape: tuple[int, int]) -> None:
-    model = mobilenet_unet.build()
-    assert model(np.zeros((1, *shape, 3), np.float32)).shape == (1, *shape, 3)
+def test_any_size_divisible_by_32_works(any_size: keras.Model) -> None:
+    for shape in ((32, 32), (96, 160)):
+        assert any_size(np.zeros((1, *shape, 3), np.float32)).shape == (1, *shape, 3)
 
 
 def test_another_size_is_refused() -> None:
@@ -54,11 +58,9 @@ def test_a_size_that_the_network_cannot_halve_is_refused_before_anything_is_read
     assert f"divisible by {multiple}, not 96x" in capsys.readouterr().err
 
 
-def test_batch_norms_follow_the_fine_tuning() -> None:
+def test_batch_norms_follow_the_fine_tuning(any_size: keras.Model) -> None:
     norms = [
-        layer
-        for layer in mobilenet_unet.build().layers
-        if isinstance(layer, keras.layers.BatchNormalization)
+        layer for layer in any_size.layers if isinstance(layer, keras.layers.BatchNormalization)
     ]
     assert norms
     assert all(layer.momentum == 0.9 for layer in norms)
@@ -138,10 +140,14 @@ def test_the_loss_is_cross_entropy_plus_dice() -> None:
 
 def test_the_learning_rate_warms_up_and_ends_at_zero() -> None:
     rate = keras_runs.learning_rate(1e-3, steps=10, epochs=5)
-    values = [float(rate(step)) for step in range(51)]
+    values = [float(rate(step)) for step in range(61)]
     assert np.argmax(values) == 10
     assert max(values) == pytest.approx(1e-3)
     assert values[50] == pytest.approx(0, abs=1e-9)
+    theirs = keras.optimizers.schedules.CosineDecay(1e-5, 40, warmup_target=1e-3, warmup_steps=10)
+    np.testing.assert_allclose(values, [theirs(step) for step in range(61)], atol=1e-9)
+    again = type(rate).from_config(rate.get_config())
+    assert [float(again(step)) for step in (3, 30)] == [values[3], values[30]]
 
 
 def test_a_dry_run_ends_in_a_network_and_pictures(tiny_pets: Path, tmp_path: Path) -> None:
