@@ -67,7 +67,7 @@ def test_fuzzing_finds_nothing(tmp_path: Path) -> None:
     pytest.importorskip("atheris", reason="there is no Atheris for this machine")
 
     done = subprocess.run(
-        [sys.executable, "-m", "bench.fuzz", "--seconds", "10", "--out", tmp_path],
+        [sys.executable, "-m", "bench.fuzz", "--seconds", "4", "--out", tmp_path],
         cwd=ROOT,
         capture_output=True,
         text=True,

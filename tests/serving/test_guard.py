@@ -41,8 +41,9 @@ def sentence(answer: bytes) -> str:
     ],
 )
 def test_a_body_that_says_to_be_too_large_is_refused_unread(
-    served: Served, path: str, limit: int
+    served: Served, path: str, limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(guard, "LINGER", 0.1)  # nothing follows the headers
     connection = served.raw(head("POST", path, f"Content-Length: {limit + 1}"))
 
     answer = everything(connection)

@@ -23,6 +23,25 @@ HALF = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
 SPEC = train_breeds.input_spec(HALF, 64)
 
 
+def words(root: Path, run: Path, *more: str) -> list[str]:
+    """A tiny run from random weights, of two epochs unless more is said."""
+    return [
+        *("--root", str(root), "--out", str(run), "--size", "64", "--no-pretrained"),
+        *("--arch", "test_vit", "--batch", "4", "--epochs", "2"),
+        *more,
+    ]
+
+
+def run_of(arguments: list[str]) -> Path:
+    return train_breeds.train(train_breeds.parse_arguments(arguments))
+
+
+@pytest.fixture(scope="module")
+def dry_run(tiny_pets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("runs") / "dry"
+    return run_of(words(tiny_pets, run, "--dry-run"))
+
+
 def test_held_out_pictures_are_prepared_as_at_serving(tiny_pets: Path) -> None:
     held_out = pets.split(tiny_pets, "validation")
     labels = [breed.name for breed in pets.breeds(tiny_pets)]
@@ -125,30 +144,16 @@ def test_distillation_asks_the_teachers_about_the_mixed_pictures() -> None:
 
 
 def test_a_teacher_answers_about_pictures_that_are_normalised_for_its_student(
-    tiny_pets: Path, tmp_path: Path
+    dry_run: Path,
 ) -> None:
-    run = run_of(words(tiny_pets, tmp_path / "teacher", "--dry-run"))
-    own = read_run(run)["input"]
+    own = read_run(dry_run)["input"]
     student = train_breeds.input_spec({"mean": (0.2, 0.3, 0.4), "std": (0.1, 0.2, 0.3)}, 64)
     photos = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
-    teacher = train_breeds.Teacher(run, student)
+    teacher = train_breeds.Teacher(dry_run, student)
     with torch.inference_mode():
         answers = teacher(torch.from_numpy(normalize(photos, student)))
         expected = teacher.network(torch.from_numpy(normalize(photos, own)))
     torch.testing.assert_close(answers, expected, rtol=1e-4, atol=1e-4)
-
-
-def words(root: Path, run: Path, *more: str) -> list[str]:
-    """A tiny run from random weights, of two epochs unless more is said."""
-    return [
-        *("--root", str(root), "--out", str(run), "--size", "64", "--no-pretrained"),
-        *("--arch", "test_vit", "--batch", "4", "--epochs", "2"),
-        *more,
-    ]
-
-
-def run_of(arguments: list[str]) -> Path:
-    return train_breeds.train(train_breeds.parse_arguments(arguments))
 
 
 def test_a_resumed_run_ends_like_one_that_was_not_interrupted(
@@ -174,24 +179,22 @@ def test_a_resumed_run_ends_like_one_that_was_not_interrupted(
         torch.testing.assert_close(values, ends[1][name], rtol=1e-3, atol=1e-4)
 
 
-def test_a_run_ends_in_a_standard_timm_checkpoint_and_pictures(
-    tiny_pets: Path, tmp_path: Path
-) -> None:
-    run = run_of(words(tiny_pets, tmp_path / "run", "--dry-run"))
-    config = json.loads((run / "config.json").read_text())
+def test_a_run_ends_in_a_standard_timm_checkpoint_and_pictures(dry_run: Path) -> None:
+    config = json.loads((dry_run / "config.json").read_text())
     assert config["architecture"] == "test_vit"
     assert config["label_names"] == ["Siamese", "Beagle", "Pug", "Bengal", "Boxer", "Persian"]
-    model = timm.create_model(f"local-dir:{run}", pretrained=True)
+    model = timm.create_model(f"local-dir:{dry_run}", pretrained=True)
     assert model.num_classes == 6
     for name in ("curves.png", "predictions.png", "run.json"):
-        assert (run / name).stat().st_size > 0
-    assert list((run / "tensorboard").glob("events.*"))
+        assert (dry_run / name).stat().st_size > 0
+    assert list((dry_run / "tensorboard").glob("events.*"))
 
 
-def test_a_student_learns_from_finished_runs(tiny_pets: Path, tmp_path: Path) -> None:
-    teacher = run_of(words(tiny_pets, tmp_path / "teacher", "--dry-run"))
+def test_a_student_learns_from_finished_runs(
+    dry_run: Path, tiny_pets: Path, tmp_path: Path
+) -> None:
     student = words(tiny_pets, tmp_path / "student", "--dry-run", "--split", "random")
-    run = run_of([*student, "--teachers", str(teacher)])
+    run = run_of([*student, "--teachers", str(dry_run)])
     assert json.loads((run / "run.json").read_text())["split"] == "random"
 
 
