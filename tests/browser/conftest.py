@@ -15,8 +15,8 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from playwright.sync_api import Browser, Page, expect, sync_playwright
-from visits import PATIENCE, SCREENSHOTS, Served, opened
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from visits import PATIENCE, Served, opened
 
 ROOT = Path(__file__).parent.parent.parent
 WEIGHTS = ROOT / "models" / "weights"
@@ -80,13 +80,13 @@ def served_with_nuclei(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
 
 
 @pytest.fixture
-def page_with_one_mask_model(browser: Browser, tmp_path: Path) -> Iterator[Page]:
+def page_with_one_mask_model(context: BrowserContext, tmp_path: Path) -> Iterator[Page]:
     """The page with a mask model that has its own name, and the breeds."""
     link_model("breeds", tmp_path)
     link_model("pet", tmp_path, "cats-and-dogs")
     with (
         serve(GRADIO_SSR_MODE="False", PETSCOPE_MODELS=str(tmp_path)) as (address, _),
-        opened(browser, address, 1280, "light") as page,
+        opened(context, address, 1280, "light") as page,
     ):
         yield page
 
@@ -165,15 +165,10 @@ def browser() -> Iterator[Browser]:
         )
 
 
-@contextmanager
-def opened_for_test(
-    browser: Browser, address: str, request: pytest.FixtureRequest
-) -> Iterator[Page]:
-    """The page on the fixture's kind of screen; a screenshot is kept of how the test left it."""
-    with opened(browser, address, *request.param) as page:
-        yield page
-        SCREENSHOTS.mkdir(exist_ok=True)
-        page.screenshot(path=SCREENSHOTS / f"{request.node.name}.png", full_page=True)
+@pytest.fixture(scope="module")
+def context(browser: Browser) -> BrowserContext:
+    """Where the pages of a file open: all but the first one find the scripts in its cache."""
+    return browser.new_context()
 
 
 on_both_screens = pytest.fixture(
@@ -182,16 +177,16 @@ on_both_screens = pytest.fixture(
 
 
 @on_both_screens
-def page(browser: Browser, served: Served, request: pytest.FixtureRequest) -> Iterator[Page]:
+def page(context: BrowserContext, served: Served, request: pytest.FixtureRequest) -> Iterator[Page]:
     """The page on a desktop and on a phone."""
-    with opened_for_test(browser, served[0], request) as page:
+    with opened(context, served[0], *request.param) as page:
         yield page
 
 
-@on_both_screens
+@pytest.fixture
 def page_with_nuclei(
-    browser: Browser, served_with_nuclei: str, request: pytest.FixtureRequest
+    context: BrowserContext, served_with_nuclei: str, request: pytest.FixtureRequest
 ) -> Iterator[Page]:
     """The page with two mask models to choose from."""
-    with opened_for_test(browser, served_with_nuclei, request) as page:
+    with opened(context, served_with_nuclei, 1280, "light") as page:
         yield page

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import BrowserContext, Locator, Page, expect
 from visits import SCREENSHOTS, Served, as_file, open_tab, opened, upload
 
 from ui.texts import MARK
@@ -62,9 +62,9 @@ CLIPPED = """(image) => {
 
 
 @pytest.fixture(scope="module")
-def page(browser: Browser, served: Served) -> Iterator[Page]:
+def page(context: BrowserContext, served: Served) -> Iterator[Page]:
     """One page for all tests of this file; animations would blur what axe measures."""
-    with opened(browser, served[0], 1280, "light", motion="reduce") as page:
+    with opened(context, served[0], 1280, "light", motion="reduce") as page:
         yield page
 
 
@@ -78,9 +78,7 @@ def page_with_cat(page: Page) -> Page:
 
 def expect_no_bars(page: Page, name: str) -> None:
     """On four kinds of screen: no finding of axe-core, nothing cut off, and a screenshot."""
-    if not AXE.exists():
-        pytest.skip("needs axe-core: npm ci --prefix tests/browser")
-    if not page.evaluate("'axe' in window"):
+    if AXE.exists() and not page.evaluate("'axe' in window"):
         page.evaluate(AXE.read_text())
     found = []
     for width, scheme in SCREENS:
@@ -91,7 +89,8 @@ def expect_no_bars(page: Page, name: str) -> None:
             "dark => document.body.classList.contains('dark') === dark", arg=scheme == "dark"
         )
         page.evaluate("new Promise(done => requestAnimationFrame(() => setTimeout(done, 150)))")
-        found += [f"{width} {scheme}: {bar}" for bar in page.evaluate(BARS)]
+        if AXE.exists():
+            found += [f"{width} {scheme}: {bar}" for bar in page.evaluate(BARS)]
         if page.evaluate("document.documentElement.scrollWidth > window.innerWidth"):
             found.append(f"{width} {scheme}: wider than the screen")
         SCREENSHOTS.mkdir(exist_ok=True)
@@ -99,6 +98,8 @@ def expect_no_bars(page: Page, name: str) -> None:
     page.set_viewport_size({"width": 1280, "height": 900})
     page.emulate_media(color_scheme="light")
     assert found == [], "\n\n".join(found)
+    if not AXE.exists():
+        pytest.skip("needs axe-core: npm ci --prefix tests/browser")
 
 
 def test_nothing_bars_anyone_from_the_empty_page(page: Page) -> None:
@@ -131,8 +132,11 @@ def test_nothing_bars_anyone_from_a_message_of_what_is_wrong(page_with_cat: Page
     expect_no_bars(page_with_cat, "Wrong")
 
 
-def test_nothing_bars_anyone_from_the_page_for_programs(browser: Browser, served: Served) -> None:
-    page = browser.new_page(reduced_motion="reduce")
+def test_nothing_bars_anyone_from_the_page_for_programs(
+    context: BrowserContext, served: Served
+) -> None:
+    page = context.new_page()
+    page.emulate_media(reduced_motion="reduce")
     page.goto(f"{served[0]}/programs")
     expect(page.locator(".cm-content").nth(3)).to_be_visible()
     expect_no_bars(page, "For programs")
@@ -142,8 +146,9 @@ def test_nothing_bars_anyone_from_the_page_for_programs(browser: Browser, served
     page.close()
 
 
-def test_nothing_bars_anyone_in_german(browser: Browser, served: Served) -> None:
-    with opened(browser, f"{served[0]}/?lang=de", 1280, "light", motion="reduce") as page:
+def test_nothing_bars_anyone_in_german(context: BrowserContext, served: Served) -> None:
+    address = f"{served[0]}/?lang=de"
+    with opened(context, address, 1280, "light", motion="reduce") as page:
         upload(page, "cat.png", CAT.read_bytes())
         page.locator("#share-card:enabled").wait_for()
         expect(page.locator("html")).to_have_attribute("lang", "de")

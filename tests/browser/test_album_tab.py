@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
-from visits import as_file, on_phone, open_tab, picture_file
+from visits import as_file, on_desktop, on_phone, open_tab, picture_file
 
 pytestmark = pytest.mark.browser
 
@@ -23,6 +23,7 @@ def album_files(count: int) -> list[dict[str, object]]:
     return [*pictures, as_file("<b>bad.jpg", b"no picture")]
 
 
+@on_desktop
 def test_many_photos_are_looked_at_and_packed(page: Page) -> None:
     open_tab(page, "Many photos")
     page.locator("#album-files input[type=file]").set_input_files(album_files(3))

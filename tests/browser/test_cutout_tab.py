@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
-from visits import downloaded, on_desktop, on_phone, open_tab, picture_file, shown_size, upload
+from visits import downloaded, on_desktop, on_phone, open_tab, picture_file, shown_size
 
 pytestmark = pytest.mark.browser
 
@@ -30,7 +30,9 @@ def put_behind(page: Page, ground: str) -> None:
     expect(after).not_to_have_attribute("src", before)
 
 
-def test_the_cut_out_is_transparent_around_the_pet(page: Page) -> None:
+@on_desktop
+def test_the_cut_out_is_transparent_around_the_pet_and_copied_at_full_size(page: Page) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     photo = show_cut_out(page)
     before, after = page.locator("#cut-out img").all()
     expect(before).to_have_attribute("alt", "The photo")
@@ -46,9 +48,21 @@ def test_the_cut_out_is_transparent_around_the_pet(page: Page) -> None:
     assert 0.1 < opaque.mean() < 0.9
     np.testing.assert_array_equal(pixels[opaque][:, :3], np.asarray(photo)[opaque])
 
+    page.locator("#cut-out-copy").click()
+
+    expect(page.locator("#cut-out-copied")).to_contain_text("Copied")
+    size = page.evaluate(
+        """async () => {
+          const [item] = await navigator.clipboard.read();
+          const picture = await createImageBitmap(await item.getType("image/png"));
+          return [picture.width, picture.height];
+        }"""
+    )
+    assert tuple(size) == photo.size
+
 
 @on_phone
-def test_the_pet_is_laid_over_a_colour(page: Page) -> None:
+def test_the_pet_is_laid_over_a_colour_and_over_the_blurred_photo(page: Page) -> None:
     photo = show_cut_out(page)
     put_behind(page, "A colour")
     expect(page.locator("#ground-color")).to_be_visible()
@@ -58,10 +72,6 @@ def test_the_pet_is_laid_over_a_colour(page: Page) -> None:
     assert (on_color.mode, on_color.size) == ("RGB", photo.size)
     assert (np.asarray(on_color)[:40, :40] == (0x2F, 0x7F, 0xD1)).all()
 
-
-@on_desktop
-def test_the_pet_is_laid_over_the_blurred_photo(page: Page) -> None:
-    photo = show_cut_out(page)
     put_behind(page, "The photo, blurred")
 
     blurred = downloaded(page, "#cut-out-download")
@@ -72,6 +82,7 @@ def test_the_pet_is_laid_over_the_blurred_photo(page: Page) -> None:
     np.testing.assert_allclose(corner.mean(axis=(0, 1)), before.mean(axis=(0, 1)), atol=25)
 
 
+@on_desktop
 def test_the_pet_is_laid_over_a_picture_of_ones_own_and_a_bad_one_changes_nothing(
     page: Page,
 ) -> None:
@@ -98,24 +109,6 @@ def test_the_pet_is_laid_over_a_picture_of_ones_own_and_a_bad_one_changes_nothin
     assert (np.asarray(result)[:40, :40] == (250, 90, 160)).all()
 
 
-@on_desktop
-def test_the_cut_out_is_copied_at_full_size(page: Page) -> None:
-    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    photo = show_cut_out(page)
-
-    page.locator("#cut-out-copy").click()
-
-    expect(page.locator("#cut-out-copied")).to_contain_text("Copied")
-    size = page.evaluate(
-        """async () => {
-          const [item] = await navigator.clipboard.read();
-          const picture = await createImageBitmap(await item.getType("image/png"));
-          return [picture.width, picture.height];
-        }"""
-    )
-    assert tuple(size) == photo.size
-
-
 @on_phone
 def test_a_browser_that_refuses_to_copy_is_said_in_one_sentence(page: Page) -> None:
     show_cut_out(page)
@@ -124,14 +117,3 @@ def test_a_browser_that_refuses_to_copy_is_said_in_one_sentence(page: Page) -> N
     page.locator("#cut-out-copy").click()
 
     expect(page.locator("#cut-out-copied")).to_contain_text("does not let this page copy")
-
-
-@on_desktop
-def test_a_photo_without_a_pet_has_nothing_to_cut_out(page: Page) -> None:
-    upload(page, "plain.png", picture_file("PNG", Image.new("RGB", (400, 300), (90, 140, 200))))
-    open_tab(page, "Cut out")
-
-    expect(page.locator("#cut-out-message")).to_contain_text("nothing to cut out")
-    expect(page.locator("#cut-out img")).to_have_count(0)
-    for button in ("#cut-out-download", "#cut-out-copy"):
-        expect(page.locator(button)).to_be_disabled()

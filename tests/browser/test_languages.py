@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 from visits import Served, as_file, on_desktop, opened, upload
 
 from ui.texts import TEXTS
@@ -43,8 +43,8 @@ WORDS = """() => {
 
 
 @pytest.fixture
-def german_page(browser: Browser, served: Served) -> Iterator[Page]:
-    with opened(browser, f"{served[0]}?lang=de", 1280, "light") as page:
+def german_page(context: BrowserContext, served: Served) -> Iterator[Page]:
+    with opened(context, f"{served[0]}?lang=de", 1280, "light") as page:
         yield page
 
 
@@ -109,8 +109,8 @@ def test_a_photo_that_cannot_be_used_is_refused_in_german(german_page: Page) -> 
     expect(german_page.locator("#message")).to_contain_text("Diese Datei ist beschädigt oder kein")
 
 
-def test_the_page_for_programs_is_german_too(browser: Browser, served: Served) -> None:
-    page = browser.new_page(locale="en-US")
+def test_the_page_for_programs_is_german_too(context: BrowserContext, served: Served) -> None:
+    page = context.new_page()
     page.goto(f"{served[0]}?lang=de")
     page.get_by_role("link", name="Für Programme").click()
 

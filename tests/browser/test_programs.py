@@ -19,7 +19,7 @@ from gradio_client.exceptions import AppError
 from mcp import ClientSession
 from mcp.client.streamable_http import streamablehttp_client
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 from visits import Served
 
 from models import images, pipeline, thresholding
@@ -32,9 +32,9 @@ CAT = EXAMPLES / "cat_chelsea.png"
 ENDPOINTS = {"/analyze", "/threshold", "/mask", "/cut_out", "/breed"}
 
 
-@pytest.fixture
-def client(served: Served, tmp_path: Path) -> Client:
-    return Client(served[0], verbose=False, download_files=tmp_path)
+@pytest.fixture(scope="module")
+def client(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Client:
+    return Client(served[0], verbose=False, download_files=tmp_path_factory.mktemp("answers"))
 
 
 def test_programs_are_offered_these_endpoints_and_nothing_of_the_page(client: Client) -> None:
@@ -123,11 +123,11 @@ def test_bad_input_gets_one_sentence(
 
 
 def test_the_page_shows_calls_that_work_as_they_stand(
-    page: Page, browser: Browser, served: Served, tmp_path: Path
+    page: Page, served: Served, tmp_path: Path
 ) -> None:
     link = page.get_by_role("link", name="For programs").get_attribute("href")
     # A tab of its own: leaving the page would break off what it still fetches.
-    page = browser.new_page()
+    page = page.context.new_page()
     page.goto(urljoin(served[0], link))
     for name in ENDPOINTS:
         expect(page.get_by_role("heading", name=name)).to_be_visible()

@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.request import Request, urlopen
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
 from visits import as_file, open_tab, opened, upload
 
 pytestmark = pytest.mark.browser
@@ -15,8 +15,10 @@ CAT = Path(__file__).parent.parent.parent / "examples" / "cat_chelsea.png"
 
 
 @pytest.fixture(params=[(1280, "light"), (390, "dark")], ids=["desktop-light", "phone-dark"])
-def page(browser: Browser, served_with_ssr: str, request: pytest.FixtureRequest) -> Iterator[Page]:
-    with opened(browser, served_with_ssr, *request.param) as page:
+def page(
+    context: BrowserContext, served_with_ssr: str, request: pytest.FixtureRequest
+) -> Iterator[Page]:
+    with opened(context, served_with_ssr, *request.param) as page:
         yield page
 
 
@@ -97,8 +99,10 @@ def test_the_page_is_rendered_in_the_visitor_s_language(
     assert "[[" not in page.partition("<body")[2].partition("<script")[0]
 
 
-def test_the_page_for_programs_is_rendered_too(browser: Browser, served_with_ssr: str) -> None:
-    page = browser.new_page()
+def test_the_page_for_programs_is_rendered_too(
+    context: BrowserContext, served_with_ssr: str
+) -> None:
+    page = context.new_page()
     wrong: list[str] = []
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.goto(f"{served_with_ssr}/programs")

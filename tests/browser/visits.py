@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request, expect
+from playwright.sync_api import BrowserContext, ConsoleMessage, Locator, Page, Request, expect
 
 PATIENCE = 60_000  # milliseconds: a busy machine is slow, not wrong
 SCREENSHOTS = Path(__file__).parent / "screenshots"
@@ -25,11 +25,12 @@ on_phone = pytest.mark.parametrize("page", [(390, "dark")], indirect=True, ids=[
 
 @contextmanager
 def opened(
-    browser: Browser, address: str, width: int, scheme: str, motion: str | None = None
+    context: BrowserContext, address: str, width: int, scheme: str, motion: str | None = None
 ) -> Iterator[Page]:
     """The page opened; afterwards nothing may have been fetched elsewhere or have gone wrong."""
-    size = {"width": width, "height": 900}
-    page = browser.new_page(viewport=size, color_scheme=scheme, reduced_motion=motion)
+    page = context.new_page()
+    page.set_viewport_size({"width": width, "height": 900})
+    page.emulate_media(color_scheme=scheme, reduced_motion=motion)
     page.set_default_timeout(PATIENCE)
     wrong: list[str] = []
     home = address.partition("?")[0]
