@@ -8,6 +8,9 @@ BIN := $(VENV)/bin
 CPU := $(if $(shell nvidia-smi -L 2>/dev/null),,-cpu)
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
+# For frameworks beside which others run: threads that outnumber the cores wait for one another.
+ONE_CORE := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1
+
 # axe-core, which looks for what bars people from the page.
 AXE := tests/browser/node_modules/.package-lock.json
 
@@ -22,7 +25,7 @@ test: $(VENV)/.tests chromium $(AXE)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python tests/audit.py
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not alone'
+	$(ONE_CORE) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not alone'
 	$(BIN)/python -m pytest -m alone
 
 $(BIN)/python:

@@ -14,6 +14,14 @@ from huggingface_hub import constants
 from onnx import TensorProto, helper, numpy_helper
 
 
+# What takes minutes comes first: begun last, it would leave all workers but one with nothing to do.
+LONG = ("training", "browser", "batch")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.parent.name not in LONG)
+
+
 @pytest.fixture
 def hub(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
