@@ -48,12 +48,16 @@ $(VENV)/.tests: $(VENV)/.training batch/requirements.txt bench/requirements.txt 
 	$(PIP_INSTALL) -r batch/requirements.txt -r bench/requirements.txt -r tests/requirements.txt
 	@touch $@
 
-# The browser tests want a Chromium: the system's, else Debian's, else Playwright's own build.
+# The browser tests want a Chromium: best Debian's without windows, else the system's, else
+# Playwright's own build.
 chromium: $(VENV)/.tests
-	@command -v chromium chromium-browser google-chrome >/dev/null || \
-	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; \
-	  then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; \
-	  else $(BIN)/playwright install chromium; fi
+	@command -v chromium-headless-shell >/dev/null || \
+	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
+	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium-headless-shell >/dev/null; \
+	  } 2>/dev/null || \
+	  command -v chromium >/dev/null || command -v chromium-browser >/dev/null || \
+	  command -v google-chrome >/dev/null || \
+	  $(BIN)/playwright install --only-shell chromium
 
 $(AXE): tests/browser/package-lock.json
 	@if command -v npm >/dev/null; \

@@ -13,7 +13,6 @@ from hub import FakeHub
 from huggingface_hub import constants
 from onnx import TensorProto, helper, numpy_helper
 
-
 # What takes minutes comes first: begun last, it would leave all workers but one with nothing to do.
 LONG = ("training", "browser", "batch")
 
