@@ -36,7 +36,7 @@ RECORD = ROOT / "docs" / "speed.json"
 START = "<!-- speed: written by bench.peers -->"
 END = "<!-- /speed -->"
 
-ROUNDS, SHORT_ROUNDS = 5, 3
+ROUNDS, SHORT_ROUNDS = 5, 2
 LARGEST_DIFFERENCE = 1e-3
 # Seconds or minutes for an answer, or until the first: not in the short version.
 SLOW = ("multi-otsu 6", "timm, `torch.compile`")
