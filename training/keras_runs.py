@@ -252,7 +252,7 @@ def finish(run: Path, build: Callable[[], keras.Model]) -> keras.Model:
 
     A network that was trained in mixed precision would convert its activations when served too.
     """
-    best = keras.models.load_model(run / "model.keras")
+    best = keras.models.load_model(run / "model.keras", compile=False)
     keras.mixed_precision.set_global_policy("float32")
     model = build()
     model.set_weights(best.get_weights())
