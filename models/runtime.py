@@ -1,8 +1,10 @@
 """ONNX Runtime sessions: which device, how many threads, warmed up."""
 
+import ctypes
 import logging
 import math
 import os
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -17,10 +19,13 @@ from numpy.typing import NDArray
 # Values in a batch that the memory of a network's intermediate results is kept for: one photo of
 # 256 px.
 KEPT = 256 * 256 * 3
-TOGETHER = 16  # photos that the GPU answers at a time at most
+# Photos that the GPU answers at a time. cuDNN prepares itself for each size of a batch when it is
+# first seen, so there are few sizes, and all are seen before the first visitor's.
+SIZES = (1, 2, 4, 8, 16)
 
 Answers = list[NDArray[np.float32]]
 Run = Callable[[NDArray[np.float32]], Answers]
+Providers = list[str | tuple[str, dict[str, str]]]
 
 logger = logging.getLogger(__name__)
 
@@ -41,9 +46,10 @@ class Network:
     """
 
     def __init__(self, content: bytes, warm_up_shape: Sequence[int]) -> None:
-        """Load a network from the bytes of an `.onnx` file and run it once on zeros.
+        """Load a network from the bytes of an `.onnx` file and run it on zeros.
 
-        The first run allocates memory and picks kernels; a visitor should not wait for it.
+        The first run allocates memory and picks kernels; a visitor should not wait for it. On a GPU
+        that holds for each size of a batch.
         """
         self._keeps = math.prod(warm_up_shape) <= KEPT
         self._session = _open(content, _providers(), self._keeps)
@@ -55,8 +61,12 @@ class Network:
         if on_gpu:
             self._content = content  # to go on with when the GPU fails
             self._lock = Lock()
-            self._gathered = Gathered(self._run)
-        self.run(np.zeros(warm_up_shape, np.float32))
+            # Larger photos may have any size, and would not all fit into the GPU's memory.
+            self._gathered = Gathered(self._run_rounded if self._keeps else self._run)
+        for photos in SIZES if on_gpu and self._keeps else SIZES[:1]:
+            self.run(np.zeros((photos, *warm_up_shape[1:]), np.float32))
+            if self.device == "CPU":
+                break
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Run a batch through the network; return its first output."""
@@ -76,6 +86,12 @@ class Network:
     def _run(self, batch: NDArray[np.float32]) -> Answers:
         options = _give_memory_back() if self._keeps and batch.size > KEPT else None
         return self._session.run(None, {self._input: batch}, options)
+
+    def _run_rounded(self, batch: NDArray[np.float32]) -> Answers:
+        """Run a batch with as many empty photos as the next of the `SIZES` has room for."""
+        size = next((size for size in SIZES if size >= len(batch)), len(batch))
+        empty = np.zeros((size - len(batch), *batch.shape[1:]), np.float32)
+        return [answer[: len(batch)] for answer in self._run(np.concatenate([batch, empty]))]
 
     def _leave_gpu(self) -> None:
         with self._lock:
@@ -98,7 +114,7 @@ class Gathered:
     the same size that wait by then. A batch that comes alone does not wait.
     """
 
-    def __init__(self, run: Run, most: int = TOGETHER) -> None:
+    def __init__(self, run: Run, most: int = SIZES[-1]) -> None:
         """Gather batches for `run`, until they hold `most` photos."""
         self._run, self._most = run, most
         self._waiting: list[_Waiting] = []
@@ -167,7 +183,7 @@ def _quota(folder: Path = Path("/sys/fs/cgroup")) -> float:
         return math.inf
 
 
-def _open(content: bytes, providers: list[str], keeps: bool) -> onnxruntime.InferenceSession:
+def _open(content: bytes, providers: Providers, keeps: bool) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only
     options.intra_op_num_threads = usable_cores()
@@ -189,10 +205,27 @@ def _give_memory_back() -> onnxruntime.RunOptions:
 
 
 @cache
-def _providers() -> list[str]:
-    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+def _providers() -> Providers:
+    # A Space without a GPU has the packages for one, too, and their libraries take long to load.
+    available = onnxruntime.get_available_providers()
+    if "CUDAExecutionProvider" not in available or not _has_gpu():
         return ["CPUExecutionProvider"]
-    # Finds the CUDA and cuDNN libraries that pip installed beside onnxruntime-gpu. Without a GPU
-    # the session falls back to the CPU by itself.
+    # Finds the CUDA and cuDNN libraries that pip installed beside onnxruntime-gpu. Where they do
+    # not fit the GPU, the session falls back to the CPU by itself.
     onnxruntime.preload_dlls()
-    return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    # By default every new size of an input is tried with all of cuDNN's algorithms, which takes
+    # many times as long as the answer.
+    options = {"cudnn_conv_algo_search": "HEURISTIC"}
+    return [("CUDAExecutionProvider", options), "CPUExecutionProvider"]
+
+
+def _has_gpu() -> bool:
+    """Whether NVIDIA's driver is here and knows a GPU."""
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    count = ctypes.c_int()
+    return (
+        not (driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count))) and count.value > 0
+    )

@@ -1,5 +1,6 @@
 """Threads for the machine; batches that go together; a GPU that fails."""
 
+import ctypes
 import os
 import threading
 from pathlib import Path
@@ -103,6 +104,7 @@ class FakeSession:
 
     def __init__(self, on_gpu: bool) -> None:
         self.on_gpu = on_gpu
+        self.sizes: list[int] = []
 
     def get_inputs(self) -> list[SimpleNamespace]:
         return [SimpleNamespace(name="photo", shape=["batch", 2])]
@@ -115,20 +117,95 @@ class FakeSession:
     ) -> list[NDArray[np.float32]]:
         if self.on_gpu and FakeSession.lost:
             raise RuntimeError("CUDA failure 719: unspecified launch failure")
+        self.sizes.append(len(inputs["photo"]))
         return double(inputs["photo"])
 
 
-def test_a_network_goes_on_on_the_cpu_when_the_gpu_is_lost(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def open_fake(content: bytes, providers: list[str], keeps: bool) -> FakeSession:
-        assert content == b"network"
-        return FakeSession("CUDAExecutionProvider" in providers)
+@pytest.fixture
+def sessions(monkeypatch: pytest.MonkeyPatch) -> list[FakeSession]:
+    """A machine with a GPU; the sessions that were opened on it."""
+    opened: list[FakeSession] = []
 
-    providers = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    def open_fake(content: bytes, providers: runtime.Providers, keeps: bool) -> FakeSession:
+        assert content == b"network"
+        opened.append(FakeSession(len(providers) == 2))
+        return opened[-1]
+
+    monkeypatch.setattr(FakeSession, "lost", False)
     monkeypatch.setattr(runtime, "gpu_failed", threading.Event())
     monkeypatch.setattr(runtime, "_open", open_fake)
-    monkeypatch.setattr(runtime, "_providers", lambda: providers)
+    monkeypatch.setattr(
+        runtime, "_providers", lambda: [("CUDAExecutionProvider", {}), "CPUExecutionProvider"]
+    )
+    return opened
+
+
+def test_no_visitor_meets_a_size_of_batch_that_the_gpu_has_not_seen(
+    sessions: list[FakeSession],
+) -> None:
+    network = Network(b"network", (1, 2))
+    (session,) = sessions
+    seen = set(session.sizes)
+    for count in range(1, 17):
+        np.testing.assert_array_equal(network.run(photos(1, count)), photos(1, count) * 2)
+    assert network.device == "GPU"
+    assert set(session.sizes) == seen
+    assert all(size < 2 * count for count, size in enumerate(session.sizes[len(seen) :], start=1))
+
+
+def test_a_network_for_large_photos_is_warmed_up_with_one(sessions: list[FakeSession]) -> None:
+    network = Network(b"network", (1, 1024, 1024, 3))
+    np.testing.assert_array_equal(network.run(photos(1, 3)), photos(1, 3) * 2)
+    assert sessions[0].sizes == [1, 3]
+
+
+def test_a_gpu_that_fails_at_the_start_is_left_at_once(
+    sessions: list[FakeSession], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeSession, "lost", True)
+    network = Network(b"network", (1, 2))
+    assert network.device == "CPU"
+    assert [session.sizes for session in sessions] == [[], [1]]
+
+
+@pytest.mark.parametrize(
+    ("driver", "loaded"),
+    [
+        (None, False),  # there is none
+        ((0, 0, 1), True),
+        ((0, 0, 0), False),  # as on a Space whose GPU is lent for moments only
+        ((100, 0, 1), False),  # CUDA_ERROR_NO_DEVICE
+    ],
+)
+def test_the_libraries_for_a_gpu_are_loaded_only_where_there_is_one(
+    driver: tuple[int, int, int] | None, loaded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def open_driver(name: str) -> SimpleNamespace:
+        if driver is None:
+            raise OSError
+        started, asked, gpus = driver
+
+        def count(place: object) -> int:
+            ctypes.cast(place, ctypes.POINTER(ctypes.c_int))[0] = gpus
+            return asked
+
+        return SimpleNamespace(cuInit=lambda flags: started, cuDeviceGetCount=count)
+
+    loads: list[str] = []
+    fake = SimpleNamespace(
+        get_available_providers=lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"],
+        preload_dlls=lambda: loads.append("CUDA"),
+    )
+    monkeypatch.setattr(runtime, "onnxruntime", fake)
+    monkeypatch.setattr(ctypes, "CDLL", open_driver)
+    providers = runtime._providers.__wrapped__()
+    assert providers[-1] == "CPUExecutionProvider"
+    assert (len(providers), len(loads)) == ((2, 1) if loaded else (1, 0))
+
+
+def test_a_network_goes_on_on_the_cpu_when_the_gpu_is_lost(
+    sessions: list[FakeSession], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     network = Network(b"network", (1, 2))
     assert network.device == "GPU"
     np.testing.assert_array_equal(network.run(photos(1, 2)), photos(1, 2) * 2)
