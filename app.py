@@ -67,6 +67,20 @@ def keep_memory_small() -> None:
         mallopt(m_trim_threshold, LARGE)
 
 
+def check_models() -> None:
+    """Say what is wrong with the models that are used unasked as far as their files tell.
+
+    Raises
+    ------
+    models.store.ModelError
+        When a model is missing or its bytes are not those of its card.
+    """
+    from models import store
+
+    for task in ("segmentation", "classification"):
+        store.read_network(store.read_card(store.default(task)), store.source())
+
+
 def load_models() -> None:
     """Load the models that are used unasked, so that no visitor waits for them.
 
@@ -83,11 +97,11 @@ def load_models() -> None:
 
 def warm_up() -> None:
     """Import what takes long: when the page is served, and before the first photo comes."""
-    import matplotlib.pyplot  # noqa: F401 -- Gradio asks it at each event what it draws on
-
+    from models.pipeline import analyze
     from models.thresholding import compare_all
 
-    compare_all(np.eye(2, dtype=np.uint8))  # scikit-image
+    analyze(np.zeros((2, 2, 3), np.uint8))  # scikit-image, as all photos need it
+    compare_all(np.eye(2, dtype=np.uint8))
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -103,20 +117,27 @@ def main(words: Sequence[str] | None = None) -> None:
     from serving import folder
 
     folder.make_own()  # Gradio looks for it when it is imported
-    from serving import decoding
-
-    decoding.start()
-    # Gradio is imported meanwhile, which takes longer.
-    loading = ThreadPoolExecutor(1).submit(load_models)
     from models import store
     from models.runtime import usable_cores
-    from serving import doors, server
-    from ui import page, photos, texts, theme
 
     try:
+        check_models()  # before all that takes longer
+        # Gradio is imported meanwhile.
+        loading = ThreadPoolExecutor(1).submit(load_models)
+        from serving import decoding
+
+        decoding.start()
+        from serving import lean
+
+        lean.prepare()
+        from serving import doors, server, zerogpu
+        from ui import page, photos, texts, theme
+
+        built = page.build()
         loading.result()
     except store.ModelError as error:
         raise SystemExit(str(error)) from None
+    zerogpu.declare()
     # Read by Node, which renders the page where GRADIO_SSR_MODE says so.
     imports = (f"--import {module.as_uri()}" for module in (texts.NODE, doors.NODE))
     os.environ["NODE_OPTIONS"] = " ".join((os.environ.get("NODE_OPTIONS", ""), *imports)).strip()
@@ -130,7 +151,7 @@ def main(words: Sequence[str] | None = None) -> None:
     )
     try:
         running = server.launch(
-            page.build(),
+            built,
             limits,
             workers=usable_cores(),
             say=texts.say_to,

@@ -14,7 +14,7 @@ from gradio.queueing import Event
 from gradio.server_messages import EventMessage, ProcessCompletedMessage, ProcessStartsMessage
 from gradio.state_holder import SessionState
 
-from serving import journal, metrics
+from serving import journal, lean, metrics
 from serving.sentences import Say
 
 CLIENT = "petscope.client"  # where a request's scope says who asks
@@ -58,7 +58,8 @@ class Desk:
     def __init__(self, blocks: gr.Blocks, places: int, workers: int, say: Say) -> None:
         """Set the queue of a page up; `workers` answers are computed at a time."""
         self._say = say
-        blocks.queue(max_size=places, default_concurrency_limit=workers, api_open=False)
+        with lean.without_routes():
+            blocks.queue(max_size=places, default_concurrency_limit=workers, api_open=False)
         self.closing = False
         self.places = places
         self.workers = workers

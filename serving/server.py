@@ -12,7 +12,7 @@ import gradio as gr
 import uvicorn
 from gradio import http_server, node_server
 
-from serving import doors, files, journal
+from serving import doors, files, journal, lean
 from serving.connections import Connection
 from serving.files import Store
 from serving.guard import Guard, Limits
@@ -88,6 +88,7 @@ def launch(
     """
     journal.start()
     files.refuse_addresses()
+    lean.draw_no_plots()
     desk = Desk(blocks, limits.places, workers, say)
     store = Store(blocks, limits.kept)
     desk.has_room = store.has_room
@@ -116,6 +117,7 @@ def launch(
         enable_monitoring=False,
         run_history=False,  # would keep visitors' inputs
         num_workers=0,  # processes that serve files past the guard
+        ssl_verify=False,  # when it asks itself, over HTTP: no certificates have to be read
         prevent_thread_lock=True,
         quiet=False,
     )

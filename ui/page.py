@@ -5,6 +5,7 @@ import html
 import gradio as gr
 
 from models import store
+from serving import lean
 from ui import (
     album,
     breed,
@@ -31,7 +32,7 @@ PATHS = ("", programs.PATH, "config")  # where Gradio sends the layout
 
 def build() -> gr.Blocks:
     """Build the page; its theme and styles are given to `launch` (see `app.py`)."""
-    with gr.Blocks(title="Petscope", analytics_enabled=False) as page:
+    with lean.without_routes(), gr.Blocks(title="Petscope", analytics_enabled=False) as page:
         gr.Navbar(main_page_name=mark("page.main"))
         gr.HTML(HEADER)
         if sentence := store.notice():

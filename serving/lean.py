@@ -1,0 +1,98 @@
+"""Gradio without what this app never uses, which is half of the time that its import takes.
+
+All of it goes on without the change where a later Gradio is made differently.
+"""
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from types import ModuleType
+
+COMPONENTS = "gradio.component_meta"
+# Imported at the head of modules of which only other parts are used here.
+UNUSED = ("pandas",)
+
+
+def prepare() -> None:
+    """Make the import of Gradio lean. To be called before that; a second call changes nothing."""
+    if loaded := sys.modules.get(COMPONENTS):
+        _write_no_interfaces(loaded)
+    elif not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Finder())
+    for name in UNUSED:
+        if name not in sys.modules and (spec := importlib.util.find_spec(name)):
+            sys.modules[name] = _Later(name)
+            sys.modules[name].__spec__ = spec
+
+
+def _write_no_interfaces(module: ModuleType) -> None:
+    """Let no file be written or compared for type checkers when a component's class is made.
+
+    Gradio parses the source of each of its sixty components and writes a `.pyi` beside it, and
+    beside modules of this app that have a component.
+    """
+    if hasattr(module, "create_or_modify_pyi"):
+        module.create_or_modify_pyi = lambda *arguments: None
+
+
+@contextmanager
+def without_routes() -> Iterator[None]:
+    """Let Gradio make no routes meanwhile.
+
+    It makes them anew whenever a page is begun, ended or gets its queue, a fifth of a second each
+    time, and uses those alone that it makes when the page is launched.
+    """
+    from gradio.routes import App
+
+    if not (original := vars(App).get("create_app")):
+        yield
+        return
+    App.create_app = staticmethod(lambda *arguments, **options: None)
+    try:
+        yield
+    finally:
+        App.create_app = original
+
+
+def draw_no_plots() -> None:
+    """Let Gradio not import Matplotlib at the first event, to set at each what it would draw on."""
+    from gradio import utils
+
+    if hasattr(utils, "MatplotlibBackendMananger"):
+        utils.MatplotlibBackendMananger = nullcontext
+
+
+class _Later(ModuleType):
+    """Stands for a module until it is asked for something.
+
+    The standard library's `LazyLoader` imports it at the next `import` already.
+    """
+
+    def __getattr__(self, name: str) -> object:
+        if sys.modules.get(self.__name__) is self:
+            sys.modules.pop(self.__name__, None)
+        return getattr(importlib.import_module(self.__name__), name)
+
+
+class _Loader(SourceFileLoader):
+    def exec_module(self, module: ModuleType) -> None:
+        super().exec_module(module)
+        _write_no_interfaces(module)
+
+
+class _Finder(MetaPathFinder):
+    """Finds Gradio's module that makes the classes of components, to change it once it is run."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if name != COMPONENTS:
+            return None
+        spec = PathFinder.find_spec(name, path)
+        if spec and isinstance(spec.loader, SourceFileLoader):
+            spec.loader = _Loader(spec.loader.name, spec.loader.path)
+        return spec

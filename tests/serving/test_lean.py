@@ -1,0 +1,83 @@
+"""What Gradio is spared at its import, and that a Gradio which is made differently still works."""
+
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from serving import lean
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def in_new_process(code: str) -> str:
+    """What code prints, run beside the app."""
+    finished = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return finished.stdout.strip()
+
+
+def test_the_page_is_built_without_what_it_does_not_use() -> None:
+    written = [*ROOT.glob("ui/*.pyi")]
+    code = """
+import sys
+from types import ModuleType
+from ui import page
+page.build()
+loaded = [name for name in ("matplotlib", "pandas._libs", "skimage") if name in sys.modules]
+print(loaded, sys.modules["gradio.component_meta"].create_or_modify_pyi.__module__)
+"""
+    assert in_new_process(code) == "[] serving.lean"
+    assert [*ROOT.glob("ui/*.pyi")] == written
+
+
+def test_a_module_that_is_put_off_works_when_it_is_used() -> None:
+    code = """
+import sys
+from serving import lean
+lean.prepare()
+import gradio
+import pandas
+print("pandas._libs" in sys.modules, pandas.DataFrame({"a": [1, 2]}).a.sum())
+from pandas.io.formats.style import Styler
+"""
+    assert in_new_process(code) == "False 3"
+
+
+@pytest.fixture
+def other_gradio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package `gradio` in a new process's path."""
+    (tmp_path / "gradio").mkdir()
+    (tmp_path / "gradio" / "__init__.py").write_text("")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    return tmp_path / "gradio"
+
+
+@pytest.mark.parametrize(
+    ("source", "printed"),
+    [("def create_or_modify_pyi(*a):\n    1 / 0\n", "None"), ("other = 1\n", "another Gradio")],
+)
+def test_a_gradio_without_the_part_that_is_changed_is_left_as_it_is(
+    source: str, printed: str, other_gradio: Path
+) -> None:
+    (other_gradio / "component_meta.py").write_text(source)
+    code = """
+from serving import lean
+lean.prepare()
+lean.prepare()
+from gradio import component_meta
+made = getattr(component_meta, "create_or_modify_pyi", lambda *a: "another Gradio")
+print(made(object, "Image", []))
+"""
+    assert in_new_process(code) == printed
+
+
+def test_a_gradio_that_was_imported_before_is_changed_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = ModuleType(lean.COMPONENTS)
+    loaded.create_or_modify_pyi = lambda *arguments: 1 / 0
+    monkeypatch.setitem(sys.modules, lean.COMPONENTS, loaded)
+    lean.prepare()
+    assert loaded.create_or_modify_pyi(object, "Image", []) is None
