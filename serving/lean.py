@@ -40,22 +40,35 @@ def _write_no_interfaces(module: ModuleType) -> None:
 
 
 @contextmanager
-def without_routes() -> Iterator[None]:
-    """Let Gradio make no routes meanwhile.
+def unlaunched() -> Iterator[None]:
+    """Let Gradio leave out meanwhile what it makes anew when the page is launched.
 
-    It makes them anew whenever a page is begun, ended or gets its queue, a fifth of a second each
-    time, and uses those alone that it makes when the page is launched.
+    Those are its routes and the description of the page, some 0.3 s each time that the page or one
+    of its parts is begun or ended, or gets its queue.
     """
+    from gradio.blocks import Blocks
     from gradio.routes import App
 
-    if not (original := vars(App).get("create_app")):
+    left_out = {(App, "create_app"): staticmethod(_nothing), (Blocks, "get_config_file"): _empty}
+    kept = {place: vars(place[0]).get(place[1]) for place in left_out}
+    if not all(kept.values()):
         yield
         return
-    App.create_app = staticmethod(lambda *arguments, **options: None)
+    for (owner, name), replacement in left_out.items():
+        setattr(owner, name, replacement)
     try:
         yield
     finally:
-        App.create_app = original
+        for (owner, name), original in kept.items():
+            setattr(owner, name, original)
+
+
+def _nothing(*arguments: object, **options: object) -> None:
+    pass
+
+
+def _empty(*arguments: object, **options: object) -> dict[str, object]:
+    return {}
 
 
 def draw_no_plots() -> None:

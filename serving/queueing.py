@@ -58,7 +58,7 @@ class Desk:
     def __init__(self, blocks: gr.Blocks, places: int, workers: int, say: Say) -> None:
         """Set the queue of a page up; `workers` answers are computed at a time."""
         self._say = say
-        with lean.without_routes():
+        with lean.unlaunched():
             blocks.queue(max_size=places, default_concurrency_limit=workers, api_open=False)
         self.closing = False
         self.places = places

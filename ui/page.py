@@ -30,9 +30,10 @@ HEADER = f"""
 PATHS = ("", programs.PATH, "config")  # where Gradio sends the layout
 
 
+@lean.unlaunched()
 def build() -> gr.Blocks:
     """Build the page; its theme and styles are given to `launch` (see `app.py`)."""
-    with lean.without_routes(), gr.Blocks(title="Petscope", analytics_enabled=False) as page:
+    with gr.Blocks(title="Petscope", analytics_enabled=False) as page:
         gr.Navbar(main_page_name=mark("page.main"))
         gr.HTML(HEADER)
         if sentence := store.notice():

@@ -81,3 +81,41 @@ def test_a_gradio_that_was_imported_before_is_changed_too(monkeypatch: pytest.Mo
     monkeypatch.setitem(sys.modules, lean.COMPONENTS, loaded)
     lean.prepare()
     assert loaded.create_or_modify_pyi(object, "Image", []) is None
+
+
+def test_a_page_gets_its_routes_and_description_when_it_is_launched() -> None:
+    import gradio as gr
+    from gradio.blocks import Blocks
+    from gradio.routes import App
+
+    with lean.unlaunched(), gr.Blocks() as page:
+        gr.Textbox(label="name")
+    assert not page.app
+    labels = [each["props"].get("label") for each in page.get_config_file()["components"]]
+    assert "name" in labels
+    assert App.create_app(page).routes
+    for function in (App.create_app, Blocks.get_config_file):
+        assert function.__module__.startswith("gradio.")
+
+
+def test_a_gradio_with_other_names_makes_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    import gradio as gr
+    from gradio.routes import App
+
+    create = App.create_app
+    monkeypatch.delattr(App, "create_app")
+    with lean.unlaunched():
+        assert not hasattr(App, "create_app")
+    assert not hasattr(App, "create_app")
+    App.create_app = staticmethod(create)
+    with gr.Blocks() as page:
+        gr.Textbox()
+    assert page.app
+
+
+def test_events_import_no_plots() -> None:
+    from gradio import utils
+
+    lean.draw_no_plots()
+    with utils.MatplotlibBackendMananger():
+        pass
