@@ -36,6 +36,7 @@ class Running:
         """Do something first, then serve until told to stop (SIGTERM or SIGINT), and stop."""
 
         def stop(signal_number: int, frame: FrameType | None) -> None:
+            self._desk.closing = True
             self._told.set()
 
         for number in (signal.SIGTERM, signal.SIGINT):

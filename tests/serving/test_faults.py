@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -77,6 +78,8 @@ def test_a_full_disk_and_an_unwritable_home_and_an_orderly_end(
             reader.start()
         process.send_signal(signal.SIGTERM)
         process.send_signal(signal.SIGTERM)  # the impatient send two
+        while app.ask("GET", "/healthz").status == 200:
+            time.sleep(0.02)
         late = app.post("/gradio_api/call/analyze", analysis(path))
         for reader in readers:
             reader.join()
