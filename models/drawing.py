@@ -215,6 +215,17 @@ def reduced(photo: Photo, side: int) -> Photo:
     return np.asarray(image)
 
 
+def fewer_pixels(gray: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """The `(height, width)` grey values reduced to at most `side` pixels.
+
+    Pixels are left out, not mixed: each one that stays keeps its value.
+    """
+    scale = min(side / max(gray.shape), 1.0)
+    rows, columns = (max(round(length * scale), 1) for length in gray.shape)
+    small = Image.fromarray(gray).resize((columns, rows), Image.Resampling.NEAREST)
+    return np.asarray(small)
+
+
 def binary_preview(gray: NDArray[np.uint8], cut: float, side: int) -> bytes:
     """The pixels above a cut in white, the others black, as a small PNG.
 
@@ -228,12 +239,9 @@ def binary_preview(gray: NDArray[np.uint8], cut: float, side: int) -> bytes:
 def gray_preview(gray: NDArray[np.uint8], side: int) -> bytes:
     """The `(height, width)` grey values reduced to at most `side` pixels, as PNG.
 
-    Pixels are left out, not mixed: each one that stays keeps its value and so its class.
+    As of `fewer_pixels`: each pixel keeps its value and so its class.
     """
-    scale = min(side / max(gray.shape), 1.0)
-    rows, columns = (max(round(length * scale), 1) for length in gray.shape)
-    small = Image.fromarray(gray).resize((columns, rows), Image.Resampling.NEAREST)
-    return _png(small)
+    return _png(Image.fromarray(fewer_pixels(gray, side)))
 
 
 def thumbnail(photo: Photo, side: int) -> bytes:

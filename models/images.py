@@ -84,13 +84,57 @@ def open_photo(
     >>> open_photo("examples/cat_chelsea.png").shape
     (300, 451, 3)
     """
+    return open_preview(source, 0, allocate)[0]
+
+
+def open_preview(
+    source: str | os.PathLike[str] | bytes | BinaryIO,
+    side: int,
+    allocate: Callable[[tuple[int, int, int]], Photo] = _allocate,
+) -> tuple[Photo, tuple[int, int]]:
+    """Read a picture file as `open_photo` does, but a large JPEG only in the detail that is needed.
+
+    A JPEG can be decoded at a half, a quarter or an eighth of its size, which takes much less time
+    than all of it. Other pictures come whole.
+
+    Parameters
+    ----------
+    source, allocate
+        As for `open_photo`.
+    side
+        How many pixels the longer side has at least, where the picture's own has as many; 0 for
+        the whole picture.
+
+    Returns
+    -------
+    The photo, and height and width of the whole one, upright: the same where it came whole.
+
+    Raises
+    ------
+    PhotoError
+        As for `open_photo`.
+
+    Examples
+    --------
+    >>> photo, size = open_preview("examples/kitten_with_wool.jpg", 400)
+    >>> photo.shape, size
+    ((384, 512, 3), (768, 1024))
+    """
     content = _read(source)
     if not content:
         raise PhotoError("photo_empty")
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             _check_size(image.width, image.height)
-            return _to_rgb(image, allocate)
+            width, height = image.size
+            if side and max(width, height) >= 2 * side:
+                scale = side / max(width, height)
+                image.draft(None, (max(int(width * scale), 1), max(int(height * scale), 1)))
+            decoded = image.size
+            photo = _to_rgb(image, allocate)
+            if decoded == (width, height):  # the header of some containers tells another size
+                return photo, (photo.shape[0], photo.shape[1])
+            return photo, (height, width) if image.size == decoded else (width, height)
     except PhotoError:
         raise
     except Image.DecompressionBombError:
@@ -173,7 +217,9 @@ def _to_srgb(image: Image.Image) -> Callable[[Image.Image], Image.Image | Photo]
             strip.paste(layer, mask=layer)
         if strip.mode != mode:
             strip = strip.convert("RGB")
-        return follow(strip) if follow and strip.mode == mode else strip.convert("RGB")
+        if follow and strip.mode == mode:
+            return follow(strip)
+        return strip if strip.mode == "RGB" else strip.convert("RGB")
 
     return convert
 

@@ -141,6 +141,10 @@ def otsu(gray: NDArray[np.generic], bins: int = 256) -> float:
     counts, centers = histogram(gray, bins, max_levels=None)
     if len(counts) == 1 or np.count_nonzero(counts) == 1:
         return float(gray.flat[0])
+    return _otsu(counts, centers)
+
+
+def _otsu(counts: NDArray[np.int64], centers: NDArray[np.float64]) -> float:
     return float(centers[np.argmax(_scaled_variance(counts, centers))])
 
 
@@ -306,21 +310,59 @@ def compare_all(gray: NDArray[np.uint8]) -> list[MethodResult]:
     One result a method, in the order of `METHODS`; a pixel above the cut belongs to the upper
     class.
     """
-    if gray.min() == gray.max():
+    counts, centers = histogram(gray)
+    if len(counts) == 1:
         reason = ThresholdError("threshold_constant")
         return [MethodResult(method, None, reason) for method in METHODS]
-    return [_apply(method, gray) for method in METHODS]
+    return [_apply(method, gray, counts, centers) for method in METHODS]
 
 
-def _apply(method: str, gray: NDArray[np.uint8]) -> MethodResult:
-    if method == "otsu":
-        return MethodResult(method, otsu(gray))
+def _mean(counts: NDArray[np.int64], centers: NDArray[np.float64]) -> float:
+    return float(counts @ centers / counts.sum())
+
+
+def _li(counts: NDArray[np.int64], centers: NDArray[np.float64]) -> float:
+    """Li and Tam, "An iterative algorithm for minimum cross entropy thresholding", PRL 1998."""
+    values = centers - centers[0]  # the logarithm wants no negative means
+    following, cut = _mean(counts, values), -1.0
+    while abs(following - cut) > 0.5:
+        cut = following
+        above = values > cut
+        lower, upper = (np.average(values[k], weights=counts[k]) for k in (~above, above))
+        if lower == 0:
+            break
+        following = (lower - upper) / (np.log(lower) - np.log(upper))
+    return float(following + centers[0])
+
+
+def _triangle(counts: NDArray[np.int64], centers: NDArray[np.float64]) -> float:
+    """The level that lies farthest below the line from the peak to the end of the longer tail."""
+    peak = int(counts.argmax())
+    longer_right = peak < len(counts) - 1 - peak
+    tail = counts[:peak:-1] if longer_right else counts[:peak]
+    height, width = counts[peak], len(tail)
+    norm = np.sqrt(height**2 + width**2)  # changes nothing but which of equals is the farthest
+    farthest = int((height / norm * np.arange(width) - width / norm * tail).argmax())
+    return float(centers[len(counts) - 1 - farthest if longer_right else farthest])
+
+
+# scikit-image's own of these look at each pixel, of which a photo has millions.
+_BY_HISTOGRAM = {"li": _li, "mean": _mean, "otsu": _otsu, "triangle": _triangle}
+
+
+def _apply(
+    method: str,
+    gray: NDArray[np.uint8],
+    counts: NDArray[np.int64],
+    centers: NDArray[np.float64],
+) -> MethodResult:
+    if method in _BY_HISTOGRAM:
+        return MethodResult(method, _BY_HISTOGRAM[method](counts, centers))
     from skimage import filters  # takes half a second to import: only for who asks for it
 
-    # Some take a histogram, so that the picture need not be counted again.
-    known = {"hist": histogram(gray)} if method in ("isodata", "minimum", "yen") else {}
+    find = getattr(filters, f"threshold_{method}")
     try:
-        return MethodResult(method, float(getattr(filters, f"threshold_{method}")(gray, **known)))
+        return MethodResult(method, float(find(gray, hist=(counts, centers))))
     except RuntimeError:
         # threshold_minimum smooths the histogram until two peaks are left
         return MethodResult(method, None, ThresholdError("threshold_no_valley"))

@@ -2,8 +2,9 @@
 
     python -m serving.decoder SOCKET MEMORY
 
-Both are descriptors. Each request is one byte with an open file, over the socket. The photo's
-pixels go into the shared memory; the answer is its size, or an error as JSON.
+Both are descriptors. Each request is a number with an open file, over the socket: how many pixels
+the longer side needs at least, or 0 for the whole photo. The photo's pixels go into the shared
+memory; the answer is its size and that of the whole photo, or an error as JSON.
 """
 
 import json
@@ -18,10 +19,12 @@ import sys
 import numpy as np
 from PIL import Image
 
-from models.images import Photo, PhotoError, open_photo
+from models.images import Photo, PhotoError, open_preview
 from serving.lockdown import lock_down
 
-HEADER = struct.Struct("!III")  # height, width, bytes of the error that follows or 0
+REQUEST = struct.Struct("!I")
+# Height and width of the photo, those of the whole photo, bytes of the error that follows or 0.
+HEADER = struct.Struct("!IIIII")
 MEMORY = 500_000_000  # bytes a picture may take
 SECONDS = 4.5  # of the processor a picture may take
 
@@ -40,19 +43,20 @@ def main() -> None:
         os.dup2(nowhere, 2)  # what decoders say about a visitor's picture
         os.close(nowhere)
         while True:
-            request, files, *_ = socket.recv_fds(connection, 1, 1)
+            request, files, *_ = socket.recv_fds(connection, REQUEST.size, 1)
             if not request:
                 return
+            (side,) = REQUEST.unpack(request)
             # Ends this process where nothing else would: inside a decoder, too.
             signal.setitimer(signal.ITIMER_PROF, SECONDS)
             with os.fdopen(files[0], "rb") as file:
                 try:
-                    height, width, _ = open_photo(file, allocate).shape
+                    photo, size = open_preview(file, side, allocate)
                 except PhotoError as error:
                     text = json.dumps({"key": error.key, "values": error.values}).encode()
-                    connection.sendall(HEADER.pack(0, 0, len(text)) + text)
+                    connection.sendall(HEADER.pack(0, 0, 0, 0, len(text)) + text)
                 else:
-                    connection.sendall(HEADER.pack(height, width, 0))
+                    connection.sendall(HEADER.pack(*photo.shape[:2], *size, 0))
             signal.setitimer(signal.ITIMER_PROF, 0)
 
 

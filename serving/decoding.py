@@ -29,7 +29,7 @@ from models import images
 from models.images import Photo, PhotoError
 from models.runtime import usable_cores
 from serving import metrics
-from serving.decoder import HEADER
+from serving.decoder import HEADER, REQUEST
 
 logger = logging.getLogger(__name__)
 
@@ -77,8 +77,19 @@ class Decoder:
         """Whether it runs and waits for a picture."""
         return self._connection.fileno() >= 0 and self.process.poll() is None
 
-    def read(self, file: BinaryIO) -> Photo:
+    def read(self, file: BinaryIO, side: int = 0) -> tuple[Photo, tuple[int, int]]:
         """Decode a file; where that fails in an unforeseen way, the process is ended.
+
+        Parameters
+        ----------
+        file
+            A picture file.
+        side
+            As for `models.images.open_preview`, or 0 for the whole photo.
+
+        Returns
+        -------
+        The photo, and height and width of the whole one.
 
         Raises
         ------
@@ -88,11 +99,12 @@ class Decoder:
         deadline = time.monotonic() + SECONDS
         try:
             self._connection.settimeout(SECONDS)
-            socket.send_fds(self._connection, [b"?"], [file.fileno()])
+            socket.send_fds(self._connection, [REQUEST.pack(side)], [file.fileno()])
             header = bytearray(HEADER.size)
             self._receive(memoryview(header), deadline)
-            height, width, error_bytes = HEADER.unpack(header)
-            if error_bytes > LONGEST_ERROR or height * width > images.MAX_PIXELS:
+            height, width, whole_height, whole_width, error_bytes = HEADER.unpack(header)
+            pixels = max(height * width, whole_height * whole_width)
+            if error_bytes > LONGEST_ERROR or pixels > images.MAX_PIXELS:
                 raise OSError("The decoder was taken over.")
             text = bytearray(error_bytes)
             self._receive(memoryview(text), deadline)
@@ -113,7 +125,7 @@ class Decoder:
         photo = np.frombuffer(self._shared, np.uint8, size).reshape(height, width, 3).copy()
         if size > KEPT and sys.platform == "linux":
             self._shared.madvise(mmap.MADV_REMOVE)
-        return photo
+        return photo, (whole_height, whole_width)
 
     def _receive(self, buffer: memoryview, deadline: float) -> None:
         """Fill a buffer.
@@ -171,7 +183,13 @@ class Pool:
             self._idle.put(_start())
 
     def open_photo(self, path: str | os.PathLike[str]) -> Photo:
-        """As `models.images.open_photo`, and safe from the file.
+        """As `models.images.open_photo`, and safe from the file; raises as `open_preview`."""
+        return self.open_preview(path, 0)[0]
+
+    def open_preview(
+        self, path: str | os.PathLike[str], side: int
+    ) -> tuple[Photo, tuple[int, int]]:
+        """As `models.images.open_preview`, and safe from the file.
 
         Raises
         ------
@@ -190,7 +208,7 @@ class Pool:
                     decoder = _start()
                 if decoder is None:
                     raise PhotoError("photo_no_decoder")
-                return decoder.read(file)
+                return decoder.read(file, side)
             finally:
                 self._idle.put(decoder if decoder and decoder.usable else _start())
 
@@ -232,8 +250,21 @@ def open_photo(path: str | os.PathLike[str]) -> Photo:
     PhotoError
         When it cannot be used; the text is one sentence for the visitor.
     """
+    return open_preview(path, 0)[0]
+
+
+def open_preview(path: str | os.PathLike[str], side: int) -> tuple[Photo, tuple[int, int]]:
+    """Read a picture that a visitor sent: as `models.images.open_preview`, and safe from the file.
+
+    With 0 for `side` it comes whole.
+
+    Raises
+    ------
+    PhotoError
+        When it cannot be used; the text is one sentence for the visitor.
+    """
     try:
-        return start().open_photo(path)
+        return start().open_preview(path, side)
     except PhotoError as error:
         metrics.count("petscope_decode_failures_total", reason=error.key)
         raise

@@ -24,14 +24,6 @@ DESCRIBE = f"""() => {{
   document.querySelectorAll("#cut-out img").forEach((image, i) => {{ image.alt = texts[i]; }});
 }}"""
 
-# A link of our own, because Gradio's button would save the file that it knew before the click.
-SAVE = """(file) => {
-  const link = document.createElement("a");
-  link.href = file.url;
-  link.download = file.orig_name;
-  link.click();
-}"""
-
 # Browsers allow copying only in answer to a click, so it begins at once and the file comes later.
 START_COPYING = """(...inputs) => {
   const file = new Promise((resolve) => { window.cutOutFile = resolve; });
@@ -111,7 +103,6 @@ def build(current: gr.State) -> dict[str, gr.Component]:
         )
         copy = gr.Button(mark("cutout.copy"), interactive=False, size="md", elem_id="cut-out-copy")
     said = gr.HTML(padding=False, elem_id="cut-out-copied", elem_classes=photos.SPOKEN)
-    file = gr.File(visible="hidden")
 
     photos.keep_usable(picture, own, own_message)
     ground.change(
@@ -133,14 +124,9 @@ def build(current: gr.State) -> dict[str, gr.Component]:
         api_visibility="private",
     )
     slider.change(None, js=DESCRIBE)
-    exporting = {
-        "inputs": choice,
-        "outputs": file,
-        "concurrency_id": photos.INFERENCE,
-        "api_visibility": "private",
-    }
-    download.click(export, **exporting).success(None, file, js=SAVE)
-    copy.click(export, js=START_COPYING, **exporting).success(None, file, said, js=FINISH_COPYING)
+    photos.save_on_click(download, export, choice)
+    copied, file = photos.on_click(copy, export, choice, js=START_COPYING)
+    copied.success(None, file, said, js=FINISH_COPYING)
     return {"ground": ground, "color": color}
 
 
@@ -166,17 +152,15 @@ def show(
     return f'{message}<p class="hint">{pull}</p>', sides, on, on, ""
 
 
-def export(path: str | None, ground: Ground, color: str, own: str | None) -> str:
+def export(path: str, ground: Ground, color: str, own: str | None) -> str:
     """The result at the photo's own size, as a file."""
-    if path is None:
-        raise gr.Error(say("cutout.hint"), print_exception=False)
     try:
         photo = photos.read(path)
         cut = _cut(path, photo)
         return photos.result_file(
             Image.fromarray(compose(photo, cut, ground, color, own)), "cut-out"
         )
-    except (PhotoError, ColorError) as error:
+    except ColorError as error:
         raise gr.Error(_sentence(error), print_exception=False) from None
 
 

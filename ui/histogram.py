@@ -9,6 +9,7 @@ from pathlib import Path
 import gradio as gr
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from models import drawing
 from ui import theme
@@ -74,7 +75,7 @@ def draw(
     It carries what the script needs: the pixels at each grey value, a small grey picture, the best
     cuts to go back to, and the key that comes back with the cuts.
     """
-    counts = np.bincount(gray.ravel(), minlength=256)
+    counts = np.array(Image.fromarray(gray).histogram())
     figure = _bars(counts, cuts)
     if not len(cuts):
         return figure

@@ -4,7 +4,7 @@ import html
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from threading import Lock
 
 import gradio as gr
@@ -15,8 +15,6 @@ from models import drawing, measuring, segmentation, store
 from models.images import PhotoError
 from ui import photos, theme
 from ui.texts import mark, mark_name, number, say, say_error, say_name
-
-MAP_SIDE = 512  # pixels; all that is kept of the probabilities
 
 
 @dataclass(frozen=True)
@@ -30,23 +28,31 @@ class Instances:
 
 @dataclass(frozen=True)
 class Found:
-    """What the tab keeps of a segmentation: small arrays instead of all probabilities.
+    """What the tabs keep of a segmentation.
 
-    `whole` is made for the photo, `shown` for the photo at the size to look at, and so is
-    `foreground`. `shares` names the classes in the order of the mask's values 1, 2, 3, which is
-    that of `maps`, as of `Segmentation.probability_maps`. `instances` is there for models whose
-    subject comes in several pieces, `regions` (0 background, 1 to n) for the others.
+    `whole` is for the photo in all detail, `shown` for the photo at the size to look at.
+    `instances` is there for models whose subject comes in several pieces, `regions` (0 background,
+    1 to n, for the photo as of `photos.look`) for the others.
     """
 
     whole: segmentation.Segmentation
     shown: segmentation.Segmentation
-    maps: NDArray[np.uint8]
-    foreground: NDArray[np.uint8]
-    shares: dict[str, float]
     instances: Instances | None
     regions: NDArray[np.uint8] | None
     seconds: float
     device: str
+
+    # The Pets tab, which comes first, needs none of these.
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Part of the photo that each class covers, in the order of the mask's values 1, 2, 3."""
+        return self.shown.shares
+
+    @cached_property
+    def foreground(self) -> NDArray[np.uint8]:
+        """`Segmentation.foreground` at the size to look at, from 0 to 255."""
+        return np.round(self.shown.foreground() * 255).astype(np.uint8)
 
 
 def find(path: str, model: str) -> Found:
@@ -61,12 +67,12 @@ _LOCK = Lock()
 
 @lru_cache(maxsize=photos.KEPT)
 def _segment(path: str, model: str) -> Found:
-    photo = photos.read(path)
     segmenter = segmentation.load(model)
+    # Objects are counted and measured in pixels of the photo; an outline needs no such detail.
+    photo = photos.read(path) if segmenter.card.instances else photos.look(path)
     start = time.perf_counter()
     result = segmenter.predict(photo)
     shown = result.resized(*photos.shown(path).shape[:2])
-    shares = shown.shares  # and so its mask
     instances = regions = None
     if segmenter.card.instances:
         numbers = result.instances()
@@ -77,11 +83,8 @@ def _segment(path: str, model: str) -> Found:
     else:
         seconds = time.perf_counter() - start
         regions = result.regions().astype(np.uint8)  # each is a hundredth of the photo or more
-    foreground = np.round(shown.foreground() * 255).astype(np.uint8)
-    maps = result.probability_maps(MAP_SIDE)
-    return Found(
-        result, shown, maps, foreground, shares, instances, regions, seconds, segmenter.device
-    )
+    whole = result.resized(*photos.size(path))
+    return Found(whole, shown, instances, regions, seconds, segmenter.device)
 
 
 def build(current: gr.State) -> dict[str, gr.Component]:
@@ -123,42 +126,34 @@ def build(current: gr.State) -> dict[str, gr.Component]:
             )
         with gr.Column(min_width=280):
             legend = gr.HTML(padding=False, elem_id="legend")
-            download = gr.DownloadButton(
+            download = gr.Button(
                 mark("mask.download"), interactive=False, size="sm", elem_id="mask-download"
             )
     gr.on(
         [current.change, model.change, opacity.change, border.change],
         show_overlay,
         [current, model, opacity, border],
-        [message, outlined, legend],
+        [message, outlined, legend, download],
         show_progress="minimal",
         trigger_mode="always_last",
         concurrency_id=photos.INFERENCE,
         api_visibility="private",
     )
-    gr.on(
-        [current.change, model.change],
-        offer_mask,
-        [current, model],
-        download,
-        show_progress="minimal",
-        trigger_mode="always_last",
-        concurrency_id=photos.INFERENCE,
-        api_visibility="private",
-    )
+    photos.save_on_click(download, write_mask, [current, model])
     return {"model": model, "opacity": opacity, "border": border}
 
 
 def show_overlay(
     path: str | None, model: str, opacity: float, border: bool
-) -> tuple[str, drawing.Photo | None, str]:
-    """Message, photo with the classes laid over it, and legend."""
+) -> tuple[str, drawing.Photo | None, str, object]:
+    """Message, photo with the classes laid over it, legend, and button to download the mask."""
+    nothing = gr.Button(interactive=False)
     if path is None:
-        return photos.notice(say("mask.hint")), None, ""
+        return photos.notice(say("mask.hint")), None, "", nothing
     try:
         photo, found = photos.shown(path), find(path, model)
     except PhotoError as error:
-        return photos.notice(say_error(error), wrong=True), None, ""
+        return photos.notice(say_error(error), wrong=True), None, "", nothing
     colors = {
         value: color
         for value, (name, color) in enumerate(theme.mask_colors(found.shares).items(), start=1)
@@ -168,21 +163,14 @@ def show_overlay(
     if border and found.instances:
         picture = drawing.paint(picture, found.instances.outlines, theme.OUTLINE)
     took = photos.took("mask.took", found.seconds, found.device)
-    return took, picture, legend_table(found.shares, found.instances)
+    return took, picture, legend_table(found.shares, found.instances), gr.Button(interactive=True)
 
 
-def offer_mask(path: str | None, model: str) -> object:
-    """The mask as a file."""
-    nothing = gr.DownloadButton(interactive=False)
-    if path is None:
-        return nothing
-    try:
-        found = find(path, model)
-    except PhotoError:  # the tab's message says it
-        return nothing
-    colors = dict(enumerate(theme.mask_colors(found.shares).values(), start=1))
-    file = photos.result_file(drawing.indexed_picture(found.whole.mask, colors), "mask")
-    return gr.DownloadButton(value=file, interactive=True)
+def write_mask(path: str, model: str) -> str:
+    """The mask at the photo's own size, as a file."""
+    whole = find(path, model).whole
+    colors = dict(enumerate(theme.mask_colors(whole.classes).values(), start=1))
+    return photos.result_file(drawing.indexed_picture(whole.mask, colors), "mask")
 
 
 def legend_table(shares: Mapping[str, float], instances: Instances | None) -> str:

@@ -17,7 +17,8 @@ from ui import photos, theme
 from ui.mask import find
 from ui.texts import mark, number, say, say_error, say_name
 
-SHOWN_SIDE = 360  # pixels of the small pictures
+MAP_SIDE = 512  # pixels of the pictures of probabilities
+SHOWN_SIDE = 360  # and of those of the sizes
 OPACITY = 0.5
 
 TEST = "test"  # where a card's figures lie, as `training.evaluate` writes them
@@ -103,7 +104,7 @@ def show_probabilities(path: str | None, model: str) -> str:
         found = find(path, model)
     except PhotoError:  # the tab's message says it
         return ""
-    maps = dict(zip(found.shares, found.maps, strict=True))
+    maps = dict(zip(found.shown.classes, found.shown.probability_maps(MAP_SIDE), strict=True))
     order = sorted(maps, key=lambda name: (name == "background", name == "border"))
     figures = "".join(
         photos.figure(

@@ -40,38 +40,32 @@ def build(current: gr.State) -> gr.State:
         elem_id="pets-picture",
     )
     cards = gr.HTML(padding=False, elem_id="pets")
-    share = gr.DownloadButton(mark("pets.card"), interactive=False, size="sm", elem_id="share-card")
+    share = gr.Button(mark("pets.card"), interactive=False, size="sm", elem_id="share-card")
     answered = gr.State(None)
     current.change(
         show_pets,
         [current],
-        [message, picture, cards],
+        [message, picture, cards, share],
         show_progress="minimal",
         trigger_mode="always_last",
         concurrency_id=photos.INFERENCE,
         api_visibility="private",
     ).then(lambda path: path, current, answered, show_progress="hidden", api_visibility="private")
-    answered.change(
-        share_card,
-        answered,
-        share,
-        show_progress="hidden",
-        concurrency_id=photos.INFERENCE,
-        api_visibility="private",
-    )
+    photos.save_on_click(share, write_card, [current])
     return answered
 
 
-def show_pets(path: str | None) -> tuple[str, Photo | None, str]:
-    """Message, photo with its pets, and a card for each."""
+def show_pets(path: str | None) -> tuple[str, Photo | None, str, object]:
+    """Message, photo with its pets, a card for each, and the button for a picture to share."""
+    nothing = gr.Button(interactive=False)
     if path is None:
-        return photos.notice(say("pets.hint")), None, ""
+        return photos.notice(say("pets.hint")), None, "", nothing
     try:
         photo, named = photos.shown(path), naming.name(path)
     except PhotoError as error:
-        return photos.notice(say_error(error), wrong=True), None, ""
+        return photos.notice(say_error(error), wrong=True), None, "", nothing
     if not named.pets:
-        return photos.notice(say("pets.none")), None, ""
+        return photos.notice(say("pets.none")), None, "", nothing
     took = photos.took("pets.took", named.seconds, named.device, count=len(named.pets))
     colors = theme.pet_colors(len(named.pets))
     cards = "".join(
@@ -87,21 +81,14 @@ def show_pets(path: str | None) -> tuple[str, Photo | None, str]:
         photos.SHOWN_SIDE,
     )
     note = html.escape(say("breed.note", breeds=len(named.pets[0].answer.labels)))
-    return took, picture, f'<div class="pets">{cards}</div><p class="hint">{note}</p>'
+    text = f'<div class="pets">{cards}</div><p class="hint">{note}</p>'
+    return took, picture, text, gr.Button(interactive=True)
 
 
-def share_card(path: str | None) -> object:
+def write_card(path: str) -> str:
     """One picture to send around: the photo with its pets' names, its mask, and the best breeds."""
-    nothing = gr.DownloadButton(value=None, interactive=False)
-    if path is None:
-        return nothing
-    try:
-        photo, named = photos.shown(path), naming.name(path)
-        found = mask.find(path, store.default("segmentation"))
-    except PhotoError:  # the tab's message says it
-        return nothing
-    if not named.pets:
-        return nothing
+    photo, named = photos.shown(path), naming.name(path)
+    found = mask.find(path, store.default("segmentation"))
     colors = theme.pet_colors(len(named.pets))
     best = [label(number, pet) for number, pet in enumerate(named.pets, start=1)]
     boxes = [pet.box for pet in named.pets]
@@ -115,7 +102,7 @@ def share_card(path: str | None) -> object:
         colors,
         say("pets.made"),
     )
-    return gr.DownloadButton(value=photos.result_file(card, "petscope"), interactive=True)
+    return photos.result_file(card, "petscope")
 
 
 def label(place: int, pet: Pet) -> str:

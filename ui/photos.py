@@ -4,13 +4,18 @@ import base64
 import csv
 import html
 import secrets
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, wraps
 from pathlib import Path
+from threading import Lock
 
 import gradio as gr
 import numpy as np
 from gradio.data_classes import ImageData
+from gradio.events import Dependency
 from gradio.utils import get_upload_folder
 from numpy.typing import NDArray
 from PIL import Image
@@ -22,6 +27,14 @@ from serving import decoding
 from ui import theme
 from ui.texts import mark, number, say, say_error
 
+# A link of our own, because Gradio's button would save the file that it knew before the click.
+SAVE = """(file) => {
+  const link = document.createElement("a");
+  link.href = file.url;
+  link.download = file.orig_name;
+  link.click();
+}"""
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
 THUMBNAIL = 240
 # How the files begin that browsers show, of those that can be read here.
@@ -29,8 +42,9 @@ SHOWN_BY_BROWSERS = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"GIF8", b"BM")
 
 SPOKEN = "spoken"  # class of what screen readers read out when it changes; see accessible.js
 
-# Photos and results are kept for the last few uploads, so that moving a slider decodes nothing.
+# Results and photos are kept for the last few uploads, so that moving a slider decodes nothing.
 KEPT = 4
+KEPT_BYTES = 200_000_000  # of pixels
 SHOWN_SIDE = 1600  # pixels of what is for looking at; files to keep have the photo's own size
 
 INFERENCE = "inference"  # events that compute share the cores: so many at a time as there are
@@ -59,24 +73,80 @@ class Example:
     credit: str
 
 
-@lru_cache(maxsize=KEPT)
-def read(path: str) -> Photo:
-    """Read an upload; Gradio stores each under a path that depends on its content.
+class Photos:
+    """Uploads, each decoded once, however many ask for it at the same moment.
+
+    The last ones are kept, as many as `KEPT_BYTES` hold, but one at least.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._kept: OrderedDict[tuple[str, int], Future[tuple[Photo, tuple[int, int]]]] = (
+            OrderedDict()
+        )
+
+    def open(self, path: str, side: int) -> tuple[Photo, tuple[int, int]]:
+        """As `decoding.open_preview`, and not to be written to."""
+        key = path, side
+        with self._lock:
+            first = key not in self._kept
+            opened = self._kept.setdefault(key, Future())
+            self._kept.move_to_end(key)
+        if first:
+            try:
+                photo, size = decoding.open_preview(path, side)
+            except BaseException as error:  # the others wait for it
+                with self._lock:
+                    del self._kept[key]
+                opened.set_exception(error)
+                raise
+            photo.setflags(write=False)
+            opened.set_result((photo, size))
+            self._forget()
+        return opened.result()
+
+    def _forget(self) -> None:
+        with self._lock:
+            done = {key: each for key, each in self._kept.items() if each.done()}
+            size = sum(each.result()[0].nbytes for each in done.values())
+            for key, each in list(done.items())[:-1]:
+                if size <= KEPT_BYTES:
+                    return
+                size -= each.result()[0].nbytes
+                del self._kept[key]
+
+
+_photos = Photos()
+
+
+def look(path: str) -> Photo:
+    """Read an upload in as much detail as networks and eyes need: not below `SHOWN_SIDE`.
+
+    Gradio stores each upload under a path that depends on its content.
 
     Raises
     ------
     PhotoError
         When it cannot be used, or was deleted because it lay unused for long.
     """
-    photo = decoding.open_photo(path)
-    photo.setflags(write=False)
-    return photo
+    return _photos.open(path, SHOWN_SIDE)[0]
+
+
+def read(path: str) -> Photo:
+    """Read an upload in all detail; raises what `look` does."""
+    photo, size = _photos.open(path, SHOWN_SIDE)
+    return photo if photo.shape[:2] == size else _photos.open(path, 0)[0]
+
+
+def size(path: str) -> tuple[int, int]:
+    """Height and width of an upload in all detail; raises what `look` does."""
+    return _photos.open(path, SHOWN_SIDE)[1]
 
 
 @lru_cache(maxsize=KEPT)
 def shown(path: str) -> Photo:
     """An upload at the size to look at, reduced once for all tabs."""
-    photo = reduced(read(path), SHOWN_SIDE)
+    photo = reduced(look(path), SHOWN_SIDE)
     photo.setflags(write=False)
     return photo
 
@@ -179,6 +249,54 @@ def result_text(text: str, name: str) -> str:
     return str(file)
 
 
+def on_click(
+    button: gr.Button,
+    write: Callable[..., str],
+    inputs: Sequence[gr.Component],
+    js: str | None = None,
+) -> tuple[Dependency, gr.File]:
+    """Let a button make a file, which costs nothing as long as nobody wants it.
+
+    Parameters
+    ----------
+    button
+        It can be clicked while there is a photo.
+    write
+        Makes the file of the inputs' values, the first of which is a photo's path.
+    inputs
+        What it is made of.
+    js
+        What the browser does at once.
+
+    Returns
+    -------
+    The event, and where the file comes.
+    """
+
+    @wraps(write)
+    def answer(path: str | None, *values: object) -> str:
+        if path is None:
+            raise gr.Error(say("photo.missing"), print_exception=False)
+        try:
+            return write(path, *values)
+        except PhotoError as error:  # it may have been deleted since
+            raise gr.Error(say_error(error), print_exception=False) from None
+
+    file = gr.File(visible="hidden")
+    event = button.click(
+        answer, inputs, file, js=js, concurrency_id=INFERENCE, api_visibility="private"
+    )
+    return event, file
+
+
+def save_on_click(
+    button: gr.Button, write: Callable[..., str], inputs: Sequence[gr.Component]
+) -> None:
+    """Let a button save a file that is made only then, as by `on_click`."""
+    event, file = on_click(button, write, inputs)
+    event.success(None, file, js=SAVE)
+
+
 def build() -> tuple[PhotoInput, gr.State]:
     """Lay out the photo input and the examples.
 
@@ -255,7 +373,7 @@ def _accept(path: str | None, before: str | None) -> tuple[object, object, objec
     if path is None:
         return gr.skip(), None, hidden
     try:
-        picture, shown = read(path), _browser_can_show(path)
+        picture, shown = look(path), _browser_can_show(path)
     except PhotoError as error:
         # The photo before comes back; its results never left.
         return before, gr.skip(), gr.HTML(notice(say_error(error), wrong=True), visible=True)

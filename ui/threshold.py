@@ -9,6 +9,7 @@ from pathlib import Path
 import gradio as gr
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from models import drawing, thresholding
 from models.images import PhotoError
@@ -29,6 +30,7 @@ PAPERS = {
     "yen": "Yen, Chang and Chang, “A new criterion for automatic multilevel thresholding”, 1995",
 }
 PREVIEW_SIDE = 320
+SAMPLED = 4  # pixels of the photo along a side of a preview's, of which that shows the mean
 CURVE_HEIGHT = 70
 
 
@@ -63,7 +65,7 @@ def build(current: gr.State) -> dict[str, gr.Component]:
                 alt_text=mark("threshold.picture_alt"),
                 elem_id="classes-picture",
             )
-            download = gr.DownloadButton(
+            download = gr.Button(
                 mark("threshold.download"), interactive=False, size="sm", elem_id="classes-download"
             )
         with gr.Column(min_width=280):
@@ -74,10 +76,11 @@ def build(current: gr.State) -> dict[str, gr.Component]:
     gr.HTML(f"<h2>{mark('threshold.methods')}</h2>", padding=False)
     methods = gr.HTML(padding=False, elem_id="methods")
 
+    choice = [current, classes, channel, chosen]
     gr.on(
         [current.change, classes.change, channel.change, chosen.release],
         show_classes,
-        [current, classes, channel, chosen],
+        choice,
         [message, picture, chart, chosen, score, table, download],
         show_progress="minimal",
         show_progress_on=message,  # the others must not pale under the visitor's hand
@@ -85,6 +88,7 @@ def build(current: gr.State) -> dict[str, gr.Component]:
         concurrency_id=photos.INFERENCE,
         api_visibility="private",
     )
+    photos.save_on_click(download, write_classes, choice)
     gr.on(
         [current.change, channel.change],
         show_methods,
@@ -105,7 +109,7 @@ def show_classes(
 
     The cuts are the visitor's if they were chosen for all of these, and otherwise the best.
     """
-    nothing = gr.DownloadButton(interactive=False)
+    nothing = gr.Button(interactive=False)
     if path is None:
         # A link's cuts may be on their way: only those of the photo that is gone are taken back.
         kept = gr.skip() if not chosen or histogram.waiting(chosen) else None
@@ -121,12 +125,10 @@ def show_classes(
         chart = histogram.draw(gray, np.empty(0), np.empty(0))
         return photos.notice(say_error(error)), None, chart, None, "", "", nothing
     seconds = time.perf_counter() - start
-    key = f"{Path(path).parent.name} {channel} {classes}"  # the folder is named for the content
+    key = chart_key(path, classes, channel)
     own = histogram.chosen_cuts(chosen, key, classes)
     cuts = best if own is None else own
-    colors = theme.class_colors(classes)
-    picture = drawing.indexed_picture(thresholding.classify(gray, cuts), dict(enumerate(colors)))
-    file = photos.result_file(picture, f"{channel}-{classes}-classes")
+    picture = classes_picture(drawing.fewer_pixels(gray, photos.SHOWN_SIDE), cuts)
     if own is None:
         chart, kept = histogram.draw(gray, best, best, key), None
     elif histogram.waiting(chosen):
@@ -135,13 +137,42 @@ def show_classes(
         chart = kept = gr.skip()
     return (
         photos.took("threshold.took", seconds, "CPU", cuts=_said(best), count=classes - 1),
-        file,
+        photos.result_file(picture, "classes"),
         chart,
         kept,
         score_sentence(gray, cuts, best),
         classes_table(thresholding.describe_classes(gray, cuts)),
-        gr.DownloadButton(value=file, interactive=True),
+        gr.Button(interactive=True),
     )
+
+
+def write_classes(path: str, classes: int, channel: thresholding.Channel, chosen: object) -> str:
+    """The classes of all the photo's pixels, as a file: 0 for the darkest, 1 for the next.
+
+    Raises
+    ------
+    gr.Error
+        When the photo has too few different values.
+    """
+    gray = thresholding.gray_channel(photos.read(path), channel)
+    cuts = histogram.chosen_cuts(chosen, chart_key(path, classes, channel), classes)
+    if cuts is None:
+        try:
+            cuts = thresholding.multi_otsu(gray, classes)
+        except ThresholdError as error:
+            raise gr.Error(say_error(error), print_exception=False) from None
+    return photos.result_file(classes_picture(gray, cuts), f"{channel}-{classes}-classes")
+
+
+def classes_picture(gray: NDArray[np.uint8], cuts: NDArray[np.float64]) -> Image.Image:
+    """The class of each pixel, shown in the classes' colours."""
+    colors = dict(enumerate(theme.class_colors(len(cuts) + 1)))
+    return drawing.indexed_picture(thresholding.classify(gray, cuts), colors)
+
+
+def chart_key(path: str, classes: int, channel: thresholding.Channel) -> str:
+    """What tells a chart's cuts from those of other photos and controls."""
+    return f"{Path(path).parent.name} {channel} {classes}"  # the folder is named for the content
 
 
 def score_sentence(
@@ -173,7 +204,8 @@ def show_methods(path: str | None, channel: thresholding.Channel) -> tuple[str, 
     start = time.perf_counter()
     results = thresholding.compare_all(gray)
     seconds = time.perf_counter() - start
-    panels = "".join(_method_panel(gray, result) for result in results)
+    few = drawing.fewer_pixels(gray, SAMPLED * PREVIEW_SIDE)
+    panels = "".join(_method_panel(few, result) for result in results)
     line = photos.took("threshold.methods_took", seconds, "CPU")
     return f'<div class="methods">{panels}</div>{line}', variance_chart(gray)
 

@@ -602,3 +602,18 @@ def test_odd_pictures_give_cuts_or_reasons(seed: int) -> None:
                     assert_is_one_sentence(str(result.reason))
                 else:
                     assert gray.min() <= result.cut <= gray.max(), result.method
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_methods_by_histogram_find_scikit_images_cuts_in_any_picture(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    shape = generator.beta(*generator.uniform(0.3, 5, 2), (50, 60))
+    low, high = sorted(generator.choice(256, 2, replace=False))
+    gray = (low + shape * (high - low)).astype(np.uint8)
+    gray[0, :2] = low, high  # else some have but one value
+
+    cuts = {result.method: result.cut for result in compare_all(gray)}
+
+    for method in ("li", "mean", "triangle"):
+        theirs = getattr(filters, f"threshold_{method}")(gray)
+        assert cuts[method] == pytest.approx(theirs, rel=1e-9), method

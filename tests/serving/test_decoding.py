@@ -195,10 +195,11 @@ def test_who_comes_while_no_process_can_start_is_told(
 def test_an_answer_that_makes_no_sense_is_not_believed(one: Pool) -> None:
     """As from a process that a picture has taken over."""
     for answer in (
-        decoding.HEADER.pack(2**31, 2**31, 0),
-        decoding.HEADER.pack(0, 0, 2**31),
-        decoding.HEADER.pack(0, 0, 2) + b"[]",
-        decoding.HEADER.pack(0, 0, 25) + b'{"key":"x", "values": {}}',
+        decoding.HEADER.pack(2**31, 2**31, 1, 1, 0),
+        decoding.HEADER.pack(1, 1, 2**31, 2**31, 0),
+        decoding.HEADER.pack(0, 0, 0, 0, 2**31),
+        decoding.HEADER.pack(0, 0, 0, 0, 2) + b"[]",
+        decoding.HEADER.pack(0, 0, 0, 0, 25) + b'{"key":"x", "values": {}}',
         b"too little",
     ):
         decoder = decoder_of(one)

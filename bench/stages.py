@@ -1,0 +1,222 @@
+"""How long each stage of a request takes, for a phone's photo and for a smaller one.
+
+    python -m bench.stages            # about a minute; renews the README's table
+    python -m bench.stages --print    # only prints it
+
+The stages are what the app does with a photo, one by one. The tabs are its own handlers, with what
+Gradio does before and after them, as the page asks for them: each with a photo that comes for the
+first time, after those before it in the table. "Everything" is the time until the last of them has
+answered, where as many run at a time as there are cores. The bare networks are what no page could
+do without: their runs for these answers, with nothing before and after.
+"""
+
+import argparse
+import asyncio
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+
+import gradio as gr
+import numpy as np
+from gradio.blocks import BlockFunction
+from PIL import Image
+
+from bench import peers
+from models import breeds, drawing, segmentation, store
+from models.preprocessing import prepare
+from models.runtime import usable_cores
+from serving import decoding
+from serving.queueing import Session
+from ui import page, photos
+
+START = "<!-- stages: written by bench.stages -->"
+END = "<!-- /stages -->"
+
+ROUNDS = 7
+KITTEN = photos.EXAMPLES / "kitten_with_wool.jpg"
+UPRIGHT = (224, 0, 800, 768)  # the part of it that has a phone's shape
+NOISE = 5.0  # standard deviation, of 255
+ORIENTATION, TURNED = 0x0112, 6  # EXIF: as a phone that is held upright stores a photo
+
+# The page's handlers, in its order: the later ones wait for the Pets tab. See `ui.page`.
+FIRST = {"taking the photo": ("_accept",), "Pets": ("show_pets",)}
+OTHERS = {
+    "Cut out": ("show",),
+    "Threshold": ("show_classes", "show_methods"),
+    "Mask": ("show_overlay", "show_objects", "show_probabilities", "forget_sizes"),
+    "Breed": ("show_breeds",),
+}
+BARE = "the networks alone"
+EVERYTHING = "everything, until the last answer"
+
+Times = dict[str, float]
+"""Seconds, by what the table calls it."""
+
+
+def write_photos(folder: Path) -> dict[str, Path]:
+    """A phone's photo and a smaller one, made of an example, by what the table calls them."""
+    example = Image.open(KITTEN).convert("RGB").crop(UPRIGHT)
+    large = np.asarray(example.resize((3024, 4032), Image.Resampling.BICUBIC), np.float32)
+    noise = np.random.default_rng(0).normal(0, NOISE, large.shape).astype(np.float32)
+    camera = Image.fromarray(np.rint(np.clip(large + noise, 0, 255)).astype(np.uint8))
+    exif = Image.Exif()
+    exif[ORIENTATION] = TURNED
+    stored = camera.transpose(Image.Transpose.ROTATE_90)
+    stored.save(folder / "phone.jpg", quality=92, exif=exif)
+    Image.open(KITTEN).resize((1280, 960)).save(folder / "small.jpg", quality=90)
+    return {
+        "4032 x 3024, turned": folder / "phone.jpg",
+        "1280 x 960": folder / "small.jpg",
+    }
+
+
+def timed(times: Times, name: str, call: Callable[[], object]) -> object:
+    """Call something and keep how long it took."""
+    start = time.perf_counter()
+    result = call()
+    times[name] = time.perf_counter() - start
+    return result
+
+
+def measure_stages(path: Path) -> Times:
+    """What the app does with a photo, one stage after the other."""
+    times: Times = {}
+    segmenter = segmentation.load(store.default("segmentation"))
+    classifier = breeds.load(store.default("classification"))
+    photo = timed(times, "decode in a worker, hand over", lambda: decoding.open_photo(path))
+    shown = timed(times, "reduce to look at", lambda: drawing.reduced(photo, photos.SHOWN_SIDE))
+    outline_input = timed(
+        times, "reduce for the outline", lambda: prepare(photo, segmenter.card.input)
+    )
+    breed_input = timed(
+        times, "reduce for the breed", lambda: prepare(photo, classifier.card.input)
+    )
+    timed(times, "outline network", lambda: segmenter.run(outline_input))
+    timed(times, "breed networks", lambda: classifier.run(breed_input))
+    found = segmenter.predict(photo).resized(*shown.shape[:2])
+    timed(times, "classes at the size to look at", lambda: found.mask)
+    regions = timed(times, "pets one by one", found.regions)
+    timed(
+        times,
+        "draw",
+        lambda: drawing.annotate(
+            shown, regions, [(10, 10, 500, 500)], ["a pet"], [(255, 255, 255)], photos.SHOWN_SIDE
+        ),
+    )
+    timed(times, "encode and write", lambda: photos.shown_file(shown))
+    # Of one pet: its outline, its breed, and the breed of the whole photo.
+    times[BARE] = times["outline network"] + 2 * times["breed networks"]
+    return times
+
+
+class Visit:
+    """A page opened by a visitor, and the answers of its handlers to one photo."""
+
+    def __init__(self, blocks: gr.Blocks, path: Path) -> None:
+        self._blocks = blocks
+        self._state = Session(blocks)
+        self._file = photos.result_folder() / path.name  # an upload
+        shutil.copy(path, self._file)
+
+    async def ask(self, name: str) -> None:
+        """Let a handler answer."""
+        function = handler(self._blocks, name)
+        inputs = []
+        for component in function.inputs:
+            value = getattr(component, "value", None)
+            if isinstance(component, photos.PhotoInput):
+                value = {"path": str(self._file), "meta": {"_type": "gradio.FileData"}}
+            elif isinstance(component, gr.State) and value is None and name != "_accept":
+                self._state[component._id] = str(self._file)
+            inputs.append(value)
+        await self._blocks.process_api(function, inputs, self._state)
+
+
+def handler(blocks: gr.Blocks, name: str) -> BlockFunction:
+    """The page's handler with a function's name."""
+    return next(each for each in blocks.fns.values() if each.name == name)
+
+
+async def measure_tabs(blocks: gr.Blocks, path: Path) -> Times:
+    """Each tab's handlers by themselves, and all of them as the page asks for them."""
+    times: Times = {}
+    visit = Visit(blocks, path)
+    for name, handlers in (FIRST | OTHERS).items():
+        start = time.perf_counter()
+        for each in handlers:
+            await visit.ask(each)
+        times[name] = time.perf_counter() - start
+
+    visit = Visit(blocks, path)
+    places = asyncio.Semaphore(usable_cores())
+
+    async def ask_in_turn(name: str) -> None:
+        async with places:
+            await visit.ask(name)
+
+    start = time.perf_counter()
+    for handlers in FIRST.values():
+        for each in handlers:
+            await visit.ask(each)
+    times["from the photo to the Pets tab"] = time.perf_counter() - start
+    await asyncio.gather(*(ask_in_turn(each) for handlers in OTHERS.values() for each in handlers))
+    times[EVERYTHING] = time.perf_counter() - start
+    return times
+
+
+def measure(rounds: int = ROUNDS) -> dict[str, Times]:
+    """Medians of several rounds, for each photo by its name; the first round does not count."""
+    blocks = page.build()
+    measured = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, path in write_photos(Path(folder)).items():
+            found = [
+                measure_stages(path) | asyncio.run(measure_tabs(blocks, path))
+                for _ in range(rounds + 1)
+            ][1:]
+            measured[name] = {key: median(times[key] for times in found) for key in found[0]}
+    return measured
+
+
+def table(measured: dict[str, Times]) -> str:
+    """The milliseconds as Markdown."""
+    heads = [f"{name}, ms" for name in measured]
+    lines = [f"| stage | {' | '.join(heads)} |", f"|---|{'---|' * len(measured)}"]
+    columns = list(measured.values())
+    for key in columns[0]:
+        cells = " | ".join(f"{1000 * times[key]:.3g}" for times in columns)
+        lines.append(f"| {key} | {cells} |")
+    ratios = " | ".join(f"{times[EVERYTHING] / times[BARE]:.1f}" for times in columns)
+    lines.append(f"| everything, times {BARE} | {ratios} |")
+    return "\n".join(lines)
+
+
+def text(measured: dict[str, Times]) -> str:
+    """The table with what it was measured on."""
+    machine = peers.describe(usable_cores())
+    return (
+        f"{table(measured)}\n\nMedian of {ROUNDS} rounds on {machine['threads']} cores "
+        f"({machine['processor']}), {machine['date']}."
+    )
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Measure, and renew the README's table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--print", action="store_true", help="write nothing")
+    arguments = parser.parse_args(words)
+    written = text(measure())
+    if not arguments.print:
+        from training.evaluate import README, renew
+
+        renew(README, START, END, written)
+    print(written)
+
+
+if __name__ == "__main__":
+    main()
