@@ -45,24 +45,26 @@ def build() -> gr.Blocks:
         # Where they lie on a wide screen is in the styles; on a phone the answers follow the photo.
         with gr.Row(elem_id="page"):
             with gr.Column(min_width=320, elem_id="question"):
-                photo, current = photos.build()
+                current = gr.State(None)  # the path of the photo that was accepted last
+                photo, message = photos.build()
             with gr.Column(min_width=320, elem_id="answers"), gr.Tabs(elem_id="tabs") as tabs:
                 with gr.Tab(mark("tab.pets"), id="pets", elem_id="tab-pets"):
-                    answered = pets.build(current)
+                    answers = pets.build(current)
                 with gr.Tab(mark("tab.cut-out"), id="cut-out", elem_id="tab-cut-out"):
-                    controls = cutout.build(answered)
+                    controls = cutout.build(current)
                 with gr.Tab(mark("tab.threshold"), id="threshold", elem_id="tab-threshold"):
-                    controls |= threshold.build(answered)
+                    controls |= threshold.build(current)
                 with gr.Tab(mark("tab.mask"), id="mask", elem_id="tab-mask"):
-                    controls |= mask.build(answered)
-                    mask_lesson.build(answered, controls["model"])
+                    controls |= mask.build(current)
+                    mask_lesson.build(current, controls["model"])
                 with gr.Tab(mark("tab.breed"), id="breed", elem_id="tab-breed"):
-                    breed.build(answered)
+                    breed.build(current)
                 with gr.Tab(mark("tab.album"), id="album", elem_id="tab-album"):
                     album.build()
             with gr.Column(min_width=320, elem_id="more"):
                 sharing.build(photo, current, tabs, controls)
                 photos.build_credits()
+        photos.keep_usable(photo, current, message, pets.show_pets, answers)
     with page.route(mark("page.programs"), programs.PATH):
         gr.Navbar(main_page_name=mark("page.main"))
         programs.build()

@@ -16,13 +16,13 @@ CARD_SIDE = 800
 HEAT = 0.75  # how much colour the strongest place gets
 
 
-def build(current: gr.State) -> gr.State:
-    """Lay out the tab; it follows the current photo.
+def build(current: gr.State) -> list[gr.Component]:
+    """Lay out the tab of the current photo.
 
     Returns
     -------
-    The path of the photo that this tab has answered, for the other tabs to follow: all at once
-    would be slower for the tab that the visitor sees first.
+    Where `show_pets` shows its answer. The other tabs follow when it has: all at once would be
+    slower for the tab that the visitor sees first.
     """
     message = gr.HTML(
         photos.notice(mark("pets.hint")),
@@ -41,18 +41,8 @@ def build(current: gr.State) -> gr.State:
     )
     cards = gr.HTML(padding=False, elem_id="pets")
     share = gr.Button(mark("pets.card"), interactive=False, size="sm", elem_id="share-card")
-    answered = gr.State(None)
-    current.change(
-        show_pets,
-        [current],
-        [message, picture, cards, share],
-        show_progress="minimal",
-        trigger_mode="always_last",
-        concurrency_id=photos.INFERENCE,
-        api_visibility="private",
-    ).then(lambda path: path, current, answered, show_progress="hidden", api_visibility="private")
     photos.save_on_click(share, write_card, [current])
-    return answered
+    return [message, picture, cards, share]
 
 
 def show_pets(path: str | None) -> tuple[str, Photo | None, str, object]:

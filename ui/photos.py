@@ -297,15 +297,13 @@ def save_on_click(
     event.success(None, file, js=SAVE)
 
 
-def build() -> tuple[PhotoInput, gr.State]:
+def build() -> tuple[PhotoInput, gr.HTML]:
     """Lay out the photo input and the examples.
 
     Returns
     -------
-    The input, and the path of the photo that was accepted last, or None. The path's change event
-    starts the tabs.
+    The input, and where is said what is wrong with a photo, for `keep_usable`.
     """
-    current = gr.State(None)
     photo = PhotoInput(
         label=mark("photo.label"),
         sources=["upload", "webcam", "clipboard"],
@@ -335,9 +333,8 @@ def build() -> tuple[PhotoInput, gr.State]:
     def pick(event: gr.SelectData) -> str:
         return str(shown[event.index].path)
 
-    keep_usable(photo, current, message)
     gallery.select(pick, None, photo, show_progress="hidden", api_visibility="private")
-    return photo, current
+    return photo, message
 
 
 def build_credits() -> None:
@@ -346,21 +343,48 @@ def build_credits() -> None:
         gr.HTML(credits_list(examples()), padding=False)
 
 
-def keep_usable(photo: PhotoInput, accepted: gr.State, message: gr.HTML) -> None:
-    """Keep the path of the picture that was accepted last; the message says what is wrong with one.
+def keep_usable(
+    photo: PhotoInput,
+    accepted: gr.State,
+    message: gr.HTML,
+    answer: Callable[[str | None], Sequence[object]] = lambda path: (),
+    answers: Sequence[gr.Component] = (),
+) -> None:
+    """Keep the path of the picture that was accepted last, and answer it in the same event.
 
     A picture that cannot be used is replaced by the one before.
+
+    Parameters
+    ----------
+    photo
+        Where pictures come.
+    accepted
+        The path, or None.
+    message
+        Says what is wrong with a picture.
+    answer, answers
+        What a visitor waits for most, and where it is shown. It has no event of its own, because
+        the browser and the server take their time for each.
     """
+
+    def take(path: str | None, before: str | None) -> tuple[object, ...]:
+        kept = _accept(path, before)
+        changed = kept[1] is None or isinstance(kept[1], str)
+        return *kept, *(answer(kept[1]) if changed else [gr.skip()] * len(answers))
+
+    take.__name__ = answer.__name__ if answers else _accept.__name__  # for logs and metrics
     # "change" alone comes with the new value for uploads, the webcam, the clipboard and removal.
     # Where one photo replaces another it comes twice, both times with the new one; the path in
     # `arrived` changes once.
     arrived = gr.Textbox(visible="hidden")
     photo.change(None, photo, arrived, js="(photo) => photo?.path ?? ''", api_visibility="private")
     arrived.change(
-        _accept,
+        take,
         [photo, accepted],
-        [photo, accepted, message],
-        show_progress="hidden",
+        [photo, accepted, message, *answers],
+        show_progress="minimal" if answers else "hidden",
+        show_progress_on=list(answers) or None,
+        trigger_mode="always_last",
         concurrency_id=INFERENCE,
         api_visibility="private",
     )
