@@ -22,7 +22,7 @@ from PIL.PngImagePlugin import PngInfo
 from profiles import CURVES, DISPLAY_P3, PRIMARIES, SRGB, profile
 
 from models import images
-from models.images import Photo, PhotoError, open_photo
+from models.images import Photo, PhotoError, open_photo, open_preview
 
 # Four plain quarters of different colours: which way is up shows, and lossy formats keep them.
 SCENE = np.empty((48, 64, 3), np.uint8)
@@ -187,6 +187,55 @@ def test_every_exif_orientation_is_turned_upright(file_format: str, orientation:
     photo = open_photo(encode(stored, file_format, quality=90, exif=exif(orientation)))
 
     assert_shows(photo, SCENE)
+
+
+PORTRAIT = np.repeat(np.repeat(SCENE.transpose(1, 0, 2), 10, axis=0), 10, axis=1)  # 640 x 480
+
+
+@pytest.mark.parametrize(
+    ("side", "height", "width"),
+    [(0, 640, 480), (641, 640, 480), (321, 640, 480), (320, 320, 240), (100, 160, 120)],
+)
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_large_jpeg_comes_in_the_detail_that_is_needed(
+    side: int, height: int, width: int, turned: bool
+) -> None:
+    stored = PORTRAIT.transpose(1, 0, 2)[::-1] if turned else PORTRAIT
+    tags = exif(6 if turned else 1)
+    content = encode(Image.fromarray(stored), "JPEG", quality=95, exif=tags)
+
+    photo, size = open_preview(content, side)
+
+    assert size == (640, 480)
+    assert photo.shape == (height, width, 3)
+    whole = Image.fromarray(open_photo(content)).resize((width, height), Image.Resampling.BOX)
+    assert_shows(photo, np.asarray(whole), tolerance=3)
+
+
+def test_a_preview_of_odd_size_knows_the_whole_size() -> None:
+    content = encode(Image.fromarray(PORTRAIT[:633, :477]), "JPEG")
+
+    photo, size = open_preview(content, 150)
+
+    assert size == (633, 477)
+    assert photo.shape == (159, 120, 3)
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "WEBP", "TIFF"])
+def test_other_pictures_come_whole(file_format: str) -> None:
+    content = encode(Image.fromarray(PORTRAIT), file_format, quality=90)
+
+    photo, size = open_preview(content, 100)
+
+    assert size == (640, 480)
+    np.testing.assert_array_equal(photo, open_photo(content))
+
+
+def test_a_large_jpeg_that_is_cut_off_is_refused_in_any_detail() -> None:
+    content = encode(Image.fromarray(PORTRAIT), "JPEG", quality=95)
+
+    with pytest.raises(PhotoError):
+        open_preview(content[: len(content) // 2], 100)
 
 
 @pytest.mark.parametrize("orientation", STORED_AS)

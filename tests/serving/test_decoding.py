@@ -86,6 +86,19 @@ def test_a_photo_is_the_same_as_in_this_process(
     assert photo.flags.writeable
 
 
+def test_a_preview_is_the_same_as_in_this_process(one: Pool, tmp_path: Path) -> None:
+    path = tmp_path / "photo.jpg"
+    Image.open(CAT).convert("RGB").save(path)
+
+    photo, size = one.open_preview(path, 100)
+
+    expected, expected_size = images.open_preview(path, 100)
+    assert size == expected_size == (300, 451)
+    assert photo.shape == (75, 113, 3)
+    np.testing.assert_array_equal(photo, expected)
+    np.testing.assert_array_equal(one.open_photo(path), images.open_photo(path))
+
+
 @pytest.mark.parametrize("content", [b"", b"no picture", bytes(images.MAX_BYTES + 1)])
 def test_a_refusal_is_the_same_as_in_this_process(
     one: Pool, tmp_path: Path, content: bytes
