@@ -264,7 +264,7 @@ def _readable_on(color: Color) -> Color:
 
 def _png(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, "PNG")
+    image.save(buffer, "PNG", compress_level=1)  # a third of the usual time, a fifth more bytes
     return buffer.getvalue()
 
 
