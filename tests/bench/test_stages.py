@@ -11,7 +11,6 @@ from PIL import Image
 from bench import stages
 from ui import page
 
-
 # Seconds. Two idle cores take XX; the rest is for slower machines than that.
 LIMIT = 1.6
 
