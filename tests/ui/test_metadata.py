@@ -82,6 +82,6 @@ def test_no_small_picture_tells_it(telling: Path) -> None:
 
 
 def test_the_card_to_share_tells_nothing(telling: Path) -> None:
-    offered = pets.share_card(str(telling)).value
+    card = pets.write_card(str(telling))
 
-    assert_tells_nothing("card.png", Path(offered["path"]).read_bytes())
+    assert_tells_nothing(card, Path(card).read_bytes())
