@@ -37,7 +37,7 @@ def show_breeds(path: str | None) -> tuple[str, str]:
         return photos.notice(say("breed.hint")), ""
     classifier = _classifier()
     try:
-        photo, named = photos.look(path), naming.name(path)
+        photo, named = photos.shown(path), naming.name(path)
     except PhotoError as error:
         return photos.notice(say_error(error), wrong=True), ""
     start = time.perf_counter()

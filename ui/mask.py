@@ -32,7 +32,7 @@ class Found:
 
     `whole` is for the photo in all detail, `shown` for the photo at the size to look at.
     `instances` is there for models whose subject comes in several pieces, `regions` (0 background,
-    1 to n, for the photo as of `photos.look`) for the others.
+    1 to n, at the size to look at) for the others.
     """
 
     whole: segmentation.Segmentation
@@ -69,7 +69,7 @@ _LOCK = Lock()
 def _segment(path: str, model: str) -> Found:
     segmenter = segmentation.load(model)
     # Objects are counted and measured in pixels of the photo; an outline needs no such detail.
-    photo = photos.read(path) if segmenter.card.instances else photos.look(path)
+    photo = photos.read(path) if segmenter.card.instances else photos.shown(path)
     start = time.perf_counter()
     result = segmenter.predict(photo)
     shown = result.resized(*photos.shown(path).shape[:2])

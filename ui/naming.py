@@ -40,7 +40,7 @@ _LOCK = Lock()
 
 @lru_cache(maxsize=photos.KEPT)
 def _name(path: str) -> Named:
-    photo = photos.look(path)  # more than the classifier sees, even of a small pet
+    photo = photos.shown(path)  # here the smallest pet has about the pixels that are looked at
     found = mask.find(path, store.default("segmentation"))
     classifier = breeds.load(store.default("classification"))
     start = time.perf_counter()

@@ -119,34 +119,30 @@ class Photos:
 _photos = Photos()
 
 
-def look(path: str) -> Photo:
-    """Read an upload in as much detail as networks and eyes need: not below `SHOWN_SIDE`.
-
-    Gradio stores each upload under a path that depends on its content.
+def read(path: str) -> Photo:
+    """Read an upload in all detail; Gradio stores each under a path that depends on its content.
 
     Raises
     ------
     PhotoError
         When it cannot be used, or was deleted because it lay unused for long.
     """
-    return _photos.open(path, SHOWN_SIDE)[0]
-
-
-def read(path: str) -> Photo:
-    """Read an upload in all detail; raises what `look` does."""
     photo, size = _photos.open(path, SHOWN_SIDE)
     return photo if photo.shape[:2] == size else _photos.open(path, 0)[0]
 
 
 def size(path: str) -> tuple[int, int]:
-    """Height and width of an upload in all detail; raises what `look` does."""
+    """Height and width of an upload in all detail; raises what `read` does."""
     return _photos.open(path, SHOWN_SIDE)[1]
 
 
 @lru_cache(maxsize=KEPT)
 def shown(path: str) -> Photo:
-    """An upload at the size to look at, reduced once for all tabs."""
-    photo = reduced(look(path), SHOWN_SIDE)
+    """An upload at the size to look at, reduced once for all tabs; raises what `read` does.
+
+    It has more detail than a network takes in.
+    """
+    photo = reduced(_photos.open(path, SHOWN_SIDE)[0], SHOWN_SIDE)
     photo.setflags(write=False)
     return photo
 
@@ -397,12 +393,12 @@ def _accept(path: str | None, before: str | None) -> tuple[object, object, objec
     if path is None:
         return gr.skip(), None, hidden
     try:
-        picture, shown = look(path), _browser_can_show(path)
+        shown(path)
+        if not _browser_can_show(path):
+            return read(path), gr.skip(), hidden  # comes again as a PNG, and is then accepted
     except PhotoError as error:
         # The photo before comes back; its results never left.
         return before, gr.skip(), gr.HTML(notice(say_error(error), wrong=True), visible=True)
-    if not shown:
-        return picture, gr.skip(), hidden  # comes again as a PNG, and is then accepted
     return gr.skip(), path, hidden
 
 
