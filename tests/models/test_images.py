@@ -500,7 +500,7 @@ def test_a_colour_profile_costs_little() -> None:
     plain = fastest(encode(image, "JPEG", quality=90))
     converted = fastest(encode(image, "JPEG", quality=90, icc_profile=DISPLAY_P3))
 
-    assert converted < 3 * plain
+    assert converted < 5 * plain
 
 
 @pytest.mark.parametrize("file_format", ["PNG", "TIFF"])
