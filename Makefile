@@ -26,7 +26,7 @@ test: $(VENV)/.tests chromium $(AXE)
 	$(BIN)/ruff format --check .
 	$(BIN)/python tests/audit.py
 	$(ONE_CORE) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not alone'
-	$(BIN)/python -m pytest -m alone
+	$(BIN)/python -m pytest -m alone $$(grep -rl pytest.mark.alone tests --include='test_*.py')
 
 $(BIN)/python:
 	@for python in $(PYTHON) python3 python3.12 python3.11; do \

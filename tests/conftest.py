@@ -14,11 +14,12 @@ from huggingface_hub import constants
 from onnx import TensorProto, helper, numpy_helper
 
 # What takes minutes comes first: begun last, it would leave all workers but one with nothing to do.
-LONG = ("training", "browser", "batch")
+LONG = ("training", "batch", "browser")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.path.parent.name not in LONG)
+    order = dict(zip(LONG, range(len(LONG)), strict=True))
+    items.sort(key=lambda item: order.get(item.path.parent.name, len(LONG)))
 
 
 @pytest.fixture

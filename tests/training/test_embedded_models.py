@@ -8,7 +8,7 @@ import pytest
 from models import store
 from training import evaluate, pets
 
-PICTURES = 400
+PICTURES = 250
 
 pytestmark = pytest.mark.realdata
 

@@ -16,7 +16,7 @@ import segmentation_models_pytorch as smp  # isort: skip
 def words(root: Path, run: Path, *more: str) -> list[str]:
     return [
         *("--root", str(root), "--out", str(run), "--size", "64", "--dry-run"),
-        *("--encoder", "tu-mobilenetv2_050", "--encoder-weights", "none"),
+        *("--encoder", "tu-test_efficientnet", "--encoder-weights", "none"),
         *more,
     ]
 
