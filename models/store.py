@@ -26,7 +26,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -264,24 +264,31 @@ def read_card(name: str, folder: Path | None = None) -> Card:
     """
     path = (folder or source()) / f"{name}.json"
     try:
+        return _parse(path, path.stat().st_mtime_ns)
+    except FileNotFoundError:
+        raise ModelError(f"There is no model {name!r} in {path.parent}.") from None
+
+
+@lru_cache(maxsize=32)
+def _parse(path: Path, changed: int) -> Card:
+    """The card in a file, read once as long as it is not changed: each answer asks for several."""
+    try:
         facts = json.loads(path.read_text())
         if facts["task"] not in get_args(Task):
             raise ValueError(f"task must be {' or '.join(get_args(Task))}")
         return Card(
-            name=name,
+            name=path.stem,
             task=facts["task"],
             labels=tuple(Label(**label) for label in facts["labels"]),
             input=InputSpec(**facts["input"]),
             output_layout=facts["output"]["layout"],
             sha256=facts["sha256"],
             facts=facts,
-            title=facts.get("title", name),
+            title=facts.get("title", path.stem),
             default=facts.get("default", False),
             instances=facts.get("instances", False),
             refusal=Refusal(**facts["refusal"]["rule"]) if "refusal" in facts else None,
         )
-    except FileNotFoundError:
-        raise ModelError(f"There is no model {name!r} in {path.parent}.") from None
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"The model card {path} cannot be used: {error!r}.") from error
 

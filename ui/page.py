@@ -27,6 +27,8 @@ HEADER = f"""
 </header>
 """
 
+PAINTED = "(path) => new Promise((done) => setTimeout(() => done(path), 100))"
+
 PATHS = ("", programs.PATH, "config")  # where Gradio sends the layout
 
 
@@ -45,26 +47,37 @@ def build() -> gr.Blocks:
         # Where they lie on a wide screen is in the styles; on a phone the answers follow the photo.
         with gr.Row(elem_id="page"):
             with gr.Column(min_width=320, elem_id="question"):
-                current = gr.State(None)  # the path of the photo that was accepted last
+                # The path of the photo that was accepted last and that the Pets tab has answered.
+                current = gr.State(None)
+                answered = gr.State(None)  # the same when that can be seen
                 photo, message = photos.build()
             with gr.Column(min_width=320, elem_id="answers"), gr.Tabs(elem_id="tabs") as tabs:
                 with gr.Tab(mark("tab.pets"), id="pets", elem_id="tab-pets"):
                     answers = pets.build(current)
                 with gr.Tab(mark("tab.cut-out"), id="cut-out", elem_id="tab-cut-out"):
-                    controls = cutout.build(current)
+                    controls = cutout.build(answered)
                 with gr.Tab(mark("tab.threshold"), id="threshold", elem_id="tab-threshold"):
-                    controls |= threshold.build(current)
+                    controls |= threshold.build(answered)
                 with gr.Tab(mark("tab.mask"), id="mask", elem_id="tab-mask"):
-                    controls |= mask.build(current)
-                    mask_lesson.build(current, controls["model"])
+                    controls |= mask.build(answered)
+                    mask_lesson.build(answered, controls["model"])
                 with gr.Tab(mark("tab.breed"), id="breed", elem_id="tab-breed"):
-                    breed.build(current)
+                    breed.build(answered)
                 with gr.Tab(mark("tab.album"), id="album", elem_id="tab-album"):
                     album.build()
             with gr.Column(min_width=320, elem_id="more"):
                 sharing.build(photo, current, tabs, controls)
                 photos.build_credits()
         photos.keep_usable(photo, current, message, pets.show_pets, answers)
+        # The other tabs' answers would take the processor from the one that is looked at.
+        current.change(
+            lambda path: path,
+            current,
+            answered,
+            js=PAINTED,
+            show_progress="hidden",
+            api_visibility="private",
+        )
     with page.route(mark("page.programs"), programs.PATH):
         gr.Navbar(main_page_name=mark("page.main"))
         programs.build()

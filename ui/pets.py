@@ -21,8 +21,7 @@ def build(current: gr.State) -> list[gr.Component]:
 
     Returns
     -------
-    Where `show_pets` shows its answer. The other tabs follow when it has: all at once would be
-    slower for the tab that the visitor sees first.
+    Where `show_pets` shows its answer.
     """
     message = gr.HTML(
         photos.notice(mark("pets.hint")),
