@@ -5,6 +5,7 @@ Colours are `(red, green, blue)` tuples of 0 to 255.
 
 import io
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -120,7 +121,7 @@ def annotate(
     image = Image.fromarray(painted)
     canvas = ImageDraw.Draw(image)
     width = max(round(max(rows, columns) / LINES_PER_SIDE * 2), 1)
-    font = ImageFont.load_default(max(max(rows, columns) / NAMES_PER_SIDE, 10))
+    font = _font(max(max(rows, columns) / NAMES_PER_SIDE, 10))
     for box, name, color in zip(boxes, names, colors, strict=True):
         left, top, right, bottom = (round(edge * columns / regions.shape[1]) for edge in box)
         canvas.rectangle((left, top, right - 1, bottom - 1), outline=color, width=width)
@@ -151,7 +152,7 @@ def share_card(
     """
     card = Image.new("RGB", (CARD_WIDTH, CARD_HEIGHT), (255, 255, 255))
     canvas = ImageDraw.Draw(card)
-    font, small = ImageFont.load_default(CARD_TEXT), ImageFont.load_default(CARD_TEXT * 0.55)
+    font, small = _font(CARD_TEXT), _font(CARD_TEXT * 0.55)
     line_height = CARD_TEXT * 4 // 3
     texts_top = CARD_HEIGHT - CARD_EDGE - CARD_LINES * line_height
     room = (CARD_WIDTH - CARD_EDGE) // len(pictures) - CARD_EDGE, texts_top - 2 * CARD_EDGE
@@ -211,7 +212,8 @@ def ramp(values: NDArray[np.uint8], colors: Sequence[Color]) -> bytes:
 def reduced(photo: Photo, side: int) -> Photo:
     """The photo reduced to at most `side` pixels; a smaller photo keeps its size."""
     image = Image.fromarray(photo)
-    image.thumbnail((side, side), reducing_gap=1.0)
+    # Bicubic takes twice as long, and the difference cannot be seen.
+    image.thumbnail((side, side), Image.Resampling.BILINEAR, reducing_gap=1.0)
     return np.asarray(image)
 
 
@@ -250,6 +252,11 @@ def thumbnail(photo: Photo, side: int) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=85)
     return buffer.getvalue()
+
+
+@lru_cache(maxsize=16)
+def _font(size: float) -> ImageFont.FreeTypeFont:
+    return ImageFont.load_default(size)
 
 
 def _readable_on(color: Color) -> Color:
