@@ -105,7 +105,8 @@ def build(current: gr.State) -> dict[str, gr.Component]:
     said = gr.HTML(padding=False, elem_id="cut-out-copied", elem_classes=photos.SPOKEN)
 
     photos.keep_usable(picture, own, own_message)
-    ground.change(
+    other_ground = photos.followed(ground)
+    other_ground.change(
         lambda ground: (gr.update(visible=ground == "color"), gr.update(visible=ground == "own")),
         ground,
         [color, picture],
@@ -114,7 +115,7 @@ def build(current: gr.State) -> dict[str, gr.Component]:
     )
     choice = [current, ground, color, own]
     gr.on(
-        [current.change, ground.change, color.change, own.change],
+        [current.change, other_ground.change, color.change, own.change],
         show,
         choice,
         [message, slider, download, copy, said],

@@ -87,12 +87,13 @@ def _segment(path: str, model: str) -> Found:
     return Found(whole, shown, instances, regions, seconds, segmenter.device)
 
 
-def build(current: gr.State) -> dict[str, gr.Component]:
+def build(current: gr.State) -> tuple[dict[str, gr.Component], gr.State]:
     """Lay out the tab; it follows the current photo and its own controls.
 
     Returns
     -------
-    The controls: the choice of the mask model, the opacity, and whether the border is shown.
+    The controls: the choice of the mask model, the opacity, and whether the border is shown; and
+    what changes with the choice.
     """
     default = store.default("segmentation")
     cards = sorted(store.cards("segmentation"), key=lambda card: card.name != default)
@@ -129,8 +130,9 @@ def build(current: gr.State) -> dict[str, gr.Component]:
             download = gr.Button(
                 mark("mask.download"), interactive=False, size="sm", elem_id="mask-download"
             )
+    chosen = photos.followed(model)
     gr.on(
-        [current.change, model.change, opacity.change, border.change],
+        [current.change, chosen.change, opacity.change, border.change],
         show_overlay,
         [current, model, opacity, border],
         [message, outlined, legend, download],
@@ -140,7 +142,7 @@ def build(current: gr.State) -> dict[str, gr.Component]:
         api_visibility="private",
     )
     photos.save_on_click(download, write_mask, [current, model])
-    return {"model": model, "opacity": opacity, "border": border}
+    return {"model": model, "opacity": opacity, "border": border}, chosen
 
 
 def show_overlay(

@@ -41,8 +41,8 @@ class Wanted:
     model: str | None = None
 
 
-def build(current: gr.State, model: gr.Radio) -> None:
-    """Lay out what follows the outline; `model` is the choice of the mask model."""
+def build(current: gr.State, model: gr.Radio, chosen: gr.State) -> None:
+    """Lay out what follows the outline; `chosen` changes with `model`, the choice of a network."""
     objects = gr.HTML(padding=False, elem_id="objects")
     download = gr.DownloadButton(
         mark("lesson.objects_download"), visible=False, size="sm", elem_id="objects-download"
@@ -54,7 +54,7 @@ def build(current: gr.State, model: gr.Radio) -> None:
     with gr.Accordion(mark("lesson.how_good"), open=False, elem_id="how-good"):
         explanation = gr.HTML(padding=False)
     gr.on(
-        [current.change, model.change],
+        [current.change, chosen.change],
         show_objects,
         [current, model],
         [objects, download],
@@ -64,7 +64,7 @@ def build(current: gr.State, model: gr.Radio) -> None:
         api_visibility="private",
     )
     gr.on(
-        [current.change, model.change],
+        [current.change, chosen.change],
         show_probabilities,
         [current, model],
         maps,
@@ -83,7 +83,7 @@ def build(current: gr.State, model: gr.Radio) -> None:
         api_visibility="private",
     )
     gr.on(
-        [current.change, model.change],
+        [current.change, chosen.change],
         forget_sizes,
         [current, model, wanted],
         sizes,
@@ -91,9 +91,9 @@ def build(current: gr.State, model: gr.Radio) -> None:
         trigger_mode="always_last",
         api_visibility="private",
     )
-    gr.on(  # when the page is opened, and when the model changes
-        None, explain, model, explanation, show_progress="hidden", api_visibility="private"
-    )
+    silent = {"show_progress": "hidden", "api_visibility": "private"}
+    gr.on(None, lambda: explain(model.value), None, explanation, **silent)  # at the opening
+    chosen.change(explain, model, explanation, **silent)
 
 
 def show_probabilities(path: str | None, model: str) -> str:

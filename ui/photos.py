@@ -245,6 +245,20 @@ def result_text(text: str, name: str) -> str:
     return str(file)
 
 
+def followed(control: gr.Component) -> gr.State:
+    """A state that changes with a control's value, for several answers to follow.
+
+    Where they follow the control's own change and one is asked for again before it has come, the
+    page (Gradio 6.31) asks for all of them again when it comes, and so on without end. The state
+    begins with None, which is all that the browser ever knows of one.
+    """
+    state = gr.State(None)
+    control.change(
+        lambda value: value, control, state, show_progress="hidden", api_visibility="private"
+    )
+    return state
+
+
 def on_click(
     button: gr.Button,
     write: Callable[..., str],

@@ -76,9 +76,10 @@ def build(current: gr.State) -> dict[str, gr.Component]:
     gr.HTML(f"<h2>{mark('threshold.methods')}</h2>", padding=False)
     methods = gr.HTML(padding=False, elem_id="methods")
 
+    other_channel = photos.followed(channel)
     choice = [current, classes, channel, chosen]
     gr.on(
-        [current.change, classes.change, channel.change, chosen.release],
+        [current.change, classes.change, other_channel.change, chosen.release],
         show_classes,
         choice,
         [message, picture, chart, chosen, score, table, download],
@@ -90,7 +91,7 @@ def build(current: gr.State) -> dict[str, gr.Component]:
     )
     photos.save_on_click(download, write_classes, choice)
     gr.on(
-        [current.change, channel.change],
+        [current.change, other_channel.change],
         show_methods,
         [current, channel],
         [methods, curve],

@@ -11,6 +11,7 @@ from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 from visits import (
     Served,
+    comes_to_rest,
     downloaded,
     on_desktop,
     on_phone,
@@ -212,6 +213,7 @@ def test_a_link_opens_the_page_as_it_was(page: Page) -> None:
         page.locator("#share").click()
         link = page.locator("#share-link input, #share-link textarea")
         expect(link).to_have_value(re.compile(r"^http.*\?.*lang=de"))
+        comes_to_rest(page)
         page.goto(link.input_value())
 
 

@@ -2,6 +2,7 @@
 
 import io
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,6 +71,16 @@ def open_tab(page: Page, name: str) -> None:
         more.click()
         tab = page.locator("#tabs .overflow-dropdown button", has_text=name)
     tab.click()
+
+
+def comes_to_rest(page: Page) -> None:
+    """Wait until the page has asked the server for nothing for two seconds."""
+    asked = [time.monotonic()]
+    page.on("request", lambda sent: asked.append(time.monotonic()) if "join" in sent.url else None)
+    deadline = time.monotonic() + PATIENCE / 1000
+    while time.monotonic() - asked[-1] < 2:
+        assert time.monotonic() < deadline, "the page asks without end"
+        page.wait_for_timeout(100)
 
 
 def shown_size(picture: Locator) -> tuple[int, int]:

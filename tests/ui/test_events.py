@@ -1,0 +1,26 @@
+"""Who asks for what on the page."""
+
+from collections import Counter
+
+import gradio as gr
+import pytest
+
+from ui import page
+
+
+@pytest.fixture(scope="module")
+def built() -> gr.Blocks:
+    return page.build()
+
+
+def test_no_two_answers_follow_one_control_s_change(built: gr.Blocks) -> None:
+    """The page could ask for both without end; states are free of it, see `photos.followed`."""
+    followers = Counter(
+        (target, event)
+        for function in built.fns.values()
+        for target, event in function.targets
+        if event == "change" and not isinstance(built.blocks[target], gr.State)
+    )
+
+    assert followers
+    assert [key for key, count in followers.items() if count > 1] == []
