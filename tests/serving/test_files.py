@@ -7,7 +7,7 @@ from collections import namedtuple
 from pathlib import Path
 
 import pytest
-from strangers import CAT, Served, file_data
+from strangers import CAT, Served, file_data, within
 
 from serving import files
 
@@ -128,6 +128,8 @@ def test_the_log_tells_what_happened_and_not_whose_photo(served: Served, uploade
     served.ask("GET", f"/gradio_api/file={path}", client=client)
     served.ask("GET", "/healthz")
 
+    # A request is written down a moment after its answer was sent.
+    assert within(10, lambda: {"file", "healthz"} <= {each.get("door") for each in served.lines})
     lines = json.dumps(served.lines)
     for secret in (name, "Minka", path, Path(path).parent.name, client):
         assert secret not in lines

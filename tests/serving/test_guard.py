@@ -4,12 +4,12 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from gradio_client import Client, handle_file
-from strangers import CAT, Served, everything, file_data
+from strangers import CAT, Served, everything, file_data, within
 
 from serving import connections, doors, guard, metrics, queueing
 
@@ -269,15 +269,6 @@ def test_gradio_s_own_client_gets_its_answer(served: Served) -> None:
     answer = client.predict(handle_file(CAT), api_name="/breed")
 
     assert len(answer) == 5
-
-
-def within(seconds: float, condition: Callable[[], bool]) -> bool:
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def uploads(served: Served) -> Path:
