@@ -97,11 +97,15 @@ def load_models() -> None:
 
 def warm_up() -> None:
     """Import what takes long: when the page is served, and before the first photo comes."""
+    from models import runtime
     from models.pipeline import analyze
     from models.thresholding import compare_all
 
-    analyze(np.zeros((2, 2, 3), np.uint8))  # scikit-image, as all photos need it
+    empty = np.zeros((2, 2, 3), np.uint8)
+    analyze(empty)  # scikit-image, as all photos need it
     compare_all(np.eye(2, dtype=np.uint8))
+    with runtime.running.share(runtime.usable_cores()):  # as when two photos come at a time
+        analyze(empty)
 
 
 def main(words: Sequence[str] | None = None) -> None:

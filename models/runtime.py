@@ -5,8 +5,9 @@ import logging
 import math
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -32,10 +33,38 @@ logger = logging.getLogger(__name__)
 gpu_failed = Event()  # set once a network had to leave the GPU, for good
 
 
+class Cores:
+    """Divides the cores among the runs that happen at the same time, of whatever networks.
+
+    Runs that each take all cores wait for one another's threads: on two cores, two such runs at a
+    time take a quarter longer for each answer than two of one thread.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._runs = 0
+
+    @contextmanager
+    def share(self, cores: int) -> Iterator[int]:
+        """How many threads a run gets that begins now: all cores, half of them, a quarter, ..."""
+        with self._lock:
+            self._runs += 1
+            halvings = (self._runs - 1).bit_length()
+        try:
+            yield max(cores >> halvings, 1)
+        finally:
+            with self._lock:
+                self._runs -= 1
+
+
+running = Cores()
+
+
 class Network:
     """A network ready to run, on the GPU where this machine and its packages have one.
 
     When the GPU fails, by a lack of memory or because it is gone, the network goes on on the CPU.
+    There it has a session for each number of threads that its runs get, opened when first needed.
 
     Attributes
     ----------
@@ -51,16 +80,18 @@ class Network:
         The first run allocates memory and picks kernels; a visitor should not wait for it. On a GPU
         that holds for each size of a batch.
         """
+        self._content = content
+        self._lock = Lock()
         self._keeps = math.prod(warm_up_shape) <= KEPT
-        self._session = _open(content, _providers(), self._keeps)
-        photo = self._session.get_inputs()[0]
+        self._threads = usable_cores()
+        session = _open(content, _providers(), self._keeps, self._threads)
+        self._sessions = {self._threads: session}
+        photo = session.get_inputs()[0]
         self._input = photo.name
         self.input_shape = tuple(n if isinstance(n, int) else None for n in photo.shape)
-        on_gpu = self._session.get_providers()[0] == "CUDAExecutionProvider"
+        on_gpu = session.get_providers()[0] == "CUDAExecutionProvider"
         self.device = "GPU" if on_gpu else "CPU"
         if on_gpu:
-            self._content = content  # to go on with when the GPU fails
-            self._lock = Lock()
             # Larger photos may have any size, and would not all fit into the GPU's memory.
             self._gathered = Gathered(self._run_rounded if self._keeps else self._run)
         for photos in SIZES if on_gpu and self._keeps else SIZES[:1]:
@@ -75,17 +106,29 @@ class Network:
     def run_all(self, batch: NDArray[np.float32]) -> Answers:
         """Run a batch through the network; return all its outputs."""
         if self.device == "CPU":
-            return self._run(batch)
+            return self._run_on_cpu(batch)
         try:
             return self._gathered(batch)
         except Exception:  # ONNX Runtime's errors have no other base
             logger.exception("The GPU failed, so a model goes on on the CPU.")
             self._leave_gpu()
-            return self._run(batch)
+            return self._run_on_cpu(batch)
 
-    def _run(self, batch: NDArray[np.float32]) -> Answers:
+    def _run_on_cpu(self, batch: NDArray[np.float32]) -> Answers:
+        with running.share(self._threads) as threads:
+            return self._run(batch, threads)
+
+    def _run(self, batch: NDArray[np.float32], threads: int | None = None) -> Answers:
         options = _give_memory_back() if self._keeps and batch.size > KEPT else None
-        return self._session.run(None, {self._input: batch}, options)
+        with self._lock:
+            threads = threads or self._threads
+            session = self._sessions.get(threads) or self._open_on_cpu(threads)
+        return session.run(None, {self._input: batch}, options)
+
+    def _open_on_cpu(self, threads: int) -> onnxruntime.InferenceSession:
+        session = _open(self._content, ["CPUExecutionProvider"], self._keeps, threads)
+        self._sessions[threads] = session
+        return session
 
     def _run_rounded(self, batch: NDArray[np.float32]) -> Answers:
         """Run a batch with as many empty photos as the next of the `SIZES` has room for."""
@@ -96,7 +139,7 @@ class Network:
     def _leave_gpu(self) -> None:
         with self._lock:
             if self.device == "GPU":
-                self._session = _open(self._content, ["CPUExecutionProvider"], self._keeps)
+                self._open_on_cpu(self._threads)
                 self.device = "CPU"
                 gpu_failed.set()
 
@@ -183,10 +226,12 @@ def _quota(folder: Path = Path("/sys/fs/cgroup")) -> float:
         return math.inf
 
 
-def _open(content: bytes, providers: Providers, keeps: bool) -> onnxruntime.InferenceSession:
+def _open(
+    content: bytes, providers: Providers, keeps: bool, threads: int
+) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only
-    options.intra_op_num_threads = usable_cores()
+    options.intra_op_num_threads = threads
     # A waiting thread that spins takes a core from the other models and the page.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # Without an arena, each run asks the system for the pages of its largest arrays anew, which

@@ -27,6 +27,7 @@ REGION_SIDE = 256  # pixels; they are told apart on a mask whose longer side is 
 SMALLEST_OF_PHOTO = 0.01  # a smaller region is taken for an error of the mask
 SMALLEST_OF_LARGEST = 0.1  # of the largest region's area, likewise
 THINNEST_NECK = 0.2  # of a part's thickness: what is joined by less is two
+SMOOTHING_REACH = 4  # pixels: `gaussian_filter` ends after four standard deviations of one pixel
 SMALLEST_PART = 0.3  # of the region's area: smaller parts are heads, legs and tails
 
 
@@ -153,8 +154,8 @@ class Segmentation:
         instances = watershed(-depth, label(seeds, connectivity=2), mask=inside)[1:-1, 1:-1]
         return scale_numbers(instances, height, width)
 
-    def regions(self) -> NDArray[np.int32]:
-        """The pets one by one: `(height, width)` int32, 0 background, else 1 to n by falling area.
+    def regions(self) -> NDArray[np.uint8]:
+        """The pets one by one: `(height, width)` uint8, 0 background, else 1 to n by falling area.
 
         They are the connected regions of the foreground that are large enough, and parts of those
         that only a thin neck connects, as where two pets touch.
@@ -166,7 +167,10 @@ class Segmentation:
         rows, columns = max(round(height * scale), 1), max(round(width * scale), 1)
         small = self.resized(rows, columns)
         interior = small.probabilities[:, :, self.classes.index(self.subject)]
-        parts = _part(small.foreground() > 0.5, interior)
+        inside = small.foreground() > 0.5
+        window = _window(inside)
+        parts = np.zeros(inside.shape, np.int32)
+        parts[window] = _part(inside[window], interior[window])
         areas = np.bincount(parts.ravel())[1:]
         smallest = max(SMALLEST_OF_PHOTO * parts.size, SMALLEST_OF_LARGEST * max(areas, default=0))
         order = [index for index in np.argsort(-areas, kind="stable") if areas[index] >= smallest]
@@ -180,12 +184,27 @@ class Segmentation:
         ramp = self._ramp()
         for rows in _strips(height, width):
             regions[rows] *= _rows(ramp, rows, height, width) > 0.5
-        return regions.astype(np.int32)
+        return regions
 
 
 def subject(classes: Sequence[str]) -> str:
     """The first class that is neither background nor border."""
     return next(name for name in classes if name not in ("background", "border"))
+
+
+def _window(inside: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Where `_part` has something to do: less than the whole takes less time.
+
+    Around the true pixels lie as many others as its smoothing reaches, so that nothing changes.
+    """
+    rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+    if not len(rows):
+        return slice(0), slice(0)
+    rows, columns = (
+        slice(max(places[0] - SMOOTHING_REACH, 0), places[-1] + 1 + SMOOTHING_REACH)
+        for places in (rows, columns)
+    )
+    return rows, columns
 
 
 def _part(inside: NDArray[np.bool_], interior: NDArray[np.float32]) -> NDArray[np.int32]:

@@ -82,7 +82,7 @@ def _segment(path: str, model: str) -> Found:
         instances = Instances(int(numbers.max()), outlines, measuring.measure(numbers))
     else:
         seconds = time.perf_counter() - start
-        regions = result.regions().astype(np.uint8)  # each is a hundredth of the photo or more
+        regions = result.regions()
     whole = result.resized(*photos.size(path))
     return Found(whole, shown, instances, regions, seconds, segmenter.device)
 

@@ -126,7 +126,9 @@ def sessions(monkeypatch: pytest.MonkeyPatch) -> list[FakeSession]:
     """A machine with a GPU; the sessions that were opened on it."""
     opened: list[FakeSession] = []
 
-    def open_fake(content: bytes, providers: runtime.Providers, keeps: bool) -> FakeSession:
+    def open_fake(
+        content: bytes, providers: runtime.Providers, keeps: bool, threads: int
+    ) -> FakeSession:
         assert content == b"network"
         opened.append(FakeSession(len(providers) == 2))
         return opened[-1]
@@ -215,3 +217,52 @@ def test_a_network_goes_on_on_the_cpu_when_the_gpu_is_lost(
     assert "The GPU failed" in photos_of_page.took("mask.took", 0.01, network.device)
     assert "The GPU failed" in caplog.text
     np.testing.assert_array_equal(network.run(photos(4, 1)), photos(4, 1) * 2)
+
+
+def test_runs_that_happen_at_the_same_time_share_the_cores(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever is alone has all cores, and the answer does not depend on how many there are."""
+    opened: list[int] = []
+    inside, go_on = threading.Barrier(4), threading.Event()
+
+    class Session(FakeSession):
+        def __init__(self, threads: int) -> None:
+            super().__init__(on_gpu=False)
+            self.threads = threads
+
+        def run(self, *words: object) -> list[NDArray[np.float32]]:
+            taken.append(self.threads)
+            if waiting:
+                inside.wait(10)
+                assert go_on.wait(10)
+            return super().run(*words)
+
+    def open_session(content: bytes, providers: object, keeps: bool, threads: int) -> Session:
+        opened.append(threads)
+        return Session(threads)
+
+    monkeypatch.setenv("PETSCOPE_CORES", "8")
+    monkeypatch.setattr(runtime, "_providers", lambda: ["CPUExecutionProvider"])
+    monkeypatch.setattr(runtime, "_open", open_session)
+    taken: list[int] = []
+    waiting = False
+    network = Network(b"network", (1, 2))
+    assert opened == taken == [8]
+
+    waiting, answers = True, []
+    threads = [
+        threading.Thread(target=lambda: answers.append(network.run(photos(3, 1)))) for _ in "123"
+    ]
+    for thread in threads:
+        thread.start()
+    inside.wait(10)
+    waiting = False
+    go_on.set()
+    for thread in threads:
+        thread.join(10)
+    network.run(photos(3, 1))
+    assert sorted(taken) == [2, 4, 8, 8, 8]
+    assert sorted(opened) == [2, 4, 8]
+    for answer in answers:
+        np.testing.assert_array_equal(answer, photos(3, 1) * 2)

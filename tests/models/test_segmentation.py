@@ -465,7 +465,7 @@ def test_pets_that_do_not_touch_are_numbered_by_falling_area() -> None:
 
     regions = pets(small, large).regions()
 
-    assert regions.dtype == np.int32
+    assert regions.dtype == np.uint8
     np.testing.assert_array_equal(regions, np.select([large, small], [1, 2]))
 
 
