@@ -40,13 +40,15 @@ $(VENV)/.app: requirements$(CPU).txt | $(BIN)/python
 	$(PIP_INSTALL) -r $<
 	@touch $@
 
-$(VENV)/.training: $(VENV)/.app training/requirements$(CPU).txt
-	$(PIP_INSTALL) -r requirements$(CPU).txt -r training/requirements$(CPU).txt
-	@touch $@
+$(VENV)/.training: requirements$(CPU).txt training/requirements$(CPU).txt | $(BIN)/python
+	$(PIP_INSTALL) $(addprefix -r ,$^)
+	@touch $(VENV)/.app $@
 
-$(VENV)/.tests: $(VENV)/.training batch/requirements.txt bench/requirements.txt tests/requirements.txt
-	$(PIP_INSTALL) -r batch/requirements.txt -r bench/requirements.txt -r tests/requirements.txt
-	@touch $@
+# All at once: pip then looks only once for versions that fit together.
+$(VENV)/.tests: requirements$(CPU).txt training/requirements$(CPU).txt \
+  batch/requirements.txt bench/requirements.txt tests/requirements.txt | $(BIN)/python
+	$(PIP_INSTALL) $(addprefix -r ,$^)
+	@touch $(VENV)/.app $(VENV)/.training $@
 
 # The browser tests want a Chromium: best Debian's without windows, else the system's, else
 # Playwright's own build.
