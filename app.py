@@ -157,7 +157,7 @@ def main(words: Sequence[str] | None = None) -> None:
         running = server.launch(
             built,
             limits,
-            workers=usable_cores(),
+            workers=usable_cores() + 1,  # one more, for the moments in which an answer waits
             say=texts.say_to,
             server_name=settings.host,
             server_port=settings.port,

@@ -238,8 +238,19 @@ def _open(
     # makes a mask of 256 px take 40 % longer. With one, what the largest input ever needed is kept:
     # so not for a network that is made for large inputs, and larger ones than usual give it back.
     options.enable_cpu_mem_arena = keeps
+    if keeps:
+        _make_common_arena()
+        options.add_session_config_entry("session.use_env_allocators", "1")
     options.enable_mem_pattern = False
     return onnxruntime.InferenceSession(content, options, providers=providers)
+
+
+@cache
+def _make_common_arena() -> None:
+    """Make the arena of all sessions; each one's own would take 20 MB more."""
+    kind, use = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, onnxruntime.OrtMemType.DEFAULT
+    memory = onnxruntime.OrtMemoryInfo("Cpu", kind, 0, use)
+    onnxruntime.create_and_register_allocator(memory, None)
 
 
 @cache
