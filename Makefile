@@ -8,7 +8,8 @@ BIN := $(VENV)/bin
 CPU := $(if $(shell nvidia-smi -L 2>/dev/null),,-cpu)
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-# For frameworks beside which others run: threads that outnumber the cores wait for one another.
+# Three at a time on two cores: many tests wait for a process or a page. For the frameworks in them,
+# threads that outnumber the cores wait for one another.
 ONE_CORE := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1
 
 # axe-core, which looks for what bars people from the page.
@@ -25,7 +26,7 @@ test: $(VENV)/.tests chromium $(AXE)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python tests/audit.py
-	$(ONE_CORE) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not alone'
+	$(ONE_CORE) $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m 'not alone'
 	$(BIN)/python -m pytest -m alone $$(grep -rl pytest.mark.alone tests --include='test_*.py')
 
 $(BIN)/python:
@@ -44,10 +45,11 @@ $(VENV)/.training: requirements$(CPU).txt training/requirements$(CPU).txt | $(BI
 	$(PIP_INSTALL) $(addprefix -r ,$^)
 	@touch $(VENV)/.app $@
 
-# All at once: pip then looks only once for versions that fit together.
+# All at once: pip then looks only once for versions that fit together. Most modules of the frameworks
+# are never imported, so each is compiled when it is.
 $(VENV)/.tests: requirements$(CPU).txt training/requirements$(CPU).txt \
   batch/requirements.txt bench/requirements.txt tests/requirements.txt | $(BIN)/python
-	$(PIP_INSTALL) $(addprefix -r ,$^)
+	$(PIP_INSTALL) --no-compile $(addprefix -r ,$^)
 	@touch $(VENV)/.app $(VENV)/.training $@
 
 # The browser tests want a Chromium: best Debian's without windows, else the system's, else
