@@ -45,11 +45,12 @@ $(VENV)/.training: requirements$(CPU).txt training/requirements$(CPU).txt | $(BI
 	$(PIP_INSTALL) $(addprefix -r ,$^)
 	@touch $(VENV)/.app $@
 
-# All at once: pip then looks only once for versions that fit together. Most modules of the frameworks
-# are never imported, so each is compiled when it is.
+# All at once: pip then looks only once for versions that fit together. It would compile all modules
+# on one core.
 $(VENV)/.tests: requirements$(CPU).txt training/requirements$(CPU).txt \
   batch/requirements.txt bench/requirements.txt tests/requirements.txt | $(BIN)/python
 	$(PIP_INSTALL) --no-compile $(addprefix -r ,$^)
+	-@$(BIN)/python -m compileall -q -q -j 0 $(VENV)/lib
 	@touch $(VENV)/.app $(VENV)/.training $@
 
 # The browser tests want a Chromium: best Debian's without windows, else the system's, else

@@ -88,12 +88,13 @@ def measure_stages(path: Path) -> Times:
     times: Times = {}
     segmenter = segmentation.load(store.default("segmentation"))
     classifier = breeds.load(store.default("classification"))
-    side = photos.SHOWN_SIDE
     timed(times, "decode in all detail, hand over", lambda: decoding.open_photo(path))
     photo, _ = timed(
-        times, "decode to look at, hand over", lambda: decoding.open_preview(path, side)
+        times,
+        "decode to look at, hand over",
+        lambda: decoding.open_preview(path, photos.SHOWN_SIDE),
     )
-    shown = timed(times, "reduce to look at", lambda: drawing.reduced(photo, side))
+    shown = timed(times, "reduce to look at", lambda: photos.to_look_at(photo))
     outline_input = timed(
         times, "reduce for the outline", lambda: prepare(shown, segmenter.card.input)
     )
@@ -109,7 +110,7 @@ def measure_stages(path: Path) -> Times:
         times,
         "draw",
         lambda: drawing.annotate(
-            shown, regions, [(10, 10, 500, 500)], ["a pet"], [(255, 255, 255)], side
+            shown, regions, [(10, 10, 500, 500)], ["a pet"], [(255, 255, 255)], max(shown.shape)
         ),
     )
     timed(times, "encode and write", lambda: photos.shown_file(shown))

@@ -67,7 +67,7 @@ def show_pets(path: str | None) -> tuple[str, Photo | None, str, object]:
         [pet.box for pet in named.pets],
         [label(number, pet) for number, pet in enumerate(named.pets, start=1)],
         colors,
-        photos.SHOWN_SIDE,
+        max(photo.shape),
     )
     note = html.escape(say("breed.note", breeds=len(named.pets[0].answer.labels)))
     text = f'<div class="pets">{cards}</div><p class="hint">{note}</p>'
