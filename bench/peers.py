@@ -35,6 +35,8 @@ from bench.contestants import BREED, CONTESTANTS, MASK, OURS, ROOT, Means
 RECORD = ROOT / "docs" / "speed.json"
 START = "<!-- speed: written by bench.peers -->"
 END = "<!-- /speed -->"
+PLOT = ROOT / "docs" / "speed.svg"
+PLOTTED = ("otsu", "multi-otsu 5", "mask", "breed")
 
 ROUNDS, SHORT_ROUNDS = 5, 2
 LARGEST_DIFFERENCE = 1e-3
@@ -235,12 +237,38 @@ def table(figures: Figures) -> str:
     return "\n".join(lines)
 
 
+def plot(figures: Figures, path: Path) -> None:
+    """Draw the milliseconds of the main tasks as bars, ours in another colour, as SVG."""
+    import matplotlib
+
+    matplotlib.use("Agg")  # no window
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(2, 2, figsize=(10, 5), layout="constrained")
+    for axis, task in zip(axes.flat, PLOTTED, strict=True):
+        rows = [row for row in figures["contestants"] if row["task"] == task][::-1]
+        names = [row["name"].replace("`", "") for row in rows]
+        times = [row["milliseconds"] for row in rows]
+        colors = ["#0f766e" if row["name"] == OURS else "#a8a29e" for row in rows]
+        bars = axis.barh(names, times, color=colors)
+        axis.bar_label(bars, [f"{float(f'{time:.3g}'):,g} ms" for time in times], padding=3)
+        axis.set(title=TITLES[task], xlim=(0, 1.25 * max(times)))
+        axis.spines[["top", "right", "bottom"]].set_visible(False)
+        axis.xaxis.set_visible(False)
+    # Letters stay letters, and the same figures make the same file.
+    with plt.rc_context({"svg.fonttype": "none", "svg.hashsalt": "speed"}):
+        figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)
+
+
 def text(figures: Figures) -> str:
     """The table with what it was measured on."""
     machine = figures["machine"]
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
     largest = max(row["difference"] for row in figures["contestants"])
     return (
+        f"![Milliseconds of Petscope and of the usual tools, as in the table]"
+        f"({PLOT.relative_to(ROOT)})\n\n"
         f"{table(figures)}\n\n"
         f"Median of {ROUNDS} rounds on {machine['threads']} cores ({machine['processor']}: "
         f"{machine['gigaflops']:.0f} GFLOP/s in matrix products, "
@@ -251,7 +279,7 @@ def text(figures: Figures) -> str:
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Measure, and renew the record and the README."""
+    """Measure, and renew the record, the plot and the README."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -266,6 +294,7 @@ def main(words: Sequence[str] | None = None) -> None:
     from training.evaluate import README, renew
 
     RECORD.write_text(json.dumps(figures, indent=2) + "\n")
+    plot(figures, PLOT)
     renew(README, START, END, text(figures))
     print(text(figures))
 

@@ -1,5 +1,7 @@
 """Ours against the usual tools: equal answers, and how many times as long they take."""
 
+from pathlib import Path
+
 import pytest
 
 from bench import measuring, peers
@@ -44,3 +46,20 @@ def test_an_answer_that_differs_is_an_error(monkeypatch: pytest.MonkeyPatch) -> 
         pytest.raises(peers.DifferentError, match="otsu"),
     ):
         peers.compare({peers.CONTESTANTS[0].process: process}, places, short=True)
+
+
+def test_the_plot_tells_each_contestant_and_its_time(tmp_path: Path) -> None:
+    contestants = [
+        {"task": task, "name": name, "milliseconds": milliseconds}
+        for task in peers.PLOTTED
+        for name, milliseconds in ((OURS, 0.7942), ("`tf.function`", 1345.0))
+    ]
+    files = [tmp_path / "one.svg", tmp_path / "two.svg"]
+
+    for file in files:
+        peers.plot({"contestants": contestants}, file)
+
+    drawn = files[0].read_text()
+    assert files[1].read_text() == drawn
+    for text in (OURS, "tf.function", "0.794 ms", "1,340 ms", "multi-Otsu, 5 classes"):
+        assert f">{text}</text>" in drawn
