@@ -4,6 +4,7 @@ import base64
 import html
 import math
 import time
+from functools import lru_cache
 from pathlib import Path
 
 import gradio as gr
@@ -103,6 +104,17 @@ def build(current: gr.State) -> dict[str, gr.Component]:
     return {"classes": classes, "channel": channel, "cuts": chosen}
 
 
+@lru_cache(maxsize=2)
+def gray_values(path: str, channel: thresholding.Channel) -> NDArray[np.uint8]:
+    """One channel of an upload in all detail, `(height, width)`; raises what `photos.read` does.
+
+    Kept for the next cuts: a phone's photo takes 40 ms.
+    """
+    gray = thresholding.gray_channel(photos.read(path), channel)
+    gray.setflags(write=False)
+    return gray
+
+
 def show_classes(
     path: str | None, classes: int, channel: thresholding.Channel, chosen: object
 ) -> tuple[str, object, object, object, str, str, object]:
@@ -116,7 +128,7 @@ def show_classes(
         kept = gr.skip() if not chosen or histogram.waiting(chosen) else None
         return photos.notice(say("threshold.hint")), None, "", kept, "", "", nothing
     try:
-        gray = thresholding.gray_channel(photos.read(path), channel)
+        gray = gray_values(path, channel)
     except PhotoError as error:
         return photos.notice(say_error(error), wrong=True), None, "", None, "", "", nothing
     start = time.perf_counter()
@@ -155,7 +167,7 @@ def write_classes(path: str, classes: int, channel: thresholding.Channel, chosen
     gr.Error
         When the photo has too few different values.
     """
-    gray = thresholding.gray_channel(photos.read(path), channel)
+    gray = gray_values(path, channel)
     cuts = histogram.chosen_cuts(chosen, chart_key(path, classes, channel), classes)
     if cuts is None:
         try:
@@ -199,7 +211,7 @@ def show_methods(path: str | None, channel: thresholding.Channel) -> tuple[str, 
     if path is None:
         return f'<p class="hint">{say("threshold.methods_hint")}</p>', ""
     try:
-        gray = thresholding.gray_channel(photos.read(path), channel)
+        gray = gray_values(path, channel)
     except PhotoError as error:
         return photos.notice(say_error(error), wrong=True), ""
     start = time.perf_counter()
