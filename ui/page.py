@@ -24,6 +24,7 @@ HEADER = f"""
 <header class="petscope-header">
 <h1>Petscope</h1>
 <p>{mark("page.subtitle")}</p>
+<p class="looking">{mark("page.looking")}</p>
 </header>
 """
 

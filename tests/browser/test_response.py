@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import BrowserContext, Page, Request, expect
-from visits import Served, open_tab, opened, upload
+from playwright.sync_api import BrowserContext, Page, Request, Route, expect
+from visits import SCREENSHOTS, Served, comes_to_rest, open_tab, opened, upload
 
 pytestmark = pytest.mark.browser
 
@@ -133,3 +133,31 @@ def test_another_tab_asks_the_server_nothing(page: Page) -> None:
         page.locator(result).first.wait_for()
         page.wait_for_timeout(300)
     assert asked == []
+
+
+def test_who_has_to_wait_is_told_so_and_old_answers_pale(page: Page) -> None:
+    waits = page.locator(".looking")
+    upload(page, "cat.png", CAT.read_bytes())
+    open_tab(page, "Breed")
+    breeds = page.locator("#breeds")
+    expect(breeds).to_contain_text("Egyptian Mau")
+    comes_to_rest(page)
+    expect(waits).to_be_hidden()
+
+    held: list[Route] = []
+    page.route("**/queue/join*", lambda route: held.append(route))
+    upload(page, "dog.jpg", DOG.read_bytes())
+
+    expect(waits).to_be_visible()
+    expect(waits).to_be_in_viewport()
+    expect(page.locator("#tab-breed")).to_have_css("opacity", "0.35")
+    expect(waits).to_have_css("opacity", "1")
+    SCREENSHOTS.mkdir(exist_ok=True)
+    page.screenshot(path=SCREENSHOTS / "Looking 1280 light.png")
+
+    for route in held:
+        route.continue_()
+    page.unroute("**/queue/join*")
+    expect(breeds).not_to_contain_text("Egyptian Mau")
+    expect(waits).to_be_hidden()
+    expect(page.locator("#tab-breed")).to_have_css("opacity", "1")
