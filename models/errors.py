@@ -10,6 +10,8 @@ SENTENCES = {
     "please send a smaller copy.",
     "photo_too_many_pixels": "The picture has {width} x {height} pixels, more than the "
     "{megapixels} megapixels allowed: please send a smaller copy.",
+    "photo_too_long": "The picture has {width} x {height} pixels, and no side may have more than "
+    "{side}: please send a part of it.",
     "photo_far_too_many_pixels": "The picture has far more than the {megapixels} megapixels "
     "allowed: please send a smaller copy.",
     "photo_unknown_format": "This file is damaged or not a picture that can be read here: please "

@@ -28,6 +28,8 @@ Photo = NDArray[np.uint8]
 
 MAX_BYTES = int(1_000_000 * float(os.environ.get("PETSCOPE_MAX_MEGABYTES", "25")))
 MAX_PIXELS = int(1_000_000 * float(os.environ.get("PETSCOPE_MAX_MEGAPIXELS", "50")))
+# The longest side of a JPEG. A PNG can have a million rows, and each takes memory by itself.
+MAX_SIDE = 65_535
 
 # Pillow knows some forty formats, many of them rarely used and rarely attacked in tests. Only what
 # cameras, phones and browsers produce is let in. Pillow opens MPO (several JPEGs in one file) as
@@ -182,6 +184,8 @@ def _check_size(width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
         megapixels = MAX_PIXELS // 1_000_000
         raise PhotoError("photo_too_many_pixels", width=width, height=height, megapixels=megapixels)
+    if max(width, height) > MAX_SIDE:
+        raise PhotoError("photo_too_long", width=width, height=height, side=MAX_SIDE)
 
 
 def _to_rgb(image: Image.Image, allocate: Callable[[tuple[int, int, int]], Photo]) -> Photo:

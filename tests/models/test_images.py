@@ -830,6 +830,16 @@ def test_more_than_50_megapixels_are_refused_before_decoding(content: bytes) -> 
     refuse(content, "more than the 50 megapixels allowed")
 
 
+@pytest.mark.usefixtures("no_decoding")
+@pytest.mark.parametrize(("width", "height"), [(65_536, 1), (1, 65_536), (1, 49_000_000)])
+def test_a_side_longer_than_any_jpeg_s_is_refused_before_decoding(width: int, height: int) -> None:
+    refuse(png(width, height), f"{width} x {height} pixels, and no side may have more than 65535")
+
+
+def test_the_longest_side_is_read() -> None:
+    assert open_photo(encode(Image.new("L", (1, 65_535)), "PNG")).shape == (65_535, 1, 3)
+
+
 def test_a_picture_of_just_the_largest_size_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     content = encode(Image.fromarray(SCENE), "PNG")
 
