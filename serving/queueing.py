@@ -21,7 +21,7 @@ CLIENT = "petscope.client"  # where a request's scope says who asks
 EACH = 40  # answers that one client may wait for; a new photo on the page asks for some 15
 SESSIONS = 500  # whose answers and choices are kept; each open page is one
 # Seconds between two answers to all who wait where in the queue they are. By default all hear of
-# each answer that is begun: with fifty waiting, that took a quarter of a core.
+# each answer that is begun: with fifty waiting, that was a tenth of all work.
 NEWS = 1.0
 LOOK = 0.005  # seconds between two looks at the queue while there is nothing to do
 

@@ -46,7 +46,7 @@ SPOKEN = "spoken"  # class of what screen readers read out when it changes; see 
 KEPT = 4
 KEPT_BYTES = 200_000_000  # of pixels
 # Pixels of what is for looking at; files to keep have the photo's own size. A phone's photo has
-# 4,000 or more, and a JPEG is decoded at a quarter of its size in half the time of a half.
+# 4,000 or more, and a JPEG is decoded at a quarter of its size in 60 % of the time of a half.
 SHOWN_SIDE = 1000
 
 INFERENCE = "inference"  # events that compute share the cores: so many at a time as there are
