@@ -46,11 +46,11 @@ $(VENV)/.training: requirements$(CPU).txt training/requirements$(CPU).txt | $(BI
 	@touch $(VENV)/.app $@
 
 # All at once: pip then looks only once for versions that fit together. It would compile all modules
-# on one core. Some packages bring files that are not for this Python, and cannot be compiled.
+# on one core, and their tests, too. Some packages bring files that are not for this Python.
 $(VENV)/.tests: requirements$(CPU).txt training/requirements$(CPU).txt \
   batch/requirements.txt bench/requirements.txt tests/requirements.txt | $(BIN)/python
 	$(PIP_INSTALL) --no-compile $(addprefix -r ,$^)
-	@$(BIN)/python -m compileall -q -q -j 0 $(VENV)/lib || true
+	@$(BIN)/python -m compileall -q -q -j 0 -x '/tests/' $(VENV)/lib || true
 	@touch $(VENV)/.app $(VENV)/.training $@
 
 # The browser tests want a Chromium: best Debian's without windows, else the system's, else

@@ -165,9 +165,9 @@ class Segmentation:
         height, width = self.shape
         scale = min(REGION_SIDE / max(height, width), 1.0)
         rows, columns = max(round(height * scale), 1), max(round(width * scale), 1)
-        small = self.resized(rows, columns)
-        interior = small.probabilities[:, :, self.classes.index(self.subject)]
-        inside = small.foreground() > 0.5
+        plane = _plane(self.answer, self.classes.index(self.subject))
+        interior = np.asarray(plane.resize((columns, rows), BILINEAR))
+        inside = self.resized(rows, columns).foreground() > 0.5
         window = _window(inside)
         parts = np.zeros(inside.shape, np.int32)
         parts[window] = _part(inside[window], interior[window])
@@ -177,9 +177,10 @@ class Segmentation:
         ranks = np.zeros(len(areas) + 1, np.int32)
         ranks[np.array(order, int) + 1] = np.arange(1, len(order) + 1)
         # A pixel of the mask's edge may have fallen between the pixels of the small mask.
-        kept = np.where(parts > 0, ranks[parts], expand_labels(ranks[parts], distance=2))
-        # Each covers a hundredth of the photo or more: there are few.
-        image = Image.fromarray(kept.astype(np.uint8))
+        kept = np.zeros(parts.shape, np.uint8)  # each covers a hundredth or more: there are few
+        near = ranks[parts[window]]
+        kept[window] = np.where(parts[window] > 0, near, expand_labels(near, distance=2))
+        image = Image.fromarray(kept)
         regions = np.array(image.resize((width, height), Image.Resampling.NEAREST))
         ramp = self._ramp()
         for rows in _strips(height, width):
@@ -193,9 +194,9 @@ def subject(classes: Sequence[str]) -> str:
 
 
 def _window(inside: NDArray[np.bool_]) -> tuple[slice, slice]:
-    """Where `_part` has something to do: less than the whole takes less time.
+    """Where `regions` has something to do: less than the whole takes less time.
 
-    Around the true pixels lie as many others as its smoothing reaches, so that nothing changes.
+    Around the true pixels lie as many others as the smoothing reaches, so that nothing changes.
     """
     rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
     if not len(rows):
@@ -229,8 +230,9 @@ def _part(inside: NDArray[np.bool_], interior: NDArray[np.float32]) -> NDArray[n
     region_of = {peak: regions[seeds == peak][0] for peak in peaks}
     region_areas = np.bincount(regions.ravel())
     kept = [peak for peak in peaks if areas[peak] >= SMALLEST_PART * region_areas[region_of[peak]]]
-    seeds[~np.isin(seeds, kept)] = 0
-    parts = watershed(-relief, seeds, mask=regions > 0)
+    if len(kept) < len(peaks):
+        seeds[~np.isin(seeds, kept)] = 0
+        parts = watershed(-relief, seeds, mask=regions > 0)
     # A region without a seed is one part.
     alone = (regions > 0) & (parts == 0)
     return (parts + np.where(alone, regions + parts.max(), 0))[1:-1, 1:-1].astype(np.int32)

@@ -174,6 +174,7 @@ def prepare(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.synchronized = several
     classes = model.output_shape[-1]
+    optimizer.build(model.trainable_variables)  # else TensorFlow traces the first step twice
     model.compile(
         optimizer=optimizer,
         loss=dice_cross_entropy,
