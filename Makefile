@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 CPU := $(if $(shell nvidia-smi -L 2>/dev/null),,-cpu)
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-# Three at a time on two cores: many tests wait for a process or a page. For the frameworks in them,
+# Four at a time on two cores: many tests wait for a process or a page. For the frameworks in them,
 # threads that outnumber the cores wait for one another.
 ONE_CORE := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1
 
@@ -26,14 +26,14 @@ test: $(VENV)/.tests chromium $(AXE)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python tests/audit.py
-	$(ONE_CORE) $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m 'not alone'
+	$(ONE_CORE) $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m 'not alone'
 	$(BIN)/python -m pytest -m alone $$(grep -rl pytest.mark.alone tests --include='test_*.py')
 
 $(BIN)/python:
 	@for python in $(PYTHON) python3 python3.12 python3.11; do \
 	  if $$python -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null; then \
 	    echo "Setting up $(VENV) with $$python; this takes a few minutes once"; \
-	    $$python -m venv $(VENV) && exit 0; rm -rf $(VENV); \
+	    PIP_QUIET=1 $$python -m venv --upgrade-deps $(VENV) && exit 0; rm -rf $(VENV); \
 	  fi; \
 	done; echo "Python 3.11 or 3.12 with its venv module is needed (Debian: python3-venv)."; exit 1
 

@@ -36,7 +36,8 @@ def table(known: Mapping[str, Figures]) -> str:
         ]
     if soak := known.get("soak"):
         how = f"{soak['requests']:,} requests in {soak['minutes']:.0f} minutes, {soak['machine']}"
-        then = f"{soak['memory_after_requests']:,} requests"
+        then = f"{soak['memory_after_requests']:,.0f} requests"
+        over = f"; each a mean over {soak['averaged_over_requests']:,.0f} requests"
         rows += [
             _row(what, measured, how, soak["command"])
             for what, measured in (
@@ -45,7 +46,7 @@ def table(known: Mapping[str, Figures]) -> str:
                     "resident memory",
                     f"{soak['resident_megabytes_then']} MB after {then}, "
                     f"{soak['resident_megabytes_at_the_end']} MB at the end "
-                    f"({soak['resident_growth']:+.1%})",
+                    f"({soak['resident_growth']:+.1%}){over}",
                 ),
                 (
                     "open files",

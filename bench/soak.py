@@ -16,11 +16,13 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 
 from bench import visitors
 
 FIRST = 1000  # requests after which memory may not grow any more
 EVERY = 100  # requests between two looks
+WINDOW = 1000  # requests; each look meets other photos at work, so those of so many are averaged
 VISITORS = 4
 ENDPOINTS: tuple[tuple[str, list[object]], ...] = (
     ("analyze", [3]),
@@ -85,11 +87,6 @@ def measure(requests: int, minutes: float) -> dict[str, object]:
         open_files = look(port, "open_files")
     faults = sum('"event": "fault"' in line for line in log.read_text().splitlines())
     log.unlink()
-    looks.sort(key=lambda each: each["requests"])
-    half = looks[len(looks) // 2]["requests"]
-    first = next(each for each in looks if each["requests"] >= min(FIRST, half))
-    later = [each for each in looks if each["requests"] > first["requests"]] or [first]
-    last = later[-1]
     return {
         "command": "python -m bench.soak",
         "machine": visitors.machine(),
@@ -97,16 +94,36 @@ def measure(requests: int, minutes: float) -> dict[str, object]:
         "minutes": round(took / 60, 1),
         "outcomes": dict(outcomes),
         "faults": faults,
-        "memory_after_requests": first["requests"],
-        "resident_megabytes_then": round(first["resident_megabytes"]),
-        "resident_megabytes_at_the_end": round(last["resident_megabytes"]),
-        "resident_growth": round(last["resident_megabytes"] / first["resident_megabytes"] - 1, 4),
-        "open_files_then": first["open_files"],
-        "open_files_at_the_end": last["open_files"],
+        **growth(looks),
         "open_files_afterwards": open_files,
         "stored_megabytes_at_most": round(max(each["stored_megabytes"] for each in looks)),
         "stored_megabytes_afterwards": round(left, 1),
         "looks": looks,
+    }
+
+
+def growth(looks: list[dict[str, float]]) -> dict[str, float]:
+    """Memory and open files after the first requests and at the end, each a mean of many looks.
+
+    A run too short for that is parted in thirds, and its last two are compared.
+    """
+    looks.sort(key=lambda each: each["requests"])
+    end = looks[-1]["requests"]
+    start, window = min(FIRST, end / 3), min(WINDOW, end / 3)
+    first = [each for each in looks if start <= each["requests"] <= start + window]
+    last = [each for each in looks if each["requests"] >= end - window]
+    memory, files = (
+        [fmean(each[name] for each in some) for some in (first, last)]
+        for name in ("resident_megabytes", "open_files")
+    )
+    return {
+        "memory_after_requests": start,
+        "averaged_over_requests": window,
+        "resident_megabytes_then": round(memory[0]),
+        "resident_megabytes_at_the_end": round(memory[1]),
+        "resident_growth": round(memory[1] / memory[0] - 1, 4),
+        "open_files_then": round(files[0], 1),
+        "open_files_at_the_end": round(files[1], 1),
     }
 
 
