@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 CPU := $(if $(shell nvidia-smi -L 2>/dev/null),,-cpu)
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-# Four at a time on two cores: many tests wait for a process or a page. For the frameworks in them,
+# Three at a time on two cores: many tests wait for a process or a page. For the frameworks in them,
 # threads that outnumber the cores wait for one another.
 ONE_CORE := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1
 
@@ -26,7 +26,7 @@ test: $(VENV)/.tests chromium $(AXE)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python tests/audit.py
-	$(ONE_CORE) $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m 'not alone'
+	$(ONE_CORE) $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m 'not alone'
 	$(BIN)/python -m pytest -m alone $$(grep -rl pytest.mark.alone tests --include='test_*.py')
 
 $(BIN)/python:
