@@ -7,8 +7,8 @@ import pytest
 
 from bench import crowd, soak, visitors
 
-VISITORS = 12
-REQUESTS = 240
+VISITORS = 10
+REQUESTS = 150
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def test_each_of_a_crowd_is_answered(app: tuple[int, Path]) -> None:
     port, log = app
     everyone = [crowd.come(port, number) for number in range(VISITORS)]
 
-    times, outcomes, _ = crowd.crowd(everyone, seconds=6)
+    times, outcomes, _ = crowd.crowd(everyone, seconds=4)
 
     assert set(outcomes) == {"answered"}
     assert len(times) == outcomes["answered"] >= VISITORS

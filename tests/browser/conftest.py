@@ -157,6 +157,7 @@ def browser() -> Iterator[Browser]:
             executable_path=CHROMIUM,
             args=[
                 "--no-sandbox",
+                "--disable-gpu",
                 "--disable-quic",
                 "--disable-background-networking",
                 "--disable-component-update",
@@ -167,8 +168,11 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def context(browser: Browser) -> BrowserContext:
-    """Where the pages of a file open: all but the first one find the scripts in its cache."""
-    return browser.new_context()
+    """Where the pages of a file open: all but the first one find the scripts in its cache.
+
+    Drawing what moves takes a fifth of a page's time.
+    """
+    return browser.new_context(reduced_motion="reduce")
 
 
 on_both_screens = pytest.fixture(

@@ -64,7 +64,7 @@ CLIPPED = """(image) => {
 @pytest.fixture(scope="module")
 def page(context: BrowserContext, served: Served) -> Iterator[Page]:
     """One page for all tests of this file; animations would blur what axe measures."""
-    with opened(context, served[0], 1280, "light", motion="reduce") as page:
+    with opened(context, served[0], 1280, "light") as page:
         yield page
 
 
@@ -136,7 +136,6 @@ def test_nothing_bars_anyone_from_the_page_for_programs(
     context: BrowserContext, served: Served
 ) -> None:
     page = context.new_page()
-    page.emulate_media(reduced_motion="reduce")
     page.goto(f"{served[0]}/programs")
     expect(page.locator(".cm-content").nth(3)).to_be_visible()
     expect_no_bars(page, "For programs")
@@ -148,7 +147,7 @@ def test_nothing_bars_anyone_from_the_page_for_programs(
 
 def test_nothing_bars_anyone_in_german(context: BrowserContext, served: Served) -> None:
     address = f"{served[0]}/?lang=de"
-    with opened(context, address, 1280, "light", motion="reduce") as page:
+    with opened(context, address, 1280, "light") as page:
         upload(page, "cat.png", CAT.read_bytes())
         page.locator("#share-card:enabled").wait_for()
         expect(page.locator("html")).to_have_attribute("lang", "de")

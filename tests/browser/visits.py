@@ -33,13 +33,11 @@ on_phone = pytest.mark.parametrize("page", [(390, "dark")], indirect=True, ids=[
 
 
 @contextmanager
-def opened(
-    context: BrowserContext, address: str, width: int, scheme: str, motion: str | None = None
-) -> Iterator[Page]:
+def opened(context: BrowserContext, address: str, width: int, scheme: str) -> Iterator[Page]:
     """The page opened; afterwards nothing may have been fetched elsewhere or have gone wrong."""
     page = context.new_page()
     page.set_viewport_size({"width": width, "height": 900})
-    page.emulate_media(color_scheme=scheme, reduced_motion=motion)
+    page.emulate_media(color_scheme=scheme)
     page.set_default_timeout(PATIENCE)
     wrong: list[str] = []
     home = address.partition("?")[0]
