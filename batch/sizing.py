@@ -16,7 +16,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from batch import runner, sources
+from pyarrow import dataset
+
+from batch import rows, runner, sources
 from batch.analyst import Analyst
 from batch.rounds import Settings
 from models.runtime import usable_cores
@@ -29,7 +31,8 @@ END = "<!-- /sizing -->"
 PHOTOS = (1_000_000, 1_000_000_000)
 MACHINES = ((1, 16), (10, 64), (100, 64))  # how many, of how many cores
 ALONE_SECONDS = 20.0  # that one process is measured for
-PART = 100  # photos
+PART = 100  # photos at most
+PARTS_A_CORE = 10  # at least, where there are so many photos: with less, workers would have none
 
 
 def measure(folder: str) -> dict[str, Any]:
@@ -52,15 +55,20 @@ def measure(folder: str) -> dict[str, Any]:
     words: list[tuple[float, int]] = []
     with tempfile.TemporaryDirectory() as results:
         settings = Settings(results=Path(results))
+        part = min(max(len(photos) // (PARTS_A_CORE * usable_cores()), 1), PART)
         began = time.monotonic()
         runner.run(
             [folder],
             settings,
-            PART,
+            part,
             show=lambda progress: words.append((time.monotonic(), sum(progress.done.values()))),
         )
         whole = time.monotonic() - began
-        size = sum(path.stat().st_size for path in Path(results).glob("part-*.parquet"))
+        together = Path(results) / "together.parquet"  # small files have much that is no row
+        with rows.PartFile(together, {}) as file:
+            for row in dataset.dataset(list(Path(results).glob("part-*"))).to_table().to_pylist():
+                file.add(row)
+        size = together.stat().st_size
     (first, before), (last, after) = words[0], words[-1]
     return {
         "date": datetime.now(UTC).date().isoformat(),
