@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 # 256 px.
 KEPT = 256 * 256 * 3
 # Bytes of addresses that the memory of all networks begins with, which take no memory until they
-# are used. Three photos at a time need 70 MB. Grown piece by piece instead, it would hold gaps that
-# depend on which photos met, and rise and fall with them.
+# are used. Three photos at a time need 70 MB. Grown piece by piece instead, it went on growing when
+# photos met in ever other ways.
 ARENA = 128 << 20
 # Photos that the GPU answers at a time. cuDNN prepares itself for each size of a batch when it is
 # first seen, so there are few sizes, and all are seen before the first visitor's.
