@@ -55,12 +55,11 @@ def measure(folder: str) -> dict[str, Any]:
     words: list[tuple[float, int]] = []
     with tempfile.TemporaryDirectory() as results:
         settings = Settings(results=Path(results))
-        part = min(max(len(photos) // (PARTS_A_CORE * usable_cores()), 1), PART)
         began = time.monotonic()
         runner.run(
             [folder],
             settings,
-            part,
+            part_size(len(photos), usable_cores()),
             show=lambda progress: words.append((time.monotonic(), sum(progress.done.values()))),
         )
         whole = time.monotonic() - began
@@ -82,6 +81,11 @@ def measure(folder: str) -> dict[str, Any]:
         "start_seconds": first - began,
         "whole_seconds": whole,
     }
+
+
+def part_size(photos: int, cores: int) -> int:
+    """Photos in a part, such that all workers of a measurement have some parts to do."""
+    return min(max(photos // (PARTS_A_CORE * cores), 1), PART)
 
 
 def tables(record: Mapping[str, Any], price: float | None = None) -> str:

@@ -1,0 +1,13 @@
+import pytest
+
+from batch import sizing
+
+
+@pytest.mark.parametrize(
+    ("photos", "cores", "size"), [(60, 2, 3), (450, 2, 22), (5, 2, 1), (1_000_000, 64, 100)]
+)
+def test_every_core_has_several_parts_where_there_are_so_many_photos(
+    photos: int, cores: int, size: int
+) -> None:
+    assert sizing.part_size(photos, cores) == size
+    assert photos / size >= min(photos, sizing.PARTS_A_CORE * cores)
