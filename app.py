@@ -68,7 +68,7 @@ def keep_memory_small() -> None:
 
 
 def check_models() -> None:
-    """Say what is wrong with the models that are used unasked as far as their files tell.
+    """Check the models that are used by default, as far as their files tell.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def check_models() -> None:
 
 
 def load_models() -> None:
-    """Load the models that are used unasked, so that no visitor waits for them.
+    """Load the models that are used by default, so that no visitor waits for them.
 
     Raises
     ------
@@ -118,9 +118,9 @@ def main(words: Sequence[str] | None = None) -> None:
     os.environ["PETSCOPE_MAX_MEGABYTES"] = str(settings.max_megabytes)
     os.environ["PETSCOPE_MAX_MEGAPIXELS"] = str(settings.max_megapixels)
 
-    from serving import folder
+    from serving import temp_folder
 
-    folder.make_own()  # Gradio looks for it when it is imported
+    temp_folder.create()  # Gradio looks for it when it is imported
     from models import store
     from models.runtime import usable_cores
 
@@ -134,7 +134,7 @@ def main(words: Sequence[str] | None = None) -> None:
         from serving import lean
 
         lean.prepare()
-        from serving import doors, server, zerogpu
+        from serving import routes, server, zerogpu
         from ui import page, photos, texts, theme
 
         built = page.build()
@@ -143,14 +143,14 @@ def main(words: Sequence[str] | None = None) -> None:
         raise SystemExit(str(error)) from None
     zerogpu.declare()
     # Read by Node, which renders the page where GRADIO_SSR_MODE says so.
-    imports = (f"--import {module.as_uri()}" for module in (texts.NODE, doors.NODE))
+    imports = (f"--import {module.as_uri()}" for module in (texts.NODE, routes.NODE))
     os.environ["NODE_OPTIONS"] = " ".join((os.environ.get("NODE_OPTIONS", ""), *imports)).strip()
-    os.environ["PETSCOPE_HEADERS"] = doors.headers_for_node()
+    os.environ["PETSCOPE_HEADERS"] = routes.headers_for_node()
     limits = server.Limits(
         photo_bytes=int(settings.max_megabytes * 1_000_000),
-        places=settings.max_waiting,
+        max_waiting=settings.max_waiting,
         per_minute=settings.per_minute,
-        kept=60 * settings.keep_minutes,
+        keep_seconds=60 * settings.keep_minutes,
         behind_proxy=bool(settings.behind_proxy or settings.share),
     )
     try:
@@ -158,7 +158,7 @@ def main(words: Sequence[str] | None = None) -> None:
             built,
             limits,
             workers=usable_cores() + 1,  # one more, for the moments in which an answer waits
-            say=texts.say_to,
+            translate=texts.say_to,
             server_name=settings.host,
             server_port=settings.port,
             share=settings.share,

@@ -52,7 +52,7 @@ def _network(found: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
     return str(found)
 
 
-class Buckets:
+class TokenBuckets:
     """A token bucket for each client: so much at once, and so much a second in the long run."""
 
     def __init__(

@@ -6,16 +6,11 @@ import json
 import h11
 from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
 
-from serving import doors, metrics
-from serving.sentences import SENTENCES
+from serving import metrics, routes
+from serving.messages import Translate
 
 HEADERS_TIME = 10.0  # seconds until a request's head must be there
 STALLED_TIME = 30.0  # seconds that a client may leave an answer unread
-
-TOO_SLOW = SENTENCES["slow_body"]
-TOO_LARGE = SENTENCES["headers"]
-NOT_HTTP = "This is no HTTP request."
-TOO_MANY = "Too many connections are open: please try again in a minute."
 
 
 class Connection(H11Protocol):
@@ -25,7 +20,9 @@ class Connection(H11Protocol):
     millisecond more.
     """
 
+    # Both are set where the server is configured: uvicorn makes the connections itself.
     limit = 1000  # connections at a time
+    translate: Translate
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Start to wait for a request."""
@@ -33,7 +30,7 @@ class Connection(H11Protocol):
         self._stall_timer: asyncio.TimerHandle | None = None
         super().connection_made(transport)
         if len(self.connections) > self.limit:
-            self._refuse(503, TOO_MANY, "connections")
+            self._refuse(503, "connections")
         else:
             self._await_head()
 
@@ -71,15 +68,15 @@ class Connection(H11Protocol):
     def send_400_response(self, msg: str) -> None:
         """Refuse what cannot be understood."""
         unread, _ = self.conn.trailing_data
-        if len(unread) > doors.HEADERS_LIMIT:
-            self._refuse(431, TOO_LARGE, "headers")
+        if len(unread) > routes.HEADERS_LIMIT:
+            self._refuse(431, "headers")
         else:
-            self._refuse(400, NOT_HTTP, "not_http")
+            self._refuse(400, "not_http")
 
     def _await_head(self) -> None:
         if self._head_timer is None:
             self._head_timer = self.loop.call_later(
-                HEADERS_TIME, self._refuse, 408, TOO_SLOW, "slow_headers"
+                HEADERS_TIME, self._refuse, 408, "slow_body", "slow_headers"
             )
 
     def _stop(self, name: str) -> None:
@@ -92,11 +89,13 @@ class Connection(H11Protocol):
         metrics.count("petscope_refused_total", reason="unread_answer")
         self.transport.abort()
 
-    def _refuse(self, status: int, sentence: str, reason: str) -> None:
-        metrics.count("petscope_refused_total", reason=reason)
+    def _refuse(self, status: int, key: str, reason: str | None = None) -> None:
+        metrics.count("petscope_refused_total", reason=reason or key)
         if self.transport.is_closing():
             return
-        body = json.dumps({"detail": sentence}).encode()
+        # No language is known yet.
+        message = type(self).translate({"query_string": b"", "headers": []}, key, {})
+        body = json.dumps({"detail": message}).encode()
         self.transport.write(
             b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
             b"x-content-type-options: nosniff\r\nconnection: close\r\n\r\n%s"

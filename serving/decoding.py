@@ -1,6 +1,6 @@
 """Uploads are decoded in processes of their own, so that no file can harm the app.
 
-Decoders are C code that meets whatever strangers send. One that crashes, hangs or takes too much
+Decoders are C code that meets whatever anybody sends. One that crashes, hangs or takes too much
 memory ends with its process: that costs one request, whose visitor gets a sentence, and the process
 is replaced. Pixels come back in shared memory; nothing that is received can bring code.
 """
@@ -174,7 +174,7 @@ def _read_error(text: bytearray) -> PhotoError:
 
 
 class Pool:
-    """Processes that decode pictures, for as many threads as like."""
+    """Processes that decode pictures, for any number of threads."""
 
     def __init__(self, size: int) -> None:
         # The last one used is taken first, because its memory is warm.

@@ -14,7 +14,7 @@ import gradio as gr
 from gradio import processing_utils
 from gradio.utils import get_upload_folder
 
-from serving import journal
+from serving import log
 
 SWEEP = 60.0  # seconds between two looks at most
 LARGEST = 4_000_000_000  # bytes of all uploads and results together
@@ -60,8 +60,8 @@ def hide_names() -> None:
 class Store:
     """The folder of uploads and results of a page, which stay `kept` seconds after their use."""
 
-    def __init__(self, blocks: gr.Blocks, kept: float) -> None:
-        self.kept = kept
+    def __init__(self, blocks: gr.Blocks, keep_seconds: float) -> None:
+        self.keep_seconds = keep_seconds
         self._blocks = blocks
         self._folder = Path(get_upload_folder())
         self._coming = 0  # bytes of uploads that go on
@@ -91,7 +91,7 @@ class Store:
 
     def sweep(self, everything: bool = False) -> None:
         """Delete what nobody used for long (or everything), and empty folders; count the rest."""
-        older_than = -1 if everything else self.kept
+        older_than = -1 if everything else self.keep_seconds
         kept = {
             os.fspath(path)
             for block in self._blocks.blocks.values()
@@ -124,10 +124,10 @@ class Store:
 
         def run() -> None:
             while True:
-                time.sleep(min(SWEEP, self.kept / 2))
+                time.sleep(min(SWEEP, self.keep_seconds / 2))
                 try:
                     self.sweep()
                 except Exception:
-                    journal.fault()
+                    log.fault()
 
         threading.Thread(target=run, name="sweep", daemon=True).start()

@@ -1,4 +1,4 @@
-"""The first to see each request: lets it in, or refuses it in one sentence."""
+"""ASGI middleware that sees each request first: lets it in, or refuses it with one sentence."""
 
 import asyncio
 import ipaddress
@@ -13,11 +13,11 @@ from typing import Any, TypeAlias
 
 from starlette.exceptions import HTTPException
 
-from serving import clients, doors, health, journal, metrics
-from serving.doors import Door
+from serving import clients, health, log, metrics, routes
 from serving.files import Store
-from serving.queueing import CLIENT, EACH, Desk
-from serving.sentences import Say
+from serving.messages import Translate
+from serving.queueing import CLIENT, MAX_PENDING, AnswerQueue
+from serving.routes import Route
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -28,10 +28,13 @@ App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 BODY_TIME = 15.0  # seconds that any body may take
 BODY_RATE = 16_000  # bytes a second that a larger one must come with
 LINGER = 2.0  # seconds that a refused client may go on sending, so that it sees the answer
-OPEN_EACH = 100  # requests of one client that are answered at a time; a page has two or three
-SEEN_EACH = (2_000, 100)  # requests of any kind: at once, and a second; a page loads some 150 files
+MAX_OPEN = 100  # requests of one client that are answered at a time; a page has two or three
+REQUEST_RATE = (
+    2_000,
+    100,
+)  # of any kind: at once, and a second; a page loads 150 files
 BURST = 200  # costing requests at once; a new photo on the page makes some 15
-BYTES_EACH = (1_500_000_000, 1_500_000)  # uploads: at once, and a second
+UPLOAD_RATE = (1_500_000_000, 1_500_000)  # uploads: at once, and a second
 
 
 @dataclass(frozen=True)
@@ -42,26 +45,26 @@ class Limits:
     ----------
     photo_bytes
         Size of the largest photo.
-    places
+    max_waiting
         How many answers may wait.
     per_minute
         How often one client may ask for an answer or upload, in the long run.
-    kept
+    keep_seconds
         How many seconds uploads and results stay after their last use.
     behind_proxy
         Whether all visitors come through a proxy that says in `X-Forwarded-For` who they are.
     """
 
     photo_bytes: int
-    places: int = 100
+    max_waiting: int = 100
     per_minute: int = 600
-    kept: float = 600
+    keep_seconds: float = 600
     behind_proxy: bool = False
 
 
 @dataclass
 class Refused(Exception):  # noqa: N818 -- it is the visitor who is refused
-    """A request that is not let in: a reason of `sentences`, and values for its places."""
+    """A request that is not let in: a key of `messages`, and values for its placeholders."""
 
     status: int
     reason: str
@@ -76,19 +79,25 @@ class Guard:
     """ASGI middleware around the whole app."""
 
     def __init__(
-        self, app: App, desk: Desk, store: Store, limits: Limits, open_limit: int, say: Say
+        self,
+        app: App,
+        queue: AnswerQueue,
+        store: Store,
+        limits: Limits,
+        open_limit: int,
+        translate: Translate,
     ) -> None:
         """Guard an app; at most `open_limit` of its requests are answered at a time."""
         self._app = app
-        self._say = say
-        self._desk = desk
+        self._translate = translate
+        self._queue = queue
         self._store = store
         self._limits = limits
         self._open_limit = open_limit
         self._open: Counter[str] = Counter()
-        self._seen = clients.Buckets(*SEEN_EACH)
-        self._asked = clients.Buckets(BURST, limits.per_minute / 60)
-        self._sent = clients.Buckets(*BYTES_EACH)
+        self._seen = clients.TokenBuckets(*REQUEST_RATE)
+        self._asked = clients.TokenBuckets(BURST, limits.per_minute / 60)
+        self._sent = clients.TokenBuckets(*UPLOAD_RATE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -103,16 +112,16 @@ class Guard:
         peer = scope["client"][0] if scope["client"] else None
         client = clients.address(peer, scope["headers"], self._limits.behind_proxy)
         scope[CLIENT] = client
-        door = doors.find(scope["method"], scope["path"])
-        body = _Body(receive, doors.body_limit(door, self._limits.photo_bytes) if door else 0)
-        answer = _Answer(send, door, body)
+        route = routes.find(scope["method"], scope["path"])
+        body = _Body(receive, routes.body_limit(route, self._limits.photo_bytes) if route else 0)
+        answer = _Answer(send, route, body)
         self._open[client] += 1
         refused = None
         try:
             with ExitStack() as stack:
-                self._admit(scope, headers, client, door, stack)
-                if door and door.name in ("healthz", "metrics"):
-                    await self._tell(door, headers, peer, answer)
+                self._admit(scope, headers, client, route, stack)
+                if route and route.name in ("healthz", "metrics"):
+                    await self._report(route, headers, peer, answer)
                 else:
                     await self._app(scope, body.receive, answer.send)
         except Refused as error:
@@ -121,7 +130,7 @@ class Guard:
             # Here end too a client that went away in the middle of its body, and a stream whose
             # session is not known (any more), which Gradio finds when it has begun.
             if not (body.refused or body.left or isinstance(error.__cause__, HTTPException)):
-                journal.fault()
+                log.fault()
                 refused = _BROKEN
             await answer.end()
         finally:
@@ -132,16 +141,16 @@ class Guard:
         if refused:
             metrics.count("petscope_refused_total", reason=refused.reason)
             if not answer.status:
-                sentence = self._say(scope, refused.reason, refused.values)
-                await _refuse(refused, sentence, door, headers, answer, body)
-        name = door.name if door else "none"
-        metrics.count("petscope_requests_total", door=name, status=str(answer.status or "left"))
-        journal.write(
+                sentence = self._translate(scope, refused.reason, refused.values)
+                await _refuse(refused, sentence, route, headers, answer, body)
+        name = route.name if route else "none"
+        metrics.count("petscope_requests_total", route=name, status=str(answer.status or "left"))
+        log.write(
             "request",
             id=secrets.token_hex(4),
-            client=journal.pseudonym(client),
-            door=name,
-            method=scope["method"] if door else "none",
+            client=log.pseudonym(client),
+            route=name,
+            method=scope["method"] if route else "none",
             status=answer.status,
             refused=refused.reason if refused else None,
             received=body.size,
@@ -154,27 +163,27 @@ class Guard:
         scope: Scope,
         headers: dict[bytes, bytes],
         client: str,
-        door: Door | None,
+        route: Route | None,
         stack: ExitStack,
     ) -> None:
         """Refuse what is too much; keep room on the disk for an upload until the stack closes."""
-        if sum(len(name) + len(value) for name, value in scope["headers"]) > doors.HEADERS_LIMIT:
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > routes.HEADERS_LIMIT:
             raise Refused(431, "headers")
-        if door is None:
-            raise Refused(404, "no_door")
+        if route is None:
+            raise Refused(404, "not_found")
         # What the app asks itself (MCP's calls, the page's first look) comes past the proxy.
         own = self._limits.behind_proxy and b"x-forwarded-for" not in headers and _is_local(client)
         if not own:
-            self._admit_client(client, door)
+            self._admit_client(client, route)
         size = _content_length(headers)
-        limit = doors.body_limit(door, self._limits.photo_bytes)
+        limit = routes.body_limit(route, self._limits.photo_bytes)
         if size is not None and size > limit:
             raise _too_large(limit)
-        if door.cost and self._desk.closing:
+        if route.cost and self._queue.closing:
             raise Refused(503, "closing", 10)
-        if door.name in ("join", "call", "mcp") and door.cost:
+        if route.name in ("join", "call", "mcp") and route.cost:
             self._admit_to_queue(client, own)
-        if door.body == "upload":
+        if route.body == "upload":
             wait = 0 if own else self._sent.take(client, size or limit)
             if wait:
                 raise Refused(429, "bytes", wait, {"seconds": round(wait)})
@@ -183,45 +192,45 @@ class Guard:
             if not stack.enter_context(self._store.reserved(expected)):
                 raise Refused(507, "disk", 60)
 
-    def _admit_client(self, client: str, door: Door) -> None:
-        if self._open.total() > self._open_limit or self._open[client] > OPEN_EACH:
+    def _admit_client(self, client: str, route: Route) -> None:
+        if self._open.total() > self._open_limit or self._open[client] > MAX_OPEN:
             raise Refused(503, "open", 30)
         wait = self._seen.take(client)
-        if door.cost:
-            wait = wait or self._asked.take(client, door.cost)
+        if route.cost:
+            wait = wait or self._asked.take(client, route.cost)
         if wait:
             values = {"seconds": int(wait) + 1, "limit": self._limits.per_minute}
             raise Refused(429, "rate", wait, values)
 
     def _admit_to_queue(self, client: str, own: bool) -> None:
-        waiting = self._desk.waiting
-        if waiting >= self._desk.places:
-            seconds = self._desk.seconds_left(waiting)
+        waiting = self._queue.waiting
+        if waiting >= self._queue.max_waiting:
+            seconds = self._queue.seconds_left(waiting)
             raise Refused(503, "queue", seconds, {"place": waiting + 1, "seconds": seconds})
-        if not own and (mine := self._desk.waiting_for(client)) >= EACH:
-            raise Refused(429, "waiting", self._desk.seconds_left(mine), {"answers": mine})
+        if not own and (mine := self._queue.waiting_for(client)) >= MAX_PENDING:
+            raise Refused(429, "waiting", self._queue.seconds_left(mine), {"answers": mine})
 
-    async def _tell(
-        self, door: Door, headers: dict[bytes, bytes], peer: str | None, answer: "_Answer"
+    async def _report(
+        self, route: Route, headers: dict[bytes, bytes], peer: str | None, answer: "_Answer"
     ) -> None:
-        if door.name == "metrics":
+        if route.name == "metrics":
             if b"x-forwarded-for" in headers or not _is_private(peer):
-                raise Refused(404, "no_door")
+                raise Refused(404, "not_found")
             gauges = {
-                "petscope_queue_length": self._desk.length,
+                "petscope_queue_length": self._queue.length,
                 "petscope_stored_bytes": self._store.size,
             }
             text, kind = metrics.expose(gauges), b"text/plain; version=0.0.4"
             await answer.complete(200, text.encode(), kind)
             return
         models = await asyncio.to_thread(health.models)
-        ready = not self._desk.closing
+        ready = not self._queue.closing
         facts = {
             "alive": True,
             "ready": ready,
             "device": models[0]["device"],
             "models": models,
-            "waiting": self._desk.waiting,
+            "waiting": self._queue.waiting,
         }
         await answer.complete(200 if ready else 503, json.dumps(facts).encode())
 
@@ -276,9 +285,9 @@ class _Body:
 class _Answer:
     """The way back: adds the security headers, counts bytes."""
 
-    def __init__(self, send: Send, door: Door | None, body: _Body) -> None:
+    def __init__(self, send: Send, route: Route | None, body: _Body) -> None:
         self._send = send
-        self._door = door
+        self._route = route
         self._body = body
         self._ended = False
         self.broken = False
@@ -298,7 +307,7 @@ class _Answer:
     async def _pass_on(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            added = doors.security_headers(self._door)
+            added = routes.security_headers(self._route)
             # There are no logins, so no other site's page needs to send a visitor's cookies.
             replaced = {name for name, _ in added} | {b"access-control-allow-credentials"}
             kept = [pair for pair in message.get("headers", ()) if pair[0].lower() not in replaced]
@@ -335,7 +344,7 @@ class _Answer:
 async def _refuse(
     refused: Refused,
     sentence: str,
-    door: Door | None,
+    route: Route | None,
     headers: dict[bytes, bytes],
     answer: _Answer,
     body: _Body,
@@ -348,11 +357,11 @@ async def _refuse(
         more.append((b"connection", b"close"))
     content, kind = json.dumps({"detail": sentence}).encode(), b"application/json"
     status = refused.status
-    if door and b"sec-fetch-mode" in headers:  # sent by browsers: it is the page that asks
-        if door.name == "upload":
+    if route and b"sec-fetch-mode" in headers:  # sent by browsers: it is the page that asks
+        if route.name == "upload":
             # It shows the answer to a failed upload as it stands.
             content, kind = sentence.encode(), b"text/plain; charset=utf-8"
-        elif door.name == "join" and status == 503:
+        elif route.name == "join" and status == 503:
             # At this one it shows words of Gradio's, at others the answer's own.
             status = 429
     end = body.discard if unread else None

@@ -4,7 +4,7 @@ from models import breeds, segmentation, store
 
 
 def models() -> list[dict[str, str]]:
-    """The models that answer unasked: name, sha256 of the file, and the device they run on."""
+    """The models that answer by default: name, sha256 of the file, and the device they run on."""
     return [
         {"name": each.card.name, "sha256": each.card.sha256, "device": each.device}
         for each in (

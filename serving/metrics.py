@@ -17,7 +17,7 @@ _counts: Counter[tuple[str, tuple[tuple[str, str], ...]]] = Counter()
 _times: dict[tuple[str, tuple[tuple[str, str], ...]], list[float]] = {}
 
 _HELP = {
-    "petscope_requests_total": "HTTP requests by door and status.",
+    "petscope_requests_total": "HTTP requests by route and status.",
     "petscope_refused_total": "HTTP requests refused, by reason.",
     "petscope_answers_total": "Answers of the queue, by function and outcome.",
     "petscope_decode_failures_total": "Pictures that could not be used.",

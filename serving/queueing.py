@@ -14,16 +14,16 @@ from gradio.queueing import Event
 from gradio.server_messages import EventMessage, ProcessCompletedMessage, ProcessStartsMessage
 from gradio.state_holder import SessionState
 
-from serving import journal, lean, metrics
-from serving.sentences import Say
+from serving import lean, log, metrics
+from serving.messages import Translate
 
 CLIENT = "petscope.client"  # where a request's scope says who asks
-EACH = 40  # answers that one client may wait for; a new photo on the page asks for some 15
-SESSIONS = 500  # whose answers and choices are kept; each open page is one
+MAX_PENDING = 40  # answers that one client may wait for; a new photo on the page asks for some 15
+MAX_SESSIONS = 500  # whose answers and choices are kept; each open page is one
 # Seconds between two answers to all who wait where in the queue they are. By default all hear of
 # each answer that is begun: with fifty waiting, that was a tenth of all work.
-NEWS = 1.0
-LOOK = 0.005  # seconds between two looks at the queue while there is nothing to do
+STATUS_INTERVAL = 1.0
+POLL_INTERVAL = 0.005  # seconds between two looks at the queue while there is nothing to do
 
 
 class Session(SessionState):
@@ -49,8 +49,8 @@ class Session(SessionState):
         pass
 
 
-class Desk:
-    """Gradio's queue of a page, as those who let people in see it.
+class AnswerQueue:
+    """Gradio's queue of a page, as the guard and the server see it.
 
     Attributes
     ----------
@@ -58,40 +58,42 @@ class Desk:
         Whether nobody is let in any more.
     """
 
-    def __init__(self, blocks: gr.Blocks, places: int, workers: int, say: Say) -> None:
-        """Set the queue of a page up; `workers` answers are computed at a time."""
-        self._say = say
+    def __init__(
+        self, blocks: gr.Blocks, max_waiting: int, workers: int, translate: Translate
+    ) -> None:
+        """Set up the queue of a page; `workers` answers are computed at a time."""
+        self._translate = translate
         with lean.unlaunched():
             blocks.queue(
-                status_update_rate=NEWS,
-                max_size=places,
+                status_update_rate=STATUS_INTERVAL,
+                max_size=max_waiting,
                 default_concurrency_limit=workers,
                 api_open=False,
             )
         self.closing = False
-        self.places = places
+        self.max_waiting = max_waiting
         self.workers = workers
         self.has_room = lambda: True  # on the disk
         self._seconds = 0.5  # that an answer takes, lately
         self._started: dict[str, float] = {}
-        self._queue = blocks._queue
-        self._prepare(self._queue)
+        self._gradio_queue = blocks._queue
+        self._prepare(self._gradio_queue)
 
     @property
     def length(self) -> int:
         """How many answers wait or are computed."""
-        return len(self._queue.event_ids_to_events)
+        return len(self._gradio_queue.event_ids_to_events)
 
     @property
     def waiting(self) -> int:
         """How many answers wait."""
-        return len(self._queue)
+        return len(self._gradio_queue)
 
     def waiting_for(self, client: str) -> int:
         """How many answers a client waits for."""
         return sum(
             event.request.scope.get(CLIENT) == client
-            for event in list(self._queue.event_ids_to_events.values())
+            for event in list(self._gradio_queue.event_ids_to_events.values())
         )
 
     def seconds_left(self, answers: int) -> int:
@@ -99,7 +101,7 @@ class Desk:
         return max(1, math.ceil(answers * self._seconds / self.workers))
 
     async def emptied(self, timeout: float) -> bool:
-        """Wait until all that were let in have their answers; say whether they do."""
+        """Wait until all that were let in have their answers; return whether they do."""
         end = time.monotonic() + timeout
         while self.length and time.monotonic() < end:
             await asyncio.sleep(0.05)
@@ -107,7 +109,7 @@ class Desk:
 
     def tidy(self) -> None:
         """Forget sessions whose answers nobody fetched."""
-        queue = self._queue
+        queue = self._gradio_queue
         busy = Counter(event.session_hash for event in list(queue.event_ids_to_events.values()))
         for session in list(queue.pending_event_ids_session):
             if session not in queue.pending_messages_per_session and not busy[session]:
@@ -116,15 +118,15 @@ class Desk:
             self._started.pop(event, None)
 
     def _prepare(self, queue: queueing.Queue) -> None:
-        queue.pending_messages_per_session.max_size = SESSIONS
+        queue.pending_messages_per_session.max_size = MAX_SESSIONS
         # By default it looks a thousand times a second, and after each answer makes a table of the
         # last 10,000 for a page of statistics that is closed here.
-        queue.sleep_when_free = LOOK
-        queue.progress_update_sleep_when_free = 10 * LOOK
+        queue.sleep_when_free = POLL_INTERVAL
+        queue.progress_update_sleep_when_free = 10 * POLL_INTERVAL
         queue.ANALYTICS_MAX_EVENTS, queue.ANAYLTICS_CACHE_FREQUENCY = 1, sys.maxsize
         state_holder.SessionState = Session
         # Its traces quote paths, that is the names of visitors' photos.
-        queueing.traceback = SimpleNamespace(print_exc=journal.fault)
+        queueing.traceback = SimpleNamespace(print_exc=log.fault)
 
         send = queue.send_message
 
@@ -146,7 +148,7 @@ class Desk:
             outcome = "refused" if message.output.get("error") else "failed"
             if outcome == "failed":
                 reason = "failed" if self.has_room() else "no_room"
-                sentence = self._say(event.request.scope, reason, {})
+                sentence = self._translate(event.request.scope, reason, {})
                 message.output |= {"error": sentence, "visible": True, "duration": 10}
         now = time.monotonic()
         started = self._started.pop(event._id, now)
@@ -156,10 +158,10 @@ class Desk:
         metrics.count("petscope_answers_total", function=name, outcome=outcome)
         metrics.observe("petscope_run_seconds", run, function=name)
         metrics.observe("petscope_wait_seconds", wait)
-        journal.write(
+        log.write(
             "answer",
             id=event._id,
-            client=journal.pseudonym(event.request.scope.get(CLIENT, "")),
+            client=log.pseudonym(event.request.scope.get(CLIENT, "")),
             function=name,
             outcome=outcome,
             wait_ms=round(1000 * wait, 1),

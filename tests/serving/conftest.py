@@ -5,27 +5,28 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-from strangers import CAT, Served
+from raw_http import CAT, Served
 
 
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """The page as a Space serves it, behind a proxy: each test may be clients of its own."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    from serving import files, journal, server
-    from ui import page, photos, theme
+    from serving import files, log, server
+    from ui import page, photos, texts, theme
 
     files.hide_names()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    limits = server.Limits(photo_bytes=2_000_000, places=60, behind_proxy=True)
+    limits = server.Limits(photo_bytes=2_000_000, max_waiting=60, behind_proxy=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
         running = server.launch(
             page.build(),
             limits,
             workers=2,
+            translate=texts.say_to,
             server_name="127.0.0.1",
             server_port=port,
             allowed_paths=[str(photos.EXAMPLES)],
@@ -37,7 +38,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     found = Served(port, running)
     handler = logging.Handler()
     handler.emit = lambda record: found.lines.append(json.loads(record.getMessage()))
-    journal.logger.addHandler(handler)
+    log.logger.addHandler(handler)
     yield found
     running.stop(grace=5)
 

@@ -42,7 +42,7 @@ def test_a_network_of_ipv6_is_one_client() -> None:
 
 def test_a_bucket_lets_a_burst_in_and_then_a_rate() -> None:
     now = [0.0]
-    buckets = clients.Buckets(burst=3, per_second=2, clock=lambda: now[0])
+    buckets = clients.TokenBuckets(burst=3, per_second=2, clock=lambda: now[0])
 
     assert [buckets.take("a") for _ in range(4)] == [0, 0, 0, 0.5]
     assert buckets.take("b") == 0
@@ -54,7 +54,7 @@ def test_a_bucket_lets_a_burst_in_and_then_a_rate() -> None:
 
 
 def test_what_costs_more_than_a_burst_takes_the_whole_burst() -> None:
-    buckets = clients.Buckets(burst=3, per_second=1, clock=lambda: 0.0)
+    buckets = clients.TokenBuckets(burst=3, per_second=1, clock=lambda: 0.0)
 
     assert buckets.take("a", 100) == 0
     assert buckets.take("a", 100) == 3
@@ -62,7 +62,7 @@ def test_what_costs_more_than_a_burst_takes_the_whole_burst() -> None:
 
 def test_clients_are_forgotten_when_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clients, "REMEMBERED", 2)
-    buckets = clients.Buckets(burst=1, per_second=0.001)
+    buckets = clients.TokenBuckets(burst=1, per_second=0.001)
 
     for client in "abca":
         assert buckets.take(client) == 0

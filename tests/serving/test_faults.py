@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from strangers import CAT, EXAMPLES, Answer, Served, file_data
+from raw_http import CAT, EXAMPLES, Answer, Served, file_data
 
 from bench import visitors
 

@@ -7,7 +7,7 @@ from collections import namedtuple
 from pathlib import Path
 
 import pytest
-from strangers import CAT, Served, file_data, within
+from raw_http import CAT, Served, file_data, within
 
 from serving import files
 
@@ -37,7 +37,7 @@ def test_uploads_and_results_go_when_nobody_used_them_for_minutes(
     store.sweep()
     assert result.exists()
     assert Path(uploaded).exists()
-    age(result, store.kept + 1, monkeypatch)
+    age(result, store.keep_seconds + 1, monkeypatch)
     store.sweep()
 
     assert not result.exists()
@@ -49,13 +49,13 @@ def test_uploads_and_results_go_when_nobody_used_them_for_minutes(
     kind, said = served.call("breed", file_data(uploaded))
     assert kind == "error"
     assert "cannot be read" in said["error"]
-    assert store.kept + files.SWEEP <= 20 * 60
+    assert store.keep_seconds + files.SWEEP <= 20 * 60
 
 
 def test_what_is_used_stays(
     store: files.Store, uploaded: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    age(Path(uploaded), store.kept - 5, monkeypatch)
+    age(Path(uploaded), store.keep_seconds - 5, monkeypatch)
 
     store.sweep()
 
@@ -100,7 +100,7 @@ def test_a_server_has_a_folder_of_its_own_into_which_only_its_user_may_look(
     tmp_path: Path, variable: str
 ) -> None:
     code = (
-        "import os; from serving import folder; folder.make_own();"
+        "import os; from serving import temp_folder; temp_folder.create();"
         "made = os.environ['GRADIO_TEMP_DIR']; print(oct(os.stat(made).st_mode & 0o777), made)"
     )
     environment = {k: v for k, v in os.environ.items() if k != "GRADIO_TEMP_DIR"}
@@ -119,7 +119,7 @@ def test_a_server_has_a_folder_of_its_own_into_which_only_its_user_may_look(
 
 def test_the_log_tells_what_happened_and_not_whose_photo(served: Served, uploaded: str) -> None:
     name = "Minka-vom-Nachbarn.png"
-    client = served.stranger()
+    client = served.new_client()
     (path,) = json.loads(served.upload(CAT.read_bytes(), name, client).body)
     served.lines.clear()
 
@@ -129,7 +129,7 @@ def test_the_log_tells_what_happened_and_not_whose_photo(served: Served, uploade
     served.ask("GET", "/healthz")
 
     # A request is written down a moment after its answer was sent.
-    assert within(10, lambda: {"file", "healthz"} <= {each.get("door") for each in served.lines})
+    assert within(10, lambda: {"file", "healthz"} <= {each.get("route") for each in served.lines})
     lines = json.dumps(served.lines)
     for secret in (name, "Minka", path, Path(path).parent.name, client):
         assert secret not in lines
@@ -138,7 +138,7 @@ def test_the_log_tells_what_happened_and_not_whose_photo(served: Served, uploade
     assert done["client"] == failed["client"]
     assert (done["outcome"], failed["outcome"]) == ("answered", "refused")
     assert done["run_ms"] > 0 <= done["wait_ms"]
-    shown = next(line for line in served.lines if line.get("door") == "file")
+    shown = next(line for line in served.lines if line.get("route") == "file")
     assert shown["status"] == 200
     assert shown["sent"] == CAT.stat().st_size
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from gradio_client import Client, handle_file
-from strangers import CAT, Served, everything, file_data, within
+from raw_http import CAT, Served, everything, file_data, within
 
-from serving import connections, doors, guard, metrics, queueing
+from serving import connections, guard, metrics, queueing, routes
 
 JOIN = "/gradio_api/queue/join"
 UPLOAD = "/gradio_api/upload"
@@ -33,11 +33,11 @@ def sentence(answer: bytes) -> str:
 @pytest.mark.parametrize(
     ("path", "limit"),
     [
-        (JOIN, doors.JSON_LIMIT),
-        ("/gradio_api/call/analyze", doors.JSON_LIMIT),
-        ("/gradio_api/cancel", doors.JSON_LIMIT),
-        ("/gradio_api/mcp/", 2_000_000 * 4 // 3 + doors.JSON_LIMIT),
-        (UPLOAD, 2_000_000 * 40 + doors.JSON_LIMIT),
+        (JOIN, routes.JSON_LIMIT),
+        ("/gradio_api/call/analyze", routes.JSON_LIMIT),
+        ("/gradio_api/cancel", routes.JSON_LIMIT),
+        ("/gradio_api/mcp/", 2_000_000 * 4 // 3 + routes.JSON_LIMIT),
+        (UPLOAD, 2_000_000 * 40 + routes.JSON_LIMIT),
     ],
 )
 def test_a_body_that_says_to_be_too_large_is_refused_unread(
@@ -56,7 +56,7 @@ def test_a_chunked_body_is_refused_where_it_becomes_too_large(served: Served) ->
     connection = served.raw(head("POST", JOIN, "Transfer-Encoding: chunked"))
     chunk = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
 
-    for _ in range(doors.JSON_LIMIT // 0x10000 + 2):
+    for _ in range(routes.JSON_LIMIT // 0x10000 + 2):
         connection.sendall(chunk)
     answer = everything(connection)
 
@@ -173,14 +173,14 @@ def ten_at_once(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("ten_at_once")
 def test_a_client_may_not_ask_without_end(served: Served) -> None:
-    client, other = served.stranger(), served.stranger()
+    client, other = served.new_client(), served.new_client()
     body = {"data": [], "fn_index": 10_000, "session_hash": "x"}
 
     answers = [served.post(JOIN, body, client=client) for _ in range(12)]
 
     assert [answer.status == 429 for answer in answers] == [False] * 10 + [True] * 2
     assert 1 <= int(answers[-1].headers["retry-after"]) <= 61
-    assert "600 times a minute" in answers[-1].sentence
+    assert "600 a minute" in answers[-1].sentence
     assert served.post(JOIN, body, client=other).status != 429
     # It sees the page still, only work is refused.
     assert served.ask("GET", "/", client=client).status == 200
@@ -189,10 +189,10 @@ def test_a_client_may_not_ask_without_end(served: Served) -> None:
 @pytest.mark.usefixtures("ten_at_once")
 def test_writing_another_address_does_not_help(served: Served) -> None:
     body = {"data": [], "fn_index": 10_000, "session_hash": "x"}
-    client = served.stranger()
+    client = served.new_client()
 
     statuses = [
-        served.post(JOIN, body, client=f"{served.stranger()}, {client}").status for _ in range(12)
+        served.post(JOIN, body, client=f"{served.new_client()}, {client}").status for _ in range(12)
     ]
 
     assert statuses[-2:] == [429, 429]
@@ -212,11 +212,11 @@ def slow_answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
 def test_a_full_queue_says_so_with_the_place_and_the_time(
     served: Served, uploaded: str, slow_answers: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    desk = served.running._desk
-    monkeypatch.setattr(desk, "places", 3)
+    queue = served.running._queue
+    monkeypatch.setattr(queue, "max_waiting", 3)
     data = {"data": [file_data(uploaded)]}
     first = [served.post("/gradio_api/call/breed", data) for _ in range(2)]
-    assert within(10, lambda: desk.waiting == 0 and desk.length == 2)
+    assert within(10, lambda: queue.waiting == 0 and queue.length == 2)
     waiting = [served.post("/gradio_api/call/breed", data) for _ in range(3)]
 
     refused = served.post("/gradio_api/call/breed", data)
@@ -229,24 +229,24 @@ def test_a_full_queue_says_so_with_the_place_and_the_time(
         assert int(answer.headers["retry-after"]) >= 1
     assert served.ask("GET", "/healthz").status == 200
     slow_answers.set()
-    assert within(10, lambda: desk.length == 0)
+    assert within(10, lambda: queue.length == 0)
 
 
 def test_one_client_cannot_fill_the_queue(
     served: Served, uploaded: str, slow_answers: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queueing, "EACH", 4)
-    monkeypatch.setattr(guard, "EACH", 4)
-    greedy = served.stranger()
+    monkeypatch.setattr(queueing, "MAX_PENDING", 4)
+    monkeypatch.setattr(guard, "MAX_PENDING", 4)
+    greedy = served.new_client()
     data = {"data": [file_data(uploaded)]}
 
     answers = [served.post("/gradio_api/call/breed", data, client=greedy) for _ in range(6)]
 
     assert [answer.status for answer in answers] == [200] * 4 + [429] * 2
-    assert answers[-1].sentence.startswith("You already wait for 4 answers")
+    assert answers[-1].sentence.startswith("You are already waiting for 4 answers")
     assert served.post("/gradio_api/call/breed", data).status == 200
     slow_answers.set()
-    assert within(10, lambda: served.running._desk.length == 0)
+    assert within(10, lambda: served.running._queue.length == 0)
 
 
 def test_no_more_answers_are_computed_at_a_time_than_there_are_workers(
@@ -255,16 +255,16 @@ def test_no_more_answers_are_computed_at_a_time_than_there_are_workers(
     for name, more in (("breed", []), ("cut_out", []), ("analyze", [3])):
         served.post(f"/gradio_api/call/{name}", {"data": [file_data(uploaded), *more]})
         served.post("/gradio_api/call/breed", {"data": [file_data(uploaded)]})
-    desk = served.running._desk
+    queue = served.running._queue
 
-    assert within(10, lambda: desk.length - desk.waiting == 2)
-    assert desk.waiting >= 2
+    assert within(10, lambda: queue.length - queue.waiting == 2)
+    assert queue.waiting >= 2
     slow_answers.set()
-    assert within(20, lambda: desk.length == 0)
+    assert within(20, lambda: queue.length == 0)
 
 
 def test_gradio_s_own_client_gets_its_answer(served: Served) -> None:
-    client = Client(served.url, verbose=False, headers={"X-Forwarded-For": served.stranger()})
+    client = Client(served.url, verbose=False, headers={"X-Forwarded-For": served.new_client()})
 
     answer = client.predict(handle_file(CAT), api_name="/breed")
 

@@ -1,11 +1,11 @@
 import json
 
 import pytest
-from strangers import Served, file_data
+from raw_http import Served, file_data
 
 from models.breeds import BreedClassifier
 from serving import metrics
-from serving.sentences import SENTENCES
+from ui.texts import TEXTS
 
 
 @pytest.fixture
@@ -16,14 +16,14 @@ def samples(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("samples")
 def test_metrics_are_in_prometheus_format() -> None:
-    metrics.count("petscope_requests_total", door="page", status="200")
-    metrics.count("petscope_requests_total", door="page", status="200")
+    metrics.count("petscope_requests_total", route="page", status="200")
+    metrics.count("petscope_requests_total", route="page", status="200")
     for seconds in (0.003, 0.3, 100):
         metrics.observe("petscope_run_seconds", seconds, function="breed")
 
     lines = metrics.expose({"petscope_queue_length": 3}).splitlines()
 
-    assert 'petscope_requests_total{door="page",status="200"} 2' in lines
+    assert 'petscope_requests_total{route="page",status="200"} 2' in lines
     buckets = [line for line in lines if line.startswith("petscope_run_seconds_bucket")]
     assert buckets[0] == 'petscope_run_seconds_bucket{function="breed",le="0.01"} 1'
     assert buckets[-2:] == [
@@ -40,7 +40,7 @@ def test_metrics_are_in_prometheus_format() -> None:
 def test_metrics_are_for_the_machine_s_own_network(served: Served) -> None:
     assert served.ask("GET", "/metrics").status == 404  # a visitor, by way of the proxy
     inside = served.raw(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-    from strangers import everything
+    from raw_http import everything
 
     text = everything(inside).decode()
     assert " 200 " in text.split("\r\n")[0]
@@ -76,7 +76,7 @@ def test_an_error_in_the_network_is_one_sentence_and_the_next_visitor_is_served(
         patch.setattr(BreedClassifier, "predict", broken)
         kind, said = served.call("breed", file_data(uploaded))
 
-    assert (kind, said["error"]) == ("error", SENTENCES["failed"])
+    assert (kind, said["error"]) == ("error", TEXTS["en"]["server.failed"])
     assert served.call("breed", file_data(uploaded))[0] == "complete"
     fault = next(line for line in reversed(served.lines) if line["event"] == "fault")
     assert fault["kind"] == "RuntimeError"
@@ -92,8 +92,8 @@ def test_a_full_disk_is_one_sentence(
 
     with monkeypatch.context() as patch:
         patch.setattr("PIL.Image.Image.save", full)
-        patch.setattr(served.running._desk, "has_room", lambda: False)
+        patch.setattr(served.running._queue, "has_room", lambda: False)
         kind, said = served.call("cut_out", file_data(uploaded))
 
-    assert (kind, said["error"]) == ("error", SENTENCES["no_room"])
+    assert (kind, said["error"]) == ("error", TEXTS["en"]["server.no_room"])
     assert served.call("cut_out", file_data(uploaded))[0] == "complete"

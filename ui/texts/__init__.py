@@ -52,7 +52,7 @@ def say(key: str, **values: object) -> str:
 
 
 def say_to(scope: Scope, reason: str, values: Mapping[str, object]) -> str:
-    """A sentence of the server itself, for the one who sent a request; see `serving.sentences`."""
+    """A sentence of the server itself, for the one who sent a request; see `serving.messages`."""
     return _written(_requested(scope), f"server.{reason}", values)
 
 

@@ -1,4 +1,4 @@
-"""What a stranger may open, asked over raw HTTP."""
+"""What anybody may open, asked over raw HTTP."""
 
 import asyncio
 import base64
@@ -14,9 +14,9 @@ from urllib.parse import quote
 import pytest
 from mcp import ClientSession
 from mcp.client.streamable_http import streamablehttp_client
-from strangers import CAT, EXAMPLES, Served, everything, file_data
+from raw_http import CAT, EXAMPLES, Served, everything, file_data
 
-from serving import doors, files
+from serving import files, routes
 
 FIRST_USER = "root:"
 
@@ -285,7 +285,7 @@ def test_no_header_can_be_put_into_an_answer(served: Served) -> None:
         assert "x-evil" not in served.ask("GET", asked).headers
     broken = everything(served.raw(b"GET / HTTP/1.1\r\nHost: x\r\nA: 1\rX-Evil: 1\r\n\r\n"))
     assert b" 400 " in broken.split(b"\r\n")[0]
-    assert json.loads(broken.split(b"\r\n\r\n", 1)[1])["detail"] == "This is no HTTP request."
+    assert json.loads(broken.split(b"\r\n\r\n", 1)[1])["detail"] == "This is not an HTTP request."
 
 
 def test_two_lengths_are_no_request(served: Served) -> None:
@@ -342,12 +342,12 @@ def test_an_error_inside_is_one_sentence(served: Served) -> None:
     assert any(line["event"] == "fault" for line in served.lines)
 
 
-def test_a_door_has_one_name_however_it_is_asked() -> None:
-    assert doors.find("HEAD", "/") == doors.find("GET", "/")
-    assert doors.find("OPTIONS", "/gradio_api/upload").name == "preflight"
-    assert doors.find("GET", "/gradio_api/file=/a/..b.png").name == "file"
+def test_a_route_has_one_name_however_it_is_asked() -> None:
+    assert routes.find("HEAD", "/") == routes.find("GET", "/")
+    assert routes.find("OPTIONS", "/gradio_api/upload").name == "preflight"
+    assert routes.find("GET", "/gradio_api/file=/a/..b.png").name == "file"
     for path in ("/gradio_api/file=/a/../b", "/gradio_api/file=..", "/static/a\n", "/static/\\"):
-        assert doors.find("GET", path) is None
+        assert routes.find("GET", path) is None
 
 
 def uploads(served: Served) -> Path:

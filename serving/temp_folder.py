@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 
-def make_own() -> None:
+def create() -> None:
     """Let uploads and results lie in a folder of this process alone, deleted at its end.
 
     To be called before Gradio is imported. It lies in $GRADIO_TEMP_DIR where that is set, which

@@ -16,7 +16,7 @@ ALBUM_PHOTOS = 200  # uploaded in one request, of which few are as large as one 
 
 
 @dataclass(frozen=True)
-class Door:
+class Route:
     """An open route.
 
     Attributes
@@ -42,36 +42,36 @@ class Door:
 # components' own functions) is closed.
 _API = "/gradio_api"
 _NAME = r"[\w.-]{1,100}"
-_DOORS: tuple[tuple[str, str, Door], ...] = (
-    ("GET", r"/(programs/?)?", Door("page")),
-    ("GET", rf"/(programs/)?config/?|{_API}/(info|openapi\.json|app_id)/?", Door("config")),
-    ("GET", r"/(static|assets|svelte)/.+|/favicon\.ico|/robots\.txt", Door("asset")),
-    ("GET", rf"({_API})?/theme\.css|/manifest\.json|/pwa_icon(/\d{{1,4}})?", Door("asset")),
-    ("GET", rf"{_API}/(startup-events|queue/status)", Door("status")),
-    ("GET", rf"{_API}/heartbeat/{_NAME}", Door("heartbeat", stays_open=True)),
-    ("GET", rf"{_API}/file=/.+", Door("file")),
-    ("GET", rf"{_API}/upload_progress", Door("upload_progress", stays_open=True)),
-    ("POST", rf"{_API}/upload", Door("upload", 1, "upload")),
-    ("POST", rf"{_API}/queue/join", Door("join", 1, "json")),
-    ("GET", rf"{_API}/queue/data", Door("answer", stays_open=True)),
-    ("POST", rf"{_API}/cancel", Door("cancel", body="json")),
-    ("POST", rf"{_API}/call/(v2/)?{_NAME}/?", Door("call", 1, "json")),
-    ("GET", rf"{_API}/call/(v2/)?{_NAME}/{_NAME}", Door("answer", stays_open=True)),
-    ("GET", rf"{_API}/mcp(/http)?/?", Door("mcp", stays_open=True)),
-    ("POST", rf"{_API}/mcp(/http)?/?", Door("mcp", 1, "photo")),  # a photo as base64
-    ("DELETE", rf"{_API}/mcp(/http)?/?", Door("mcp")),
-    ("GET", rf"({_API})?/healthz", Door("healthz")),
-    ("GET", rf"({_API})?/metrics", Door("metrics")),
+_ROUTES: tuple[tuple[str, str, Route], ...] = (
+    ("GET", r"/(programs/?)?", Route("page")),
+    ("GET", rf"/(programs/)?config/?|{_API}/(info|openapi\.json|app_id)/?", Route("config")),
+    ("GET", r"/(static|assets|svelte)/.+|/favicon\.ico|/robots\.txt", Route("asset")),
+    ("GET", rf"({_API})?/theme\.css|/manifest\.json|/pwa_icon(/\d{{1,4}})?", Route("asset")),
+    ("GET", rf"{_API}/(startup-events|queue/status)", Route("status")),
+    ("GET", rf"{_API}/heartbeat/{_NAME}", Route("heartbeat", stays_open=True)),
+    ("GET", rf"{_API}/file=/.+", Route("file")),
+    ("GET", rf"{_API}/upload_progress", Route("upload_progress", stays_open=True)),
+    ("POST", rf"{_API}/upload", Route("upload", 1, "upload")),
+    ("POST", rf"{_API}/queue/join", Route("join", 1, "json")),
+    ("GET", rf"{_API}/queue/data", Route("answer", stays_open=True)),
+    ("POST", rf"{_API}/cancel", Route("cancel", body="json")),
+    ("POST", rf"{_API}/call/(v2/)?{_NAME}/?", Route("call", 1, "json")),
+    ("GET", rf"{_API}/call/(v2/)?{_NAME}/{_NAME}", Route("answer", stays_open=True)),
+    ("GET", rf"{_API}/mcp(/http)?/?", Route("mcp", stays_open=True)),
+    ("POST", rf"{_API}/mcp(/http)?/?", Route("mcp", 1, "photo")),  # a photo as base64
+    ("DELETE", rf"{_API}/mcp(/http)?/?", Route("mcp")),
+    ("GET", rf"({_API})?/healthz", Route("healthz")),
+    ("GET", rf"({_API})?/metrics", Route("metrics")),
 )
-_PATTERNS = [(method, re.compile(pattern), door) for method, pattern, door in _DOORS]
-_ASKED_BEFORE = Door("preflight")  # the browser's question whether another site's page may ask
+_PATTERNS = [(method, re.compile(pattern), route) for method, pattern, route in _ROUTES]
+_PREFLIGHT = Route("preflight")  # the browser's question whether another site's page may ask
 
 # Parts of a path that no honest client sends: a way up, control characters, a Windows path.
 _SUSPICIOUS = re.compile(r"(^|[/=])\.\.(/|$)|[\x00-\x1f\x7f\\]")
 
 
-def find(method: str, path: str) -> Door | None:
-    """The door to a decoded path, or None where there is none.
+def find(method: str, path: str) -> Route | None:
+    """The route to a decoded path, or None where there is none.
 
     Examples
     --------
@@ -83,20 +83,20 @@ def find(method: str, path: str) -> Door | None:
     if _SUSPICIOUS.search(path):
         return None
     wanted = "GET" if method == "HEAD" else method
-    for known, pattern, door in _PATTERNS:
+    for known, pattern, route in _PATTERNS:
         if pattern.fullmatch(path) and wanted in (known, "OPTIONS"):
-            return _ASKED_BEFORE if wanted == "OPTIONS" else door
+            return _PREFLIGHT if wanted == "OPTIONS" else route
     return None
 
 
-def body_limit(door: Door, photo_bytes: int) -> int:
+def body_limit(route: Route, photo_bytes: int) -> int:
     """How many bytes a request may carry, where a photo may have `photo_bytes`."""
     return {
         "none": KILOBYTE,
         "json": JSON_LIMIT,
         "photo": photo_bytes * 4 // 3 + JSON_LIMIT,
         "upload": photo_bytes * ALBUM_PHOTOS // 5 + JSON_LIMIT,
-    }[door.body]
+    }[route.body]
 
 
 # The page's scripts are Gradio's: inline, and made from text (the `js` of events). A Space shows
@@ -133,9 +133,9 @@ _FILE_POLICY = (
 )
 
 
-def security_headers(door: Door | None) -> tuple[tuple[bytes, bytes], ...]:
+def security_headers(route: Route | None) -> tuple[tuple[bytes, bytes], ...]:
     """The headers that an answer gets."""
-    return _EVERYWHERE + (_FILE_POLICY if door and door.name == "file" else _PAGE_POLICY)
+    return _EVERYWHERE + (_FILE_POLICY if route and route.name == "file" else _PAGE_POLICY)
 
 
 def headers_for_node() -> str:

@@ -1,4 +1,4 @@
-"""Strangers who ask a served page over raw HTTP."""
+"""Clients of a served page that speak raw HTTP."""
 
 import http.client
 import itertools
@@ -45,7 +45,7 @@ class Served:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def stranger(self) -> str:
+    def new_client(self) -> str:
         """The address of a client that was never here."""
         number = next(self._numbers)
         return f"9.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
@@ -59,7 +59,7 @@ class Served:
         client: str | None = None,
     ) -> Answer:
         """One request as it stands: no client library tidies the path up."""
-        own = {"X-Forwarded-For": client or self.stranger(), **(headers or {})}
+        own = {"X-Forwarded-For": client or self.new_client(), **(headers or {})}
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=90)
         try:
             connection.putrequest(method, path, "Host" in own, skip_accept_encoding=True)
@@ -86,7 +86,7 @@ class Served:
 
     def call(self, name: str, *data: object, client: str | None = None) -> tuple[str, Any]:
         """What an endpoint answers: "complete" or "error", and the data."""
-        client = client or self.stranger()
+        client = client or self.new_client()
         joined = self.post(f"/gradio_api/call/{name}", {"data": data}, client=client)
         assert joined.status == 200, joined.body
         event = json.loads(joined.body)["event_id"]

@@ -1,0 +1,29 @@
+"""What the server itself tells visitors: a key for each reason; `ui/texts` has the sentences."""
+
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Any, TypeAlias
+
+KEYS = frozenset(
+    {
+        "headers",
+        "not_http",
+        "connections",
+        "not_found",
+        "closing",
+        "bytes",
+        "disk",
+        "open",
+        "rate",
+        "queue",
+        "waiting",
+        "slow_body",
+        "size",
+        "fault",
+        "failed",
+        "no_room",
+    }
+)
+
+# Makes the sentence for a key, with values for its placeholders, in the language that a request's
+# ASGI scope asks for; English for an empty scope.
+Translate: TypeAlias = Callable[[MutableMapping[str, Any], str, Mapping[str, str | int]], str]
