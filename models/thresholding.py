@@ -12,7 +12,7 @@ one-dimensional clustering.
 """
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,23 @@ class GrayClass:
     upper: float
     pixels: int
     share: float
+
+
+class Histogram(NamedTuple):
+    """How often each grey value occurs in a picture.
+
+    All functions here that need no more than this take it in the place of a picture.
+
+    Attributes
+    ----------
+    counts
+        `(n,)` int64: pixels at each level.
+    centers
+        `(n,)` float64, rising: the levels' grey values.
+    """
+
+    counts: NDArray[np.int64]
+    centers: NDArray[np.float64]
 
 
 class ThresholdError(ExplainedError):
@@ -80,7 +97,7 @@ def gray_channel(photo: Photo, channel: Channel = "luminance") -> NDArray[np.uin
 
 def histogram(
     gray: NDArray[np.generic], bins: int = 256, max_levels: int | None = MAX_LEVELS
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+) -> Histogram:
     """Count the pixels at each grey level.
 
     As in scikit-image, integer pictures have one bin a level and float pictures `bins` equal bins
@@ -96,9 +113,10 @@ def histogram(
     max_levels
         The largest span of an integer picture that keeps one bin a level.
 
-    Returns
-    -------
-    Counts and bin centres, both `(n,)`, centres rising.
+    Raises
+    ------
+    ThresholdError
+        When the picture has no pixels.
     """
     if gray.size == 0:
         raise ThresholdError("threshold_empty")
@@ -108,15 +126,22 @@ def histogram(
         counts = np.array(image.histogram())
         levels = np.flatnonzero(counts)
         low, high = int(levels[0]), int(levels[-1])
-        return counts[low : high + 1], np.arange(low, high + 1, dtype=np.float64)
+        return Histogram(counts[low : high + 1], np.arange(low, high + 1, dtype=np.float64))
     if gray.dtype == bool or np.issubdtype(gray.dtype, np.integer):
         low, high = int(gray.min()), int(gray.max())
         if max_levels is None or high - low < max_levels:
             offsets = gray.astype(np.int64).ravel() - low
-            return np.bincount(offsets), np.arange(low, high + 1, dtype=np.float64)
+            return Histogram(np.bincount(offsets), np.arange(low, high + 1, dtype=np.float64))
     counts, edges = np.histogram(gray, bins=bins)
     centers = (edges[:-1] + edges[1:]) / 2
-    return counts, centers.astype(np.float64)  # NumPy's edges of a float32 picture are float32
+    # NumPy's edges of a float32 picture are float32.
+    return Histogram(counts, centers.astype(np.float64))
+
+
+def _counted(
+    picture: NDArray[np.generic] | Histogram, bins: int = 256, max_levels: int | None = MAX_LEVELS
+) -> Histogram:
+    return picture if isinstance(picture, Histogram) else histogram(picture, bins, max_levels)
 
 
 def otsu(gray: NDArray[np.generic], bins: int = 256) -> float:
@@ -149,14 +174,14 @@ def _otsu(counts: NDArray[np.int64], centers: NDArray[np.float64]) -> float:
 
 
 def between_class_variance(
-    gray: NDArray[np.generic], bins: int = 256
+    gray: NDArray[np.generic] | Histogram, bins: int = 256
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """What Otsu's threshold makes largest, for every cut there is.
 
     Parameters
     ----------
     gray
-        Array of any shape, integer or float, finite.
+        Array of any shape, integer or float, finite; or its histogram.
     bins
         Number of histogram bins for float pictures.
 
@@ -165,11 +190,11 @@ def between_class_variance(
     The `(n,)` cuts, rising, and the variance between the two classes that each leaves, in grey
     values squared: share1 * share2 * (mean1 - mean2)^2. Both are empty for a constant picture.
     """
-    counts, centers = histogram(gray, bins, max_levels=None)
+    counts, centers = _counted(gray, bins, max_levels=None)
     return centers[:-1], _scaled_variance(counts, centers) / float(counts.sum()) ** 2
 
 
-def variance_of_cuts(gray: NDArray[np.generic], cuts: NDArray[np.float64]) -> float:
+def variance_of_cuts(gray: NDArray[np.generic] | Histogram, cuts: NDArray[np.float64]) -> float:
     """The variance between the classes that several cuts leave: what `multi_otsu` makes largest.
 
     It is the sum over the classes of share * (mean - mean of all)^2: Otsu (1979) for two classes,
@@ -178,7 +203,7 @@ def variance_of_cuts(gray: NDArray[np.generic], cuts: NDArray[np.float64]) -> fl
     Parameters
     ----------
     gray
-        Array of any shape, integer or float, finite.
+        Array of any shape, integer or float, finite; or its histogram.
     cuts
         `(classes - 1,)`, rising; a class without pixels adds nothing.
 
@@ -191,7 +216,7 @@ def variance_of_cuts(gray: NDArray[np.generic], cuts: NDArray[np.float64]) -> fl
     >>> variance_of_cuts(np.array([[0, 2, 10, 12]], dtype=np.uint8), np.array([2.0]))
     25.0
     """
-    counts, centers = histogram(gray)
+    counts, centers = _counted(gray)
     values = centers - np.average(centers, weights=counts)
     index = np.digitize(centers, cuts, right=True)
     pixels = np.bincount(index, weights=counts)
@@ -211,7 +236,9 @@ def _scaled_variance(
     return (sums[:-1] * pixels[-1] - sums[-1] * below) ** 2 / (below * above)
 
 
-def multi_otsu(gray: NDArray[np.generic], classes: int = 3, bins: int = 256) -> NDArray[np.float64]:
+def multi_otsu(
+    gray: NDArray[np.generic] | Histogram, classes: int = 3, bins: int = 256
+) -> NDArray[np.float64]:
     """The cuts with the largest between-class variance, found exactly.
 
     Maximizes what `skimage.filters.threshold_multiotsu` does, by dynamic programming over the
@@ -220,7 +247,7 @@ def multi_otsu(gray: NDArray[np.generic], classes: int = 3, bins: int = 256) -> 
     Parameters
     ----------
     gray
-        Array of any shape, integer or float, finite.
+        Array of any shape, integer or float, finite; or its histogram.
     classes
         Number of classes, at least 2.
     bins
@@ -242,7 +269,7 @@ def multi_otsu(gray: NDArray[np.generic], classes: int = 3, bins: int = 256) -> 
     """
     if classes < 2:
         raise ValueError(f"There must be at least 2 classes, not {classes}.")
-    counts, centers = histogram(gray, bins)
+    counts, centers = _counted(gray, bins)
     occupied = np.flatnonzero(counts)
     counts, centers = counts[occupied], centers[occupied]
     levels = len(centers)
@@ -281,19 +308,21 @@ def classify(gray: NDArray[np.uint8], cuts: NDArray[np.float64]) -> NDArray[np.u
     return np.asarray(Image.fromarray(gray).point(table.tolist()))
 
 
-def describe_classes(gray: NDArray[np.uint8], cuts: NDArray[np.float64]) -> list[GrayClass]:
+def describe_classes(
+    gray: NDArray[np.uint8] | Histogram, cuts: NDArray[np.float64]
+) -> list[GrayClass]:
     """Bounds and area of each class of a thresholded `(height, width)` uint8 picture."""
-    counts, centers = histogram(gray)
+    counts, centers = _counted(gray)
     bounds = [float(centers[0]), *map(float, cuts), float(centers[-1])]
     index = np.digitize(centers, cuts, right=True)
     pixels = np.bincount(index, weights=counts, minlength=len(cuts) + 1).astype(int)
     return [
-        GrayClass(bounds[i], bounds[i + 1], int(count), float(count / gray.size))
+        GrayClass(bounds[i], bounds[i + 1], int(count), float(count / counts.sum()))
         for i, count in enumerate(pixels)
     ]
 
 
-def compare_all(gray: NDArray[np.uint8]) -> list[MethodResult]:
+def compare_all(gray: NDArray[np.uint8] | Histogram) -> list[MethodResult]:
     """The seven classic methods' cuts, each failing alone with its reason.
 
     The methods are scikit-image's (`skimage.filters.threshold_*`): isodata (Ridler and Calvard,
@@ -303,18 +332,18 @@ def compare_all(gray: NDArray[np.uint8]) -> list[MethodResult]:
     Parameters
     ----------
     gray
-        `(height, width)` uint8 picture.
+        `(height, width)` uint8 picture, or its histogram.
 
     Returns
     -------
     One result a method, in the order of `METHODS`; a pixel above the cut belongs to the upper
     class.
     """
-    counts, centers = histogram(gray)
+    counts, centers = _counted(gray)
     if len(counts) == 1:
         reason = ThresholdError("threshold_constant")
         return [MethodResult(method, None, reason) for method in METHODS]
-    return [_apply(method, gray, counts, centers) for method in METHODS]
+    return [_apply(method, counts, centers) for method in METHODS]
 
 
 def _mean(counts: NDArray[np.int64], centers: NDArray[np.float64]) -> float:
@@ -350,19 +379,14 @@ def _triangle(counts: NDArray[np.int64], centers: NDArray[np.float64]) -> float:
 _BY_HISTOGRAM = {"li": _li, "mean": _mean, "otsu": _otsu, "triangle": _triangle}
 
 
-def _apply(
-    method: str,
-    gray: NDArray[np.uint8],
-    counts: NDArray[np.int64],
-    centers: NDArray[np.float64],
-) -> MethodResult:
+def _apply(method: str, counts: NDArray[np.int64], centers: NDArray[np.float64]) -> MethodResult:
     if method in _BY_HISTOGRAM:
         return MethodResult(method, _BY_HISTOGRAM[method](counts, centers))
     from skimage import filters  # takes half a second to import: only for who asks for it
 
     find = getattr(filters, f"threshold_{method}")
     try:
-        return MethodResult(method, float(find(gray, hist=(counts, centers))))
+        return MethodResult(method, float(find(hist=(counts, centers))))
     except RuntimeError:
         # threshold_minimum smooths the histogram until two peaks are left
         return MethodResult(method, None, ThresholdError("threshold_no_valley"))

@@ -617,3 +617,18 @@ def test_methods_by_histogram_find_scikit_images_cuts_in_any_picture(seed: int) 
     for method in ("li", "mean", "triangle"):
         theirs = getattr(filters, f"threshold_{method}")(gray)
         assert cuts[method] == pytest.approx(theirs, rel=1e-9), method
+
+
+@pytest.mark.parametrize("name", PHOTOS)
+def test_a_histogram_serves_in_the_place_of_its_picture(name: str) -> None:
+    gray = photos()[name]
+    counted = histogram(gray)
+    cuts = multi_otsu(gray, 4)
+
+    np.testing.assert_array_equal(multi_otsu(counted, 4), cuts)
+    assert describe_classes(counted, cuts) == describe_classes(gray, cuts)
+    assert thresholding.variance_of_cuts(counted, cuts) == thresholding.variance_of_cuts(gray, cuts)
+    found, expected = compare_all(counted), compare_all(gray)
+    assert [each.cut for each in found] == [each.cut for each in expected]
+    for one, other in zip(*map(thresholding.between_class_variance, (counted, gray)), strict=True):
+        np.testing.assert_array_equal(one, other)
