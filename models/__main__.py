@@ -4,6 +4,11 @@ python -m models cat.jpg dog.jpg
 python -m models *.jpg --classes 4 | jq .pets[0].breeds[0].name
 """
 
+from models import commandline
+
+if __name__ == "__main__":
+    commandline.quiet_interrupts()
+
 import argparse
 import json
 import sys
@@ -50,4 +55,4 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    commandline.run(main)
