@@ -12,19 +12,18 @@ import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import pillow_heif
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
-from models.errors import ExplainedError
+from models.picture import FIRST, Photo, PhotoError, Picture, Place
+
+__all__ = ["Photo", "PhotoError", "open_file", "open_photo", "open_picture", "open_preview"]
 
 logger = logging.getLogger(__name__)
-
-Photo = NDArray[np.uint8]
-"""A `(height, width, 3)` uint8 RGB array, upright."""
 
 MAX_BYTES = int(1_000_000 * float(os.environ.get("PETSCOPE_MAX_MEGABYTES", "25")))
 MAX_PIXELS = int(1_000_000 * float(os.environ.get("PETSCOPE_MAX_MEGAPIXELS", "50")))
@@ -46,31 +45,12 @@ pillow_heif.register_heif_opener()
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-class PhotoError(ExplainedError):
-    """A picture that cannot be used; the text is one sentence for the person who sent it."""
+Source = str | os.PathLike[str] | bytes | BinaryIO
+Allocate = Callable[[tuple[int, ...], np.dtype[Any]], NDArray[Any]]
 
 
-def _allocate(shape: tuple[int, int, int]) -> Photo:
-    return np.empty(shape, np.uint8)
-
-
-def open_photo(
-    source: str | os.PathLike[str] | bytes | BinaryIO,
-    allocate: Callable[[tuple[int, int, int]], Photo] = _allocate,
-) -> Photo:
-    """Read a picture file as an upright RGB photo.
-
-    Reads JPEG, PNG, WebP, GIF and APNG (their first frame), BMP, TIFF, HEIC and AVIF; applies the
-    EXIF orientation, converts CMYK, grey, palette, 16-bit and float pictures, brings the colours of
-    an embedded ICC profile to sRGB, and lays transparent pictures over white. The size is checked
-    before anything is decoded.
-
-    Parameters
-    ----------
-    source
-        A path, the bytes of a file, or an open binary file.
-    allocate
-        Makes the array of a shape that the photo is written to; it may lie in shared memory.
+def open_photo(source: Source) -> Photo:
+    """Read a picture file as an upright RGB photo: `open_picture(source).photo`.
 
     Returns
     -------
@@ -79,48 +59,67 @@ def open_photo(
     Raises
     ------
     PhotoError
-        When the file is empty, cut off, not a picture, or too large.
+        As for `open_picture`.
 
     Examples
     --------
     >>> open_photo("examples/cat_chelsea.png").shape
     (300, 451, 3)
     """
-    return open_preview(source, 0, allocate)[0]
+    return open_picture(source).photo
 
 
-def open_preview(
-    source: str | os.PathLike[str] | bytes | BinaryIO,
-    side: int,
-    allocate: Callable[[tuple[int, int, int]], Photo] = _allocate,
-) -> tuple[Photo, tuple[int, int]]:
-    """Read a picture file as `open_photo` does, but a large JPEG only in the detail that is needed.
-
-    A JPEG can be decoded at a half, a quarter or an eighth of its size, which takes much less time
-    than all of it. Other pictures come whole.
-
-    Parameters
-    ----------
-    source, allocate
-        As for `open_photo`.
-    side
-        How many pixels the longer side has at least, where the picture's own has as many; 0 for
-        the whole picture.
-
-    Returns
-    -------
-    The photo, and height and width of the whole one, upright: the same where it came whole.
+def open_preview(source: Source, side: int) -> tuple[Photo, tuple[int, int]]:
+    """The photo of `open_picture(source, side)`, and height and width of the whole one.
 
     Raises
     ------
     PhotoError
-        As for `open_photo`.
+        As for `open_picture`.
 
     Examples
     --------
     >>> photo, size = open_preview("examples/kitten_with_wool.jpg", 400)
     >>> photo.shape, size
     ((384, 512, 3), (768, 1024))
+    """
+    picture = open_picture(source, side)
+    return picture.photo, picture.size
+
+
+def open_picture(
+    source: Source, side: int = 0, place: Place = FIRST, allocate: Allocate = np.empty
+) -> Picture:
+    """Read a picture file: the photo to look at, and the values to count.
+
+    Reads JPEG, PNG, WebP, GIF and APNG, BMP, TIFF, HEIC and AVIF; applies the orientation,
+    converts CMYK, grey and palette pictures, brings the colours of an embedded ICC profile to
+    sRGB, and lays transparent pictures over white. The size is checked before anything is decoded.
+
+    Parameters
+    ----------
+    source
+        A path, the bytes of a file, or an open binary file.
+    side
+        How many pixels the longer side of the photo has at least, where the picture's own has as
+        many; 0 for the whole picture. A JPEG can be decoded at a half, a quarter or an eighth of
+        its size, which takes much less time than all of it; other pictures come whole.
+    place
+        Which picture, of a file with several.
+    allocate
+        Makes the arrays of a shape and type that photo and values are written to; they may lie in
+        shared memory.
+
+    Raises
+    ------
+    PhotoError
+        When the file is empty, cut off, not a picture, or too large.
+
+    Examples
+    --------
+    >>> picture = open_picture("examples/cat_chelsea.png")
+    >>> picture.photo.shape, picture.deep
+    ((300, 451, 3), False)
     """
     content = _read(source)
     if not content:
@@ -134,9 +133,10 @@ def open_preview(
                 image.draft(None, (max(int(width * scale), 1), max(int(height * scale), 1)))
             decoded = image.size
             photo = _to_rgb(image, allocate)
-            if decoded == (width, height):  # the header of some containers tells another size
-                return photo, (photo.shape[0], photo.shape[1])
-            return photo, (height, width) if image.size == decoded else (width, height)
+            size = photo.shape[0], photo.shape[1]
+            if decoded != (width, height):  # but the header of some containers tells another size
+                size = (height, width) if image.size == decoded else (width, height)
+            return Picture(photo, photo, size)
     except PhotoError:
         raise
     except Image.DecompressionBombError:
@@ -166,7 +166,7 @@ def open_file(path: str | os.PathLike[str]) -> BinaryIO:
         raise PhotoError("photo_unreadable") from None
 
 
-def _read(source: str | os.PathLike[str] | bytes | BinaryIO) -> bytes:
+def _read(source: Source) -> bytes:
     """All bytes of the source, or PhotoError when there are more than MAX_BYTES."""
     if isinstance(source, bytes):
         content = source
@@ -188,14 +188,14 @@ def _check_size(width: int, height: int) -> None:
         raise PhotoError("photo_too_long", width=width, height=height, side=MAX_SIDE)
 
 
-def _to_rgb(image: Image.Image, allocate: Callable[[tuple[int, int, int]], Photo]) -> Photo:
+def _to_rgb(image: Image.Image, allocate: Allocate) -> Photo:
     """Decode, turn upright and convert to 8-bit RGB."""
     image.load()
     # A wrong size in the header of a container can hide behind the first check.
     _check_size(image.width, image.height)
     _turn_upright(image)
     convert = _deep_to_grey(image) if _is_deep(image) else _to_srgb(image)
-    photo = allocate((image.height, image.width, 3))
+    photo = allocate((image.height, image.width, 3), np.dtype(np.uint8))
     for rows, strip in _strips(image):
         photo[rows] = convert(strip)
     return photo

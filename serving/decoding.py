@@ -9,6 +9,7 @@ import atexit
 import fcntl
 import json
 import logging
+import math
 import mmap
 import os
 import queue
@@ -21,22 +22,25 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models import images
 from models.images import Photo, PhotoError
+from models.picture import AXES, FIRST, Axis, Picture, Place, Stretch
 from models.runtime import usable_cores
 from serving import metrics
-from serving.decoder import HEADER, REQUEST
+from serving.decoder import ANY, HEADER, REQUEST
 
 logger = logging.getLogger(__name__)
 
 ROOT = Path(__file__).parent.parent
 SECONDS = 15.0  # a picture may take, however busy the machine is; `decoder` bounds the processor's
 WAIT = 60.0  # seconds until a request gives up that finds all processes busy
-LONGEST_ERROR = 10_000  # bytes
+LONGEST_ANSWER = 100_000  # bytes
+VALUES = 6  # bytes of shared memory a pixel for the values of deep pictures
 KEPT = 40_000_000  # bytes of shared memory that a process keeps: new memory costs time
 
 # A process that may be taken over should not know the app's secrets.
@@ -57,7 +61,7 @@ class Decoder:
     def __init__(self) -> None:
         kept = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
         self._connection, theirs = socket.socketpair()
-        shared = _shared_memory(3 * images.MAX_PIXELS)
+        shared = _shared_memory((3 + VALUES) * images.MAX_PIXELS)
         self._shared = mmap.mmap(shared, 0)
         with theirs, os.fdopen(shared):
             # It ends when this process does, however that ends: its socket is closed then. A
@@ -77,19 +81,15 @@ class Decoder:
         """Whether it runs and waits for a picture."""
         return self._connection.fileno() >= 0 and self.process.poll() is None
 
-    def read(self, file: BinaryIO, side: int = 0) -> tuple[Photo, tuple[int, int]]:
+    def read(self, file: BinaryIO, side: int = 0, place: Place = FIRST) -> Picture:
         """Decode a file; where that fails in an unforeseen way, the process is ended.
 
         Parameters
         ----------
         file
             A picture file.
-        side
-            As for `models.images.open_preview`, or 0 for the whole photo.
-
-        Returns
-        -------
-        The photo, and height and width of the whole one.
+        side, place
+            As for `models.images.open_picture`.
 
         Raises
         ------
@@ -99,16 +99,19 @@ class Decoder:
         deadline = time.monotonic() + SECONDS
         try:
             self._connection.settimeout(SECONDS)
-            socket.send_fds(self._connection, [REQUEST.pack(side)], [file.fileno()])
+            wanted = [getattr(place, name) for name in AXES]
+            request = REQUEST.pack(side, *(ANY if index is None else index for index in wanted))
+            socket.send_fds(self._connection, [request], [file.fileno()])
             header = bytearray(HEADER.size)
             self._receive(memoryview(header), deadline)
-            height, width, whole_height, whole_width, error_bytes = HEADER.unpack(header)
-            pixels = max(height * width, whole_height * whole_width)
-            if error_bytes > LONGEST_ERROR or pixels > images.MAX_PIXELS:
+            (length,) = HEADER.unpack(header)
+            if length > LONGEST_ANSWER:
                 raise OSError("The decoder was taken over.")
-            text = bytearray(error_bytes)
+            text = bytearray(length)
             self._receive(memoryview(text), deadline)
-            refusal = _read_error(text) if text else None
+            picture = self._read_answer(text)
+        except PhotoError:
+            raise
         except OSError as error:
             timed_out = isinstance(error, TimeoutError)
             status = self.end()
@@ -119,13 +122,73 @@ class Decoder:
         except BaseException:  # the rest of its answer would be taken for the next one's
             self.end()
             raise
-        if refusal:
-            raise refusal
-        size = height * width * 3
-        photo = np.frombuffer(self._shared, np.uint8, size).reshape(height, width, 3).copy()
-        if size > KEPT and sys.platform == "linux":
+        if picture.photo.nbytes + picture.values.nbytes > KEPT and sys.platform == "linux":
             self._shared.madvise(mmap.MADV_REMOVE)
-        return photo, (whole_height, whole_width)
+        return picture
+
+    def _read_answer(self, text: bytearray) -> Picture:
+        """The picture that an answer describes, or the error.
+
+        Raises
+        ------
+        PhotoError
+            When the picture cannot be used.
+        OSError
+            When the answer makes no sense.
+        """
+        try:
+            said = json.loads(text)
+            if "error" in said:
+                error = PhotoError(said["error"], **said["named"])
+            else:
+                return self._picture(said)
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as unforeseen:
+            raise OSError("The decoder was taken over.") from unforeseen
+        raise error
+
+    def _picture(self, said: dict[str, Any]) -> Picture:
+        """The picture that an answer describes; nonsense raises ValueError, KeyError, TypeError."""
+        photo = self._array(said["photo"])
+        height, width = map(int, said["size"])
+        if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3:
+            raise ValueError("This is no photo.")
+        if not 0 < height * width <= images.MAX_PIXELS:
+            raise ValueError("The picture is too large.")
+        values = photo if said["values"] is None else self._array(said["values"])
+        channels = tuple(map(str, said["channels"]))
+        if values is not photo and (
+            values.shape[:2] != (height, width)
+            or values.ndim != 2 + bool(channels)
+            or values.shape[2:] not in ((), (len(channels),))
+        ):
+            raise ValueError("The values are not those of the photo.")
+        if said["stretch"] not in (None, *get_args(Stretch)):
+            raise ValueError("This stretch is not known.")
+        axes = tuple(
+            Axis(AXES[AXES.index(axis["name"])], int(axis["count"]), int(axis["index"]))
+            for axis in said["axes"]
+        )
+        return Picture(
+            photo=photo,
+            values=values,
+            size=(height, width),
+            shown=_two_numbers(said["shown"]),
+            stretch=said["stretch"],
+            channels=channels,
+            axes=axes,
+            pixel_size=_two_numbers(said["pixel_size"]),
+        )
+
+    def _array(self, said: dict[str, Any]) -> NDArray[Any]:
+        """A copy of an array in the shared memory; nonsense raises ValueError, KeyError."""
+        dtype = np.dtype(str(said["dtype"]))
+        shape = tuple(map(int, said["shape"]))
+        if dtype.kind not in "biuf" or not 2 <= len(shape) <= 3 or min(shape) < 1:
+            raise ValueError("This is no picture.")
+        if math.prod(shape[:2]) > images.MAX_PIXELS or int(said["offset"]) < 0:
+            raise ValueError("The picture is too large.")
+        count = math.prod(shape)
+        return np.frombuffer(self._shared, dtype, count, int(said["offset"])).reshape(shape).copy()
 
     def _receive(self, buffer: memoryview, deadline: float) -> None:
         """Fill a buffer.
@@ -165,12 +228,13 @@ def _shared_memory(size: int) -> int:
     return memory
 
 
-def _read_error(text: bytearray) -> PhotoError:
-    try:
-        explained = json.loads(text)
-        return PhotoError(explained["key"], **explained["values"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise OSError("The decoder was taken over.") from error
+def _two_numbers(said: list[Any] | None) -> tuple[float, float] | None:
+    if said is None:
+        return None
+    first, second = map(float, said)
+    if not (math.isfinite(first) and math.isfinite(second)):
+        raise ValueError("These are no numbers.")
+    return first, second
 
 
 class Pool:
@@ -183,13 +247,20 @@ class Pool:
             self._idle.put(_start())
 
     def open_photo(self, path: str | os.PathLike[str]) -> Photo:
-        """As `models.images.open_photo`, and safe from the file; raises as `open_preview`."""
-        return self.open_preview(path, 0)[0]
+        """As `models.images.open_photo`, and safe from the file; raises as `open_picture`."""
+        return self.open_picture(path).photo
 
     def open_preview(
         self, path: str | os.PathLike[str], side: int
     ) -> tuple[Photo, tuple[int, int]]:
-        """As `models.images.open_preview`, and safe from the file.
+        """As `models.images.open_preview`, and safe from the file; raises as `open_picture`."""
+        picture = self.open_picture(path, side)
+        return picture.photo, picture.size
+
+    def open_picture(
+        self, path: str | os.PathLike[str], side: int = 0, place: Place = FIRST
+    ) -> Picture:
+        """As `models.images.open_picture`, and safe from the file.
 
         Raises
         ------
@@ -208,7 +279,7 @@ class Pool:
                     decoder = _start()
                 if decoder is None:
                     raise PhotoError("photo_no_decoder")
-                return decoder.read(file, side)
+                return decoder.read(file, side, place)
             finally:
                 self._idle.put(decoder if decoder and decoder.usable else _start())
 
@@ -250,13 +321,23 @@ def open_photo(path: str | os.PathLike[str]) -> Photo:
     PhotoError
         When it cannot be used; the text is one sentence for the visitor.
     """
-    return open_preview(path, 0)[0]
+    return open_picture(path).photo
 
 
 def open_preview(path: str | os.PathLike[str], side: int) -> tuple[Photo, tuple[int, int]]:
-    """Read a picture that a visitor sent: as `models.images.open_preview`, and safe from the file.
+    """The photo of `open_picture(path, side)`, and height and width of the whole one.
 
-    With 0 for `side` it comes whole.
+    Raises
+    ------
+    PhotoError
+        When it cannot be used; the text is one sentence for the visitor.
+    """
+    picture = open_picture(path, side)
+    return picture.photo, picture.size
+
+
+def open_picture(path: str | os.PathLike[str], side: int = 0, place: Place = FIRST) -> Picture:
+    """Read a picture that a visitor sent: as `models.images.open_picture`, and safe from the file.
 
     Raises
     ------
@@ -264,7 +345,7 @@ def open_preview(path: str | os.PathLike[str], side: int) -> tuple[Photo, tuple[
         When it cannot be used; the text is one sentence for the visitor.
     """
     try:
-        return start().open_preview(path, side)
+        return start().open_picture(path, side, place)
     except PhotoError as error:
         metrics.count("petscope_decode_failures_total", reason=error.key)
         raise

@@ -1,5 +1,6 @@
 """Uploads in processes of their own: what they show, and what happens when one of them fails."""
 
+import json
 import os
 import signal
 import subprocess
@@ -206,15 +207,36 @@ def test_who_comes_while_no_process_can_start_is_told(
     assert_works(one)
 
 
+PHOTO = {"offset": 0, "shape": [1, 1, 3], "dtype": "|u1"}
+
+
+def said(changes: dict[str, Any]) -> bytes:
+    """An answer of a decoder, with changes."""
+    whole = {"photo": PHOTO, "values": None, "size": [1, 1], "shown": None, "stretch": None}
+    whole |= {"channels": ["red", "green", "blue"], "axes": [], "pixel_size": None}
+    text = json.dumps(whole | changes).encode()
+    return decoding.HEADER.pack(len(text)) + text
+
+
 def test_an_answer_that_makes_no_sense_is_not_believed(one: Pool) -> None:
     """As from a process that a picture has taken over."""
     for answer in (
-        decoding.HEADER.pack(2**31, 2**31, 1, 1, 0),
-        decoding.HEADER.pack(1, 1, 2**31, 2**31, 0),
-        decoding.HEADER.pack(0, 0, 0, 0, 2**31),
-        decoding.HEADER.pack(0, 0, 0, 0, 2) + b"[]",
-        decoding.HEADER.pack(0, 0, 0, 0, 25) + b'{"key":"x", "values": {}}',
-        b"too little",
+        said({"photo": {**PHOTO, "shape": [2**31, 2**31, 3]}}),
+        said({"photo": {**PHOTO, "offset": 2**40}}),
+        said({"photo": {**PHOTO, "offset": -3}}),
+        said({"photo": {**PHOTO, "dtype": "O"}}),
+        said({"photo": {**PHOTO, "shape": [1, 1, 4]}}),
+        said({"size": [2**31, 2**31]}),
+        said({"values": {**PHOTO, "shape": [2, 2]}, "channels": []}),
+        said({"values": {**PHOTO, "shape": [1, 1, 2]}, "channels": ["one"]}),
+        said({"shown": [0, float("nan")]}),
+        said({"stretch": "wide"}),
+        said({"axes": [{"name": "no axis", "count": 2, "index": 0}]}),
+        decoding.HEADER.pack(2**31),
+        decoding.HEADER.pack(2) + b"[]",
+        said({"error": "x", "named": {}}),
+        said({"error": "photo_too_large", "named": [1]}),
+        b"to",
     ):
         decoder = decoder_of(one)
         decoder.process.kill()
