@@ -28,6 +28,7 @@ SMALLEST_OF_PHOTO = 0.01  # a smaller region is taken for an error of the mask
 SMALLEST_OF_LARGEST = 0.1  # of the largest region's area, likewise
 THINNEST_NECK = 0.2  # of a part's thickness: what is joined by less is two
 SMOOTHING_REACH = 4  # pixels: `gaussian_filter` ends after four standard deviations of one pixel
+CLOSE_MARGIN = 0.15  # of a box's longer side, around what is looked at closely
 SMALLEST_PART = 0.3  # of the region's area: smaller parts are heads, legs and tails
 
 
@@ -191,6 +192,49 @@ class Segmentation:
 def subject(classes: Sequence[str]) -> str:
     """The first class that is neither background nor border."""
     return next(name for name in classes if name not in ("background", "border"))
+
+
+def close_up(box: tuple[int, int, int, int], height: int, width: int) -> tuple[int, int, int, int]:
+    """What the mask model sees of a pet at close quarters: its box with a margin, in the photo.
+
+    Parameters
+    ----------
+    box
+        `(left, top, right, bottom)` in pixels.
+    height, width
+        The photo's size.
+
+    Returns
+    -------
+    `(left, top, right, bottom)`, right and bottom exclusive.
+    """
+    left, top, right, bottom = box
+    margin = round(CLOSE_MARGIN * max(right - left, bottom - top)) + 1
+    return (
+        max(left - margin, 0),
+        max(top - margin, 0),
+        min(right + margin, width),
+        min(bottom + margin, height),
+    )
+
+
+def point_out(seen: Photo, box: tuple[float, float, float, float]) -> Photo:
+    """Show the mask model which pet is meant: all outside its box is brought halfway to grey.
+
+    The model was trained to take what belongs to the pet of the box for the only subject, where
+    something is greyed, and all pets where nothing is.
+
+    Parameters
+    ----------
+    seen
+        `(height, width, 3)` uint8 RGB, at the network's size.
+    box
+        `(left, top, right, bottom)` in pixels of it.
+    """
+    left, top, right, bottom = (max(round(edge), 0) for edge in box)
+    pointed = seen // 2 + np.uint8(64)
+    pointed[top:bottom, left:right] = seen[top:bottom, left:right]
+    return pointed
 
 
 def _window(inside: NDArray[np.bool_]) -> tuple[slice, slice]:

@@ -1,0 +1,439 @@
+"""Train the page's mask network for photos of all kinds: pets small, turned, several, or none.
+
+    python -m training.train_masks --size 128 --epochs 8 --out runs/masks-128
+    python -m training.train_masks --start-from runs/masks-128        # goes on at 256 px
+    python -m training.train_masks --start-from runs/masks-128 --resume
+
+A U-Net with skips on the encoder of DeepLabv3-MobileNetV2, which was trained on COCO and PASCAL VOC
+(`--deeplab`; its batch-norm statistics stay as they are). It learns from
+
+- the official trainval pictures with their trimaps, a tenth held out, cropped and turned;
+- scenes of one to five of their pets on other backgrounds (see `training.composites`), where pets
+  are small, or hide one another;
+- backgrounds without a pet: trainval pictures whose pet was painted over, and `training.others`;
+- close looks at one pet of these: a box with a margin in which all outside the box is greyed (see
+  `models.segmentation.point_out`), where what belongs to other pets is background.
+
+Where a trimap says background, far from its pet, and DeepLab is sure of a cat or a dog, neither is
+believed: a second pet that the trimap leaves out teaches nothing wrong.
+
+The run's folder gets what `training.train_encoder_unet` writes.
+"""
+
+import argparse
+import io
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
+from tqdm import tqdm
+
+from training import fastai_runs  # before timm and fastai
+
+import segmentation_models_pytorch as smp  # isort: skip
+import timm  # isort: skip
+from fastai.vision.all import DataLoader, DataLoaders, Learner, rank_distrib, set_seed  # isort: skip
+from PIL import Image, ImageFilter
+from safetensors.torch import load_file
+
+from models.images import Photo, open_photo
+from models.preprocessing import InputSpec, normalize, prepare
+from models.segmentation import close_up, point_out
+from training import composites, others, pets, runs
+from training.composites import BACKGROUND, PET, Classes, Scenes, read_classes
+from training.reports import plot_curves
+from training.runs import describe_run
+from training.train_encoder_unet import held_out_figures, plot_predictions, read_trimap
+
+ENCODER = "tu-mobilenetv2_100"
+DECODER = (128, 64, 48, 32, 16)  # channels
+MEAN = STD = (0.5, 0.5, 0.5)
+SIZE = 256
+EPOCHS = 12
+BATCH = 16
+RATE = 2e-3  # peak rate of the decoder; the first trained layers get it divided by RATE_SPREAD
+RATE_SPREAD = 10
+FROZEN = 0.25  # share of the encoder's layers that are kept as they are
+WEIGHT_DECAY = 0.01
+SEED = 42
+
+# What a training picture is, with which probability; the rest is an empty background.
+PLAIN, SCENE = 0.55, 0.37
+CLOSE = 0.4  # of each of them is a close look at one pet
+QUARTER_TURNS = 0.25  # of all pictures
+IGNORED = 255  # class index of pixels that teach nothing
+
+# DeepLab's own size, the classes of cat and dog, how sure it must be, and how far from the trimap's
+# pet, as a share of the picture.
+DEEPLAB_SIDE, CATS_AND_DOGS = 513, (8, 12)
+SURE, FAR = 0.9, 0.12
+GRID = 64  # side of the map of what is not believed
+
+
+class DeepLab(torch.nn.Module):
+    """DeepLabv3 with MobileNetV2 at stride 32: see `read_deeplab`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = timm.create_model("mobilenetv2_100", num_classes=0, pad_type="same")
+        self.heads = torch.nn.ModuleDict(
+            {
+                "aspp": torch.nn.Conv2d(320, 256, 1),
+                "image_pooling": torch.nn.Conv2d(320, 256, 1),
+                "projection": torch.nn.Conv2d(512, 256, 1),
+                "classifier": torch.nn.Conv2d(256, 21, 1),
+            }
+        )
+
+    def forward(self, photos: torch.Tensor) -> torch.Tensor:
+        """Logits `(n, 21, h / 32, w / 32)` for `(n, 3, h, w)` photos in [-1, 1]."""
+        maps = self.encoder.blocks(self.encoder.bn1(self.encoder.conv_stem(photos)))
+        places = self.heads["aspp"](maps).clamp(0, 6)
+        pooled = self.heads["image_pooling"](maps.mean((2, 3), keepdim=True)).clamp(0, 6)
+        joined = torch.cat([pooled.expand_as(places), places], dim=1)
+        return self.heads["classifier"](self.heads["projection"](joined).clamp(0, 6))
+
+
+def read_deeplab(path: Path) -> DeepLab:
+    """DeepLabv3 with MobileNetV2 as TensorFlow's models have it, in timm's names.
+
+    Its 21 classes are PASCAL VOC's. It was trained dilated; with timm's strides its features are
+    the same at every fourth place.
+    """
+    model, weights = DeepLab(), load_file(path)
+    own = model.state_dict()
+    for name in own:
+        stored = name.removeprefix("heads.")
+        if stored in weights:
+            own[name] = weights[stored].reshape(own[name].shape)
+    model.load_state_dict(own)
+    return model.eval()
+
+
+def unbelieved(examples: Sequence[pets.Example], deeplab: DeepLab) -> NDArray[np.bool_]:
+    """Where trimaps say background and DeepLab is sure of a pet: `(n, GRID, GRID)` bool."""
+    maps = np.zeros((len(examples), GRID, GRID), np.bool_)
+    spec = InputSpec(DEEPLAB_SIDE, DEEPLAB_SIDE, "squash", "bilinear", MEAN, STD, layout="NCHW")
+    for index, example in enumerate(tqdm(examples, desc="asking DeepLab")):
+        photo = torch.from_numpy(prepare(open_photo(example.photo), spec))
+        with torch.inference_mode(), fastai_runs.mixed():
+            logits = deeplab(photo).float()
+        sure = logits.softmax(1)[0, CATS_AND_DOGS].sum(0).numpy()
+        large = np.asarray(Image.fromarray(sure).resize((GRID, GRID), Image.Resampling.BILINEAR))
+        trimap = pets.read_trimap(example.trimap, GRID, GRID)
+        far = distance_transform_edt(trimap == pets.BACKGROUND) > FAR * GRID
+        maps[index] = (large > SURE) & far
+    return maps
+
+
+class Pictures(torch.utils.data.Dataset):
+    """Training pictures, made anew each time: the network's input and its `(size, size)` classes.
+
+    Parameters
+    ----------
+    scenes
+        Where they are drawn from.
+    spec
+        The network's input.
+    doubtful
+        For each example of `scenes`, where its trimap is not believed, as of `unbelieved`.
+    """
+
+    def __init__(self, scenes: Scenes, spec: InputSpec, doubtful: NDArray[np.bool_]) -> None:
+        self.scenes, self.spec, self.doubtful = scenes, spec, doubtful
+
+    def __len__(self) -> int:
+        return len(self.scenes.examples)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        # NumPy's global generator is seeded anew each epoch, so that a resumed run repeats it.
+        random = np.random.default_rng(np.random.randint(2**31))  # noqa: NPY002
+        photo, classes = self.draw(index, random)
+        batch = normalize(weather(photo, random)[np.newaxis], self.spec)
+        inputs = torch.from_numpy(np.ascontiguousarray(batch[0], np.float32))
+        return inputs, torch.from_numpy(classes.astype(np.int64))
+
+    def draw(self, index: int, random: np.random.Generator) -> tuple[Photo, Classes]:
+        """A picture and its class indices at the network's size; not yet blurred or recoloured."""
+        kind = random.random()
+        side = self.spec.height
+        if kind < PLAIN:
+            example = self.scenes.examples[index]
+            photo, classes = open_photo(example.photo), read_classes(example)
+            subjects: tuple[Classes, ...] = (classes,)
+            doubt = Image.fromarray(self.doubtful[index])
+            doubted = np.asarray(doubt.resize(classes.shape[::-1], Image.Resampling.NEAREST))
+            classes = np.where(doubted, IGNORED, classes).astype(np.uint8)
+        elif kind < PLAIN + SCENE:
+            scene = self.scenes.draw(int(random.integers(1, 6)), random)
+            photo, classes, subjects = scene.photo, scene.classes, scene.pets
+        else:
+            photo = self.scenes.background(random)
+            classes, subjects = np.full(photo.shape[:2], BACKGROUND, np.uint8), ()
+        turns = int(random.integers(1, 4)) if random.random() < QUARTER_TURNS else 0
+        mirrored = random.random() < 0.5
+        photo, classes, *subjects = (
+            _turn(array, turns, mirrored) for array in (photo, classes, *subjects)
+        )
+        photo, classes, *subjects = _tilt([photo, classes, *subjects], random)
+        if subjects and random.random() < CLOSE:
+            chosen = subjects[random.integers(len(subjects))]
+            if (box := composites.box_of(np.where(chosen == PET, PET, BACKGROUND))) is not None:
+                return look_closer(photo, chosen, classes == IGNORED, box, side, random)
+        return crop(photo, classes, side, random)
+
+
+def _turn(array: NDArray[np.uint8], turns: int, mirrored: bool) -> NDArray[np.uint8]:
+    turned = np.rot90(array, turns)
+    return np.ascontiguousarray(turned[:, ::-1] if mirrored else turned)
+
+
+def _tilt(arrays: Sequence[NDArray[np.uint8]], random: np.random.Generator) -> list[NDArray]:
+    """Turn a photo and class maps by a small angle, half of the time; corners teach nothing."""
+    if random.random() < 0.5:
+        return list(arrays)
+    angle = random.uniform(-20, 20)
+    photo, *maps = arrays
+    grey = tuple(int(value) for value in photo.reshape(-1, 3).mean(axis=0))
+    turned = Image.fromarray(photo).rotate(angle, Image.Resampling.BILINEAR, fillcolor=grey)
+    return [
+        np.asarray(turned),
+        *(np.asarray(Image.fromarray(each).rotate(angle, fillcolor=IGNORED)) for each in maps),
+    ]
+
+
+def _resized(
+    photo: Photo, classes: Classes, window: tuple[float, float, float, float], side: int
+) -> tuple[Photo, Classes]:
+    small = Image.fromarray(photo).resize((side, side), Image.Resampling.BILINEAR, box=window)
+    numbers = Image.fromarray(classes).resize((side, side), Image.Resampling.NEAREST, box=window)
+    return np.array(small), np.array(numbers)
+
+
+def crop(
+    photo: Photo, classes: Classes, side: int, random: np.random.Generator
+) -> tuple[Photo, Classes]:
+    """A random part of a picture, squashed to a square: mostly the whole or nearly so."""
+    height, width = photo.shape[:2]
+    share = random.uniform(0.5, 1) if random.random() < 0.7 else 1.0
+    stretch = np.exp(random.uniform(-0.35, 0.35))
+    wide, high = min(np.sqrt(share) * stretch, 1) * width, min(np.sqrt(share) / stretch, 1) * height
+    left, top = random.uniform(0, width - wide), random.uniform(0, height - high)
+    return _resized(photo, classes, (left, top, left + wide, top + high), side)
+
+
+def look_closer(
+    photo: Photo,
+    classes: Classes,
+    doubted: NDArray[np.bool_],
+    box: tuple[int, int, int, int],
+    side: int,
+    random: np.random.Generator,
+) -> tuple[Photo, Classes]:
+    """A close look at one pet, as through a detector's box, which is never quite right."""
+    height, width = photo.shape[:2]
+    left, top, right, bottom = box
+    error = random.normal(0, 0.05, 4).clip(-0.15, 0.15)
+    wide, high = right - left, bottom - top
+    left, right = round(left + error[0] * wide), round(right + error[1] * wide)
+    top, bottom = round(top + error[2] * high), round(bottom + error[3] * high)
+    left, top, right, bottom = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
+    right, bottom = max(right, left + 2), max(bottom, top + 2)
+    window = close_up((left, top, right, bottom), height, width)
+    truth = np.where(doubted, IGNORED, classes).astype(np.uint8)
+    seen, truth = _resized(photo, truth, window, side)
+    across, down = side / (window[2] - window[0]), side / (window[3] - window[1])
+    inside = (
+        (left - window[0]) * across,
+        (top - window[1]) * down,
+        (right - window[0]) * across,
+        (bottom - window[1]) * down,
+    )
+    return point_out(seen, inside), truth
+
+
+def weather(photo: Photo, random: np.random.Generator) -> Photo:
+    """The picture in other light and from another camera: colours, blur, noise, JPEG."""
+    values = photo.astype(np.float32)
+    values = 255 * (values / 255) ** np.exp(random.uniform(-0.35, 0.35))
+    values = (values - 128) * np.exp(random.uniform(-0.35, 0.35)) + 128 + random.uniform(-30, 30)
+    grey = values.mean(axis=2, keepdims=True)
+    colourful = 0.0 if random.random() < 0.06 else random.uniform(0.5, 1.4)
+    values = (grey + (values - grey) * colourful) * random.uniform(0.88, 1.12, 3)
+    if random.random() < 0.2:
+        values += random.normal(0, random.uniform(2, 16), photo.shape)
+    image = Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
+    if random.random() < 0.2:
+        image = image.filter(ImageFilter.GaussianBlur(random.uniform(0.4, 2)))
+    if random.random() < 0.2:
+        file = io.BytesIO()
+        image.save(file, "JPEG", quality=int(random.integers(25, 90)))
+        image = Image.open(file)
+    return np.asarray(image)
+
+
+class HeldOut(torch.utils.data.Dataset):
+    """Held-out pictures as at serving, whole, with their trimaps."""
+
+    def __init__(self, examples: Sequence[pets.Example], spec: InputSpec) -> None:
+        self.examples, self.spec = examples, spec
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        example = self.examples[index]
+        photo = torch.from_numpy(prepare(open_photo(example.photo), self.spec)[0])
+        return photo, torch.from_numpy(read_trimap(example, self.spec).astype(np.int64))
+
+
+class BelievedLoss(torch.nn.Module):
+    """Cross-entropy plus soft Dice loss, without the pixels that teach nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entropy = torch.nn.CrossEntropyLoss(ignore_index=IGNORED)
+        self.dice = smp.losses.DiceLoss("multiclass", ignore_index=IGNORED)
+
+    def forward(self, logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+        """Loss of `(batch, classes, h, w)` logits against `(batch, h, w)` class indices."""
+        return self.entropy(logits, truth) + self.dice(logits, truth)
+
+
+def pixel_accuracy(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """Share of pixels with the right class."""
+    return (logits.argmax(dim=1) == truth).float().mean()
+
+
+def build(deeplab: Path | None) -> torch.nn.Module:
+    """The U-Net, on DeepLab's encoder, or on a random one."""
+    model = smp.Unet(
+        ENCODER,
+        encoder_weights=None,
+        classes=len(pets.MASK_CLASSES),
+        decoder_channels=DECODER,
+        pad_type="same",
+    )
+    if deeplab:
+        stored, own = load_file(deeplab), model.encoder.model.state_dict()
+        for name in own:
+            if not name.endswith("num_batches_tracked"):
+                own[name] = stored[f"encoder.{name}"]
+        model.encoder.model.load_state_dict(own)
+    return model
+
+
+def train(arguments: argparse.Namespace) -> Path:
+    """Run the training that the command line describes; return the run's folder."""
+    set_seed(arguments.seed, reproducible=True)
+    root = pets.prepare(arguments.root, arguments.source)
+    train_part = pets.with_masks(pets.split(root, "train"))
+    held_out = pets.with_masks(pets.split(root, "validation"))
+    epochs, batch = arguments.epochs, arguments.batch
+    backgrounds: list[Path] = []
+    if arguments.others_root:
+        others_root = others.prepare(arguments.others_root, arguments.others_source)
+        backgrounds = [example.photo for example in others.split(others_root, "train")]
+    if arguments.dry_run:
+        train_part, held_out = train_part[:: len(train_part) // 16], held_out[:8]
+        epochs, batch = 1, 4
+    run: Path = arguments.out
+    if not arguments.resume and not rank_distrib():
+        shutil.rmtree(run, ignore_errors=True)
+
+    model = build(arguments.deeplab)
+    if arguments.start_from:
+        model.load_state_dict(load_file(arguments.start_from / "model.safetensors"))
+    spec = InputSpec(arguments.size, arguments.size, "squash", "bilinear", MEAN, STD, layout="NCHW")
+    doubtful = np.zeros((len(train_part), GRID, GRID), np.bool_)
+    if arguments.deeplab:
+        doubtful = unbelieved(train_part, read_deeplab(arguments.deeplab))
+        print(f"DeepLab sees another pet in {doubtful.any(axis=(1, 2)).sum()} pictures", flush=True)
+    training_pictures = Pictures(Scenes(train_part, backgrounds), spec, doubtful)
+    loaders = DataLoaders(
+        DataLoader(
+            training_pictures, bs=batch, shuffle=True, drop_last=True, device=fastai_runs.DEVICE
+        ),
+        DataLoader(HeldOut(held_out, spec), bs=batch, device=fastai_runs.DEVICE),
+        device=fastai_runs.DEVICE,
+    )
+    body = list(model.encoder.parameters())
+    head = [*model.decoder.parameters(), *model.segmentation_head.parameters()]
+    frozen = FROZEN if arguments.deeplab else 0.0
+    learn = fastai_runs.fast(
+        Learner(
+            loaders,
+            model,
+            loss_func=BelievedLoss(),
+            splitter=lambda _: fastai_runs.body_groups(body, head, frozen),
+            metrics=[pixel_accuracy],
+            wd=WEIGHT_DECAY,
+        )
+    )
+    if arguments.find_rate:
+        fastai_runs.find_rate(learn, run)
+        return run
+    callbacks = [fastai_runs.FixedStatistics(model.encoder)] if arguments.deeplab else []
+    rows = fastai_runs.fit(
+        learn, run, epochs, arguments.rate, RATE_SPREAD, arguments.seed, callbacks
+    )
+    if rank_distrib():  # one process writes the results
+        return run
+    model = model.cpu().to(memory_format=torch.contiguous_format).eval()
+    model.save_pretrained(run)
+    figures = held_out_figures(model, held_out, spec)
+    describe_run(
+        run,
+        task="segmentation",
+        framework="smp",
+        architecture=f"U-Net, {ENCODER} encoder (segmentation-models-pytorch)",
+        labels=[{"name": name} for name in pets.MASK_CLASSES],
+        input_spec=spec,
+        data=pets.NAME,
+        more_data=others.NAME if backgrounds else None,
+        held_out={
+            "pictures": len(held_out),
+            "size": arguments.size,
+            "loss": rows[-1]["val_loss"],
+            **figures,
+        },
+        epochs=len(rows),
+    )
+    plot_curves(rows, run / "curves.png", {"loss": "loss", "pixel_accuracy": "pixel accuracy"})
+    plot_predictions(model, held_out[:: max(len(held_out) // 8, 1)][:8], spec, run)
+    shutil.rmtree(run / fastai_runs.CHECKPOINTS)
+    print(f"{run}: held-out mean IoU {figures['mean_iou']:.4f}")
+    return run
+
+
+def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    pets.add_arguments(parser)
+    parser.add_argument("--out", type=Path, default=Path("runs/masks"), help="the run's folder")
+    parser.add_argument(
+        "--deeplab",
+        type=Path,
+        metavar="FILE",
+        help="DeepLabv3-MobileNetV2's weights (.safetensors, timm's names); without, random ones",
+    )
+    parser.add_argument(
+        "--others-root", type=Path, help="where photos without a pet lie; without, none are used"
+    )
+    parser.add_argument("--others-source", default=others.URL, help="where those come from")
+    parser.add_argument(
+        "--start-from", type=Path, metavar="RUN", help="take a finished run's weights"
+    )
+    parser.add_argument("--size", type=int, default=SIZE, help="input side, divisible by 32")
+    runs.add_arguments(parser, epochs=EPOCHS, batch=BATCH, rate=RATE, seed=SEED)
+    return parser.parse_args(words)
+
+
+if __name__ == "__main__":
+    train(parse_arguments())
