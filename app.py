@@ -135,7 +135,7 @@ def main(words: Sequence[str] | None = None) -> None:
 
         lean.prepare()
         from serving import routes, server, zerogpu
-        from ui import page, photos, texts, theme
+        from ui import examples, page, texts, theme
 
         built = page.build()
         loading.result()
@@ -162,7 +162,7 @@ def main(words: Sequence[str] | None = None) -> None:
             server_name=settings.host,
             server_port=settings.port,
             share=settings.share,
-            allowed_paths=[str(photos.EXAMPLES)],
+            allowed_paths=[str(examples.FOLDER)],
             theme=theme.THEME,
             css_paths=theme.STYLES,
             head=theme.HEAD,

@@ -31,13 +31,13 @@ from models.preprocessing import prepare
 from models.runtime import usable_cores
 from serving import decoding
 from serving.queueing import Session
-from ui import page, photos
+from ui import examples, page, photo_input, result_files, uploads
 
 START = "<!-- stages: written by bench.stages -->"
 END = "<!-- /stages -->"
 
 ROUNDS = 7
-DOG = photos.EXAMPLES / "german_shepherd.jpg"  # one pet, in a phone's 4 to 3
+DOG = examples.FOLDER / "german_shepherd.jpg"  # one pet, in a phone's 4 to 3
 NOISE = 5.0  # standard deviation, of 255
 ORIENTATION, TURNED = 0x0112, 3  # EXIF: as a phone that is held upside down stores a photo
 
@@ -92,9 +92,9 @@ def measure_stages(path: Path) -> Times:
     photo, _ = timed(
         times,
         "decode to look at, hand over",
-        lambda: decoding.open_preview(path, photos.SHOWN_SIDE),
+        lambda: decoding.open_preview(path, uploads.PREVIEW_SIDE),
     )
-    shown = timed(times, "reduce to look at", lambda: photos.to_look_at(photo))
+    shown = timed(times, "reduce to look at", lambda: uploads.to_preview(photo))
     outline_input = timed(
         times, "reduce for the outline", lambda: prepare(shown, segmenter.card.input)
     )
@@ -113,7 +113,7 @@ def measure_stages(path: Path) -> Times:
             shown, regions, [(10, 10, 500, 500)], ["a pet"], [(255, 255, 255)], max(shown.shape)
         ),
     )
-    timed(times, "encode and write", lambda: photos.shown_file(shown))
+    timed(times, "encode and write", lambda: result_files.picture_to_show(shown))
     # Of one pet: its outline and its breed, and for the Breed tab that of the whole photo.
     times[BARE_PETS] = times["outline network"] + times["breed networks"]
     times[BARE] = times[BARE_PETS] + times["breed networks"]
@@ -126,7 +126,7 @@ class Visit:
     def __init__(self, blocks: gr.Blocks, path: Path) -> None:
         self._blocks = blocks
         self._state = Session(blocks)
-        self._file = photos.result_folder() / path.name  # an upload
+        self._file = result_files.new_folder() / path.name  # an upload
         shutil.copy(path, self._file)
 
     async def ask(self, name: str) -> None:
@@ -135,10 +135,10 @@ class Visit:
         inputs = []
         for component in function.inputs:
             value = getattr(component, "value", None)
-            if isinstance(component, photos.PhotoInput):
+            if isinstance(component, photo_input.PhotoInput):
                 value = {"path": str(self._file), "meta": {"_type": "gradio.FileData"}}
             elif isinstance(component, gr.State) and value is None and name not in FIRST["Pets"]:
-                self._state[component._id] = str(self._file)
+                self._state[component._id] = uploads.Upload(str(self._file))
             inputs.append(value)
         await self._blocks.process_api(function, inputs, self._state)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from PIL import Image
 
 from models import store
 from models.images import Photo
+from models.lazy import lazy
 from models.preprocessing import InputSpec, prepare, scaled_size
 from models.runtime import Network
 
@@ -59,12 +60,12 @@ class Segmentation:
         """Height and width of the photo."""
         return self.size or (self.answer.shape[0], self.answer.shape[1])
 
-    @cached_property
+    @lazy
     def probabilities(self) -> NDArray[np.float32]:
         """`(height, width, classes)` float32 at the photo's size, interpolated bilinearly."""
         return self.answer if self.size is None else _scale(self.answer, *self.size)
 
-    @cached_property
+    @lazy
     def mask(self) -> NDArray[np.uint8]:
         """`(height, width)` uint8: 1 for the first class, 2 for the second, and so on.
 
@@ -83,7 +84,7 @@ class Segmentation:
                 best = np.maximum(best, values)
         return mask
 
-    @cached_property
+    @lazy
     def shares(self) -> dict[str, float]:
         """Part of the photo that each class covers, in [0, 1]."""
         counts = Image.fromarray(self.mask).histogram()[1:]

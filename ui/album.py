@@ -11,7 +11,7 @@ import gradio as gr
 from models import album, store
 from models.album import Entry
 from serving import decoding
-from ui import photos, theme
+from ui import markup, result_files, theme
 from ui.texts import mark, number, say, say_error
 
 LARGEST = 200  # photos; the text `album.hint` says it too
@@ -55,10 +55,10 @@ def build() -> None:
             mark("album.download"), interactive=False, elem_id="album-download"
         )
     message = gr.HTML(
-        photos.notice(mark("album.hint")),
+        markup.notice(mark("album.hint")),
         padding=False,
         elem_id="album-message",
-        elem_classes=photos.SPOKEN,
+        elem_classes=markup.SPOKEN,
     )
     gallery = gr.Gallery(
         label=mark("album.gallery"),
@@ -95,7 +95,7 @@ def look_at(
     """Look at each photo in turn; yield what is known so far."""
     nothing = gr.DownloadButton(value=None, interactive=False)
     if not files:
-        hint = photos.notice(say("album.hint"))
+        hint = markup.notice(say("album.hint"))
         yield None, hint, gr.skip(), "", gr.skip(), nothing
         return
     wish.stop = False
@@ -103,7 +103,7 @@ def look_at(
     note = ""
     if len(files) > LARGEST:
         note = say("album.too_many", files=len(files), taken=LARGEST)
-    found = Album(photos.result_folder())
+    found = Album(result_files.new_folder())
     mask_colors = list(theme.mask_colors(_classes()).values())
     cancel, start, shown = gr.Button(interactive=True), time.perf_counter(), -RENEWED
     yield found, progress(0, len(chosen), 0, note), gr.Gallery(visible=False), "", cancel, nothing
@@ -135,7 +135,7 @@ def finish(found: Album | None) -> tuple[str, object, str, object, object]:
     """Show all results, and pack them."""
     cancel = gr.Button(interactive=False)
     if found is None or not found.entries:
-        hint = photos.notice(say("album.hint"))
+        hint = markup.notice(say("album.hint"))
         return hint, gr.Gallery(visible=False), "", cancel, gr.DownloadButton(interactive=False)
     bad = sum(entry.facts is None for entry in found.entries)
     done = len(found.entries) - bad
@@ -144,7 +144,7 @@ def finish(found: Album | None) -> tuple[str, object, str, object, object]:
         sentence += " " + say("album.bad", count=bad)
     archive = album.pack(found.entries, found.folder)
     return (
-        photos.notice(sentence),
+        markup.notice(sentence),
         previews(found.entries),
         rows(found.entries),
         cancel,

@@ -1,22 +1,22 @@
 """The Breed tab: the five most probable of the 37 breeds."""
 
 import html
-import time
 from collections.abc import Sequence
 
 import gradio as gr
 
 from models import breeds, store
 from models.images import PhotoError
-from ui import naming, photos
+from ui import events, markup
 from ui.texts import mark, number, say, say_error, say_name
+from ui.uploads import Upload
 
 
 def build(current: gr.State) -> None:
     """Lay out the tab; it follows the current photo."""
-    message = gr.HTML(photos.notice(mark("breed.hint")), padding=False, elem_classes=photos.SPOKEN)
+    message = gr.HTML(markup.notice(mark("breed.hint")), padding=False, elem_classes=markup.SPOKEN)
     answer = gr.HTML(padding=False, elem_id="breeds")
-    labels = _classifier().card.labels
+    labels = _card().labels
     with gr.Accordion(mark("breed.known"), open=False):
         for species, title in (("cat", "breed.cats"), ("dog", "breed.dogs")):
             names = ", ".join(label.name for label in labels if label.species == species)
@@ -26,30 +26,26 @@ def build(current: gr.State) -> None:
         [current],
         [message, answer],
         show_progress="minimal",
-        concurrency_id=photos.INFERENCE,
+        concurrency_id=events.INFERENCE,
         api_visibility="private",
     )
 
 
-def show_breeds(path: str | None) -> tuple[str, str]:
+def show_breeds(upload: Upload | None) -> tuple[str, str]:
     """Message and ranking for a photo, faint where it shows none of the breeds."""
-    if path is None:
-        return photos.notice(say("breed.hint")), ""
-    classifier = _classifier()
+    if upload is None:
+        return markup.notice(say("breed.hint")), ""
     try:
-        photo, named = photos.shown(path), naming.name(path)
+        found, pets = upload.breed, upload.pets
     except PhotoError as error:
-        return photos.notice(say_error(error), wrong=True), ""
-    start = time.perf_counter()
-    ranking = classifier.predict(photo)
-    seconds = time.perf_counter() - start
-    took = photos.took("breed.took", seconds, classifier.device)
-    known = len(classifier.card.labels)
-    if named.sure:
+        return markup.notice(say_error(error), wrong=True), ""
+    took = markup.took("breed.took", found.seconds, found.device)
+    known = len(_card().labels)
+    if pets.any_known:
         note = html.escape(say("breed.note", breeds=known))
-        return took, f'{bars(ranking)}<p class="hint">{note}</p>'
+        return took, f'{bars(found.ranking)}<p class="hint">{note}</p>'
     sentence = f"{say('pets.unknown', breeds=known)}. {say('pets.closest')}"
-    return photos.notice(sentence), f'<div class="unsure">{bars(ranking)}</div>'
+    return markup.notice(sentence), f'<div class="unsure">{bars(found.ranking)}</div>'
 
 
 def bars(ranking: Sequence[breeds.Breed]) -> str:
@@ -69,5 +65,5 @@ def species(breed: breeds.Breed) -> str:
     return say_name("species", breed.species) if breed.species else ""
 
 
-def _classifier() -> breeds.BreedClassifier:
-    return breeds.load(store.default("classification"))
+def _card() -> store.Card:
+    return store.read_card(store.default("classification"))

@@ -2,9 +2,6 @@
 
 import html
 import json
-import time
-from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal, get_args
 
 import gradio as gr
@@ -12,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageColor
 
-from models import matting, segmentation, store
+from models import matting
 from models.images import Photo, PhotoError
-from ui import mask, photos
+from ui import events, markup, photo_input, result_files
 from ui.texts import mark, say, say_error
+from ui.uploads import Upload
 
 Ground = Literal["transparent", "color", "blurred", "own"]
 
@@ -36,18 +34,9 @@ START_COPYING = """(...inputs) => {
 FINISH_COPYING = f"""async (file) => {{
   window.cutOutFile(file);
   return (await window.cutOutCopied)
-    ? {json.dumps(photos.notice(mark("cutout.copied")))}
-    : {json.dumps(photos.notice(mark("cutout.not_copied"), wrong=True))};
+    ? {json.dumps(markup.notice(mark("cutout.copied")))}
+    : {json.dumps(markup.notice(mark("cutout.not_copied"), wrong=True))};
 }}"""
-
-
-@dataclass(frozen=True)
-class Reduced:
-    """A reduced photo, its cut-out as `(height, width, 4)` RGBA, and how long that took."""
-
-    photo: Photo
-    cut: NDArray[np.uint8]
-    seconds: float
 
 
 class ColorError(ValueError):
@@ -62,10 +51,10 @@ def build(current: gr.State) -> dict[str, gr.Component]:
     The controls that a link can set.
     """
     message = gr.HTML(
-        photos.notice(mark("cutout.hint")),
+        markup.notice(mark("cutout.hint")),
         padding=False,
         elem_id="cut-out-message",
-        elem_classes=photos.SPOKEN,
+        elem_classes=markup.SPOKEN,
     )
     slider = gr.ImageSlider(
         show_label=False,  # it would lie over the photo
@@ -85,12 +74,12 @@ def build(current: gr.State) -> dict[str, gr.Component]:
         "#2f7fd1", label=mark("cutout.color"), visible=False, elem_id="ground-color"
     )
     own = gr.State(None)
-    picture = photos.PhotoInput(
+    picture = photo_input.PhotoInput(
         label=mark("cutout.own"),
         sources=["upload", "clipboard"],
         format="png",
         height=220,
-        placeholder=photos.placeholder(mark("cutout.own_drop")),
+        placeholder=markup.placeholder(mark("cutout.own_drop")),
         buttons=[],
         visible=False,
         alt_text=mark("cutout.own_alt"),
@@ -102,10 +91,10 @@ def build(current: gr.State) -> dict[str, gr.Component]:
             mark("cutout.download"), interactive=False, size="md", elem_id="cut-out-download"
         )
         copy = gr.Button(mark("cutout.copy"), interactive=False, size="md", elem_id="cut-out-copy")
-    said = gr.HTML(padding=False, elem_id="cut-out-copied", elem_classes=photos.SPOKEN)
+    said = gr.HTML(padding=False, elem_id="cut-out-copied", elem_classes=markup.SPOKEN)
 
-    photos.keep_usable(picture, own, own_message)
-    other_ground = photos.followed(ground)
+    photo_input.keep_usable(picture, own, own_message)
+    other_ground = events.followed(ground)
     other_ground.change(
         lambda ground: (gr.update(visible=ground == "color"), gr.update(visible=ground == "own")),
         ground,
@@ -121,52 +110,49 @@ def build(current: gr.State) -> dict[str, gr.Component]:
         [message, slider, download, copy, said],
         show_progress="minimal",
         trigger_mode="always_last",
-        concurrency_id=photos.INFERENCE,
+        concurrency_id=events.INFERENCE,
         api_visibility="private",
     )
     slider.change(None, js=DESCRIBE)
-    photos.save_on_click(download, export, choice)
-    copied, file = photos.on_click(copy, export, choice, js=START_COPYING)
+    events.save_on_click(download, export, choice)
+    copied, file = events.on_click(copy, export, choice, js=START_COPYING)
     copied.success(None, file, said, js=FINISH_COPYING)
     return {"ground": ground, "color": color}
 
 
 def show(
-    path: str | None, ground: Ground, color: str, own: str | None
+    upload: Upload | None, ground: Ground, color: str, own: Upload | None
 ) -> tuple[str, object, object, object, str]:
     """Message, the reduced photo beside the reduced result, both buttons, and nothing copied."""
     off, on = gr.Button(interactive=False), gr.Button(interactive=True)
-    if path is None:
-        return photos.notice(say("cutout.hint")), None, off, off, ""
+    if upload is None:
+        return markup.notice(say("cutout.hint")), None, off, off, ""
     try:
-        reduced = _reduced(path)
-        if not (reduced.cut[:, :, 3] > 127).any():
-            return photos.notice(say("cutout.none")), None, off, off, ""
-        result = compose(reduced.photo, reduced.cut, ground, color, own)
+        photo, found = upload.preview, upload.cut_out
+        if not (found.cut_out[:, :, 3] > 127).any():
+            return markup.notice(say("cutout.none")), None, off, off, ""
+        result = compose(photo, found.cut_out, ground, color, own)
     except (PhotoError, ColorError) as error:
-        return photos.notice(_sentence(error), wrong=True), gr.skip(), off, off, ""
-    message = photos.took("cutout.took", reduced.seconds, "CPU")
+        return markup.notice(_sentence(error), wrong=True), gr.skip(), off, off, ""
+    message = markup.took("cutout.took", found.seconds, "CPU")
     if ground == "own" and own is None:
-        message = photos.notice(say("cutout.no_picture"))
+        message = markup.notice(say("cutout.no_picture"))
     pull = html.escape(say("cutout.pull"))
-    sides = photos.shown_file(reduced.photo), photos.shown_file(result)
+    sides = result_files.picture_to_show(photo), result_files.picture_to_show(result)
     return f'{message}<p class="hint">{pull}</p>', sides, on, on, ""
 
 
-def export(path: str, ground: Ground, color: str, own: str | None) -> str:
+def export(upload: Upload, ground: Ground, color: str, own: Upload | None) -> str:
     """The result at the photo's own size, as a file."""
     try:
-        photo = photos.read(path)
-        cut = _cut(path, photo)
-        return photos.result_file(
-            Image.fromarray(compose(photo, cut, ground, color, own)), "cut-out"
-        )
+        result = compose(upload.whole, upload.whole_cut_out(), ground, color, own)
+        return result_files.picture_to_keep(Image.fromarray(result), "cut-out")
     except ColorError as error:
         raise gr.Error(_sentence(error), print_exception=False) from None
 
 
 def compose(
-    photo: Photo, cut: NDArray[np.uint8], ground: Ground, color: str, own: str | None
+    photo: Photo, cut: NDArray[np.uint8], ground: Ground, color: str, own: Upload | None
 ) -> NDArray[np.uint8]:
     """The cut-out on its background: RGB, or RGBA where that is transparent.
 
@@ -186,26 +172,9 @@ def compose(
     if ground == "blurred":
         return matting.lay_over(cut, matting.blur_background(photo, cut[:, :, 3]))
     if ground == "own" and own is not None:
-        return matting.lay_over(cut, matting.cover(photos.read(own), *photo.shape[:2]))
+        return matting.lay_over(cut, matting.cover(own.whole, *photo.shape[:2]))
     return cut
 
 
 def _sentence(error: PhotoError | ColorError) -> str:
     return say_error(error) if isinstance(error, PhotoError) else say("cutout.wrong_color")
-
-
-@lru_cache(maxsize=photos.KEPT)
-def _reduced(path: str) -> Reduced:
-    """The cut-out at the size to look at, made once, so that a new background comes quickly."""
-    photo = photos.shown(path)
-    seconds = mask.find(path, store.default("segmentation")).seconds
-    start = time.perf_counter()
-    cut = _cut(path, photo)
-    return Reduced(photo, cut, seconds + time.perf_counter() - start)
-
-
-def _cut(path: str, photo: Photo) -> NDArray[np.uint8]:
-    """The pet of an upload, cut out of a copy of any size."""
-    model = store.default("segmentation")
-    spec = segmentation.load(model).card.input
-    return matting.extract(photo, mask.find(path, model).foreground, spec)

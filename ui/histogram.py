@@ -9,9 +9,9 @@ from pathlib import Path
 import gradio as gr
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from models import drawing
+from models.thresholding import Histogram
 from ui import theme
 from ui.texts import raw, say
 
@@ -66,6 +66,7 @@ def waiting(chosen: object) -> bool:
 
 def draw(
     gray: NDArray[np.uint8],
+    counted: Histogram,
     cuts: NDArray[np.float64],
     best: NDArray[np.float64],
     key: str = "",
@@ -75,7 +76,7 @@ def draw(
     It carries what the script needs: the pixels at each grey value, a small grey picture, the best
     cuts to go back to, and the key that comes back with the cuts.
     """
-    counts = np.array(Image.fromarray(gray).histogram())
+    counts = _by_value(counted)
     figure = _bars(counts, cuts)
     if not len(cuts):
         return figure
@@ -91,6 +92,13 @@ def draw(
         '<p class="hint readout" role="status"></p><button type="button" class="reset"'
         f"{' disabled' * np.array_equal(cuts, best)}>{html.escape(say('histogram.back'))}</button>"
     )
+
+
+def _by_value(counted: Histogram) -> NDArray[np.int64]:
+    """How often each of the values 0 to 255 occurs: `(256,)`."""
+    counts = np.zeros(256, np.int64)
+    counts[counted.centers.astype(int)] = counted.counts
+    return counts
 
 
 def _bars(counts: NDArray[np.int64], cuts: NDArray[np.float64]) -> str:

@@ -1,90 +1,15 @@
 """The Mask tab: what a mask model finds, in colour over the photo."""
 
 import html
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from threading import Lock
 
 import gradio as gr
-import numpy as np
-from numpy.typing import NDArray
 
-from models import drawing, measuring, segmentation, store
+from models import drawing, store
 from models.images import PhotoError
-from ui import photos, theme
+from ui import events, markup, result_files, theme
 from ui.texts import mark, mark_name, number, say, say_error, say_name
-
-
-@dataclass(frozen=True)
-class Instances:
-    """How many objects were found, their outlines at the size to look at, and measurements."""
-
-    count: int
-    outlines: NDArray[np.bool_]
-    objects: measuring.Objects
-
-
-@dataclass(frozen=True)
-class Found:
-    """What the tabs keep of a segmentation.
-
-    `whole` is for the photo in all detail, `shown` for the photo at the size to look at.
-    `instances` is there for models whose subject comes in several pieces, `regions` (0 background,
-    1 to n, at the size to look at) for the others.
-    """
-
-    whole: segmentation.Segmentation
-    shown: segmentation.Segmentation
-    instances: Instances | None
-    regions: NDArray[np.uint8] | None
-    seconds: float
-    device: str
-
-    # The Pets tab, which comes first, needs none of these.
-
-    @property
-    def shares(self) -> dict[str, float]:
-        """Part of the photo that each class covers, in the order of the mask's values 1, 2, 3."""
-        return self.shown.shares
-
-    @cached_property
-    def foreground(self) -> NDArray[np.uint8]:
-        """`Segmentation.foreground` at the size to look at, from 0 to 255."""
-        return np.round(self.shown.foreground() * 255).astype(np.uint8)
-
-
-def find(path: str, model: str) -> Found:
-    """Segment a photo once; later calls for the same upload and model give the same result."""
-    # Several tabs ask at the same moment: the others wait and take the first's result.
-    with _LOCK:
-        return _segment(path, model)
-
-
-_LOCK = Lock()
-
-
-@lru_cache(maxsize=photos.KEPT)
-def _segment(path: str, model: str) -> Found:
-    segmenter = segmentation.load(model)
-    # Objects are counted and measured in pixels of the photo; an outline needs no such detail.
-    photo = photos.read(path) if segmenter.card.instances else photos.shown(path)
-    start = time.perf_counter()
-    result = segmenter.predict(photo)
-    shown = result.resized(*photos.shown(path).shape[:2])
-    instances = regions = None
-    if segmenter.card.instances:
-        numbers = result.instances()
-        seconds = time.perf_counter() - start
-        small = segmentation.scale_numbers(numbers, *shown.shape)
-        outlines = drawing.instance_outlines(small)
-        instances = Instances(int(numbers.max()), outlines, measuring.measure(numbers))
-    else:
-        seconds = time.perf_counter() - start
-        regions = result.regions()
-    whole = result.resized(*photos.size(path))
-    return Found(whole, shown, instances, regions, seconds, segmenter.device)
+from ui.uploads import Instances, Upload
 
 
 def build(current: gr.State) -> tuple[dict[str, gr.Component], gr.State]:
@@ -114,7 +39,7 @@ def build(current: gr.State) -> tuple[dict[str, gr.Component], gr.State]:
             info=mark("mask.border_info"),
             elem_id="border",
         )
-    message = gr.HTML(photos.notice(mark("mask.hint")), padding=False, elem_classes=photos.SPOKEN)
+    message = gr.HTML(markup.notice(mark("mask.hint")), padding=False, elem_classes=markup.SPOKEN)
     with gr.Row():
         with gr.Column(min_width=280):
             outlined = gr.Image(
@@ -130,7 +55,7 @@ def build(current: gr.State) -> tuple[dict[str, gr.Component], gr.State]:
             download = gr.Button(
                 mark("mask.download"), interactive=False, size="sm", elem_id="mask-download"
             )
-    chosen = photos.followed(model)
+    chosen = events.followed(model)
     gr.on(
         [current.change, chosen.change, opacity.change, border.change],
         show_overlay,
@@ -138,47 +63,52 @@ def build(current: gr.State) -> tuple[dict[str, gr.Component], gr.State]:
         [message, outlined, legend, download],
         show_progress="minimal",
         trigger_mode="always_last",
-        concurrency_id=photos.INFERENCE,
+        concurrency_id=events.INFERENCE,
         api_visibility="private",
     )
-    photos.save_on_click(download, write_mask, [current, model])
+    events.save_on_click(download, write_mask, [current, model])
     return {"model": model, "opacity": opacity, "border": border}, chosen
 
 
 def show_overlay(
-    path: str | None, model: str, opacity: float, border: bool
+    upload: Upload | None, model: str, opacity: float, border: bool
 ) -> tuple[str, drawing.Photo | None, str, object]:
     """Message, photo with the classes laid over it, legend, and button to download the mask."""
     nothing = gr.Button(interactive=False)
-    if path is None:
-        return photos.notice(say("mask.hint")), None, "", nothing
+    if upload is None:
+        return markup.notice(say("mask.hint")), None, "", nothing
     try:
-        photo, found = photos.shown(path), find(path, model)
+        photo, found = upload.preview, upload.mask(model)
     except PhotoError as error:
-        return photos.notice(say_error(error), wrong=True), None, "", nothing
+        return markup.notice(say_error(error), wrong=True), None, "", nothing
+    segmentation = found.segmentation
     colors = {
         value: color
-        for value, (name, color) in enumerate(theme.mask_colors(found.shares).items(), start=1)
+        for value, (name, color) in enumerate(
+            theme.mask_colors(segmentation.classes).items(), start=1
+        )
         if border or name != "border"
     }
-    picture = drawing.overlay(photo, found.shown.mask, colors, opacity)
+    picture = drawing.overlay(photo, segmentation.mask, colors, opacity)
     if border and found.instances:
         picture = drawing.paint(picture, found.instances.outlines, theme.OUTLINE)
-    took = photos.took("mask.took", found.seconds, found.device)
-    return took, picture, legend_table(found.shares, found.instances), gr.Button(interactive=True)
+    took = markup.took("mask.took", found.seconds, found.device)
+    legend = legend_table(segmentation.shares, found.instances)
+    return took, picture, legend, gr.Button(interactive=True)
 
 
-def write_mask(path: str, model: str) -> str:
+def write_mask(upload: Upload, model: str) -> str:
     """The mask at the photo's own size, as a file."""
-    whole = find(path, model).whole
-    colors = dict(enumerate(theme.mask_colors(whole.classes).values(), start=1))
-    return photos.result_file(drawing.indexed_picture(whole.mask, colors), "mask")
+    classes = upload.mask(model).segmentation.classes
+    colors = dict(enumerate(theme.mask_colors(classes).values(), start=1))
+    picture = drawing.indexed_picture(upload.whole_mask(model), colors)
+    return result_files.picture_to_keep(picture, "mask")
 
 
 def legend_table(shares: Mapping[str, float], instances: Instances | None) -> str:
     """The classes with their colours and shares of the picture, and the count, as HTML."""
     rows = "".join(
-        f"<tr><td>{photos.swatch(color)}{html.escape(say_name('class', name))}</td>"
+        f"<tr><td>{markup.swatch(color)}{html.escape(say_name('class', name))}</td>"
         f"<td>{number(shares[name], '.1%')}</td></tr>"
         for name, color in theme.mask_colors(shares).items()
     )
@@ -188,5 +118,5 @@ def legend_table(shares: Mapping[str, float], instances: Instances | None) -> st
     )
     if instances is None:
         return table
-    count = photos.swatch(theme.OUTLINE) + say("mask.objects", count=instances.count)
+    count = markup.swatch(theme.OUTLINE) + say("mask.objects", count=instances.count)
     return f'<p class="count">{count}</p>{table}'

@@ -13,9 +13,9 @@ from models.drawing import Color, Photo
 from models.images import PhotoError
 from models.measuring import Objects
 from models.resolutions import Seen
-from ui import photos, theme
-from ui.mask import find
+from ui import events, markup, result_files, theme
 from ui.texts import mark, number, say, say_error, say_name
+from ui.uploads import Upload
 
 MAP_SIDE = 512  # pixels of the pictures of probabilities
 SHOWN_SIDE = 360  # and of those of the sizes
@@ -37,7 +37,7 @@ class Wanted:
     Gradio's own way of cancelling shows visitors an error when nothing has come yet.
     """
 
-    path: str | None = None
+    upload: Upload | None = None
     model: str | None = None
 
 
@@ -60,7 +60,7 @@ def build(current: gr.State, model: gr.Radio, chosen: gr.State) -> None:
         [objects, download],
         show_progress="hidden",
         trigger_mode="always_last",
-        concurrency_id=photos.INFERENCE,
+        concurrency_id=events.INFERENCE,
         api_visibility="private",
     )
     gr.on(
@@ -70,7 +70,7 @@ def build(current: gr.State, model: gr.Radio, chosen: gr.State) -> None:
         maps,
         show_progress="hidden",
         trigger_mode="always_last",
-        concurrency_id=photos.INFERENCE,
+        concurrency_id=events.INFERENCE,
         api_visibility="private",
     )
     wanted = gr.State(Wanted())
@@ -96,18 +96,18 @@ def build(current: gr.State, model: gr.Radio, chosen: gr.State) -> None:
     chosen.change(explain, model, explanation, **silent)
 
 
-def show_probabilities(path: str | None, model: str) -> str:
+def show_probabilities(upload: Upload | None, model: str) -> str:
     """A picture of each class's probability, as HTML."""
-    if path is None:
+    if upload is None:
         return ""
     try:
-        found = find(path, model)
+        found = upload.mask(model).segmentation
     except PhotoError:  # the tab's message says it
         return ""
-    maps = dict(zip(found.shown.classes, found.shown.probability_maps(MAP_SIDE), strict=True))
+    maps = dict(zip(found.classes, found.probability_maps(MAP_SIDE), strict=True))
     order = sorted(maps, key=lambda name: (name == "background", name == "border"))
     figures = "".join(
-        photos.figure(
+        markup.figure(
             drawing.ramp(maps[name], theme.RAMP),
             "png",
             say("lesson.map_alt", name=say_name("class", name)),
@@ -139,48 +139,48 @@ def meaning(name: str) -> str:
     return say("lesson.subject", name=say_name("class", name))
 
 
-def show_objects(path: str | None, model: str) -> tuple[str, object]:
+def show_objects(upload: Upload | None, model: str) -> tuple[str, object]:
     """How large the objects are, and the file that says more, for models that tell them apart."""
     nothing = "", gr.DownloadButton(visible=False)
-    if path is None:
+    if upload is None:
         return nothing
     try:
-        found = find(path, model)
+        found = upload.mask(model)
     except PhotoError:  # the tab's message says it
         return nothing
     if found.instances is None:
         return nothing
     objects = found.instances.objects
-    file = photos.result_text(objects.csv(), "objects.csv")
+    file = result_files.text(objects.csv(), "objects.csv")
     heading = f"<h2>{say('lesson.objects')}</h2>"
     if not len(objects):
-        return f"{heading}{photos.notice(say('lesson.no_objects'))}", nothing[1]
-    color = theme.mask_colors(found.shares)[segmentation.subject(list(found.shares))]
-    share = objects.area.sum() / math.prod(found.whole.shape)
+        return f"{heading}{markup.notice(say('lesson.no_objects'))}", nothing[1]
+    color = theme.mask_colors(found.segmentation.classes)[found.segmentation.subject]
+    share = objects.area.sum() / math.prod(upload.size)
     return (
         f"{heading}{objects_table(objects, share)}{area_chart(objects, color)}",
         gr.DownloadButton(value=file, visible=True),
     )
 
 
-def forget_sizes(path: str | None, model: str, wanted: Wanted) -> object:
+def forget_sizes(upload: Upload | None, model: str, wanted: Wanted) -> object:
     """End and empty the comparison of another photo or model; one that began since stays."""
-    if (wanted.path, wanted.model) == (path, model):
+    if (wanted.upload, wanted.model) == (upload, model):
         return gr.skip()
-    wanted.path, wanted.model = path, model
+    wanted.upload, wanted.model = upload, model
     return ""
 
 
-def compare_sizes(path: str | None, model: str, wanted: Wanted) -> Iterator[str]:
+def compare_sizes(upload: Upload | None, model: str, wanted: Wanted) -> Iterator[str]:
     """The outline at several sizes, as HTML that grows by a size at a time."""
-    wanted.path, wanted.model = path, model
-    if path is None:
-        yield photos.notice(say("lesson.sizes_hint"))
+    wanted.upload, wanted.model = upload, model
+    if upload is None:
+        yield markup.notice(say("lesson.sizes_hint"))
         return
     try:
-        photo = photos.read(path)
+        photo = upload.whole
     except PhotoError as error:
-        yield photos.notice(say_error(error), wrong=True)
+        yield markup.notice(say_error(error), wrong=True)
         return
     segmenter = segmentation.load(model)
     usual = resolutions.usual_side(segmenter, photo)
@@ -204,7 +204,7 @@ def compare_sizes(path: str | None, model: str, wanted: Wanted) -> Iterator[str]
         agreement = None if side == usual else measuring.iou(inside, usual_inside)
         figures[side] = size_figure(preview, result, seen, agreement)
         shown = "".join(figures[side] for side in sorted(figures))
-        if (wanted.path, wanted.model) != (path, model):
+        if (wanted.upload, wanted.model) != (upload, model):
             yield ""  # what came last is sent once more at the end
             return
         yield f'{text}<div class="small-multiples">{shown}</div>'
@@ -227,7 +227,7 @@ def size_figure(
         if agreement is None
         else say("lesson.other", iou=agreement, time=time)
     )
-    return photos.figure(
+    return markup.figure(
         drawing.thumbnail(drawing.paint(picture, outline, theme.OUTLINE), SHOWN_SIDE),
         "jpeg",
         say("lesson.size_alt", size=size),

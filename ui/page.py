@@ -10,10 +10,12 @@ from ui import (
     album,
     breed,
     cutout,
+    examples,
+    markup,
     mask,
     mask_lesson,
     pets,
-    photos,
+    photo_input,
     programs,
     sharing,
     threshold,
@@ -40,7 +42,7 @@ def build() -> gr.Blocks:
         gr.Navbar(main_page_name=mark("page.main"))
         gr.HTML(HEADER)
         if sentence := store.notice():
-            notice = photos.notice(mark("page.other_models"))
+            notice = markup.notice(mark("page.other_models"))
             gr.HTML(
                 f'{notice}<p class="hint" lang="en">{html.escape(sentence)}</p>',
                 elem_id="models-notice",
@@ -48,10 +50,10 @@ def build() -> gr.Blocks:
         # Where they lie on a wide screen is in the styles; on a phone the answers follow the photo.
         with gr.Row(elem_id="page"):
             with gr.Column(min_width=320, elem_id="question"):
-                # The path of the photo that was accepted last and that the Pets tab has answered.
+                # The upload that was accepted last and that the Pets tab has answered.
                 current = gr.State(None)
                 answered = gr.State(None)  # the same when that can be seen
-                photo, message = photos.build()
+                photo, message = photo_input.build()
             with gr.Column(min_width=320, elem_id="answers"), gr.Tabs(elem_id="tabs") as tabs:
                 with gr.Tab(mark("tab.pets"), id="pets", elem_id="tab-pets"):
                     answers = pets.build(current)
@@ -69,11 +71,11 @@ def build() -> gr.Blocks:
                     album.build()
             with gr.Column(min_width=320, elem_id="more"):
                 sharing.build(photo, current, tabs, controls)
-                photos.build_credits()
-        photos.keep_usable(photo, current, message, pets.show_pets, answers)
+                examples.build_credits()
+        photo_input.keep_usable(photo, current, message, pets.show_pets, answers)
         # The other tabs' answers would take the processor from the one that is looked at.
         current.change(
-            lambda path: path,
+            lambda upload: upload,
             current,
             answered,
             js=PAINTED,

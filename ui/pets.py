@@ -8,8 +8,9 @@ from models import drawing, store
 from models.drawing import Color, Photo
 from models.images import PhotoError
 from models.pipeline import Pet
-from ui import breed, mask, naming, photos, theme
+from ui import breed, events, markup, result_files, theme
 from ui.texts import SPACE, mark, number, say, say_error
+from ui.uploads import Upload
 
 CROP_SIDE = 320
 CARD_SIDE = 800
@@ -24,10 +25,10 @@ def build(current: gr.State) -> list[gr.Component]:
     Where `show_pets` shows its answer.
     """
     message = gr.HTML(
-        photos.notice(mark("pets.hint")),
+        markup.notice(mark("pets.hint")),
         padding=False,
         elem_id="pets-message",
-        elem_classes=photos.SPOKEN,
+        elem_classes=markup.SPOKEN,
     )
     picture = gr.Image(
         label=mark("pets.label"),
@@ -40,58 +41,58 @@ def build(current: gr.State) -> list[gr.Component]:
     )
     cards = gr.HTML(padding=False, elem_id="pets")
     share = gr.Button(mark("pets.card"), interactive=False, size="sm", elem_id="share-card")
-    photos.save_on_click(share, write_card, [current])
+    events.save_on_click(share, write_card, [current])
     return [message, picture, cards, share]
 
 
-def show_pets(path: str | None) -> tuple[str, Photo | None, str, object]:
+def show_pets(upload: Upload | None) -> tuple[str, Photo | None, str, object]:
     """Message, photo with its pets, a card for each, and the button for a picture to share."""
     nothing = gr.Button(interactive=False)
-    if path is None:
-        return photos.notice(say("pets.hint")), None, "", nothing
+    if upload is None:
+        return markup.notice(say("pets.hint")), None, "", nothing
     try:
-        photo, named = photos.shown(path), naming.name(path)
+        photo, found = upload.preview, upload.pets
     except PhotoError as error:
-        return photos.notice(say_error(error), wrong=True), None, "", nothing
-    if not named.pets:
-        return photos.notice(say("pets.none")), None, "", nothing
-    took = photos.took("pets.took", named.seconds, named.device, count=len(named.pets))
-    colors = theme.pet_colors(len(named.pets))
+        return markup.notice(say_error(error), wrong=True), None, "", nothing
+    if not found.pets:
+        return markup.notice(say("pets.none")), None, "", nothing
+    took = markup.took("pets.took", found.seconds, found.device, count=len(found.pets))
+    colors = theme.pet_colors(len(found.pets))
     cards = "".join(
         card(number, pet, color)
-        for number, (pet, color) in enumerate(zip(named.pets, colors, strict=True), start=1)
+        for number, (pet, color) in enumerate(zip(found.pets, colors, strict=True), start=1)
     )
     picture = drawing.annotate(
         photo,
-        named.regions,
-        [pet.box for pet in named.pets],
-        [label(number, pet) for number, pet in enumerate(named.pets, start=1)],
+        found.regions,
+        [pet.box for pet in found.pets],
+        [label(number, pet) for number, pet in enumerate(found.pets, start=1)],
         colors,
         max(photo.shape),
     )
-    note = html.escape(say("breed.note", breeds=len(named.pets[0].answer.labels)))
+    note = html.escape(say("breed.note", breeds=len(found.pets[0].answer.labels)))
     text = f'<div class="pets">{cards}</div><p class="hint">{note}</p>'
     return took, picture, text, gr.Button(interactive=True)
 
 
-def write_card(path: str) -> str:
+def write_card(upload: Upload) -> str:
     """One picture to send around: the photo with its pets' names, its mask, and the best breeds."""
-    photo, named = photos.shown(path), naming.name(path)
-    found = mask.find(path, store.default("segmentation"))
-    colors = theme.pet_colors(len(named.pets))
-    best = [label(number, pet) for number, pet in enumerate(named.pets, start=1)]
-    boxes = [pet.box for pet in named.pets]
-    classes = dict(enumerate(theme.mask_colors(found.shares).values(), start=1))
+    photo, found = upload.preview, upload.pets
+    mask = upload.mask(store.default("segmentation")).segmentation
+    colors = theme.pet_colors(len(found.pets))
+    best = [label(number, pet) for number, pet in enumerate(found.pets, start=1)]
+    boxes = [pet.box for pet in found.pets]
+    classes = dict(enumerate(theme.mask_colors(mask.classes).values(), start=1))
     card = drawing.share_card(
         [
-            drawing.annotate(photo, named.regions, boxes, best, colors, CARD_SIDE),
-            drawing.overlay(photo, found.shown.mask, classes, 0.5),
+            drawing.annotate(photo, found.regions, boxes, best, colors, CARD_SIDE),
+            drawing.overlay(photo, mask.mask, classes, 0.5),
         ],
         best,
         colors,
         say("pets.made"),
     )
-    return photos.result_file(card, "petscope")
+    return result_files.picture_to_keep(card, "petscope")
 
 
 def label(place: int, pet: Pet) -> str:
@@ -123,7 +124,7 @@ def card(place: int, pet: Pet, color: Color) -> str:
     if pet.refused:
         kind, hint = "pet unsure", f"{hint}. {say('pets.closest')}"
     return (
-        f'<section class="{kind}"><h2>{photos.swatch(color)}{place}. {html.escape(name)}</h2>'
+        f'<section class="{kind}"><h2>{markup.swatch(color)}{place}. {html.escape(name)}</h2>'
         f'<p class="hint">{html.escape(hint)}</p>'
         f'<div class="pet-pictures">{pictures}</div>{breed.bars(pet.breeds)}</section>'
     )
@@ -132,4 +133,4 @@ def card(place: int, pet: Pet, color: Color) -> str:
 def figure(photo: Photo, alternative: str, caption: str) -> str:
     """A small picture with its caption, as HTML."""
     small = drawing.thumbnail(photo, CROP_SIDE)
-    return photos.figure(small, "jpeg", alternative, html.escape(caption))
+    return markup.figure(small, "jpeg", alternative, html.escape(caption))

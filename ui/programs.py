@@ -15,8 +15,9 @@ from models import breeds, drawing, matting, pipeline, segmentation, store, thre
 from models.images import Photo, PhotoError
 from models.thresholding import ThresholdError
 from serving import decoding
-from ui import photos, theme
+from ui import events, photo_input, result_files, theme
 from ui.texts import mark
+from ui.uploads import Upload
 
 PATH = "programs"
 PLACE = "ADDRESS"  # the browser puts the app's own in its place
@@ -41,17 +42,20 @@ MCP = f"""\
 COMMAND = "python -m models cat.jpg"
 
 
-def read(path: str | None) -> Photo:
-    """Read an upload for a program, which gets one sentence when that fails."""
-    if path is None:
+def read(photo: Upload | None) -> Photo:
+    """Read an upload for a program, which gets one sentence when that fails.
+
+    It is not kept: programs seldom ask twice about a photo.
+    """
+    if photo is None:
         raise gr.Error("A photo is needed.", print_exception=False)
     try:
-        return decoding.open_photo(path)
+        return decoding.open_photo(photo.path)
     except PhotoError as error:
         raise gr.Error(str(error), print_exception=False) from None
 
 
-def analyze(photo: str | None, classes: int) -> dict[str, Any]:
+def analyze(photo: Upload | None, classes: int) -> dict[str, Any]:
     """Find the cats and dogs of a photo and name their breeds; part its brightness into classes.
 
     Args:
@@ -67,7 +71,7 @@ def analyze(photo: str | None, classes: int) -> dict[str, Any]:
 
 
 def threshold(
-    photo: str | None, classes: int, channel: thresholding.Channel
+    photo: Upload | None, classes: int, channel: thresholding.Channel
 ) -> tuple[str, dict[str, Any]]:
     """Part a photo into brightness classes: Otsu's threshold for 2, multi-Otsu's for more.
 
@@ -81,17 +85,19 @@ def threshold(
         The cuts, and the grey values, pixels and share of each class.
     """
     gray = thresholding.gray_channel(read(photo), channel)
+    counted = thresholding.histogram(gray)
     try:
-        cuts = thresholding.multi_otsu(gray, classes)
+        cuts = thresholding.multi_otsu(counted, classes)
     except ThresholdError as error:
         raise gr.Error(str(error), print_exception=False) from None
     colors = dict(enumerate(theme.class_colors(classes)))
     picture = drawing.indexed_picture(thresholding.classify(gray, cuts), colors)
-    described = [asdict(each) for each in thresholding.describe_classes(gray, cuts)]
-    return photos.result_file(picture, "classes"), {"cuts": cuts.tolist(), "classes": described}
+    described = [asdict(each) for each in thresholding.describe_classes(counted, cuts)]
+    file = result_files.picture_to_keep(picture, "classes")
+    return file, {"cuts": cuts.tolist(), "classes": described}
 
 
-def mask(photo: str | None, model: str) -> tuple[str, dict[str, float]]:
+def mask(photo: Upload | None, model: str) -> tuple[str, dict[str, float]]:
     """Outline the pet, or what another mask model knows, in a photo.
 
     Args:
@@ -104,10 +110,11 @@ def mask(photo: str | None, model: str) -> tuple[str, dict[str, float]]:
     """
     found = segmentation.load(model).predict(read(photo))
     colors = dict(enumerate(theme.mask_colors(found.shares).values(), start=1))
-    return photos.result_file(drawing.indexed_picture(found.mask, colors), "mask"), found.shares
+    picture = drawing.indexed_picture(found.mask, colors)
+    return result_files.picture_to_keep(picture, "mask"), found.shares
 
 
-def cut_out(photo: str | None) -> str:
+def cut_out(photo: Upload | None) -> str:
     """Cut the pet of a photo out, with a soft edge and at the photo's own size.
 
     Args:
@@ -120,10 +127,10 @@ def cut_out(photo: str | None) -> str:
     segmenter = segmentation.load(store.default("segmentation"))
     foreground = np.round(segmenter.predict(picture).foreground() * 255).astype(np.uint8)
     cut = matting.extract(picture, foreground, segmenter.card.input)
-    return photos.result_file(Image.fromarray(cut), "cut-out")
+    return result_files.picture_to_keep(Image.fromarray(cut), "cut-out")
 
 
-def breed(photo: str | None) -> list[dict[str, Any]]:
+def breed(photo: Upload | None) -> list[dict[str, Any]]:
     """Name the five most probable breeds of a photo that shows one cat or dog.
 
     Args:
@@ -149,7 +156,7 @@ def build() -> None:
         )
     ]
     with gr.Column(visible=False):  # endpoints need components; people have the other page
-        photo = photos.PhotoInput(label="photo")
+        photo = photo_input.PhotoInput(label="photo")
         classes = gr.Slider(2, thresholding.MAX_CLASSES, value=3, step=1, label="classes")
         channel = gr.Dropdown(list(thresholding.CHANNELS), value="luminance", label="channel")
         default = store.default("segmentation")
@@ -169,7 +176,7 @@ def build() -> None:
                 inputs,
                 outputs,
                 api_name=function.__name__,
-                concurrency_id=photos.INFERENCE,
+                concurrency_id=events.INFERENCE,
             )
     described = "".join(
         describe(function.__name__, [str(component.label) for component in inputs])

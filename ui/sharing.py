@@ -8,8 +8,9 @@ from urllib.parse import urlencode
 import gradio as gr
 from PIL import ImageColor
 
-from ui import histogram, photos, theme
+from ui import examples, histogram, markup, theme
 from ui.texts import PARAMETER, mark
+from ui.uploads import Upload
 
 # Adds what only the browser knows: the tab, the language and the page's address. A browser may
 # refuse to copy, as where the page is not served over HTTPS.
@@ -42,7 +43,7 @@ def build(
     Parameters
     ----------
     photo, current
-        As of `photos.build`.
+        The photo input, and the upload that was accepted last.
     tabs
         The tabs, each with an id.
     controls
@@ -57,18 +58,18 @@ def build(
         f'<p class="hint">{mark("share.hint")}</p>',
         padding=False,
         elem_id="share-message",
-        elem_classes=photos.SPOKEN,
+        elem_classes=markup.SPOKEN,
     )
     defaults = {name: written(control, control.value) for name, control in controls.items()}
 
-    def query(path: str | None, *values: object) -> str:
+    def query(upload: Upload | None, *values: object) -> str:
         parameters = {}
         for (name, control), value in zip(controls.items(), values, strict=True):
             text = written(control, value)
             if text not in (None, defaults[name]):
                 parameters[name] = text
-        if path is not None and Path(path).stem in _examples():
-            parameters["example"] = Path(path).stem
+        if upload is not None and Path(upload.path).stem in _examples():
+            parameters["example"] = Path(upload.path).stem
         else:
             parameters.pop("cuts", None)  # they belong to the photo
         return urlencode(parameters, safe=",")
@@ -150,4 +151,4 @@ def _hex(color: str) -> str | None:
 
 
 def _examples() -> dict[str, Path]:
-    return {example.path.stem: example.path for example in photos.examples()}
+    return {example.path.stem: example.path for example in examples.examples()}

@@ -4,8 +4,6 @@ import base64
 import html
 import math
 import time
-from functools import lru_cache
-from pathlib import Path
 
 import gradio as gr
 import numpy as np
@@ -14,9 +12,11 @@ from PIL import Image
 
 from models import drawing, thresholding
 from models.images import PhotoError
-from models.thresholding import GrayClass, MethodResult, ThresholdError
-from ui import histogram, photos, theme
+from models.thresholding import GrayClass, Histogram, MethodResult, ThresholdError
+from ui import events, histogram, markup, result_files, theme
 from ui.texts import mark, number, say, say_error
+from ui.uploads import PREVIEW_SIDE as SHOWN_SIDE
+from ui.uploads import Upload
 
 # Who proposed each method; the text `method.NAME.how` says how it chooses.
 PAPERS = {
@@ -54,7 +54,7 @@ def build(current: gr.State) -> dict[str, gr.Component]:
             elem_id="channel",
         )
     message = gr.HTML(
-        photos.notice(mark("threshold.hint")), padding=False, elem_classes=photos.SPOKEN
+        markup.notice(mark("threshold.hint")), padding=False, elem_classes=markup.SPOKEN
     )
     with gr.Row():
         with gr.Column(min_width=280):
@@ -71,13 +71,13 @@ def build(current: gr.State) -> dict[str, gr.Component]:
             )
         with gr.Column(min_width=280):
             chosen, chart = histogram.build()
-            score = gr.HTML(padding=False, elem_id="score", elem_classes=photos.SPOKEN)
+            score = gr.HTML(padding=False, elem_id="score", elem_classes=markup.SPOKEN)
             curve = gr.HTML(padding=False, elem_id="variance")
             table = gr.HTML(padding=False, elem_id="cuts")
     gr.HTML(f"<h2>{mark('threshold.methods')}</h2>", padding=False)
     methods = gr.HTML(padding=False, elem_id="methods")
 
-    other_channel = photos.followed(channel)
+    other_channel = events.followed(channel)
     choice = [current, classes, channel, chosen]
     gr.on(
         [current.change, classes.change, other_channel.change, chosen.release],
@@ -87,10 +87,10 @@ def build(current: gr.State) -> dict[str, gr.Component]:
         show_progress="minimal",
         show_progress_on=message,  # the others must not pale under the visitor's hand
         trigger_mode="always_last",
-        concurrency_id=photos.INFERENCE,
+        concurrency_id=events.INFERENCE,
         api_visibility="private",
     )
-    photos.save_on_click(download, write_classes, choice)
+    events.save_on_click(download, write_classes, choice)
     gr.on(
         [current.change, other_channel.change],
         show_methods,
@@ -98,68 +98,60 @@ def build(current: gr.State) -> dict[str, gr.Component]:
         [methods, curve],
         show_progress="minimal",
         trigger_mode="always_last",
-        concurrency_id=photos.INFERENCE,
+        concurrency_id=events.INFERENCE,
         api_visibility="private",
     )
     return {"classes": classes, "channel": channel, "cuts": chosen}
 
 
-@lru_cache(maxsize=2)
-def gray_values(path: str, channel: thresholding.Channel) -> NDArray[np.uint8]:
-    """One channel of an upload in all detail, `(height, width)`; raises what `photos.read` does.
-
-    Kept for the next cuts: a phone's photo takes 40 ms.
-    """
-    gray = thresholding.gray_channel(photos.read(path), channel)
-    gray.setflags(write=False)
-    return gray
-
-
 def show_classes(
-    path: str | None, classes: int, channel: thresholding.Channel, chosen: object
+    upload: Upload | None, classes: int, channel: thresholding.Channel, chosen: object
 ) -> tuple[str, object, object, object, str, str, object]:
     """Message, picture, histogram, its cuts, score, table and download for photo and controls.
 
     The cuts are the visitor's if they were chosen for all of these, and otherwise the best.
     """
     nothing = gr.Button(interactive=False)
-    if path is None:
+    if upload is None:
         # A link's cuts may be on their way: only those of the photo that is gone are taken back.
         kept = gr.skip() if not chosen or histogram.waiting(chosen) else None
-        return photos.notice(say("threshold.hint")), None, "", kept, "", "", nothing
+        return markup.notice(say("threshold.hint")), None, "", kept, "", "", nothing
     try:
-        gray = gray_values(path, channel)
+        gray, counted = upload.gray(channel), upload.histogram(channel)
     except PhotoError as error:
-        return photos.notice(say_error(error), wrong=True), None, "", None, "", "", nothing
+        return markup.notice(say_error(error), wrong=True), None, "", None, "", "", nothing
     start = time.perf_counter()
     try:
-        best = thresholding.multi_otsu(gray, classes)
+        best = thresholding.multi_otsu(counted, classes)
     except ThresholdError as error:
-        chart = histogram.draw(gray, np.empty(0), np.empty(0))
-        return photos.notice(say_error(error)), None, chart, None, "", "", nothing
+        chart = histogram.draw(gray, counted, np.empty(0), np.empty(0))
+        return markup.notice(say_error(error)), None, chart, None, "", "", nothing
     seconds = time.perf_counter() - start
-    key = chart_key(path, classes, channel)
+    key = chart_key(upload, classes, channel)
     own = histogram.chosen_cuts(chosen, key, classes)
     cuts = best if own is None else own
-    picture = classes_picture(drawing.fewer_pixels(gray, photos.SHOWN_SIDE), cuts)
+    picture = classes_picture(drawing.fewer_pixels(gray, SHOWN_SIDE), cuts)
     if own is None:
-        chart, kept = histogram.draw(gray, best, best, key), None
+        chart, kept = histogram.draw(gray, counted, best, best, key), None
     elif histogram.waiting(chosen):
-        chart, kept = histogram.draw(gray, own, best, key), {"key": key, "cuts": own.tolist()}
+        chart = histogram.draw(gray, counted, own, best, key)
+        kept = {"key": key, "cuts": own.tolist()}
     else:  # the sliders stand where the visitor put them, and may be on their way again
         chart = kept = gr.skip()
     return (
-        photos.took("threshold.took", seconds, "CPU", cuts=_said(best), count=classes - 1),
-        photos.result_file(picture, "classes"),
+        markup.took("threshold.took", seconds, "CPU", cuts=_said(best), count=classes - 1),
+        result_files.picture_to_keep(picture, "classes"),
         chart,
         kept,
-        score_sentence(gray, cuts, best),
-        classes_table(thresholding.describe_classes(gray, cuts)),
+        score_sentence(counted, cuts, best),
+        classes_table(thresholding.describe_classes(counted, cuts)),
         gr.Button(interactive=True),
     )
 
 
-def write_classes(path: str, classes: int, channel: thresholding.Channel, chosen: object) -> str:
+def write_classes(
+    upload: Upload, classes: int, channel: thresholding.Channel, chosen: object
+) -> str:
     """The classes of all the photo's pixels, as a file: 0 for the darkest, 1 for the next.
 
     Raises
@@ -167,14 +159,14 @@ def write_classes(path: str, classes: int, channel: thresholding.Channel, chosen
     gr.Error
         When the photo has too few different values.
     """
-    gray = gray_values(path, channel)
-    cuts = histogram.chosen_cuts(chosen, chart_key(path, classes, channel), classes)
+    gray = upload.gray(channel)
+    cuts = histogram.chosen_cuts(chosen, chart_key(upload, classes, channel), classes)
     if cuts is None:
         try:
-            cuts = thresholding.multi_otsu(gray, classes)
+            cuts = thresholding.multi_otsu(upload.histogram(channel), classes)
         except ThresholdError as error:
             raise gr.Error(say_error(error), print_exception=False) from None
-    return photos.result_file(classes_picture(gray, cuts), f"{channel}-{classes}-classes")
+    return result_files.picture_to_keep(classes_picture(gray, cuts), f"{channel}-{classes}-classes")
 
 
 def classes_picture(gray: NDArray[np.uint8], cuts: NDArray[np.float64]) -> Image.Image:
@@ -183,44 +175,43 @@ def classes_picture(gray: NDArray[np.uint8], cuts: NDArray[np.float64]) -> Image
     return drawing.indexed_picture(thresholding.classify(gray, cuts), colors)
 
 
-def chart_key(path: str, classes: int, channel: thresholding.Channel) -> str:
+def chart_key(upload: Upload, classes: int, channel: thresholding.Channel) -> str:
     """What tells a chart's cuts from those of other photos and controls."""
-    return f"{Path(path).parent.name} {channel} {classes}"  # the folder is named for the content
+    return f"{upload.key} {channel} {classes}"
 
 
-def score_sentence(
-    gray: NDArray[np.uint8], cuts: NDArray[np.float64], best: NDArray[np.float64]
-) -> str:
+def score_sentence(counted: Histogram, cuts: NDArray[np.float64], best: NDArray[np.float64]) -> str:
     """How near the visitor's cuts come to the best, as HTML; nothing for the best themselves."""
     if np.array_equal(cuts, best):
         return ""
-    share = thresholding.variance_of_cuts(gray, cuts) / thresholding.variance_of_cuts(gray, best)
-    share = math.floor(share * 1000) / 1000  # 100% is for what parts the pixels as well as the best
-    return photos.notice(say("threshold.score", cuts=_said(cuts), share=share, count=len(cuts)))
+    own, most = (thresholding.variance_of_cuts(counted, each) for each in (cuts, best))
+    # 100% is for what separates the pixels as well as the best.
+    share = math.floor(own / most * 1000) / 1000
+    return markup.notice(say("threshold.score", cuts=_said(cuts), share=share, count=len(cuts)))
 
 
 def _said(cuts: NDArray[np.float64]) -> str:
     return ", ".join(f"{cut:.0f}" for cut in cuts)
 
 
-def show_methods(path: str | None, channel: thresholding.Channel) -> tuple[str, str]:
+def show_methods(upload: Upload | None, channel: thresholding.Channel) -> tuple[str, str]:
     """All classic methods as HTML, and the curve whose top is Otsu's cut.
 
     Each method has a picture and its cut, or the reason why there is none, and how it chooses.
     """
-    if path is None:
+    if upload is None:
         return f'<p class="hint">{say("threshold.methods_hint")}</p>', ""
     try:
-        gray = gray_values(path, channel)
+        gray, counted = upload.gray(channel), upload.histogram(channel)
     except PhotoError as error:
-        return photos.notice(say_error(error), wrong=True), ""
+        return markup.notice(say_error(error), wrong=True), ""
     start = time.perf_counter()
-    results = thresholding.compare_all(gray)
+    results = thresholding.compare_all(counted)
     seconds = time.perf_counter() - start
     few = drawing.fewer_pixels(gray, SAMPLED * PREVIEW_SIDE)
     panels = "".join(_method_panel(few, result) for result in results)
-    line = photos.took("threshold.methods_took", seconds, "CPU")
-    return f'<div class="methods">{panels}</div>{line}', variance_chart(gray)
+    line = markup.took("threshold.methods_took", seconds, "CPU")
+    return f'<div class="methods">{panels}</div>{line}', variance_chart(counted)
 
 
 def _method_panel(gray: NDArray[np.uint8], result: MethodResult) -> str:
@@ -242,9 +233,9 @@ def _method_panel(gray: NDArray[np.uint8], result: MethodResult) -> str:
     )
 
 
-def variance_chart(gray: NDArray[np.uint8]) -> str:
+def variance_chart(counted: Histogram) -> str:
     """The between-class variance of every single cut as SVG, with Otsu's cut at its top."""
-    cuts, variance = thresholding.between_class_variance(gray)
+    cuts, variance = thresholding.between_class_variance(counted)
     if not len(cuts) or not variance.any():
         return ""
     best = int(variance.argmax())
@@ -273,7 +264,7 @@ def classes_table(classes: list[GrayClass]) -> str:
         lower = f"> {entry.lower:.0f}" if i else f"{entry.lower:.0f}"
         values = say("threshold.range", lower=lower, upper=f"{entry.upper:.0f}")
         rows.append(
-            f"<tr><td>{photos.swatch(color)}{i + 1}</td><td>{html.escape(values)}</td>"
+            f"<tr><td>{markup.swatch(color)}{i + 1}</td><td>{html.escape(values)}</td>"
             f"<td>{number(entry.pixels, ',')}</td><td>{number(entry.share, '.1%')}</td></tr>"
         )
     heads = "".join(

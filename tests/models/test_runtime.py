@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from models import runtime
 from models.runtime import Gathered, Network, usable_cores
-from ui import photos as photos_of_page
+from ui import markup
 
 
 def test_cores_are_those_that_the_process_is_bound_to(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,7 +214,7 @@ def test_a_network_goes_on_on_the_cpu_when_the_gpu_is_lost(
     monkeypatch.setattr(FakeSession, "lost", True)
     np.testing.assert_array_equal(network.run(photos(1, 2)), photos(1, 2) * 2)
     assert network.device == "CPU"
-    assert "The GPU failed" in photos_of_page.took("mask.took", 0.01, network.device)
+    assert "The GPU failed" in markup.took("mask.took", 0.01, network.device)
     assert "The GPU failed" in caplog.text
     np.testing.assert_array_equal(network.run(photos(4, 1)), photos(4, 1) * 2)
 

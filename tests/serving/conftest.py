@@ -13,7 +13,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """The page as a Space serves it, behind a proxy: each test may be clients of its own."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     from serving import files, log, server
-    from ui import page, photos, texts, theme
+    from ui import examples, page, texts, theme
 
     files.hide_names()
     with socket.socket() as probe:
@@ -29,7 +29,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             translate=texts.say_to,
             server_name="127.0.0.1",
             server_port=port,
-            allowed_paths=[str(photos.EXAMPLES)],
+            allowed_paths=[str(examples.FOLDER)],
             theme=theme.THEME,
             css_paths=theme.STYLES,
             mcp_server=True,

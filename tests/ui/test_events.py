@@ -14,7 +14,7 @@ def built() -> gr.Blocks:
 
 
 def test_no_two_answers_follow_one_control_s_change(built: gr.Blocks) -> None:
-    """The page could ask for both without end; states are free of it, see `photos.followed`."""
+    """The page could ask for both without end; states are free of it, see `events.followed`."""
     followers = Counter(
         (target, event)
         for function in built.fns.values()

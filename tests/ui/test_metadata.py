@@ -9,10 +9,11 @@ from PIL import Image, ImageCms
 
 from models import album, drawing
 from models.images import open_photo
-from ui import pets, photos, programs, theme
+from ui import examples, pets, programs, result_files, theme
+from ui.uploads import Upload
 
 SECRET = b"Kirchgasse 7"
-CAT = photos.EXAMPLES / "cat_chelsea.png"
+CAT = examples.FOLDER / "cat_chelsea.png"
 
 
 @pytest.fixture(scope="module")
@@ -62,26 +63,25 @@ def test_no_file_of_an_album_tells_it(telling: Path, tmp_path: Path) -> None:
 
 
 def test_no_result_of_an_endpoint_tells_it(telling: Path) -> None:
-    classes, facts = programs.threshold(str(telling), 3, "luminance")
-    mask, _ = programs.mask(str(telling), "pet")
-    cut_out = programs.cut_out(str(telling))
+    classes, facts = programs.threshold(Upload(str(telling)), 3, "luminance")
+    mask, _ = programs.mask(Upload(str(telling)), "pet")
+    cut_out = programs.cut_out(Upload(str(telling)))
 
-    assert SECRET.decode() not in str((facts, programs.analyze(str(telling), 3)))
+    assert SECRET.decode() not in str((facts, programs.analyze(Upload(str(telling)), 3)))
     for file in (classes, mask, cut_out):
         assert_tells_nothing(file, Path(file).read_bytes())
 
 
 def test_no_small_picture_tells_it(telling: Path) -> None:
-    photo = photos.read(str(telling))
+    photo = Upload(str(telling)).whole
 
     assert_tells_nothing("small.jpg", drawing.thumbnail(photo, 100))
-    assert_tells_nothing(
-        "result.png", Path(photos.result_file(Image.fromarray(photo), "a")).read_bytes()
-    )
+    kept = result_files.picture_to_keep(Image.fromarray(photo), "a")
+    assert_tells_nothing("result.png", Path(kept).read_bytes())
     assert (photo == open_photo(telling)).all()
 
 
 def test_the_card_to_share_tells_nothing(telling: Path) -> None:
-    card = pets.write_card(str(telling))
+    card = pets.write_card(Upload(str(telling)))
 
     assert_tells_nothing(card, Path(card).read_bytes())

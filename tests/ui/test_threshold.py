@@ -14,18 +14,19 @@ from PIL import Image
 from models import thresholding
 from models.images import open_photo
 from ui import histogram, threshold
+from ui.uploads import Upload
 
 CAT = Path(__file__).parent.parent.parent / "examples" / "cat_chelsea.png"
 
 
 def key(classes: int = 3, path: Path = CAT) -> str:
     """What the chart of this photo bears."""
-    chart = threshold.show_classes(str(path), classes, "luminance", None)[2]
+    chart = threshold.show_classes(Upload(str(path)), classes, "luminance", None)[2]
     return html.unescape(re.search(r'data-key="([^"]+)"', str(chart))[1])
 
 
 def show(chosen: object, classes: int = 3, path: Path = CAT) -> tuple[Any, ...]:
-    return threshold.show_classes(str(path), classes, "luminance", chosen)
+    return threshold.show_classes(Upload(str(path)), classes, "luminance", chosen)
 
 
 @pytest.mark.parametrize("cuts", [[80, 140], [0, 255], [90.5, 91]])
@@ -104,7 +105,7 @@ def test_cuts_of_other_classes_or_another_channel_are_not_taken() -> None:
     chosen = {"key": key(3), "cuts": [80, 140]}
 
     assert show(chosen, classes=4)[3] is None
-    assert threshold.show_classes(str(CAT), 3, "red", chosen)[3] is None
+    assert threshold.show_classes(Upload(str(CAT)), 3, "red", chosen)[3] is None
     assert show(chosen)[3] == gr.skip()
 
 
@@ -128,7 +129,7 @@ def test_the_sliders_stay_between_their_neighbours_and_inside_the_histogram() ->
     gray = np.array([[12, 50, 51, 100, 240]], np.uint8)
     cuts = np.array([50.0, 51.0, 100.0])
 
-    chart = histogram.draw(gray, cuts, cuts)
+    chart = histogram.draw(gray, thresholding.histogram(gray), cuts, cuts)
 
     bounds = [
         [int(value) for value in re.findall(rf'aria-value{name}="(\d+)"', chart)]

@@ -1,0 +1,160 @@
+"""What an upload gives: each result once, of one decoded file, and errors that do not stay."""
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from models import store, thresholding
+from models.images import Photo, PhotoError, open_photo
+from serving import decoding
+from ui import breed, cutout, examples, mask, mask_lesson, pets, threshold, uploads
+from ui.memory import Memory
+from ui.uploads import Upload
+
+CAT = examples.FOLDER / "cat_chelsea.png"
+
+
+@pytest.fixture
+def upload(tmp_path: Path) -> Upload:
+    """A photo that nothing is known of yet."""
+    path = tmp_path / "cat.png"
+    path.write_bytes(CAT.read_bytes())
+    return Upload(str(path), Memory(10_000_000))
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often each of the costly functions was called."""
+    counted: Counter[str] = Counter()
+
+    def count(module: object, name: str) -> None:
+        original = getattr(module, name)
+
+        def call(*arguments: object, **options: object) -> object:
+            counted[name] += 1
+            return original(*arguments, **options)
+
+        monkeypatch.setattr(module, name, call)
+
+    for module, name in (
+        (uploads.decoding, "open_preview"),
+        (uploads.decoding, "open_photo"),
+        (uploads.thresholding, "gray_channel"),
+        (uploads.thresholding, "histogram"),
+        (uploads.pipeline, "recognize"),
+        (uploads.matting, "extract"),
+        (uploads.segmentation, "load"),
+    ):
+        count(module, name)
+    return counted
+
+
+def test_all_tabs_together_compute_each_result_once(upload: Upload, calls: Counter[str]) -> None:
+    model = store.default("segmentation")
+    tabs = (
+        lambda: pets.show_pets(upload),
+        lambda: cutout.show(upload, "transparent", "#ffffff", None),
+        lambda: threshold.show_classes(upload, 3, "luminance", None),
+        lambda: threshold.show_methods(upload, "luminance"),
+        lambda: mask.show_overlay(upload, model, 0.5, True),
+        lambda: mask_lesson.show_probabilities(upload, model),
+        lambda: mask_lesson.show_objects(upload, model),
+        lambda: breed.show_breeds(upload),
+    )
+    with ThreadPoolExecutor(len(tabs)) as threads:
+        for answer in [threads.submit(tab) for tab in tabs]:
+            answer.result()
+
+    assert calls.pop("load") == 2  # by the mask and by the cut-out, for the model's card
+    assert calls == Counter(
+        {"open_preview": 1, "gray_channel": 1, "histogram": 1, "recognize": 1, "extract": 1}
+    )
+
+
+def test_a_slider_counts_no_pixels_again(upload: Upload, calls: Counter[str]) -> None:
+    for classes in range(2, 9):
+        threshold.show_classes(upload, classes, "green", None)
+    key = threshold.chart_key(upload, 3, "green")
+    threshold.show_classes(upload, 3, "green", {"key": key, "cuts": [80, 140]})
+    threshold.show_methods(upload, "green")
+
+    assert calls["histogram"] == calls["gray_channel"] == 1
+    threshold.show_methods(upload, "red")
+    assert calls["histogram"] == calls["gray_channel"] == 2
+
+
+def test_the_same_file_is_the_same_upload_for_all(upload: Upload, calls: Counter[str]) -> None:
+    again = Upload(upload.path, upload.memory)
+
+    assert again == upload
+    assert hash(again) == hash(upload)
+    assert again.preview is upload.preview
+    assert again != Upload(str(CAT), upload.memory)
+    assert calls["open_preview"] == 1
+
+
+def test_results_are_those_of_the_models(upload: Upload) -> None:
+    photo = open_photo(CAT)
+
+    np.testing.assert_array_equal(upload.whole, photo)
+    assert upload.size == photo.shape[:2]
+    for channel in thresholding.CHANNELS:
+        gray = thresholding.gray_channel(photo, channel)
+        np.testing.assert_array_equal(upload.gray(channel), gray)
+        found, expected = upload.histogram(channel), thresholding.histogram(gray)
+        np.testing.assert_array_equal(found.counts, expected.counts)
+        np.testing.assert_array_equal(found.centers, expected.centers)
+
+
+def test_no_tab_can_write_into_what_others_get(upload: Upload) -> None:
+    for array in (upload.preview, upload.whole, upload.gray("red"), upload.cut_out.cut_out):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0, 0] = 0
+
+
+def test_an_error_is_told_and_not_kept(upload: Upload) -> None:
+    content = Path(upload.path).read_bytes()
+    Path(upload.path).unlink()
+    for ask in (lambda: upload.preview, lambda: upload.pets, lambda: upload.histogram("red")):
+        with pytest.raises(PhotoError) as error:
+            ask()
+        assert error.value.key == "photo_unreadable"
+
+    Path(upload.path).write_bytes(content)
+
+    assert upload.pets.pets
+
+
+def test_what_was_found_outlives_the_file(upload: Upload) -> None:
+    found = upload.pets
+    Path(upload.path).unlink()
+
+    assert upload.pets is found
+    assert not pets.show_pets(upload)[0].count("wrong")
+    assert "cannot be read" in threshold.show_methods(Upload(upload.path, Memory(0)), "red")[0]
+
+
+def test_a_large_photo_is_kept_in_all_detail_only_where_that_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "large.jpg"
+    Image.open(CAT).convert("RGB").resize((4000, 2660)).save(path)
+    memory = Memory(100_000_000)
+    upload = Upload(str(path), memory)
+    whole = 4000 * 2660 * 3
+
+    assert upload.preview.shape == (665, 1000, 3)
+    assert upload.size == (2660, 4000)
+    assert memory.size < whole / 10
+    assert upload.whole.nbytes == whole
+    assert whole < memory.size < 1.1 * whole
+
+    def refuse(path: str, side: int) -> tuple[Photo, tuple[int, int]]:
+        raise AssertionError("decoded again")
+
+    monkeypatch.setattr(decoding, "open_preview", refuse)
+    assert upload.whole is upload.whole

@@ -1,0 +1,83 @@
+"""How the page's events hang together: what follows a control, and files made on a click."""
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+
+import gradio as gr
+from gradio.events import Dependency
+
+from models.images import PhotoError
+from ui.texts import say, say_error
+from ui.uploads import Upload
+
+INFERENCE = "inference"  # events that compute share the cores: so many at a time as there are
+
+# A link of our own, because Gradio's button would save the file that it knew before the click.
+SAVE = """(file) => {
+  const link = document.createElement("a");
+  link.href = file.url;
+  link.download = file.orig_name;
+  link.click();
+}"""
+
+
+def followed(control: gr.Component) -> gr.State:
+    """A state that changes with a control's value, for several answers to follow.
+
+    Where they follow the control's own change and one is asked for again before it has come, the
+    page (Gradio 6.31) asks for all of them again when it comes, and so on without end. The state
+    begins with None, which is all that the browser ever knows of one.
+    """
+    state = gr.State(None)
+    control.change(
+        lambda value: value, control, state, show_progress="hidden", api_visibility="private"
+    )
+    return state
+
+
+def on_click(
+    button: gr.Button,
+    write: Callable[..., str],
+    inputs: Sequence[gr.Component],
+    js: str | None = None,
+) -> tuple[Dependency, gr.File]:
+    """Let a button make a file, which costs nothing as long as nobody wants it.
+
+    Parameters
+    ----------
+    button
+        It can be clicked while there is a photo.
+    write
+        Makes the file of the inputs' values, the first of which is an upload.
+    inputs
+        What it is made of.
+    js
+        What the browser does at once.
+
+    Returns
+    -------
+    The event, and where the file comes.
+    """
+
+    @wraps(write)
+    def answer(upload: Upload | None, *values: object) -> str:
+        if upload is None:
+            raise gr.Error(say("photo.missing"), print_exception=False)
+        try:
+            return write(upload, *values)
+        except PhotoError as error:  # it may have been deleted since
+            raise gr.Error(say_error(error), print_exception=False) from None
+
+    file = gr.File(visible="hidden")
+    event = button.click(
+        answer, inputs, file, js=js, concurrency_id=INFERENCE, api_visibility="private"
+    )
+    return event, file
+
+
+def save_on_click(
+    button: gr.Button, write: Callable[..., str], inputs: Sequence[gr.Component]
+) -> None:
+    """Let a button save a file that is made only then, as by `on_click`."""
+    event, file = on_click(button, write, inputs)
+    event.success(None, file, js=SAVE)

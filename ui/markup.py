@@ -1,0 +1,49 @@
+"""Pieces of HTML that several tabs show."""
+
+import base64
+import html
+
+from models import runtime
+from models.drawing import Color
+from ui import theme
+from ui.texts import mark, number, say
+
+SPOKEN = "spoken"  # class of what screen readers read out when it changes; see accessible.js
+
+
+def notice(sentence: str, wrong: bool = False) -> str:
+    """A sentence for the visitor, as HTML."""
+    kind = 'class="notice-text wrong" role="alert"' if wrong else 'class="notice-text"'
+    return f"<div {kind}>{html.escape(sentence)}</div>"
+
+
+def took(key: str, seconds: float, device: str, **values: object) -> str:
+    """What was found, how long that took and where it was computed, as HTML.
+
+    `key` is that of a text with places for time and device, and for the values.
+    """
+    milliseconds = seconds * 1000
+    time = number(milliseconds, ".1f" if milliseconds < 10 else ".0f")
+    sentence = say(key, time=time, device=device, **values)
+    if device == "CPU" and runtime.gpu_failed.is_set():
+        sentence += f". {say('page.gpu_failed')}"
+    return f'<p class="took">{html.escape(sentence)}</p>'
+
+
+def swatch(color: Color) -> str:
+    """A small square of a colour, as HTML."""
+    return f'<span class="swatch" style="background: {theme.css(color)}"></span>'
+
+
+def figure(content: bytes, kind: str, alternative: str, caption: str) -> str:
+    """A small picture (kind "png" or "jpeg") with its caption, which is HTML, as HTML."""
+    data = base64.b64encode(content).decode()
+    return (
+        f'<figure><img src="data:image/{kind};base64,{data}" alt="{html.escape(alternative)}">'
+        f"<figcaption>{caption}</figcaption></figure>"
+    )
+
+
+def placeholder(sentence: str) -> str:
+    """What stands in an empty picture input, in the form that Gradio takes apart."""
+    return f"{sentence}\n- {mark('photo.or')} -\n{mark('photo.click')}"

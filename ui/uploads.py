@@ -1,0 +1,247 @@
+"""A visitor's photo, and all that is found in it."""
+
+import time
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models import breeds, drawing, matting, measuring, pipeline, segmentation, store, thresholding
+from models.drawing import reduced
+from models.images import Photo
+from models.pipeline import Pet
+from models.thresholding import Channel, Histogram
+from serving import decoding
+from ui.memory import Memory
+
+# Pixels of the longer side of what is for looking at; files to keep have the photo's own size. A
+# phone's photo has 4,000 or more, and a JPEG is decoded at a quarter of its size in 60 % of the
+# time of a half.
+PREVIEW_SIDE = 1000
+
+memory = Memory(200_000_000)  # for the results of all visitors' uploads
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Instances:
+    """How many objects a mask model found, their outlines in the preview, and measurements."""
+
+    count: int
+    outlines: NDArray[np.bool_]
+    objects: measuring.Objects
+
+
+@dataclass(frozen=True)
+class MaskResult:
+    """What a mask model says of an upload, for its preview.
+
+    `instances` is there for models whose subject comes in several pieces.
+    """
+
+    segmentation: segmentation.Segmentation
+    instances: Instances | None
+    seconds: float
+    device: str
+
+
+@dataclass(frozen=True)
+class PetsResult:
+    """The pets of an upload, and their numbers at each pixel of its preview."""
+
+    pets: Sequence[Pet]
+    regions: NDArray[np.uint8]
+    seconds: float
+    device: str
+
+    @property
+    def any_known(self) -> bool:
+        """Whether at least one of them is of a breed that the classifier knows."""
+        return any(not pet.refused for pet in self.pets)
+
+
+@dataclass(frozen=True)
+class BreedResult:
+    """The most probable breeds of an upload as a whole, best first."""
+
+    ranking: Sequence[breeds.Breed]
+    seconds: float
+    device: str
+
+
+@dataclass(frozen=True)
+class CutOutResult:
+    """The pet of an upload's preview: `(height, width, 4)` uint8 RGBA."""
+
+    cut_out: NDArray[np.uint8]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    preview: Photo
+    whole: Photo | None  # where it had to be decoded for the preview
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A photo that was uploaded, and what is found in it.
+
+    Each result is computed when it is first asked for, once for all tabs, and kept for a while.
+    Arrays are not to be written to.
+
+    Every result that needs the file raises `PhotoError` where it cannot be used, or was deleted
+    because it lay unused for long.
+
+    Attributes
+    ----------
+    path
+        Where Gradio stores the file: in a folder that is named for the content.
+    """
+
+    path: str
+    memory: Memory = field(default=memory, repr=False, compare=False)
+
+    @property
+    def key(self) -> str:
+        """A name that tells it from other uploads, and nothing about the photo."""
+        return Path(self.path).parent.name
+
+    @property
+    def preview(self) -> Photo:
+        """The photo at the size to look at, which has more detail than a network takes in."""
+        return self._decoded.preview
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the whole photo in pixels."""
+        return self._decoded.size
+
+    @property
+    def whole(self) -> Photo:
+        """The photo in all detail."""
+        decoded = self._decoded
+        if decoded.whole is not None:
+            return decoded.whole
+        return self._once("whole", lambda: _read_only(decoding.open_photo(self.path)))
+
+    def gray(self, channel: Channel) -> NDArray[np.uint8]:
+        """One channel in all detail, `(height, width)`."""
+        return self._once(
+            ("gray", channel),
+            lambda: _read_only(thresholding.gray_channel(self.whole, channel)),
+        )
+
+    def histogram(self, channel: Channel) -> Histogram:
+        """How often each grey value occurs in a channel, in all detail."""
+        return self._once(
+            ("histogram", channel), lambda: thresholding.histogram(self.gray(channel))
+        )
+
+    def mask(self, model: str) -> MaskResult:
+        """What a mask model says of the photo."""
+        return self._once(("mask", model), lambda: _segment(self, model))
+
+    @property
+    def pets(self) -> PetsResult:
+        """The pets with their breeds."""
+        return self._once("pets", lambda: _recognize(self))
+
+    @property
+    def breed(self) -> BreedResult:
+        """The breeds that the photo as a whole looks like."""
+        return self._once("breed", lambda: _classify(self))
+
+    @property
+    def cut_out(self) -> CutOutResult:
+        """The pet cut out of the preview."""
+        return self._once("cut-out", lambda: _cut_preview(self))
+
+    def whole_mask(self, model: str) -> NDArray[np.uint8]:
+        """The mask in all detail, `(height, width)`; not kept."""
+        return self.mask(model).segmentation.resized(*self.size).mask
+
+    def whole_cut_out(self) -> NDArray[np.uint8]:
+        """The pet cut out in all detail, `(height, width, 4)` uint8 RGBA; not kept."""
+        return _cut(self, self.whole)
+
+    @property
+    def _decoded(self) -> _Decoded:
+        return self._once("decoded", lambda: _decode(self.path))
+
+    def _once(self, name: Hashable, compute: Callable[[], Result]) -> Result:
+        return self.memory.get((self.path, name), compute)
+
+
+def to_preview(photo: Photo) -> Photo:
+    """The photo, reduced where it is clearly larger than need be: a little would only blur it."""
+    return reduced(photo, PREVIEW_SIDE) if max(photo.shape) > 1.1 * PREVIEW_SIDE else photo
+
+
+def _read_only(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    array.setflags(write=False)
+    return array
+
+
+def _decode(path: str) -> _Decoded:
+    photo, size = decoding.open_preview(path, PREVIEW_SIDE)
+    whole = _read_only(photo) if photo.shape[:2] == size else None
+    return _Decoded(_read_only(to_preview(photo)), whole, size)
+
+
+def _segment(upload: Upload, model: str) -> MaskResult:
+    segmenter = segmentation.load(model)
+    # Objects are counted and measured in pixels of the photo; an outline needs no such detail.
+    photo = upload.whole if segmenter.card.instances else upload.preview
+    start = time.perf_counter()
+    result = segmenter.predict(photo)
+    shown = result.resized(*upload.preview.shape[:2])
+    if not segmenter.card.instances:
+        return MaskResult(shown, None, time.perf_counter() - start, segmenter.device)
+    numbers = result.instances()
+    seconds = time.perf_counter() - start
+    outlines = drawing.instance_outlines(segmentation.scale_numbers(numbers, *shown.shape))
+    instances = Instances(int(numbers.max()), outlines, measuring.measure(numbers))
+    return MaskResult(shown, instances, seconds, segmenter.device)
+
+
+def _recognize(upload: Upload) -> PetsResult:
+    photo = upload.preview  # here the smallest pet has about the pixels that are looked at
+    found = upload.mask(store.default("segmentation"))
+    classifier = breeds.load(store.default("classification"))
+    start = time.perf_counter()
+    regions = np.zeros(photo.shape[:2], np.uint8)
+    if found.instances is None:
+        regions = found.segmentation.regions()
+    pets, regions = pipeline.recognize(photo, regions, classifier)
+    seconds = found.seconds + time.perf_counter() - start
+    return PetsResult(pets, regions, seconds, classifier.device)
+
+
+def _classify(upload: Upload) -> BreedResult:
+    classifier = breeds.load(store.default("classification"))
+    photo = upload.preview
+    start = time.perf_counter()
+    ranking = classifier.predict(photo)
+    return BreedResult(ranking, time.perf_counter() - start, classifier.device)
+
+
+def _cut_preview(upload: Upload) -> CutOutResult:
+    seconds = upload.mask(store.default("segmentation")).seconds
+    start = time.perf_counter()
+    cut_out = _read_only(_cut(upload, upload.preview))
+    return CutOutResult(cut_out, seconds + time.perf_counter() - start)
+
+
+def _cut(upload: Upload, photo: Photo) -> NDArray[np.uint8]:
+    """The pet of an upload, cut out of a copy of any size."""
+    model = store.default("segmentation")
+    foreground = upload.mask(model).segmentation.foreground()
+    return matting.extract(
+        photo, np.round(foreground * 255).astype(np.uint8), segmentation.load(model).card.input
+    )
