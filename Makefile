@@ -15,6 +15,9 @@ ONE_CORE := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1
 # axe-core, which looks for what bars people from the page.
 AXE := tests/browser/node_modules/.package-lock.json
 
+# What mypy checks; the rest follows as it becomes clean.
+TYPED := bench $(filter-out models/images.py models/segmentation.py,$(wildcard models/*.py))
+
 .PHONY: run test train-setup chromium clean
 
 run: $(VENV)/.app
@@ -25,6 +28,7 @@ train-setup: $(VENV)/.training
 test: $(VENV)/.tests chromium $(AXE)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy --follow-imports silent $(TYPED)
 	$(BIN)/python tests/audit.py
 	$(ONE_CORE) $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m 'not alone'
 	$(BIN)/python -m pytest -m alone $$(grep -rl pytest.mark.alone tests --include='test_*.py')

@@ -198,7 +198,7 @@ def breed_timm(how: str, means: Means) -> Answers:
 
     torch.set_num_threads(means.threads)
 
-    network = classifier(means).to(memory_format=torch.channels_last)
+    network = classifier(means).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     run = torch.compile(network) if how == "compile" else network
     facts, spec = card(BREED)
     names = [label["name"] for label in facts["labels"]]
@@ -301,8 +301,9 @@ def normalized(photo: Photo, spec: InputSpec) -> NDArray[np.float32]:
     """The photo squashed to the network's size, `(height, width, 3)` float32, normalized."""
     resampling = Image.Resampling[spec.interpolation.upper()]
     small = Image.fromarray(photo).resize((spec.width, spec.height), resampling, reducing_gap=3.0)
-    values = np.asarray(small, np.float32) / 255
-    return (values - np.float32(spec.mean)) / np.float32(spec.std)
+    values = np.asarray(small, np.float32) / np.float32(255)
+    mean, std = (np.array(part, np.float32) for part in (spec.mean, spec.std))
+    return (values - mean) / std
 
 
 CONTESTANTS = (

@@ -89,8 +89,17 @@ def seconds(place: int) -> list[float]:
 
 
 def work(place: int) -> tuple[int, int]:
-    """Operations of a contestant's network for a photo, and bytes of its input and output."""
-    return answers(place).work()
+    """Operations of a contestant's network for a photo, and bytes of its input and output.
+
+    Raises
+    ------
+    ValueError
+        When the contestant's framework cannot tell.
+    """
+    count = answers(place).work
+    if count is None:
+        raise ValueError(f"{CONTESTANTS[place].name} does not count its operations")
+    return count()
 
 
 def rates(threads: int) -> dict[str, float]:

@@ -110,7 +110,7 @@ def timm_classifier(
                     module.bias.data = torch.from_numpy(layer.offset)
             elif isinstance(module, torch.nn.BatchNorm2d):
                 module.bias.data = torch.from_numpy(layer.offset)
-                module.running_var.fill_(1 - module.eps)
+                module.running_var = torch.full_like(module.bias.data, 1 - module.eps)
         networks.append(network)
 
     class Average(torch.nn.Module):

@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from bench import visitors
 
@@ -75,7 +76,7 @@ def look(port: int, name: str) -> float:
     return visitors.metric(port, f"petscope_{name}")
 
 
-def measure(requests: int, minutes: float) -> dict[str, object]:
+def measure(requests: int, minutes: float) -> dict[str, Any]:
     """Soak the app; what it holds after the first requests, and at the end."""
     log = Path(tempfile.mkstemp(suffix=".log")[1])
     with visitors.served(log, PETSCOPE_BEHIND_PROXY="1", PETSCOPE_KEEP_MINUTES="1") as (port, _):

@@ -42,8 +42,8 @@ NOISE = 5.0  # standard deviation, of 255
 ORIENTATION, TURNED = 0x0112, 3  # EXIF: as a phone that is held upside down stores a photo
 
 # The page's handlers: the first one takes the photo, and the others follow it. See `ui.page`.
-FIRST = {"Pets": ("show_pets",)}
-OTHERS = {
+FIRST: dict[str, tuple[str, ...]] = {"Pets": ("show_pets",)}
+OTHERS: dict[str, tuple[str, ...]] = {
     "Cut out": ("show",),
     "Threshold": ("show_classes", "show_methods"),
     "Mask": ("show_overlay", "show_objects", "show_probabilities", "forget_sizes"),
@@ -166,8 +166,8 @@ async def measure_tabs(blocks: gr.Blocks, path: Path) -> Times:
             await visit.ask(name)
 
     start = time.perf_counter()
-    for handlers in (FIRST, OTHERS):
-        await asyncio.gather(*(ask_in_turn(name) for names in handlers.values() for name in names))
+    for tabs in (FIRST, OTHERS):
+        await asyncio.gather(*(ask_in_turn(name) for names in tabs.values() for name in names))
     times[EVERYTHING] = time.perf_counter() - start
     return times
 

@@ -92,13 +92,14 @@ def _layer(
         (node,) = readers[node.output[0]]
         if node.op_type in SPATIAL:
             continue
-        term = constants.get(node.input[1]) if len(node.input) > 1 else None
-        if term is None or term.size != outputs or node.op_type not in ("Mul", "Add"):
+        constant = constants.get(node.input[1]) if len(node.input) > 1 else None
+        if constant is None or constant.size != outputs or node.op_type not in ("Mul", "Add"):
             break
+        term = constant.ravel().astype(np.float32)
         if node.op_type == "Mul":
-            scale, offset = scale * term.ravel(), offset * term.ravel()
+            scale, offset = scale * term, offset * term
         else:
-            offset = offset + term.ravel()
+            offset = offset + term
     shape = [1] * weights.ndim
     shape[axis] = outputs
     return Layer(kind, weights * scale.reshape(shape), offset)

@@ -6,6 +6,7 @@ applied to the full one strip by strip, so time and memory stay small for large 
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,8 +59,8 @@ def refine(photo: Photo, foreground: NDArray[np.uint8], grain: float) -> NDArray
     (300, 451)
     """
     side = _working_side(photo, grain)
-    reduced = np.asarray(_reduce(photo, side), np.float32) / 255
-    mask = np.asarray(_reduce(foreground, side), np.float32) / 255
+    reduced = np.asarray(_reduce(photo, side), np.float32) / np.float32(255)
+    mask = np.asarray(_reduce(foreground, side), np.float32) / np.float32(255)
     radius = _radius(photo, grain, side)
     means, inverse = _window_colors(reduced, radius)
     for _ in range(PASSES):
@@ -93,7 +94,7 @@ def cut_out(photo: Photo, opacity: NDArray[np.uint8], grain: float) -> NDArray[n
     """
     side = _working_side(photo, grain)
     reduced = np.asarray(_reduce(photo, side), np.float32)
-    share = np.asarray(_reduce(opacity, side), np.float32) / 255
+    share = np.asarray(_reduce(opacity, side), np.float32) / np.float32(255)
     radius = _radius(photo, grain, side)
     inside, outside = (
         Image.fromarray(_mean_color(reduced, weights, radius)) for weights in (share, 1 - share)
@@ -201,7 +202,7 @@ def _strips(photo: Photo) -> Iterator[slice]:
         yield slice(start, min(start + step, height))
 
 
-def _enlarge(plane: Image.Image, rows: slice, photo: Photo) -> NDArray[np.generic]:
+def _enlarge(plane: Image.Image, rows: slice, photo: Photo) -> NDArray[Any]:
     """Some rows of a reduced picture scaled bilinearly to the photo's size."""
     height, width = photo.shape[:2]
     scale = plane.height / height
@@ -266,7 +267,7 @@ def _fit(
 
 
 def _opacity(
-    photo: NDArray[np.float32], coefficients: Sequence[NDArray[np.generic]]
+    photo: NDArray[np.float32], coefficients: Sequence[NDArray[np.float32]]
 ) -> NDArray[np.float32]:
     """What slopes and an offset make of the colours, with more contrast, in [0, 1]."""
     *slopes, offset = coefficients

@@ -38,7 +38,8 @@ class Seen:
 
 def usual_side(segmenter: Segmenter, photo: Photo) -> int:
     """Longer side in pixels at which the model sees the photo unasked."""
-    return max(scaled_size(*photo.shape[:2], segmenter.card.input))
+    height, width = photo.shape[:2]
+    return max(scaled_size(height, width, segmenter.card.input))
 
 
 def sides(segmenter: Segmenter, photo: Photo) -> list[int]:
@@ -69,7 +70,7 @@ def see(segmenter: Segmenter, photo: Photo, side: int) -> Seen:
     """
     own = segmenter.card.input
     spec = own if side == usual_side(segmenter, photo) else at_side(own, side)
-    height, width = scaled_size(*photo.shape[:2], spec)
+    height, width = scaled_size(photo.shape[0], photo.shape[1], spec)
     if segmenter.any_size:
         batch = prepare(photo, spec)
         rows, columns = height, width

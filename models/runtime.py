@@ -215,7 +215,7 @@ def usable_cores() -> int:
         usable = len(os.sched_getaffinity(0))
     else:
         usable = os.cpu_count() or 1
-    return max(min(usable, _quota()), 1)
+    return int(max(min(usable, _quota()), 1))
 
 
 def _quota(folder: Path = Path("/sys/fs/cgroup")) -> float:

@@ -379,7 +379,7 @@ def _damage(folder: Path) -> str | None:
     return None if found else "it holds no models"
 
 
-def _snapshot(name: str, **options: bool) -> Path:
+def _snapshot(name: str, *, local_files_only: bool = False, force_download: bool = False) -> Path:
     from huggingface_hub import snapshot_download
 
     repo, revision = split(name)
@@ -388,7 +388,8 @@ def _snapshot(name: str, **options: bool) -> Path:
         revision=revision,
         allow_patterns=["*.json", "*.onnx"],
         ignore_patterns=["*/*"],
-        **options,
+        local_files_only=local_files_only,
+        force_download=force_download,
     )
     return Path(folder)
 

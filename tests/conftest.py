@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from hub import FakeHub
 from huggingface_hub import constants
 from onnx import TensorProto, helper, numpy_helper
+
+from tests.hub import FakeHub
 
 # What takes minutes comes first: begun last, it would leave all workers but one with nothing to do.
 LONG = ("training", "batch", "browser")

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hub import FakeHub
 
 import app
+from tests.hub import FakeHub
 
 ROOT = Path(__file__).parent.parent
 NOTICE = "models-notice"

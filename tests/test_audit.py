@@ -1,8 +1,9 @@
 import socket
 from typing import NoReturn
 
-import audit
 import pytest
+
+from tests import audit
 
 
 def test_without_a_network_the_audit_says_so_and_does_not_fail(

@@ -10,11 +10,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hub import FakeHub
 from huggingface_hub import HfFileSystem
 
 from batch import sources
 from batch.sources import Found, SourceError
+from tests.hub import FakeHub
 
 # What is read is not decoded here.
 PHOTOS = {f"{index:02}.jpg": b"photo %d" % index for index in range(10)}

@@ -16,7 +16,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
-from visits import PATIENCE, Served, opened
+
+from tests.browser.visits import PATIENCE, Served, opened
 
 ROOT = Path(__file__).parent.parent.parent
 WEIGHTS = ROOT / "models" / "weights"

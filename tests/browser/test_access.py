@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import BrowserContext, Locator, Page, expect
-from visits import SCREENSHOTS, Served, as_file, open_tab, opened, upload
 
+from tests.browser.visits import SCREENSHOTS, Served, as_file, open_tab, opened, upload
 from ui.texts import MARK
 
 pytestmark = pytest.mark.browser

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
-from visits import as_file, on_desktop, on_phone, open_tab, picture_file
+
+from tests.browser.visits import as_file, on_desktop, on_phone, open_tab, picture_file
 
 pytestmark = pytest.mark.browser
 

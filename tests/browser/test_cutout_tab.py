@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
-from visits import downloaded, on_desktop, on_phone, open_tab, picture_file, shown_size
+
+from tests.browser.visits import (
+    downloaded,
+    on_desktop,
+    on_phone,
+    open_tab,
+    picture_file,
+    shown_size,
+)
 
 pytestmark = pytest.mark.browser
 

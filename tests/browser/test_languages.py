@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
-from visits import Served, as_file, on_desktop, opened, upload
 
+from tests.browser.visits import Served, as_file, on_desktop, opened, upload
 from ui.texts import TEXTS
 
 pytestmark = pytest.mark.browser

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
-from visits import downloaded, on_desktop, on_phone, open_tab, shown_size
 
 from models import store
+from tests.browser.visits import downloaded, on_desktop, on_phone, open_tab, shown_size
 
 pytestmark = pytest.mark.browser
 

@@ -9,7 +9,8 @@ import pillow_heif
 import pytest
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
-from visits import (
+
+from tests.browser.visits import (
     Served,
     comes_to_rest,
     downloaded,

@@ -20,9 +20,9 @@ from mcp import ClientSession
 from mcp.client.streamable_http import streamablehttp_client
 from PIL import Image
 from playwright.sync_api import Page, expect
-from visits import Served
 
 from models import images, pipeline, thresholding
+from tests.browser.visits import Served
 from ui import programs
 
 pytestmark = pytest.mark.browser

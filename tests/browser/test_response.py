@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import BrowserContext, Page, Request, Route, expect
-from visits import SCREENSHOTS, Served, comes_to_rest, open_tab, opened, upload
+
+from tests.browser.visits import SCREENSHOTS, Served, comes_to_rest, open_tab, opened, upload
 
 pytestmark = pytest.mark.browser
 

@@ -7,7 +7,8 @@ from urllib.request import Request, urlopen
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
-from visits import as_file, open_tab, opened, upload
+
+from tests.browser.visits import as_file, open_tab, opened, upload
 
 pytestmark = pytest.mark.browser
 

@@ -10,8 +10,16 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
-from visits import downloaded, on_desktop, on_phone, open_tab, picture_file, shown_size, upload
 
+from tests.browser.visits import (
+    downloaded,
+    on_desktop,
+    on_phone,
+    open_tab,
+    picture_file,
+    shown_size,
+    upload,
+)
 from ui import theme
 
 pytestmark = pytest.mark.browser

@@ -19,10 +19,10 @@ import pytest
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageCms, ImageFile
 from PIL.PngImagePlugin import PngInfo
-from profiles import CURVES, DISPLAY_P3, PRIMARIES, SRGB, profile
 
 from models import images
 from models.images import Photo, PhotoError, open_photo, open_preview
+from tests.profiles import CURVES, DISPLAY_P3, PRIMARIES, SRGB, profile
 
 # Four plain quarters of different colours: which way is up shows, and lossy formats keep them.
 SCENE = np.empty((48, 64, 3), np.uint8)

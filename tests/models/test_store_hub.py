@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hub import FakeHub, Fault
 from huggingface_hub import constants
 
 from models import store
 from models.store import ModelError
+from tests.hub import FakeHub, Fault
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,8 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-from raw_http import CAT, Served
+
+from tests.raw_http import CAT, Served
 
 
 @pytest.fixture(scope="session")

@@ -16,12 +16,12 @@ from typing import Any, NoReturn
 import numpy as np
 import pytest
 from PIL import Image
-from profiles import DISPLAY_P3
 
 from models import images
 from models.images import PhotoError
 from serving import decoding
 from serving.decoding import Decoder, Pool
+from tests.profiles import DISPLAY_P3
 
 ROOT = Path(__file__).parents[2]
 CAT = ROOT / "examples" / "cat_chelsea.png"

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from raw_http import CAT, EXAMPLES, Answer, Served, file_data
 
 from bench import visitors
+from tests.raw_http import CAT, EXAMPLES, Answer, Served, file_data
 
 ROOT = EXAMPLES.parent
 DISK = 24_000_000  # bytes

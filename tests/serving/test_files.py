@@ -7,9 +7,9 @@ from collections import namedtuple
 from pathlib import Path
 
 import pytest
-from raw_http import CAT, Served, file_data, within
 
 from serving import files
+from tests.raw_http import CAT, Served, file_data, within
 
 Usage = namedtuple("Usage", "total used free")
 

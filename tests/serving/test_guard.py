@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from gradio_client import Client, handle_file
-from raw_http import CAT, Served, everything, file_data, within
 
 from serving import connections, guard, metrics, queueing, routes
+from tests.raw_http import CAT, Served, everything, file_data, within
 
 JOIN = "/gradio_api/queue/join"
 UPLOAD = "/gradio_api/upload"

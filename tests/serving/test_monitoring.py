@@ -1,10 +1,10 @@
 import json
 
 import pytest
-from raw_http import Served, file_data
 
 from models.breeds import BreedClassifier
 from serving import metrics
+from tests.raw_http import Served, everything, file_data
 from ui.texts import TEXTS
 
 
@@ -40,8 +40,6 @@ def test_metrics_are_in_prometheus_format() -> None:
 def test_metrics_are_for_the_machine_s_own_network(served: Served) -> None:
     assert served.ask("GET", "/metrics").status == 404  # a visitor, by way of the proxy
     inside = served.raw(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-    from raw_http import everything
-
     text = everything(inside).decode()
     assert " 200 " in text.split("\r\n")[0]
     for name in ("resident_bytes", "open_files", "queue_length", "stored_bytes"):

@@ -14,9 +14,9 @@ from urllib.parse import quote
 import pytest
 from mcp import ClientSession
 from mcp.client.streamable_http import streamablehttp_client
-from raw_http import CAT, EXAMPLES, Served, everything, file_data
 
 from serving import files, routes
+from tests.raw_http import CAT, EXAMPLES, Served, everything, file_data
 
 FIRST_USER = "root:"
 

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hub import FakeHub, Fault, Repository
 from huggingface_hub import ModelCard, RepoCard, constants
 from safetensors.numpy import save, save_file
 
 import training.torchvision_ops  # noqa: F401  (before timm)
+from tests.hub import FakeHub, Fault, Repository
 
 import timm  # isort: skip
 from timm.models import save_for_hf  # isort: skip
