@@ -17,6 +17,12 @@ SENTENCES = {
     "photo_unknown_format": "This file is damaged or not a picture that can be read here: please "
     "use a JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC or AVIF file.",
     "photo_damaged": "The picture is damaged or cut off: please save or send it again.",
+    "photo_raw": "This is a raw file of a camera, or begins with a thumbnail like one: please "
+    "export a JPEG or a TIFF from it.",
+    "photo_not_read": "This picture has {what}, which cannot be read here: please save it as a "
+    "TIFF without compression, or as a PNG.",
+    "photo_no_such_place": "The file has no such picture, because it ends with {axis} {count}: "
+    "please choose another one.",
     "photo_needs_memory": "The picture needs too much memory: please send a smaller one.",
     "photo_takes_too_long": "The picture takes too long to read: please save it again, or send "
     "another one.",

@@ -7,9 +7,9 @@ upright, with at most `MAX_PIXELS` pixels.
 import io
 import logging
 import os
-import struct
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,9 +17,12 @@ from typing import Any, BinaryIO
 import numpy as np
 import pillow_heif
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-from models.picture import FIRST, Photo, PhotoError, Picture, Place
+from models import icc, tiff
+from models.picture import FIRST, RGB, Axis, Photo, PhotoError, Picture, Place, Stretch, Values
+from models.stretch import full_range, percentile_range, to_8_bits
+from models.tiff import Stored
 
 __all__ = ["Photo", "PhotoError", "open_file", "open_photo", "open_picture", "open_preview"]
 
@@ -125,18 +128,9 @@ def open_picture(
     if not content:
         raise PhotoError("photo_empty")
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            _check_size(image.width, image.height)
-            width, height = image.size
-            if side and max(width, height) >= 2 * side:
-                scale = side / max(width, height)
-                image.draft(None, (max(int(width * scale), 1), max(int(height * scale), 1)))
-            decoded = image.size
-            photo = _to_rgb(image, allocate)
-            size = photo.shape[0], photo.shape[1]
-            if decoded != (width, height):  # but the header of some containers tells another size
-                size = (height, width) if image.size == decoded else (width, height)
-            return Picture(photo, photo, size)
+        if content.startswith(tiff.MAGIC):
+            return _from_tiff(content, place, allocate)
+        return _from_pillow(content, side, place, allocate)
     except PhotoError:
         raise
     except Image.DecompressionBombError:
@@ -188,31 +182,168 @@ def _check_size(width: int, height: int) -> None:
         raise PhotoError("photo_too_long", width=width, height=height, side=MAX_SIDE)
 
 
-def _to_rgb(image: Image.Image, allocate: Allocate) -> Photo:
-    """Decode, turn upright and convert to 8-bit RGB."""
-    image.load()
-    # A wrong size in the header of a container can hide behind the first check.
-    _check_size(image.width, image.height)
-    _turn_upright(image)
-    convert = _deep_to_grey(image) if _is_deep(image) else _to_srgb(image)
-    photo = allocate((image.height, image.width, 3), np.dtype(np.uint8))
-    for rows, strip in _strips(image):
-        photo[rows] = convert(strip)
+def _from_pillow(content: bytes, side: int, place: Place, allocate: Allocate) -> Picture:
+    """As `open_picture`, for what Pillow reads."""
+    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        _check_size(image.width, image.height)
+        axes = _seek(image, place)
+        width, height = image.size
+        if side and max(width, height) >= 2 * side:
+            scale = side / max(width, height)
+            image.draft(None, (max(int(width * scale), 1), max(int(height * scale), 1)))
+        decoded = image.size
+        image.load()
+        # A wrong size in the header of a container can hide behind the first check.
+        _check_size(image.width, image.height)
+        _turn_upright(image)
+        if image.mode.startswith("I;16"):
+            return _from_deep_grey(image, axes, allocate)
+        photo = _photo(image.size, partial(_crop, image), _convert(image), allocate)
+        size = photo.shape[0], photo.shape[1]
+        if decoded != (width, height):  # but the header of some containers tells another size
+            size = (height, width) if image.size == decoded else (width, height)
+        return Picture(photo, photo, size, axes=axes)
+
+
+def _seek(image: Image.Image, place: Place) -> tuple[Axis, ...]:
+    """Go to a frame of an animation or a page."""
+    if image.format in ("JPEG", "MPO"):
+        return ()  # the others are another eye's view, or what a brighter screen shows
+    count = getattr(image, "n_frames", 1)
+    if (place.page or 0) >= count:
+        raise PhotoError("photo_no_such_place", axis="page", count=count)
+    if count == 1:
+        return ()
+    if place.page:
+        image.seek(place.page)
+    return (Axis("page", count, place.page or 0),)
+
+
+def _from_deep_grey(image: Image.Image, axes: tuple[Axis, ...], allocate: Allocate) -> Picture:
+    """The picture of a grey PNG of 16 bits."""
+    values = allocate((image.height, image.width), np.dtype(np.uint16))
+    for rows in _strips(image.width, image.height):
+        values[rows] = np.asarray(_crop(image, rows))
+    alpha = None
+    if (transparent := image.info.get("transparency")) is not None:
+        alpha = np.where(values == transparent, 0, 65535).astype(np.uint16)
+    profile = image.info.get("icc_profile")
+    stored = Stored(values, "grey", 16, alpha=alpha, profile=profile, camera=bool(profile))
+    return _from_stored(replace(stored, axes=axes), allocate, values)
+
+
+def _from_tiff(content: bytes, place: Place, allocate: Allocate) -> Picture:
+    """As `open_picture`, for TIFF."""
+    try:
+        return _from_stored(tiff.read(content, place, _check_size), allocate)
+    except tiff.OtherReaderError:
+        return _from_pillow(content, 0, place, allocate)
+
+
+def _from_stored(stored: Stored, allocate: Allocate, kept: Values | None = None) -> Picture:
+    """The picture of values in their own numbers; `kept` are the same, where they stay."""
+    stretch: Stretch | None = None
+    values = stored.values
+    height, width = values.shape[:2]
+    index = next((axis.index for axis in stored.axes if axis.name == "channel"), 0)
+    plane = values[:, :, index] if stored.kind == "channels" else values
+    low, high = _stated(stored, index)
+    plain = values.dtype == np.uint8 and stored.kind != "channels" and stored.bits in (1, 8)
+    plain = plain and stored.colors is None
+    if stored.stated:
+        stretch = "stated"
+    elif stored.bits > 8 and not stored.camera:
+        low, high = percentile_range(plane)
+        stretch = "percentiles"
+    as_they_are = plain and (low, high) == (0, 2**stored.bits - 1)
+    colored = stored.colors is not None and not stored.stated
+    counted = not (as_they_are or colored or stored.kind == "cmyk")
+    if counted and kept is None:
+        kept = allocate(values.shape, values.dtype)
+        kept[...] = values
+        # The others' memory is free again.
+        stored, values = replace(stored, values=kept), kept
+        plane = values[:, :, index] if stored.kind == "channels" else values
+
+    def strip(rows: slice) -> Image.Image:
+        part = plane[rows]
+        if stored.colors is not None:
+            part = stored.colors[np.minimum(part, len(stored.colors) - 1)]
+        elif not as_they_are or stored.bits == 1:
+            part = to_8_bits(part, low, high)
+        if stored.kind == "cmyk":
+            return Image.frombytes("CMYK", (width, len(part)), part.tobytes())
+        if stored.alpha is None:
+            return Image.fromarray(np.ascontiguousarray(part))
+        alpha = to_8_bits(stored.alpha[rows], *full_range(stored.alpha.dtype, stored.bits))
+        both = np.dstack([part, alpha])
+        mode = {2: "LA", 4: "RGBA"}[both.shape[2]]
+        if stored.multiplied:
+            premultiplied = mode.replace("A", "a")
+            image = Image.frombytes(premultiplied, (width, len(both)), both.tobytes())
+            return image.convert(mode)
+        return Image.frombytes(mode, (width, len(both)), both.tobytes())
+
+    mode = {"cmyk": "CMYK", "color": "RGB"}.get(stored.kind, "L")
+    if stored.colors is not None:
+        mode = "RGB"
+    photo = _photo((width, height), strip, _to_srgb(mode, stored.profile), allocate)
+    channels = RGB
+    if counted and stored.kind != "color":
+        channels = stored.channels
+    return Picture(
+        photo=photo,
+        values=photo if kept is None else kept,
+        size=(height, width),
+        shown=(low, high) if counted else None,
+        stretch=stretch if counted else None,
+        channels=channels,
+        axes=stored.axes,
+        pixel_size=stored.pixel_size,
+    )
+
+
+def _stated(stored: Stored, channel: int) -> tuple[float, float]:
+    """The black and the white that the file states, or those of the type."""
+    if not stored.stated:
+        return full_range(stored.values.dtype, stored.bits)
+    return stored.stated[channel if channel < len(stored.stated) else 0]
+
+
+def _photo(
+    size: tuple[int, int],
+    strip: Callable[[slice], Image.Image],
+    convert: Callable[[Image.Image], Image.Image | Photo],
+    allocate: Allocate,
+) -> Photo:
+    """A photo made of strips of about `STRIP` pixels."""
+    width, height = size
+    photo: Photo = allocate((height, width, 3), np.dtype(np.uint8))
+    for rows in _strips(width, height):
+        photo[rows] = convert(strip(rows))
     return photo
 
 
-def _strips(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
-    """The picture in strips of about `STRIP` pixels, each with its rows."""
-    count = max(1, STRIP // image.width)
-    for top in range(0, image.height, count):
-        bottom = min(top + count, image.height)
-        yield slice(top, bottom), image.crop((0, top, image.width, bottom))
+def _strips(width: int, height: int) -> Iterator[slice]:
+    """Rows that are about `STRIP` pixels together."""
+    count = max(1, STRIP // width)
+    for top in range(0, height, count):
+        yield slice(top, min(top + count, height))
 
 
-def _to_srgb(image: Image.Image) -> Callable[[Image.Image], Image.Image | Photo]:
+def _crop(image: Image.Image, rows: slice) -> Image.Image:
+    return image.crop((0, rows.start, image.width, rows.stop))
+
+
+def _convert(image: Image.Image) -> Callable[[Image.Image], Image.Image | Photo]:
     """How strips of a picture with 8 bits a channel become sRGB."""
     mode = image.mode if image.mode in ("L", "CMYK") else "RGB"
-    follow = _profile_to_srgb(image, mode)
+    return _to_srgb(mode, image.info.get("icc_profile"))
+
+
+def _to_srgb(mode: str, profile: bytes | None) -> Callable[[Image.Image], Image.Image | Photo]:
+    """How strips that are "L", "RGB" or "CMYK", or become so, become sRGB over white."""
+    follow = icc.to_srgb(profile, mode)
 
     def convert(strip: Image.Image) -> Image.Image | Photo:
         if strip.has_transparency_data:
@@ -228,130 +359,6 @@ def _to_srgb(image: Image.Image) -> Callable[[Image.Image], Image.Image | Photo]
     return convert
 
 
-def _profile_to_srgb(
-    image: Image.Image, mode: str
-) -> Callable[[Image.Image], Image.Image | Photo] | None:
-    """What the embedded ICC profile asks for; None where that is nothing, or nonsense."""
-    content = image.info.get("icc_profile")
-    if not content:
-        return None
-    try:
-        srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
-        profile = ImageCms.ImageCmsProfile(io.BytesIO(content))
-        transform = ImageCms.ImageCmsTransform(profile, srgb, mode, "RGB")
-        if mode != "RGB":
-            return transform.apply
-        # Most profiles are sRGB's own under one of many names; a photo need not be changed by it.
-        colors = Image.fromarray(_COLORS)
-        changed = np.asarray(transform.apply(colors))
-        if _most_different(changed, _COLORS) <= 2:
-            return None
-    except MemoryError:
-        raise
-    except Exception:  # a profile for another kind of picture, or a damaged one
-        logger.debug("The colour profile cannot be used.", exc_info=True)
-        return None
-    try:
-        tables = _profile_tables(content, srgb.tobytes())
-        if _most_different(_look_up(tables, colors), changed) <= 2:
-            return partial(_look_up, tables)
-    except (ValueError, KeyError, struct.error, np.linalg.LinAlgError):
-        logger.debug("The colour profile is more than curves and a matrix.", exc_info=True)
-    return transform.apply
-
-
-def _most_different(one: Photo, other: Photo) -> int:
-    return int(np.abs(one.astype(np.int16) - other).max())
-
-
-# Eighteen values of each channel, with each other.
-_COLORS = np.stack(np.meshgrid(*[np.arange(0, 256, 15, np.uint8)] * 3), -1).reshape(18, -1, 3)
-
-
-# The wheels of Pillow 12 have Little CMS compiled without optimisation: it takes 35 ns a pixel.
-# Cameras and phones embed profiles of three curves and a matrix, which are sums of table entries.
-# A sum holds three linear values of 16 bits, where 0 is _ZERO and 1 is _ONE more: colours that
-# sRGB lacks have values below 0 and above 1.
-_ZERO, _ONE = 3 * 2**13, 2**14
-
-Tables = tuple[NDArray[np.int64], NDArray[np.uint8]]
-
-
-def _look_up(tables: Tables, image: Image.Image) -> Photo:
-    """The colours of an RGB picture in sRGB, by the tables of `_profile_tables`."""
-    linear, encoded = tables
-    values = np.asarray(image)
-    # "clip" finds nothing to clip; it is the mode that makes no copy.
-    packed = np.take(linear[0], values[:, :, 0], mode="clip")
-    packed += np.take(linear[1], values[:, :, 1], mode="clip")
-    packed += np.take(linear[2], values[:, :, 2], mode="clip")
-    photo = np.empty(values.shape, np.uint8)
-    for channel in range(3):
-        photo[:, :, channel] = np.take(encoded, packed & 0xFFFF, mode="clip")
-        packed >>= 16
-    return photo
-
-
-def _profile_tables(content: bytes, srgb: bytes) -> Tables:
-    """Tables that bring colours from one RGB profile of curves and a matrix to another, sRGB.
-
-    Returns
-    -------
-    `(3, 256)` int64: what a value of a channel adds to red, green and blue, packed; and `(65536,)`
-    uint8: sRGB's value for each of the packed ones.
-
-    Raises
-    ------
-    ValueError, KeyError, struct.error, LinAlgError
-        When the profile is of another kind, or damaged.
-    """
-    curves, matrix = _curves_and_matrix(content)
-    srgb_curves, srgb_matrix = _curves_and_matrix(srgb)
-    mixed = np.linalg.solve(srgb_matrix, matrix)
-    parts = np.rint(_ONE * mixed[:, :, np.newaxis] * curves).astype(np.int64)  # to, from, value
-    parts[:, 0] += _ZERO
-    if parts.min(2).sum(1).min() < 0 or parts.max(2).sum(1).max() >= 2**16:
-        raise ValueError("The colours lie far outside of sRGB.")
-    linear = parts[0] + (parts[1] << 16) + (parts[2] << 32)
-    values = (np.arange(2**16) - _ZERO) / _ONE
-    return linear, np.rint(np.interp(values, srgb_curves[0], np.arange(256))).astype(np.uint8)
-
-
-def _curves_and_matrix(profile: bytes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The linear values of each channel, `(3, 256)`, and the matrix to XYZ, of an ICC profile.
-
-    ICC.1:2022, sections 7.3, 10.6, 10.18 and 10.31.
-    """
-    (count,) = struct.unpack_from(">I", profile, 128)
-    tags = {}
-    for number in range(min(count, 100)):
-        name, start, size = struct.unpack_from(">4sII", profile, 132 + 12 * number)
-        tags[name] = profile[start : start + size]
-    curves = np.stack([_curve(tags[name]) for name in (b"rTRC", b"gTRC", b"bTRC")])
-    columns = [_fixed(tags[name], 3, 8) for name in (b"rXYZ", b"gXYZ", b"bXYZ")]
-    return curves, np.stack(columns, 1)
-
-
-def _curve(tag: bytes) -> NDArray[np.float64]:
-    """The linear values of a channel's 256 values, by a curve of an ICC profile."""
-    values = np.linspace(0, 1, 256)
-    if tag[:4] == b"para":
-        numbers = _fixed(tag, {0: 1, 3: 5}[int.from_bytes(tag[8:10])], 12)
-        gamma, a, b, c, d = [*numbers, 1, 0, 0, 0][:5]
-        return np.where(values < d, c * values, np.maximum(a * values + b, 0) ** gamma)
-    if tag[:4] != b"curv":
-        raise ValueError("This is not a curve.")
-    points = np.frombuffer(tag, ">u2", int.from_bytes(tag[8:12]), 12)
-    if len(points) < 2:
-        return values ** (points[0] / 256 if len(points) else 1)
-    return np.interp(values, np.linspace(0, 1, len(points)), points / 65535)
-
-
-def _fixed(tag: bytes, count: int, start: int) -> NDArray[np.float64]:
-    """Fixed-point numbers of an ICC profile."""
-    return np.frombuffer(tag, ">i4", count, start) / 65536
-
-
 def _turn_upright(image: Image.Image) -> None:
     """Apply the EXIF orientation in place; with damaged EXIF the picture stays as it is."""
     try:
@@ -360,50 +367,3 @@ def _turn_upright(image: Image.Image) -> None:
         raise
     except Exception:  # the parser raises almost anything on damaged data
         logger.debug("The EXIF data is damaged.", exc_info=True)
-
-
-def _is_deep(image: Image.Image) -> bool:
-    """Whether the picture is grey with 16 or 32 bits a pixel."""
-    return image.mode in ("F", "I") or image.mode.startswith("I;")
-
-
-def _deep_to_grey(image: Image.Image) -> Callable[[Image.Image], NDArray[np.uint8]]:
-    """How strips of a deep picture become 8-bit grey in three equal channels.
-
-    16-bit values are divided by 257, so that 65535 becomes 255. Float and 32-bit values have no
-    agreed white: [0, 1], [0, 255] and [0, 65535] are taken as such, anything else is stretched
-    from its minimum to its maximum.
-    """
-    low, high = (0.0, 65535.0) if image.mode.startswith("I;") else _finite_range(image)
-    transparent = image.info.get("transparency")  # the one grey value that a PNG declares so
-
-    def convert(strip: Image.Image) -> NDArray[np.uint8]:
-        values = np.asarray(strip)
-        grey = np.nan_to_num(values.astype(np.float64), nan=low, posinf=high, neginf=low)
-        if low < 0 or high > 65535:
-            grey -= low
-            grey /= max(high - low, np.finfo(np.float64).tiny)
-            grey *= 255
-        elif high > 255:
-            grey /= 257
-        elif high <= 1 and np.issubdtype(values.dtype, np.floating):
-            grey *= 255
-        np.rint(grey, out=grey)
-        eight = grey.astype(np.uint8)
-        if transparent is not None:
-            eight[values == transparent] = 255
-        return eight[:, :, np.newaxis]
-
-    return convert
-
-
-def _finite_range(image: Image.Image) -> tuple[float, float]:
-    """The smallest and the largest value of a picture that are finite; zeros where none is."""
-    lows, highs = [], []
-    for _, strip in _strips(image):
-        values = np.asarray(strip)
-        finite = values[np.isfinite(values)]
-        if finite.size:
-            lows.append(float(finite.min()))
-            highs.append(float(finite.max()))
-    return min(lows, default=0.0), max(highs, default=0.0)

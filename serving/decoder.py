@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from models import tiff
 from models.images import PhotoError, open_picture
 from models.picture import AXES, Picture, Place
 from serving.lockdown import lock_down
@@ -88,6 +89,7 @@ def main() -> None:
     with socket.socket(fileno=int(sys.argv[1])) as connection:
         shared = Shared(mmap.mmap(int(sys.argv[2]), 0))
         Image.init()  # reads the modules of all formats, which is impossible later
+        tiff.preload()
         nowhere = os.open(os.devnull, os.O_WRONLY)
         lock_down(MEMORY)
         os.dup2(nowhere, 2)  # what decoders say about a visitor's picture

@@ -21,7 +21,7 @@ from PIL import Image, ImageCms, ImageFile
 from PIL.PngImagePlugin import PngInfo
 
 from models import images
-from models.images import Photo, PhotoError, open_photo, open_preview
+from models.images import Photo, PhotoError, open_photo, open_picture, open_preview
 from tests.profiles import CURVES, DISPLAY_P3, PRIMARIES, SRGB, profile
 
 # Four plain quarters of different colours: which way is up shows, and lossy formats keep them.
@@ -270,7 +270,8 @@ def test_a_deep_picture_is_turned_upright() -> None:
     values = np.array([[0, 257, 514], [771, 1028, 1285]], np.uint16)
     content = encode(Image.fromarray(values), "PNG", exif=exif(6))
 
-    assert open_photo(content)[:, :, 0].tolist() == [[3, 0], [4, 1], [5, 2]]
+    assert open_picture(content).values.tolist() == [[771, 0], [1028, 257], [1285, 514]]
+    assert open_photo(content)[:, :, 0].tolist() == [[153, 0], [204, 51], [255, 102]]
 
 
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP"])
@@ -420,11 +421,11 @@ def test_a_palette_with_alpha_in_a_tiff_is_read() -> None:
 def test_the_transparent_value_of_a_png_becomes_white() -> None:
     picture = row_of([0, 100, 200], np.uint8)
     colours = Image.merge("RGB", [picture] * 3)
-    deep = row_of([0, 25700, 51400], np.uint16)
+    deep = row_of([0, 25700, 65535], np.uint16)
 
     assert first_row(encode(picture, "PNG", transparency=100)) == grey(0, 255, 200)
     assert first_row(encode(colours, "PNG", transparency=(100, 100, 100))) == grey(0, 255, 200)
-    assert first_row(encode(deep, "PNG", transparency=25700)) == grey(0, 255, 200)
+    assert first_row(encode(deep, "PNG", transparency=25700)) == grey(0, 255, 255)
 
 
 # A colour space whose red is sRGB's green, and the other way round.
@@ -504,24 +505,40 @@ def test_a_colour_profile_costs_little() -> None:
 
 
 @pytest.mark.parametrize("file_format", ["PNG", "TIFF"])
-def test_16_bit_grey_is_divided_by_257(file_format: str) -> None:
-    values = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+def test_16_bit_grey_is_shown_between_percentiles_and_keeps_its_values(file_format: str) -> None:
+    values = np.random.default_rng(0).permutation(65536).astype(np.uint16).reshape(256, 256)
 
-    photo = open_photo(encode(Image.fromarray(values), file_format))
+    picture = open_picture(encode(Image.fromarray(values), file_format))
 
-    assert_is_photo(photo, 256, 256)
-    np.testing.assert_array_equal(photo[:, :, 1], np.round(values / 257))
-    assert photo[0, 0].tolist() == [0, 0, 0]
-    assert photo[-1, -1].tolist() == [255, 255, 255]
+    assert_is_photo(picture.photo, 256, 256)
+    low, high = picture.shown or (0, 0)
+    assert (low, high) == (65, 65470)  # of 65,536 different values, a thousandth on either side
+    expected = np.clip((values - low) / (high - low), 0, 1) * 255
+    np.testing.assert_array_equal(picture.photo[:, :, 1], np.rint(expected))
+    assert picture.stretch == "percentiles"
+    assert picture.values.dtype == np.uint16
+    np.testing.assert_array_equal(picture.values, values)
 
 
-def test_a_dark_16_bit_tiff_stays_dark_in_either_byte_order() -> None:
-    """Big-endian values once went the way of the float pictures, which takes 255 as white."""
+@pytest.mark.parametrize("file_format", ["PNG", "TIFF"])
+def test_a_camera_s_16_bit_grey_is_shown_as_it_is(file_format: str) -> None:
+    values = np.array([[0, 200, 257 * 100]], np.uint16)
+    content = encode(Image.fromarray(values), file_format, icc_profile=b"profile")
+
+    picture = open_picture(content)
+
+    assert picture.photo[0].tolist() == grey(0, 1, 100)
+    assert picture.shown == (0, 65535)
+    assert picture.stretch is None
+    np.testing.assert_array_equal(picture.values, values)
+
+
+def test_a_16_bit_tiff_is_the_same_in_either_byte_order() -> None:
     little = row_of([0, 200, 255], np.uint16)
     big = Image.frombytes("I;16B", (3, 1), np.array([0, 200, 255], ">u2").tobytes())
 
-    assert first_row(encode(little, "TIFF")) == grey(0, 1, 1)
-    assert first_row(encode(big, "TIFF")) == grey(0, 1, 1)
+    assert first_row(encode(little, "TIFF")) == grey(0, 200, 255)
+    assert first_row(encode(big, "TIFF")) == grey(0, 200, 255)
 
 
 def test_16_bit_colour_becomes_8_bit() -> None:
@@ -539,9 +556,9 @@ def test_16_bit_colour_becomes_8_bit() -> None:
         ([-1, 0, 1], [0, 128, 255]),
         ([0, 50_000, 100_000], [0, 128, 255]),
         ([np.nan, 0, 1], [0, 0, 255]),
-        ([np.inf, -np.inf, 0.2], [51, 51, 51]),
+        ([np.inf, -np.inf, 0.2], [255, 0, 0]),
         ([np.inf, 0, 1], [255, 0, 255]),
-        ([np.nan, np.inf, -np.inf], [0, 0, 0]),
+        ([np.nan, np.inf, -np.inf], [0, 255, 0]),
         ([-3e38, 0, 3e38], [0, 128, 255]),
         ([-1e-45, 0, 1e-45], [0, 128, 255]),
         ([-5, -5, -5], [0, 0, 0]),

@@ -1,0 +1,551 @@
+"""TIFF as instruments and cameras write it, read by tifffile: the values of one of its pictures.
+
+A TIFF can be nearly anything. What is known here is read as tifffile reads it, and everything else
+is refused by its name; nothing is guessed at.
+"""
+
+import io
+import logging
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import product
+from typing import Literal
+
+import imagecodecs
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from models.picture import AXES, Axis, AxisName, PhotoError, Place, Values
+
+MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # of TIFF and BigTIFF, in both byte orders
+
+# Formats that keep several pictures in an order of their own, as tifffile tells them apart.
+STRUCTURED = ("shaped", "lsm", "mmstack", "ome", "imagej", "fluoview", "stk", "sis")
+STRUCTURED += ("svs", "scn", "qpi", "ndpi", "bif", "philips")
+MANY_PAGES = 500  # of more, it is not looked whether some are copies of others in small
+LONGEST_LOOK = 64  # pictures that are tried for the first with content
+AXIS_OF: dict[str, AxisName] = {"T": "time", "Z": "z", "C": "channel"}
+
+# Compressions and the functions of imagecodecs that tifffile calls for them.
+CODECS = {
+    1: (),
+    2: ("ccittrle_decode",),
+    3: ("ccittfax3_decode",),
+    4: ("ccittfax4_decode",),
+    5: ("lzw_decode",),
+    7: ("jpeg_decode", "jpeg8_decode"),
+    8: ("zlib_decode", "deflate_decode"),
+    32773: ("packbits_decode",),
+    32946: (),
+    33003: ("jpeg2k_decode",),
+    33005: (),
+    34712: (),
+    34887: ("lerc_decode",),
+    34925: ("lzma_decode",),
+    34926: ("zstd_decode",),
+    50000: (),
+    34927: ("webp_decode",),
+    50001: (),
+    50002: ("jpegxl_decode",),
+    52546: (),
+}
+OTHERS = ("delta_decode", "floatpred_decode", "packints_decode", "bitorder_decode")
+OTHERS += ("float24_decode", "xor_decode")
+
+WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, CIELAB, ICCLAB = 0, 1, 2, 3, 5, 6, 8, 9
+MOSAIC, LINEAR_RAW = 32803, 34892
+DNG_VERSION, CFA_PATTERN = 50706, 33422
+SMALLEST_PIXELS = 10.0  # micrometres; larger ones are those of screens, prints and scanners
+UNITS = {  # micrometres; see the OME schema's UnitsLength, and what ImageJ's users type
+    **dict.fromkeys(("um", "µm", "μm", "micron", "microns", "micrometer", "micrometre"), 1.0),
+    **{"nm": 1e-3, "pm": 1e-6, "å": 1e-4, "mm": 1e3, "cm": 1e4, "m": 1e6},
+    **{"inch": 25_400.0, "in": 25_400.0, '"': 25_400.0},
+}
+
+tifffile.logger().setLevel(logging.CRITICAL)  # what it says of odd files is said by no one
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One picture of a TIFF, upright.
+
+    Attributes
+    ----------
+    values
+        `(height, width)` or `(height, width, channels)`; white is the largest value.
+    kind
+        "channels" are several grey pictures.
+    bits
+        Of a sample, as far as they mean something.
+    alpha
+        `(height, width)` of the values' type, and whether the colours are multiplied by it.
+    colors
+        `(values, 3)` uint8: the colours of a palette, whose indices the values are.
+    stated
+        The values that are black and white, for each channel, where the file says so.
+    profile
+        An ICC profile.
+    camera
+        Whether it is a photo whose values are meant as they are.
+    channels, axes, pixel_size
+        As of `Picture`.
+    """
+
+    values: Values
+    kind: Literal["grey", "color", "cmyk", "channels"]
+    bits: int
+    alpha: Values | None = None
+    multiplied: bool = False
+    colors: NDArray[np.uint8] | None = None
+    stated: tuple[tuple[float, float], ...] = ()
+    profile: bytes | None = None
+    camera: bool = False
+    channels: tuple[str, ...] = ()
+    axes: tuple[Axis, ...] = ()
+    pixel_size: tuple[float, float] | None = None
+
+
+class OtherReaderError(Exception):
+    """Colours that Pillow knows how to bring to RGB, and this module does not."""
+
+
+def preload() -> None:
+    """Load what reading needs, because a process that is locked down opens no file any more."""
+    import xml.etree.ElementTree  # noqa: F401
+
+    for names in (*CODECS.values(), OTHERS):
+        for name in names:
+            getattr(imagecodecs, name)
+
+
+def read(content: bytes, place: Place, check_size: Callable[[int, int], None]) -> Stored:
+    """Read one of the pictures of a TIFF.
+
+    Parameters
+    ----------
+    content
+        The file.
+    place
+        Which picture.
+    check_size
+        Raises PhotoError for a width and height that are too large.
+
+    Raises
+    ------
+    PhotoError
+        When it is of a kind that is not read here, or has no such picture.
+    OtherReaderError
+        When it is one for Pillow.
+    Exception
+        Of almost any type, when the file is damaged.
+    """
+    # "_multifile": an OME-TIFF can name other files, which are none of ours.
+    with tifffile.TiffFile(io.BytesIO(content), _multifile=False) as file:
+        first = file.pages.first
+        if _is_raw(file, first):
+            raise PhotoError("photo_raw")
+        stacks = _stacks(file)
+        stored = _find(stacks, place, check_size)
+        return replace(stored, pixel_size=_pixel_size(file, first))
+
+
+def _is_raw(file: tifffile.TiffFile, first: tifffile.TiffPage) -> bool:
+    """Whether it is a camera's raw file, whose first picture is a thumbnail or a mosaic."""
+    if first.photometric in (MOSAIC, LINEAR_RAW):
+        return True
+    tags = first.tags
+    return bool(first.is_reduced or DNG_VERSION in tags or CFA_PATTERN in tags)
+
+
+@dataclass(frozen=True)
+class _Stack:
+    """Pictures of one kind and size, on axes of time, z and channel.
+
+    Attributes
+    ----------
+    keyframe
+        One of them, which has all the tags.
+    sizes
+        How many there are along each axis; channels that one page holds count, too.
+    page_at
+        The page of a time, z and channel; None where it is missing. An array where the pictures
+        lie one behind the other without pages.
+    """
+
+    keyframe: tifffile.TiffPage
+    sizes: dict[AxisName, int]
+    page_at: Callable[[dict[AxisName, int]], tifffile.TiffPage | Values | None]
+    names: tuple[str, ...] = ()
+    stated: tuple[tuple[float, float], ...] = ()
+    is_imagej: bool = False
+    samples: int = field(init=False, default=1)  # of one page, that are channels
+
+    def __post_init__(self) -> None:
+        if _kind(self.keyframe) == "channels":
+            object.__setattr__(self, "samples", self.keyframe.samplesperpixel)
+
+
+def _stacks(file: tifffile.TiffFile) -> list[_Stack]:
+    """The pictures of a file; their number is that of its pages."""
+    if any(getattr(file, f"is_{kind}", False) for kind in STRUCTURED):
+        found = [stack for series in file.series for stack in _of_series(file, series)]
+        if found:
+            return found
+    pages = file.pages
+    count = len(pages)
+    if count <= MANY_PAGES:
+        kept = [page for page in map(pages.__getitem__, range(count)) if not page.is_reduced]
+        return [_alone(file, page) for page in kept]
+    return [_alone(file, pages.first, lambda i=i: pages[i]) for i in range(count)]
+
+
+def _alone(
+    file: tifffile.TiffFile,
+    page: tifffile.TiffPage,
+    get: Callable[[], tifffile.TiffPage] | None = None,
+) -> _Stack:
+    return _Stack(page, {}, lambda _: get() if get else page, stated=_stated(file, page))
+
+
+def _of_series(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> Iterator[_Stack]:
+    """What tifffile calls a series: one stack for each index on axes of other kinds."""
+    key = series.keyframe
+    axes, shape = series.get_axes(squeeze=False), series.get_shape(squeeze=False)
+    if axes.endswith("S") and "S" not in key.axes and shape[-1] == 1:
+        axes, shape = axes[:-1], shape[:-1]
+    if not axes.endswith(key.axes) or shape[-len(key.axes) :] != key.shape:
+        return  # the file's own description contradicts its pages
+    axes, shape = axes[: -len(key.axes)], shape[: -len(key.axes)]
+    sizes = {AXIS_OF[axis]: n for axis, n in zip(axes, shape, strict=True) if axis in AXIS_OF}
+    rest = [range(1) if axis in AXIS_OF else range(n) for axis, n in zip(axes, shape, strict=True)]
+
+    def page_at(
+        wanted: dict[AxisName, int], fixed: tuple[int, ...]
+    ) -> tifffile.TiffPage | Values | None:
+        index = [
+            wanted[AXIS_OF[axis]] if axis in AXIS_OF else other
+            for axis, other in zip(axes, fixed, strict=True)
+        ]
+        number = int(np.ravel_multi_index(index, shape)) if shape else 0
+        if series.dataoffset is not None and len(series) < math.prod(shape):
+            return _contiguous(file, series, number)
+        return series[number]
+
+    for fixed in product(*rest):
+        yield _Stack(
+            key,
+            sizes,
+            lambda wanted, fixed=fixed: page_at(wanted, fixed),
+            names=_names(file, series),
+            stated=_stated(file, key, series),
+            is_imagej=bool(file.is_imagej),
+        )
+
+
+def _contiguous(file: tifffile.TiffFile, series: tifffile.TiffPageSeries, number: int) -> Values:
+    """One of the pictures of a file that has one page and all pixels behind one another."""
+    key = series.keyframe
+    count = math.prod(key.shape)
+    stored = np.dtype(file.byteorder + key.dtype.char)
+    file.filehandle.seek(series.dataoffset + number * count * stored.itemsize)
+    values = np.frombuffer(file.filehandle.read(count * stored.itemsize), stored, count)
+    return values.reshape(key.shape).astype(key.dtype)
+
+
+def _find(stacks: list[_Stack], place: Place, check_size: Callable[[int, int], None]) -> Stored:
+    """The picture at a place, or the first there with content, or the first."""
+    if place.page is not None and place.page >= len(stacks):
+        raise PhotoError("photo_no_such_place", axis="page", count=len(stacks))
+    first, looked = None, 0
+    for page in range(len(stacks)) if place.page is None else [place.page]:
+        stack = stacks[page]
+        ranges = []
+        for axis in ("time", "z"):
+            count, wanted = stack.sizes.get(axis, 1), getattr(place, axis)
+            if wanted is not None and wanted >= count:
+                raise PhotoError("photo_no_such_place", axis=axis, count=count)
+            ranges.append(range(count) if wanted is None else [wanted])
+        for time, z in product(*ranges):
+            found, empty = _at(stack, page, len(stacks), time, z, place.channel, check_size)
+            if not empty:
+                return found
+            first = first or found
+            looked += 1
+            if looked >= LONGEST_LOOK:
+                return first
+    if first is None:
+        raise ValueError("There is no picture.")
+    return first
+
+
+def _at(
+    stack: _Stack,
+    page: int,
+    pages: int,
+    time: int,
+    z: int,
+    channel: int | None,
+    check_size: Callable[[int, int], None],
+) -> tuple[Stored, bool]:
+    """The picture at a place with all its channels, and whether it is empty."""
+    key = stack.keyframe
+    check_size(key.imagewidth, key.imagelength)
+    _check_kind(key)
+    count = stack.sizes.get("channel", 1) * stack.samples
+    if channel is not None and channel >= count:
+        raise PhotoError("photo_no_such_place", axis="channel", count=count)
+    several = stack.sizes.get("channel", 1)
+    kind = _kind(key)
+    at: dict[AxisName, int] = {"time": time, "z": z}
+    if several > 1 and kind == "color":  # each channel has colours of its own
+        at["channel"] = channel or 0
+        stored = _decode(key, stack.page_at(at))
+    elif several > 1:
+        parts = [_decode(key, stack.page_at({**at, "channel": i})).values for i in range(several)]
+        stacked = [part if part.ndim == 3 else part[:, :, np.newaxis] for part in parts]
+        stored = replace(_decode(key, None), kind="channels", values=np.concatenate(stacked, 2))
+    else:
+        stored = _decode(key, stack.page_at({**at, "channel": 0}))
+    index = channel or 0
+    if stored.kind == "channels" and channel is None:
+        filled = (i for i in range(count) if not _is_empty(stored.values[:, :, i]))
+        index = next(filled, 0)
+    sizes: dict[AxisName, tuple[int, int]] = {
+        "page": (pages, page),
+        "time": (stack.sizes.get("time", 1), time),
+        "z": (stack.sizes.get("z", 1), z),
+        "channel": (count, index),
+    }
+    axes = tuple(Axis(name, *sizes[name]) for name in AXES if sizes[name][0] > 1)
+    shown = stored.values[:, :, index] if stored.kind == "channels" else stored.values
+    names: tuple[str, ...] = ()
+    if stored.kind == "channels":
+        names = stack.names if len(stack.names) == count else ("",) * count
+    stored = replace(stored, axes=axes, channels=names, stated=stack.stated)
+    if stack.is_imagej and stored.colors is not None:  # a look-up table: it has numbers
+        stored = replace(stored, stated=((0.0, 255.0),))
+    return stored, _is_empty(shown)
+
+
+def _is_empty(values: Values) -> bool:
+    first = values.flat[0]
+    return bool((values[:8] == first).all() and (values == first).all())
+
+
+def _kind(page: tifffile.TiffPage) -> Literal["grey", "color", "cmyk", "channels"]:
+    samples = page.samplesperpixel - _alphas(page)
+    if page.photometric in (RGB, YCBCR) and samples >= 3:
+        return "color"
+    if page.photometric == CMYK:
+        return "cmyk"
+    return "channels" if samples > 1 else "grey"
+
+
+def _alphas(page: tifffile.TiffPage) -> int:
+    """Whether the last sample says how much of a pixel is there, by tag 338."""
+    extra = page.extrasamples
+    return int(bool(extra) and page.samplesperpixel > 1 and int(extra[0]) in (1, 2))
+
+
+def _check_kind(page: tifffile.TiffPage) -> None:
+    """Refuse by its name what is not read."""
+    compression = int(page.compression)
+    if compression == 6:
+        raise OtherReaderError  # the old JPEG of TIFF, which libtiff knows
+    if compression not in CODECS:
+        raise _refused("the compression", page.compression)
+    photometric = page.photometric
+    if photometric in (CIELAB, ICCLAB) or (photometric == YCBCR and compression != 7):
+        if page.bitspersample != 8:
+            raise _refused("the colours", photometric)
+        raise OtherReaderError
+    if photometric not in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR):
+        raise _refused("the colours", photometric)
+    dtype = page.dtype
+    if dtype is None or dtype.kind not in "biuf":
+        raise PhotoError(
+            "photo_not_read", what=f"{page.bitspersample}-bit samples of format {page.sampleformat}"
+        )
+    bits = page.bitspersample
+    if photometric == CMYK and (bits != 8 or page.samplesperpixel - _alphas(page) != 4):
+        raise PhotoError("photo_not_read", what=f"{page.samplesperpixel} inks of {bits} bits")
+    if photometric == PALETTE and dtype.kind not in "bu":
+        raise PhotoError("photo_not_read", what=f"a palette of {dtype} numbers")
+    if page.imagedepth > 1:
+        raise PhotoError("photo_not_read", what="a volume in one page")
+
+
+def _refused(what: str, number: int) -> PhotoError:
+    name = getattr(number, "name", None)
+    return PhotoError("photo_not_read", what=f"{what} {name or int(number)}")
+
+
+def _decode(key: tifffile.TiffPage, page: tifffile.TiffPage | Values | None) -> Stored:
+    """The values of a page, upright; zeros where there is none."""
+    if page is None:
+        values = np.zeros(key.shape, key.dtype)
+    elif isinstance(page, np.ndarray):
+        values = page
+    else:
+        values = page.asarray(maxworkers=1)
+        if values.shape != key.shape:
+            raise ValueError("A page is not what it says.")
+    if key.axes == "SYX":
+        values = np.moveaxis(values, 0, 2)
+    elif key.axes not in ("YX", "YXS"):
+        raise PhotoError("photo_not_read", what=f"pages with the axes {key.axes}")
+    if values.dtype == bool:
+        values = values.view(np.uint8)
+    values = values.astype(values.dtype.newbyteorder("="), copy=False)
+    kind, bits = _kind(key), key.bitspersample
+    if key.photometric == WHITE_IS_ZERO:
+        values = _inverted(values, bits)
+    values = _upright(values, key.tags.valueof(274, 1))
+    profile = key.tags.valueof(34675)
+    stored = Stored(
+        values,
+        kind,
+        bits,
+        profile=profile if isinstance(profile, bytes) else None,
+        camera=profile is not None or 34665 in key.tags or 271 in key.tags,
+    )
+    if kind in ("color", "grey", "cmyk") and values.ndim == 3:
+        colors = {"color": 3, "grey": 1, "cmyk": 4}[kind]
+        alpha = values[:, :, colors] if _alphas(key) else None
+        main = values[:, :, 0] if kind == "grey" else values[:, :, :colors]
+        multiplied = _alphas(key) and int(key.extrasamples[0]) == 1
+        stored = replace(stored, values=main, alpha=alpha, multiplied=bool(multiplied))
+    elif kind == "channels" and _alphas(key):
+        stored = replace(stored, values=values[:, :, :-1])
+    if key.photometric == PALETTE and key.colormap is not None:
+        colors_of = np.moveaxis(key.colormap, 0, 1)
+        # Some writers keep 8 bits where the standard has 16.
+        eight = colors_of if colors_of.max() < 256 else colors_of >> 8
+        stored = replace(stored, colors=eight.astype(np.uint8))
+    return stored
+
+
+def _inverted(values: Values, bits: int) -> Values:
+    """Values of which the smallest is white, so that the largest is."""
+    if values.dtype.kind == "f":
+        return -values
+    if values.dtype.kind == "i":
+        return ~values
+    return values.dtype.type(2**bits - 1) - values
+
+
+def _upright(values: Values, orientation: object) -> Values:
+    """Apply TIFF's tag 274."""
+    if orientation in (5, 6, 7, 8):
+        values = values.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        # In the stored rows' order where rows and columns keep their places, else in the new ones.
+        values = values[::-1]
+    if orientation in (2, 3, 6, 7):
+        values = values[:, ::-1]
+    return values
+
+
+def _stated(
+    file: tifffile.TiffFile,
+    page: tifffile.TiffPage,
+    series: tifffile.TiffPageSeries | None = None,
+) -> tuple[tuple[float, float], ...]:
+    """Which values are black and white, as far as the file says: for all channels or for each."""
+    whole = page.dtype is not None and page.dtype.kind == "u"
+    if file.is_imagej and (said := file.imagej_metadata):
+        ranges = said.get("Ranges") or (said.get("min"), said.get("max"))
+        pairs = list(zip(ranges[::2], ranges[1::2], strict=False))
+        if pairs and all(_is_range(*pair) for pair in pairs):
+            return tuple((float(low), float(high)) for low, high in pairs)
+    if file.is_ome and whole and series is not None:
+        bits = _ome(file).get("SignificantBits", "")
+        if bits.isdecimal() and 0 < int(bits) <= page.bitspersample:
+            return ((0.0, 2.0 ** int(bits) - 1),)
+    for low_tag, high_tag in ((340, 341), (280, 281)):
+        low, high = (_first(page.tags.valueof(tag)) for tag in (low_tag, high_tag))
+        if low is None:
+            low = 0 if whole else None
+        if _is_range(low, high):
+            return ((float(low), float(high)),)
+    if whole and page.bitspersample not in (1, 8, 16, 32, 64):
+        return ((0.0, 2.0**page.bitspersample - 1),)
+    return ()
+
+
+def _first(value: object) -> object:
+    return value[0] if isinstance(value, tuple) and value else value
+
+
+def _is_range(low: object, high: object) -> bool:
+    numbers = all(isinstance(each, int | float | np.number) for each in (low, high))
+    return numbers and math.isfinite(low) and math.isfinite(high) and low < high  # type: ignore[arg-type,operator]
+
+
+def _ome(file: tifffile.TiffFile) -> dict[str, str]:
+    """The attributes of the first picture in the XML of an OME-TIFF."""
+    from xml.etree import ElementTree
+
+    try:
+        root = ElementTree.fromstring(file.ome_metadata or "")  # noqa: S314
+    except ElementTree.ParseError:
+        return {}
+    pixels = next((each for each in root.iter() if each.tag.endswith("}Pixels")), None)
+    if pixels is None:
+        return {}
+    channels = [each.get("Name", "") for each in pixels if each.tag.endswith("}Channel")]
+    return {**pixels.attrib, "channels": "\n".join(channels)}
+
+
+def _names(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> tuple[str, ...]:
+    """The names of the channels, as far as the file has any."""
+    if not file.is_ome:
+        return ()
+    return tuple(name[:50] for name in _ome(file).get("channels", "").split("\n"))
+
+
+def _pixel_size(file: tifffile.TiffFile, page: tifffile.TiffPage) -> tuple[float, float] | None:
+    """Height and width of a pixel in micrometres."""
+    size: list[float | None]
+    if file.is_ome:
+        said = _ome(file)
+        size = [
+            _length(said.get(f"PhysicalSize{axis}"), said.get(f"PhysicalSize{axis}Unit", "µm"))
+            for axis in "YX"
+        ]
+    elif file.is_imagej:
+        unit = str((file.imagej_metadata or {}).get("unit", ""))
+        # ImageJ writes the micro sign as an escape.
+        unit = unit.replace("\\u00B5", "µ").replace("\\u00b5", "µ")
+        size = [_length(_pitch(page, tag), unit) for tag in (283, 282)]
+    elif file.is_lsm:
+        said = file.lsm_metadata or {}
+        size = [_length(said.get(f"VoxelSize{axis}"), "m") for axis in "YX"]
+    else:
+        unit = {2: "inch", 3: "cm"}.get(page.tags.valueof(296, 2), "")
+        size = [_length(_pitch(page, tag), unit) for tag in (283, 282)]
+        if any(each is not None and each > SMALLEST_PIXELS for each in size):
+            return None
+    if page.tags.valueof(274, 1) in (5, 6, 7, 8):
+        size.reverse()
+    height, width = size
+    return None if height is None or width is None else (height, width)
+
+
+def _pitch(page: tifffile.TiffPage, tag: int) -> float | None:
+    """How much of its unit a pixel takes."""
+    value = page.tags.valueof(tag)
+    if not isinstance(value, tuple) or len(value) != 2 or not all(value):
+        return None
+    return float(value[1] / value[0])
+
+
+def _length(value: object, unit: str) -> float | None:
+    """A length in micrometres; None where it is none."""
+    try:
+        length = float(value) * UNITS[unit.strip().lower()]  # type: ignore[arg-type]
+    except (TypeError, ValueError, KeyError):
+        return None
+    return length if math.isfinite(length) and length > 0 else None
