@@ -107,6 +107,7 @@ class BreedClassifier:
 
         Examples
         --------
+        >>> from models.images import open_photo
         >>> [best, *others] = load("breeds").predict(open_photo("examples/cat_chelsea.png"))
         >>> best.species
         'cat'

@@ -53,6 +53,8 @@ def refine(photo: Photo, foreground: NDArray[np.uint8], grain: float) -> NDArray
 
     Examples
     --------
+    >>> from models import segmentation
+    >>> from models.images import open_photo
     >>> segmenter, photo = segmentation.load("pet-fine"), open_photo("examples/cat_chelsea.png")
     >>> foreground = np.round(segmenter.predict(photo).foreground() * 255).astype(np.uint8)
     >>> refine(photo, foreground, grain(300, 451, segmenter.card.input)).shape

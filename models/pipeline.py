@@ -75,6 +75,7 @@ def analyze(photo: Photo) -> list[Pet]:
 
     Examples
     --------
+    >>> from models.images import open_photo
     >>> (cat,) = analyze(open_photo("examples/cat_chelsea.png"))
     >>> cat.breeds[0].species
     'cat'

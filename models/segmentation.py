@@ -332,6 +332,7 @@ class Segmenter:
 
         Examples
         --------
+        >>> from models.images import open_photo
         >>> segmentation = load("pet").predict(open_photo("examples/cat_chelsea.png"))
         >>> segmentation.probabilities.shape
         (300, 451, 3)
