@@ -1,14 +1,21 @@
-"""Fifty visitors at once, through Gradio's own client: how fast, and how much slower than `models`.
+"""Fifty visitors at once: how fast they are answered, and what that takes.
 
-    python -m bench.crowd                    # ten minutes
-    python -m bench.crowd --minutes 2
+    python -m bench.crowd                            # the page, ten minutes
+    python -m bench.crowd --against ../older         # and another checkout, in turns
+    python -m bench.crowd --event analyze            # the endpoint, through Gradio's own client
 
-Photo by photo the same work is measured twice in one run: by `models` alone, in a process with as
-many threads as there are cores, and by visitors who each ask `/analyze` again as soon as they have
-their answer. The visitors take processor time of the same cores, which the record tells.
+Visitors of the page do what a browser does when a photo is dropped on it: they upload it, send the
+page's own event, wait in the queue, read the answer from the session's stream, and fetch the
+picture with the pets. Visitors of the endpoint ask `/analyze`. Each asks again as soon as it has
+its answer, and no photo is sent twice. They take processor time of the same cores, which the record
+tells.
+
+Another build is served beside this one, and the two are asked in turns.
 """
 
 import argparse
+import io
+import itertools
 import json
 import os
 import subprocess
@@ -17,31 +24,248 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from typing import Literal, get_args
 
 import httpx
 import numpy as np
 from gradio_client import Client, handle_file
 from gradio_client.utils import QueueError
+from PIL import Image, ImageOps
 
 from bench import visitors
+from bench.page_visitor import PageVisitor, RefusedError
 from models import images, pipeline
 from models.runtime import usable_cores
 
+Event = Literal["page", "analyze"]
+Ask = Callable[[int], object]
+
 CLASSES = 3
+SIZE = (1280, 960)  # pixels of the page's photos
+ROUNDS = 6  # of each build
+PAUSE = 1.0  # seconds that a refused visitor waits
+WARM_UP = 20  # photos that each build answers before the first round
 
 
+@cache
 def photo_files() -> list[Path]:
-    """The examples that show pets: what visitors send."""
+    """The examples that were photographed: what visitors send."""
     return sorted((visitors.ROOT / "examples").glob("*.jpg"))
+
+
+@cache
+def photos() -> list[bytes]:
+    """The examples as JPEG files of the same size."""
+    made = []
+    for path in photo_files():
+        with Image.open(path) as image:
+            content = io.BytesIO()
+            ImageOps.fit(image.convert("RGB"), SIZE).save(content, "JPEG", quality=90)
+            made.append(content.getvalue())
+    return made
+
+
+def unseen(turn: int) -> bytes:
+    """A photo that was not sent before: decoders pass over what follows a picture's end."""
+    return photos()[turn % len(photos())] + turn.to_bytes(8, "big")
+
+
+def address(number: int) -> str:
+    """The address of a visitor by number."""
+    return f"9.9.{number >> 8}.{number & 255}"
+
+
+@contextmanager
+def page_visitor(port: int, number: int) -> Iterator[Ask]:
+    """A visitor of the page."""
+    visitor = PageVisitor(port, address(number))
+    yield lambda turn: visitor.show(unseen(turn))
+    visitor.close()
+
+
+@contextmanager
+def endpoint_visitor(port: int, number: int) -> Iterator[Ask]:
+    """A program that asks `/analyze`."""
+    client = Client(
+        f"http://127.0.0.1:{port}",
+        headers={"X-Forwarded-For": address(number)},
+        verbose=False,
+        analytics_enabled=False,
+        download_files=False,
+        httpx_kwargs={"timeout": 120},
+        ssl_verify=False,  # there is no TLS; reading the certificates thrice an answer costs 100 ms
+    )
+    paths = photo_files()
+    yield lambda turn: client.predict(
+        handle_file(paths[turn % len(paths)]), CLASSES, api_name="/analyze"
+    )
+    client.close()
+
+
+VISITORS = {"page": page_visitor, "analyze": endpoint_visitor}
+
+
+@dataclass
+class Build:
+    """A build that is served, and what its visitors met.
+
+    Attributes
+    ----------
+    root
+        The checkout.
+    port, process
+        Where it is served, and its process's number.
+    times
+        Seconds that each answer took.
+    outcomes
+        How often what came of a request.
+    seconds
+        How long it was asked.
+    processor, visitors_processor
+        Seconds of processor time that the server and its visitors took meanwhile.
+    """
+
+    root: Path
+    log: Path
+    port: int
+    process: int
+    times: list[float] = field(default_factory=list)
+    outcomes: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+    processor: float = 0.0
+    visitors_processor: float = 0.0
+
+    def ask(self, everyone: Sequence[Ask], turns: Iterator[int], seconds: float) -> None:
+        """Let many visitors ask at once, each again and again for so many seconds."""
+        start = time.monotonic()
+        used, own = visitors.processor_seconds(self.process), time.process_time()
+        threads = [
+            threading.Thread(target=self._visit, args=(ask, turns, start + seconds))
+            for ask in everyone
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.seconds += time.monotonic() - start
+        self.processor += visitors.processor_seconds(self.process) - used
+        self.visitors_processor += time.process_time() - own
+
+    def _visit(self, ask: Ask, turns: Iterator[int], end: float) -> None:
+        while time.monotonic() < end:
+            start = time.monotonic()
+            outcome = outcome_of(ask, next(turns))
+            self.outcomes[outcome] += 1
+            if outcome == "answered":
+                self.times.append(time.monotonic() - start)
+            else:
+                time.sleep(PAUSE)
+
+    def figures(self) -> dict[str, object]:
+        """What was measured."""
+        middle, late = np.percentile(self.times, [50, 99])
+        answers = len(self.times)
+        faults = sum('"event": "fault"' in line for line in self.log.read_text().splitlines())
+        return {
+            "outcomes": dict(self.outcomes),
+            "faults": faults,
+            "median_seconds": round(float(middle), 3),
+            "percentile_99_seconds": round(float(late), 3),
+            "answers_a_second": round(answers / self.seconds, 2),
+            "server_processor_ms_an_answer": round(1000 * self.processor / answers, 1),
+            "visitors_processor_ms_an_answer": round(1000 * self.visitors_processor / answers, 1),
+            "peak_megabytes": round(visitors.peak_memory(self.process) / 1e6),
+        }
+
+
+def outcome_of(ask: Ask, turn: int) -> str:
+    """What comes of a request, in a word or two."""
+    try:
+        ask(turn)
+    except QueueError:
+        return "busy"
+    except httpx.HTTPStatusError as error:
+        return f"refused {error.response.status_code}"
+    except RefusedError as error:
+        return str(error)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return "answered"
+
+
+@contextmanager
+def served(root: Path) -> Iterator[Build]:
+    """A build of a checkout, served."""
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "log"
+        with visitors.served(log, root, PETSCOPE_BEHIND_PROXY="1") as (port, process):
+            yield Build(root, log, port, process.pid)
+
+
+def measure(
+    event: Event, minutes: float, clients: int, against: Path | None = None
+) -> dict[str, object]:
+    """Let a crowd ask this build for so many minutes, and another one in turns where there is one.
+
+    Returns
+    -------
+    Figures of this build, and under "against" those of the other.
+    """
+    roots = [visitors.ROOT, *([against] if against else [])]
+    turns = itertools.count()
+    with ExitStack() as stack:
+        builds = [stack.enter_context(served(root)) for root in roots]
+        crowds = [
+            [stack.enter_context(VISITORS[event](build.port, number)) for number in range(clients)]
+            for build in builds
+        ]
+        for everyone in crowds:
+            for turn in range(WARM_UP):
+                outcome_of(everyone[turn % clients], next(turns))
+        for turn in range(ROUNDS):
+            pairs = list(zip(builds, crowds, strict=True))
+            for build, everyone in pairs if turn % 2 else reversed(pairs):
+                build.ask(everyone, turns, 60 * minutes / ROUNDS)
+        first, *others = [build.figures() for build in builds]
+    command = "python -m bench.crowd" + ("" if event == "page" else f" --event {event}")
+    first |= {
+        "command": command,
+        "machine": visitors.machine(),
+        "clients": clients,
+        "minutes": round(builds[0].seconds / 60, 2),
+    }
+    for other in others:
+        first["against"] = other
+    return first
+
+
+def models_alone(seconds: float) -> dict[str, float]:
+    """Answers a second of `models` alone, in a process of its own, and processor time of each."""
+    code = f"from bench import crowd; print(*crowd.bare({seconds}))"
+    done = subprocess.run(  # noqa: S603 -- our own words
+        [sys.executable, "-c", code],
+        cwd=visitors.ROOT,
+        env=os.environ,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    rate, used = map(float, done.stdout.split())
+    return {
+        "models_alone_a_second": round(rate, 2),
+        "models_processor_ms_an_answer": round(1000 * used, 1),
+    }
 
 
 def bare(seconds: float) -> tuple[float, float]:
     """Answers a second of `models` alone, and processor seconds of each."""
     paths = photo_files()
-    end = time.monotonic() + seconds
 
     def work(first: int) -> int:
         done = 0
@@ -59,121 +283,23 @@ def bare(seconds: float) -> tuple[float, float]:
     return done / (time.monotonic() - start), (time.process_time() - used) / done
 
 
-def come(port: int, number: int) -> Client:
-    """A visitor who has opened the app."""
-    return Client(
-        f"http://127.0.0.1:{port}",
-        headers={"X-Forwarded-For": f"9.9.{number >> 8}.{number & 255}"},
-        verbose=False,
-        analytics_enabled=False,
-        download_files=False,
-        httpx_kwargs={"timeout": 120},
-        ssl_verify=False,  # there is no TLS; reading the certificates thrice an answer costs 100 ms
-    )
-
-
-def visit(
-    client: Client, turn: int, end: float, times: list[float], outcomes: Counter[str]
-) -> None:
-    """Let a visitor ask until the end."""
-    paths = photo_files()
-    while time.monotonic() < end:
-        start = time.monotonic()
-        try:
-            client.predict(handle_file(paths[turn % len(paths)]), CLASSES, api_name="/analyze")
-        except QueueError:
-            outcomes["busy"] += 1
-            time.sleep(1)
-        except httpx.HTTPStatusError as error:
-            outcomes[f"refused {error.response.status_code}"] += 1
-            time.sleep(1)
-        except Exception as error:
-            outcomes[f"{type(error).__name__}: {error}"] += 1
-        else:
-            outcomes["answered"] += 1
-            times.append(time.monotonic() - start)
-        turn += 1
-
-
-def crowd(clients: Sequence[Client], seconds: float) -> tuple[list[float], Counter[str], float]:
-    """Many visitors at once: their waiting times, what came of it, and how long it took."""
-    times: list[float] = []
-    outcomes: Counter[str] = Counter()
-    start = time.monotonic()
-    threads = [
-        threading.Thread(target=visit, args=(client, turn, start + seconds, times, outcomes))
-        for turn, client in enumerate(clients)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return times, outcomes, time.monotonic() - start
-
-
-def measure(minutes: float, clients: int) -> dict[str, object]:
-    """Measure `models` alone, before and after, and the crowd between."""
-    log = Path(tempfile.mkstemp(suffix=".log")[1])
-    alone_seconds = max(5, minutes * 60 / 8)
-    before = _bare_process(alone_seconds)
-    with visitors.served(log, PETSCOPE_BEHIND_PROXY="1") as (port, process):
-        everyone = [come(port, number) for number in range(clients)]
-        used, own = visitors.processor_seconds(process.pid), time.process_time()
-        times, outcomes, took = crowd(everyone, minutes * 60)
-        used, own = visitors.processor_seconds(process.pid) - used, time.process_time() - own
-        memory = visitors.metric(port, "petscope_resident_bytes")
-    after = _bare_process(alone_seconds)
-    faults = sum('"event": "fault"' in line for line in log.read_text().splitlines())
-    log.unlink()
-    alone, alone_used = np.mean([before, after], axis=0)
-    served = len(times) / took
-    middle, late = np.percentile(times, [50, 99])
-    return {
-        "command": "python -m bench.crowd",
-        "machine": visitors.machine(),
-        "clients": clients,
-        "minutes": round(took / 60, 2),
-        "outcomes": dict(outcomes),
-        "faults": faults,
-        "median_seconds": round(float(middle), 3),
-        "percentile_99_seconds": round(float(late), 3),
-        "answers_a_second": round(served, 2),
-        "models_alone_a_second": round(float(alone), 2),
-        "share_of_models_alone": round(float(served / alone), 3),
-        "models_processor_ms_an_answer": round(float(1000 * alone_used), 1),
-        "server_processor_ms_an_answer": round(1000 * used / len(times), 1),
-        "visitors_processor_ms_an_answer": round(1000 * own / len(times), 1),
-        "resident_megabytes": round(memory / 1e6),
-    }
-
-
-def _bare_process(seconds: float) -> tuple[float, float]:
-    code = f"from bench import crowd; print(*crowd.bare({seconds}))"
-    done = subprocess.run(  # noqa: S603 -- our own words
-        [sys.executable, "-c", code],
-        cwd=visitors.ROOT,
-        env=os.environ,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    rate, used = map(float, done.stdout.split())
-    return rate, used
-
-
 def main(words: Sequence[str] | None = None) -> None:
-    """Measure, and renew the record and SECURITY.md."""
+    """Measure, and renew the record and its table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--minutes", type=float, default=10)
-    parser.add_argument("--clients", type=int, default=50)
+    parser.add_argument("--event", choices=get_args(Event), default="page")
+    parser.add_argument("--minutes", type=float, default=10, help="of each build (%(default)s)")
+    parser.add_argument("--clients", type=int, default=50, help="visitors (%(default)s)")
+    parser.add_argument("--against", type=Path, help="another checkout, asked in turns")
     parser.add_argument("--dry-run", action="store_true", help="keep no record")
     arguments = parser.parse_args(words)
-    figures = measure(arguments.minutes, arguments.clients)
+    figures = measure(arguments.event, arguments.minutes, arguments.clients, arguments.against)
+    if arguments.event == "analyze":  # what it has to do is what `models` does
+        figures |= models_alone(max(5, arguments.minutes * 60 / 8))
     print(json.dumps(figures, indent=2))
     if not arguments.dry_run:
-        visitors.record("crowd", figures)
+        visitors.record("crowd" if arguments.event == "page" else "crowd_analyze", figures)
 
 
 if __name__ == "__main__":

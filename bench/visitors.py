@@ -28,8 +28,10 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
 
 
 @contextmanager
-def served(log: Path, **environment: str) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
-    """The app by its own command: its port and its process."""
+def served(
+    log: Path, root: Path = ROOT, **environment: str
+) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    """The app of a checkout, by its own command: its port and its process."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -37,7 +39,7 @@ def served(log: Path, **environment: str) -> Iterator[tuple[int, subprocess.Pope
     with log.open("w") as file:
         process = subprocess.Popen(
             [sys.executable, "app.py"],
-            cwd=ROOT,
+            cwd=root,
             env={**os.environ, **given},
             stdout=file,
             stderr=file,
@@ -160,6 +162,13 @@ def processor_seconds(process: int) -> float:
             if process in (int(file.parent.name), int(fields[1])):
                 ticks += int(fields[11]) + int(fields[12])
     return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def peak_memory(process: int) -> int:
+    """The most memory that a process has held so far, in bytes (Linux)."""
+    status = Path(f"/proc/{process}/status").read_text()
+    (peak,) = re.findall(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
+    return 1024 * int(peak)
 
 
 def machine() -> str:

@@ -72,7 +72,7 @@ def build(current: gr.State) -> tuple[dict[str, gr.Component], gr.State]:
 
 def show_overlay(
     upload: Upload | None, model: str, opacity: float, border: bool
-) -> tuple[str, drawing.Photo | None, str, object]:
+) -> tuple[str, str | None, str, object]:
     """Message, photo with the classes laid over it, legend, and button to download the mask."""
     nothing = gr.Button(interactive=False)
     if upload is None:
@@ -94,7 +94,8 @@ def show_overlay(
         picture = drawing.paint(picture, found.instances.outlines, theme.OUTLINE)
     took = markup.took("mask.took", found.seconds, found.device)
     legend = legend_table(segmentation.shares, found.instances)
-    return took, picture, legend, gr.Button(interactive=True)
+    shown = result_files.picture_to_show(picture, "outline")
+    return took, shown, legend, gr.Button(interactive=True)
 
 
 def write_mask(upload: Upload, model: str) -> str:

@@ -45,7 +45,7 @@ def build(current: gr.State) -> list[gr.Component]:
     return [message, picture, cards, share]
 
 
-def show_pets(upload: Upload | None) -> tuple[str, Photo | None, str, object]:
+def show_pets(upload: Upload | None) -> tuple[str, str | None, str, object]:
     """Message, photo with its pets, a card for each, and the button for a picture to share."""
     nothing = gr.Button(interactive=False)
     if upload is None:
@@ -72,7 +72,8 @@ def show_pets(upload: Upload | None) -> tuple[str, Photo | None, str, object]:
     )
     note = html.escape(say("breed.note", breeds=len(found.pets[0].answer.labels)))
     text = f'<div class="pets">{cards}</div><p class="hint">{note}</p>'
-    return took, picture, text, gr.Button(interactive=True)
+    shown = result_files.picture_to_show(picture, "pets")
+    return took, shown, text, gr.Button(interactive=True)
 
 
 def write_card(upload: Upload) -> str:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from models import drawing
 from models.images import PhotoError, open_file, open_photo
-from ui import examples, markup
+from ui import examples, markup, result_files
 from ui.events import INFERENCE
 from ui.texts import mark, say_error
 from ui.uploads import Upload
@@ -135,7 +135,8 @@ def _accept(upload: Upload | None, before: Upload | None) -> tuple[object, objec
     try:
         upload.preview  # noqa: B018 -- decodes it
         if not _browser_can_show(upload):
-            return upload.whole, gr.skip(), hidden  # comes again as a PNG, and is then accepted
+            shown = result_files.picture_to_keep(Image.fromarray(upload.whole), "photo")
+            return shown, gr.skip(), hidden  # comes again as a PNG, and is then accepted
     except PhotoError as error:
         # The photo before comes back; its results never left.
         return before, gr.skip(), gr.HTML(markup.notice(say_error(error), wrong=True), visible=True)

@@ -26,18 +26,21 @@ def picture_to_keep(picture: Image.Image, name: str) -> str:
     return str(file)
 
 
-def picture_to_show(picture: NDArray[np.uint8]) -> str:
+def picture_to_show(picture: NDArray[np.uint8], name: str = "shown") -> str:
     """Write a picture to look at into a folder of its own; return its path.
+
+    Gradio writes an array into a folder that is named for the content: two visitors who get the
+    same picture at the same moment would write one file, and one of them might read half of it.
 
     JPEG, and WebP for what is transparent: half as long again to write as PNG with its lightest
     compression, and a quarter as large; a third of the time of Gradio's own WebP.
     """
     image = Image.fromarray(picture)
     if image.mode == "RGBA":
-        file = new_folder() / "shown.webp"
+        file = new_folder() / f"{name}.webp"
         image.save(file, quality=80, method=0)
     else:
-        file = new_folder() / "shown.jpg"
+        file = new_folder() / f"{name}.jpg"
         image.save(file, quality=85)
     return str(file)
 
