@@ -9,31 +9,13 @@ Figures = Mapping[str, Any]
 def table(known: Mapping[str, Figures]) -> str:
     """The figures as Markdown."""
     rows = ["| what | measured | how | command |", "|---|---|---|---|"]
-    if crowd := known.get("crowd"):
-        how = f"{crowd['clients']} visitors, {crowd['minutes']:.1f} minutes, {crowd['machine']}"
-        rows += [
-            _row(what, measured, how, crowd["command"])
-            for what, measured in (
-                ("what came of the requests", _outcomes(crowd)),
-                (
-                    "waiting time",
-                    f"median {crowd['median_seconds']:.1f} s, 99th percentile "
-                    f"{crowd['percentile_99_seconds']:.1f} s",
-                ),
-                (
-                    "answers a second",
-                    f"{crowd['answers_a_second']:.1f}; `models` alone "
-                    f"{crowd['models_alone_a_second']:.1f} "
-                    f"({crowd['share_of_models_alone']:.0%})",
-                ),
-                (
-                    "processor time of an answer",
-                    f"server {crowd['server_processor_ms_an_answer']:.0f} ms; `models` alone "
-                    f"{crowd['models_processor_ms_an_answer']:.0f} ms; the visitor, on the same "
-                    f"cores, {crowd['visitors_processor_ms_an_answer']:.0f} ms",
-                ),
-            )
-        ]
+    for name, event in (("crowd", "the page"), ("crowd_analyze", "`/analyze`")):
+        if crowd := known.get(name):
+            how = f"{crowd['clients']} visitors, {crowd['minutes']:.1f} minutes, {crowd['machine']}"
+            rows += [
+                _row(f"{event}: {what}", measured, how, crowd["command"])
+                for what, measured in _crowd(crowd)
+            ]
     if soak := known.get("soak"):
         how = f"{soak['requests']:,} requests in {soak['minutes']:.0f} minutes, {soak['machine']}"
         then = f"{soak['memory_after_requests']:,.0f} requests"
@@ -62,6 +44,32 @@ def table(known: Mapping[str, Figures]) -> str:
             )
         ]
     return "\n".join(rows)
+
+
+def _crowd(crowd: Figures) -> list[tuple[str, str]]:
+    rate = f"{crowd['answers_a_second']:.1f}"
+    processor = f"server {crowd['server_processor_ms_an_answer']:.0f} ms"
+    if "models_alone_a_second" in crowd:
+        alone = crowd["models_alone_a_second"]
+        share = crowd["answers_a_second"] / alone
+        rate += f"; `models` alone {alone:.1f} ({share:.0%})"
+        processor += f"; `models` alone {crowd['models_processor_ms_an_answer']:.0f} ms"
+    processor += (
+        f"; the visitor, on the same cores, {crowd['visitors_processor_ms_an_answer']:.0f} ms"
+    )
+    rows = [
+        ("what came of the requests", _outcomes(crowd)),
+        (
+            "waiting time",
+            f"median {crowd['median_seconds']:.1f} s, 99th percentile "
+            f"{crowd['percentile_99_seconds']:.1f} s",
+        ),
+        ("answers a second", rate),
+        ("processor time of an answer", processor),
+    ]
+    if "peak_megabytes" in crowd:
+        rows.append(("peak memory", f"{crowd['peak_megabytes']} MB"))
+    return rows
 
 
 def _row(*cells: str) -> str:

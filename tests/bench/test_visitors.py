@@ -1,39 +1,105 @@
 """A small crowd and a short soak, as the large ones in SECURITY.md are measured."""
 
+import io
+import itertools
 from collections.abc import Iterator
-from pathlib import Path
+from contextlib import ExitStack
+from dataclasses import replace
 
 import pytest
+from PIL import Image
 
 from bench import crowd, soak, visitors
+from bench.page_visitor import PageVisitor, PhotoEvent, RefusedError
+from ui import page
 
 VISITORS = 10
 REQUESTS = 150
 
 
 @pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Path]]:
-    """The port of the app, and its log."""
-    log = tmp_path_factory.mktemp("app") / "log"
-    with visitors.served(log, PETSCOPE_BEHIND_PROXY="1") as (port, _):
-        yield port, log
+def build() -> Iterator[crowd.Build]:
+    """The app, served."""
+    with crowd.served(visitors.ROOT) as served:
+        yield served
 
 
-def test_each_of_a_crowd_is_answered(app: tuple[int, Path]) -> None:
-    port, log = app
-    everyone = [crowd.come(port, number) for number in range(VISITORS)]
+@pytest.mark.parametrize("event", crowd.VISITORS)
+def test_each_of_a_crowd_is_answered(build: crowd.Build, event: crowd.Event) -> None:
+    own = replace(build, times=[], outcomes=type(build.outcomes)())
+    with ExitStack() as stack:
+        everyone = [
+            stack.enter_context(crowd.VISITORS[event](own.port, number))
+            for number in range(VISITORS)
+        ]
+        own.ask(everyone, itertools.count(), seconds=2)
 
-    times, outcomes, _ = crowd.crowd(everyone, seconds=4)
+    assert set(own.outcomes) == {"answered"}
+    assert len(own.times) == own.outcomes["answered"] >= VISITORS
+    figures = own.figures()
+    assert figures["faults"] == 0
+    assert figures["answers_a_second"] == pytest.approx(len(own.times) / own.seconds, abs=0.01)
+    assert 100 < figures["peak_megabytes"] < 2000
+    assert figures["visitors_processor_ms_an_answer"] > 0
+    assert figures["server_processor_ms_an_answer"] > 0
 
-    assert set(outcomes) == {"answered"}
-    assert len(times) == outcomes["answered"] >= VISITORS
-    assert '"event": "fault"' not in log.read_text()
+
+def test_a_visitor_of_the_page_gets_the_picture_with_the_pets(build: crowd.Build) -> None:
+    visitor = PageVisitor(build.port, crowd.address(1))
+    with Image.open(io.BytesIO(visitor.show(crowd.unseen(1)))) as picture:
+        assert picture.size == (1000, 750)
+    with pytest.raises(RefusedError, match="refused 4"):
+        visitor.show(b"x" * 30_000_000)
+    visitor.close()
+
+
+def test_the_event_is_that_of_the_page() -> None:
+    blocks = page.build()
+
+    found = PhotoEvent.find(blocks.get_config_file())
+
+    assert blocks.fns[found.function].name == "show_pets"
+    assert (found.trigger, "change") in blocks.fns[found.function].targets
+    picture = blocks.fns[found.function].outputs[found.picture]
+    assert picture.elem_id == "pets-picture"
+
+
+def test_no_two_visits_send_the_same_file() -> None:
+    sent = [crowd.unseen(turn) for turn in range(30)]
+
+    assert len(set(sent)) == 30
+    for content in sent[:9]:
+        with Image.open(io.BytesIO(content)) as picture:
+            picture.load()
+            assert picture.size == crowd.SIZE
+
+
+def test_another_checkout_is_measured_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(crowd, "ROUNDS", 2)
+    monkeypatch.setattr(crowd, "WARM_UP", 1)
+    original = crowd.Build.ask
+
+    def ask(build: crowd.Build, *rest: object) -> None:
+        asked.append(build.port)
+        original(build, *rest)
+
+    monkeypatch.setattr(crowd.Build, "ask", ask)
+
+    figures = crowd.measure("page", minutes=2 / 60, clients=2, against=visitors.ROOT)
+
+    one, other, *_ = asked
+    assert one != other
+    assert asked == [one, other, other, one]
+    for each in (figures, figures["against"]):
+        assert set(each["outcomes"]) == {"answered"}
+        assert each["answers_a_second"] > 0
 
 
 def test_many_requests_take_no_memory_and_leave_no_file_open(
-    app: tuple[int, Path], monkeypatch: pytest.MonkeyPatch
+    build: crowd.Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    port, log = app
+    port, log = build.port, build.log
     monkeypatch.setattr(soak, "EVERY", 5)
 
     looks, outcomes = soak.soak(port, REQUESTS, minutes=5)
