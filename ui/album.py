@@ -11,10 +11,10 @@ import gradio as gr
 from models import album, store
 from models.album import Entry
 from serving import decoding
+from serving.routes import ALBUM_PHOTOS
 from ui import markup, result_files, theme
 from ui.texts import mark, number, say, say_error
 
-LARGEST = 200  # photos; the text `album.hint` says it too
 PREVIEW_SIDE = 480
 RENEWED = 2.0  # seconds between two looks at the results so far
 
@@ -55,7 +55,7 @@ def build() -> None:
             mark("album.download"), interactive=False, elem_id="album-download"
         )
     message = gr.HTML(
-        markup.notice(mark("album.hint")),
+        markup.notice(mark("album.hint", limit=ALBUM_PHOTOS)),
         padding=False,
         elem_id="album-message",
         elem_classes=markup.SPOKEN,
@@ -95,14 +95,14 @@ def look_at(
     """Look at each photo in turn; yield what is known so far."""
     nothing = gr.DownloadButton(value=None, interactive=False)
     if not files:
-        hint = markup.notice(say("album.hint"))
+        hint = markup.notice(say("album.hint", limit=ALBUM_PHOTOS))
         yield None, hint, gr.skip(), "", gr.skip(), nothing
         return
     wish.stop = False
-    chosen = files[:LARGEST]
+    chosen = files[:ALBUM_PHOTOS]
     note = ""
-    if len(files) > LARGEST:
-        note = say("album.too_many", files=len(files), taken=LARGEST)
+    if len(files) > ALBUM_PHOTOS:
+        note = say("album.too_many", files=len(files), taken=ALBUM_PHOTOS)
     found = Album(result_files.new_folder())
     mask_colors = list(theme.mask_colors(_classes()).values())
     cancel, start, shown = gr.Button(interactive=True), time.perf_counter(), -RENEWED
@@ -135,7 +135,7 @@ def finish(found: Album | None) -> tuple[str, object, str, object, object]:
     """Show all results, and pack them."""
     cancel = gr.Button(interactive=False)
     if found is None or not found.entries:
-        hint = markup.notice(say("album.hint"))
+        hint = markup.notice(say("album.hint", limit=ALBUM_PHOTOS))
         return hint, gr.Gallery(visible=False), "", cancel, gr.DownloadButton(interactive=False)
     bad = sum(entry.facts is None for entry in found.entries)
     done = len(found.entries) - bad

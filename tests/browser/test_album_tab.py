@@ -32,7 +32,7 @@ def test_many_photos_are_looked_at_and_packed(page: Page) -> None:
     page.locator("#album-start").click()
 
     message = page.locator("#album-message")
-    expect(message).to_contain_text("3 photos looked at. 1 file could not be used")
+    expect(message).to_contain_text("3 photos analysed. 1 file could not be used")
     expect(page.locator("#album-table tbody tr")).to_have_count(4)
     expect(page.locator("#album-table")).to_contain_text("cat (3).jpg")
     expect(page.locator("#album-table b")).to_have_count(0)
@@ -56,7 +56,7 @@ def test_many_photos_can_be_stopped_and_keep_what_is_done(page: Page) -> None:
     page.locator("#album-stop").click()
 
     expect(page.locator("#album-message")).to_contain_text(
-        re.compile(r"\d+ photos? looked at\.\s*$")
+        re.compile(r"\d+ photos? analysed\.\s*$")
     )
     looked_at = int(page.locator("#album-message").inner_text().split()[0])
     assert looked_at < 60

@@ -103,7 +103,7 @@ def test_keys_move_a_cut_and_everything_follows(page: Page) -> None:
 
     expect_cuts(page, 91, 132)
     expect(page.locator("#score")).to_contain_text(
-        re.compile(r"Your cuts at 91, 132 reach 99\.\d% of what Otsu’s reach")
+        re.compile(r"Your cuts at 91, 132 separate the classes 99\.\d% as well as Otsu’s")
     )
     expect(page.locator("#classes-picture img")).not_to_have_attribute("src", first)
     expect(page.locator("#classes-picture canvas")).to_have_count(0)
@@ -235,7 +235,7 @@ def test_the_best_cuts_come_back(page: Page) -> None:
     expect(page.locator("#score")).to_be_empty()
 
     slider(page, 1).press("PageUp")
-    expect(page.locator("#score")).to_contain_text("Your cut at 125 reaches")
+    expect(page.locator("#score")).to_contain_text("Your cut at 125 separates")
     page.locator("#channel input").click()
     page.get_by_role("option", name="red").click()
     expect(page.locator("#score")).to_be_empty()

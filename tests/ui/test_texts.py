@@ -1,6 +1,7 @@
 """The texts are whole in both languages, and each visitor gets those of his own."""
 
 import ast
+import json
 import re
 import string
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ from ui.texts import (
     say_error,
     say_name,
     say_to,
+    translated,
 )
 
 UI = Path(texts.__file__).parent.parent
@@ -120,6 +122,8 @@ def test_the_errors_are_those_of_the_models() -> None:
     assert named == {f"error.{key}" for key in SENTENCES}
     for key, sentence in SENTENCES.items():
         assert TEXTS["en"][f"error.{key}"] == sentence
+    own = json.loads((UI / "texts" / "en.json").read_text("utf-8"))
+    assert not any(key.startswith("error.") for key in own)  # they stand once
 
 
 def test_the_server_s_own_messages_have_a_text() -> None:
@@ -172,8 +176,8 @@ def test_numbers_counts_and_errors_are_said_in_german() -> None:
     assert number(0.9163, ".1%") == "91,6\N{NO-BREAK SPACE}%"
     assert number(1234567, ",") == "1.234.567"
     assert say("lesson.px", area=1234.5) == "1.234 px"
-    assert say("album.done", count=1) == "1 Foto betrachtet."
-    assert say("album.done", count=1200) == "1200 Fotos betrachtet."
+    assert say("album.done", count=1) == "1 Foto ausgewertet."
+    assert say("album.done", count=1200) == "1200 Fotos ausgewertet."
     assert say_name("class", "nucleus") == "Zellkern"
     assert say_name("class", "mitochondrion") == "mitochondrion"
     error = PhotoError("photo_too_large", megabytes=25)
@@ -183,7 +187,7 @@ def test_numbers_counts_and_errors_are_said_in_german() -> None:
 
 def test_outside_of_a_request_all_is_said_in_english() -> None:
     assert number(0.9163, ".1%") == "91.6%"
-    assert say("album.done", count=2) == "2 photos looked at."
+    assert say("album.done", count=2) == "2 photos analysed."
 
 
 def test_a_mark_needs_a_text_without_values() -> None:
@@ -192,6 +196,8 @@ def test_a_mark_needs_a_text_without_values() -> None:
         mark("pets.nonsense")
     with pytest.raises(TypeError):
         mark("pets.took")
+    with pytest.raises(TypeError):
+        mark("album.hint")
 
 
 @pytest.mark.parametrize("language", TEXTS)
@@ -250,6 +256,13 @@ def test_a_page_that_node_rendered_gets_its_layout_in_its_own_language(client: T
         "label": TEXTS["de"]["pets.hint"],
         "values": [[1]],
     }
+
+
+def test_a_mark_s_numbers_are_put_into_its_text() -> None:
+    page = f"<p>{mark('album.hint', limit=1200)}</p>"
+
+    assert translated(page, "en").startswith("<p>Drop up to 1200 photos.")
+    assert translated(page, "de").startswith("<p>Zieh bis zu 1200 Fotos")
 
 
 def test_other_answers_are_sent_as_they_are(client: TestClient) -> None:

@@ -47,7 +47,9 @@ def test_the_picture_the_table_and_the_score_are_those_of_the_visitor_s_cuts() -
         assert f"<td>{pixels.sum():,}</td>" in table
     best = thresholding.variance_of_cuts(gray, thresholding.multi_otsu(gray, 3))
     share = thresholding.variance_of_cuts(gray, np.array([80.0, 140.0])) / best
-    said = re.search(r"Your cuts at 80, 140 reach ([\d.]+)% of", html.unescape(score))
+    said = re.search(
+        r"Your cuts at 80, 140 separate the classes ([\d.]+)% as well", html.unescape(score)
+    )
     assert said
     assert float(said[1]) == pytest.approx(100 * share, abs=0.1)
     assert float(said[1]) <= 100 * share
@@ -112,7 +114,9 @@ def test_cuts_of_other_classes_or_another_channel_are_not_taken() -> None:
 def test_the_best_cuts_get_no_score() -> None:
     assert show({"key": key(), "cuts": [90, 132]})[4] == ""
     score = show({"key": key(2), "cuts": [114]}, classes=2)[4]
-    assert "Your cut at 114 reaches 99.9% of what Otsu’s reaches" in html.unescape(score)
+    assert "Your cut at 114 separates the classes 99.9% as well as Otsu’s does" in html.unescape(
+        score
+    )
 
 
 def test_cuts_as_good_as_the_best_reach_all_of_it(tmp_path: Path) -> None:
@@ -122,7 +126,7 @@ def test_cuts_as_good_as_the_best_reach_all_of_it(tmp_path: Path) -> None:
 
     score = show({"key": key(path=path), "cuts": [50, 150]}, path=path)[4]
 
-    assert "reach 100.0% of" in score
+    assert "the classes 100.0% as well" in score
 
 
 def test_the_sliders_stay_between_their_neighbours_and_inside_the_histogram() -> None:

@@ -1,5 +1,8 @@
 """What the page says, in the visitor's language: `en.json` and `de.json` hold every text of it.
 
+The English sentences of errors stand in `models.errors`, because programs without a page need them
+too.
+
 A function that answers a visitor calls `say`. The layout is built once for all visitors, so it gets
 a `mark` in the place of each text, and `Translation` puts the text there when the page is sent.
 
@@ -19,7 +22,7 @@ from gradio.context import LocalContext
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from models.errors import ExplainedError
+from models.errors import SENTENCES, ExplainedError
 
 Language = Literal["en", "de"]
 Text = str | Mapping[Literal["one", "other"], str]
@@ -30,10 +33,11 @@ TEXTS: dict[Language, dict[str, Text]] = {
     language: json.loads((Path(__file__).parent / f"{language}.json").read_text("utf-8"))
     for language in ("en", "de")
 }
+TEXTS[DEFAULT] |= {f"error.{key}": sentence for key, sentence in SENTENCES.items()}
 
 NODE = Path(__file__).parent / "node.mjs"  # for Node to import before it renders pages
 
-MARK = re.compile(r"\[\[([\w.-]+)\]\]", re.ASCII)
+MARK = re.compile(r"\[\[([\w.-]+)((?: \w+=\d+)*)\]\]", re.ASCII)
 SEPARATORS = str.maketrans(",.", ".,")  # 1,234.5 is 1.234,5 in German
 SPACE = "\N{NO-BREAK SPACE}"  # before the percent sign, in German
 
@@ -72,11 +76,21 @@ def say_name(kind: str, name: str) -> str:
     return say(key) if key in TEXTS[DEFAULT] else name
 
 
-def mark(key: str) -> str:
-    """The place of a text in the layout. It cannot have values or forms."""
-    if not isinstance(TEXTS[DEFAULT][key], str):
+def mark(key: str, **values: int) -> str:
+    """The place of a text in the layout, with numbers for its placeholders.
+
+    Raises
+    ------
+    TypeError
+        When the text has several forms, or other placeholders.
+    """
+    text = TEXTS[DEFAULT][key]
+    if not isinstance(text, str):
         raise TypeError(f"The text {key!r} has several forms.")
-    return f"[[{key}]]"
+    if {name for _, name, _, _ in string.Formatter().parse(text) if name} != set(values):
+        raise TypeError(f"The text {key!r} has other placeholders.")
+    given = "".join(f" {name}={value}" for name, value in values.items())
+    return f"[[{key}{given}]]"
 
 
 def mark_name(kind: str, name: str) -> str:
@@ -175,9 +189,15 @@ class Translation:
 
 def translated(page: str, language: Language) -> str:
     """A page with a language's texts for its marks."""
-    texts = TEXTS[language]
+
+    def text(found: re.Match[str]) -> str:
+        key, given = found[1], re.findall(r"(\w+)=(\d+)", found[2])
+        if key not in TEXTS[language]:
+            return found[0]
+        return _written(language, key, {name: int(value) for name, value in given})
+
     # No text holds a character that HTML, JSON or JavaScript would take for more than itself.
-    page = MARK.sub(lambda mark: str(texts.get(mark[1], mark[0])), page)
+    page = MARK.sub(text, page)
     page = re.sub(r'(<html\s+lang=)"en"', rf'\1"{language}"', page, count=1)
     return page.replace("<head>", f"<head>{SPEAK}", 1)
 
