@@ -28,6 +28,7 @@ from models.thresholding import (
     gray_channel,
     histogram,
     multi_otsu,
+    multilevel,
     otsu,
 )
 
@@ -379,13 +380,50 @@ def test_the_picture_is_left_as_it_is() -> None:
         use(gray)
 
 
-def test_integers_of_very_many_levels_are_binned_like_floats() -> None:
-    gray = np.random.default_rng(3).integers(0, 65536, (80, 80), dtype=np.uint16)
-    assert np.ptp(gray) > MAX_LEVELS
+@pytest.mark.parametrize("classes", [2, 3, 5])
+def test_deep_pictures_have_cuts_in_their_own_numbers(classes: int) -> None:
+    gray = data.coins().astype(np.uint16) * 16 + 700
+    cuts = multi_otsu(gray, classes)
 
-    np.testing.assert_array_equal(
-        multi_otsu(gray, 3), filters.threshold_multiotsu(gray.astype(np.float64), 3)
-    )
+    np.testing.assert_array_equal(cuts, multi_otsu(data.coins(), classes) * 16 + 700)
+
+
+@pytest.mark.parametrize("classes", [3, 4, 8])
+@pytest.mark.parametrize("name", ["coins", "camera", "page"])
+def test_many_levels_reach_the_optimum_of_all_pairs(
+    name: str, classes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noise = np.random.default_rng(0).normal(0, 40, photos()[name].shape)
+    gray = (photos()[name] * 8 + noise).clip(0).astype(np.uint16)
+    levels = np.count_nonzero(histogram(gray).counts)
+    assert levels > multilevel.ALL_PAIRS
+    cuts = multi_otsu(gray, classes)
+
+    monkeypatch.setattr(multilevel, "ALL_PAIRS", levels)
+
+    np.testing.assert_array_equal(cuts, multi_otsu(gray, classes))
+
+
+def test_a_span_of_many_levels_takes_no_table_of_them_all() -> None:
+    gray = np.array([[-(2**31), 5, 7, 2**31 - 1]], np.int32)
+
+    counts, centers = histogram(gray)
+
+    assert len(counts) == MAX_LEVELS
+    assert counts.sum() == 4
+    assert otsu(gray) == pytest.approx(6, abs=2**32 / MAX_LEVELS)
+    assert centers[0] < otsu(gray) < centers[-1]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16, np.int16, np.int64, np.uint64])
+def test_the_outer_levels_of_a_type_are_counted(dtype: type[np.integer[Any]]) -> None:
+    limits = np.iinfo(dtype)
+    gray = np.array([[limits.max, limits.max - 1, limits.max - 3]], dtype)
+
+    counts, centers = histogram(gray)
+
+    assert counts.tolist() == [1, 0, 1, 1]
+    assert centers[-1] == float(limits.max)
 
 
 @pytest.mark.parametrize("values", [[4], [4, 4, 4], [0, 255], [1, 1, 2, 3]], ids=repr)

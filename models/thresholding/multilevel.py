@@ -1,0 +1,293 @@
+"""Otsu's threshold and exact multi-Otsu, and the classes that cuts leave.
+
+Otsu, "A threshold selection method from gray-level histograms", IEEE Transactions on Systems, Man,
+and Cybernetics 9(1), 1979, chooses the cut that makes the classes' means differ most: the largest
+between-class variance. Liao, Chen, Chung, "A fast algorithm for multilevel thresholding", Journal
+of Information Science and Engineering 17(5), 2001, state the same for several cuts.
+
+Trying all cuts takes time exponential in their number. The between-class variance is a sum over
+classes, though, so dynamic programming over the histogram finds the same optimum in
+O(classes * bins^2), as Fisher, "On grouping for maximum homogeneity", JASA 53(284), 1958, does for
+one-dimensional clustering. The more levels the last class has to part, the later it starts (Wu,
+"Optimal quantization by matrix searching", Journal of Algorithms 12(4), 1991), so that the 65,536
+levels of a 16-bit picture take O(classes * bins * log(bins)).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from models.thresholding.histograms import Histogram, ThresholdError, counted, histogram
+
+MAX_CLASSES = 8
+# Up to as many levels all pairs of them are looked at; above, the tables would grow with the square.
+ALL_PAIRS = 1024
+
+
+@dataclass(frozen=True)
+class GrayClass:
+    """One class of a thresholded picture: the values in (lower, upper], and its area.
+
+    `lower` of the first class and `upper` of the last are the picture's extremes; `pixels` counts
+    its pixels and `share` is its part of the picture, in [0, 1].
+    """
+
+    lower: float
+    upper: float
+    pixels: int
+    share: float
+
+
+def otsu(gray: NDArray[Any], bins: int = 256) -> float:
+    """Otsu's threshold, equal to `skimage.filters.threshold_otsu`.
+
+    Parameters
+    ----------
+    gray
+        Array of any shape, integer or float, finite.
+    bins
+        Number of histogram bins for float pictures.
+
+    Returns
+    -------
+    The cut; a pixel above it belongs to the upper class. A constant picture gives its value.
+
+    Examples
+    --------
+    >>> otsu(np.array([[10, 12, 200, 202]], dtype=np.uint8))
+    12.0
+    """
+    counts, centers = histogram(gray, bins)
+    if len(counts) == 1 or np.count_nonzero(counts) == 1:
+        return float(gray.flat[0])
+    return otsu_cut(counts, centers)
+
+
+def otsu_cut(counts: NDArray[np.int64], centers: NDArray[np.float64]) -> float:
+    """Otsu's threshold of a histogram of at least two occupied levels, the outer ones among them."""
+    return float(centers[np.argmax(_scaled_variance(counts, centers))])
+
+
+def between_class_variance(
+    gray: NDArray[Any] | Histogram, bins: int = 256
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What Otsu's threshold makes largest, for every cut there is.
+
+    Parameters
+    ----------
+    gray
+        Array of any shape, integer or float, finite; or its histogram.
+    bins
+        Number of histogram bins for float pictures.
+
+    Returns
+    -------
+    The `(n,)` cuts, rising, and the variance between the two classes that each leaves, in grey
+    values squared: share1 * share2 * (mean1 - mean2)^2. Both are empty for a constant picture.
+    """
+    counts, centers = counted(gray, bins)
+    return centers[:-1], _scaled_variance(counts, centers) / float(counts.sum()) ** 2
+
+
+def variance_of_cuts(gray: NDArray[Any] | Histogram, cuts: NDArray[np.float64]) -> float:
+    """The variance between the classes that several cuts leave: what `multi_otsu` makes largest.
+
+    It is the sum over the classes of share * (mean - mean of all)^2: Otsu (1979) for two classes,
+    Liao et al. (2001) for more. Cuts that part the pixels alike have exactly the same variance.
+
+    Parameters
+    ----------
+    gray
+        Array of any shape, integer or float, finite; or its histogram.
+    cuts
+        `(classes - 1,)`, rising; a class without pixels adds nothing.
+
+    Returns
+    -------
+    Grey values squared: from 0, for a constant picture, to the variance of all pixels.
+
+    Examples
+    --------
+    >>> variance_of_cuts(np.array([[0, 2, 10, 12]], dtype=np.uint8), np.array([2.0]))
+    25.0
+    """
+    counts, centers = counted(gray)
+    values = centers - np.average(centers, weights=counts)
+    index = np.digitize(centers, cuts, right=True)
+    pixels = np.bincount(index, weights=counts)
+    sums = np.bincount(index, weights=counts * values)
+    filled = pixels > 0
+    return float((sums[filled] ** 2 / pixels[filled]).sum() / counts.sum())
+
+
+def _scaled_variance(
+    counts: NDArray[np.int64], centers: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """pixels1 * pixels2 * (mean1 - mean2)^2 for each cut.
+
+    Single precision is scikit-image's: of nearly equal cuts, it decides which is the best.
+    """
+    pixels = counts.astype(np.float32)
+    sums = pixels * centers
+    below, above = np.cumsum(pixels), np.cumsum(pixels[::-1])[::-1]
+    dark, light = np.cumsum(sums) / below, np.cumsum(sums[::-1])[::-1] / above
+    return below[:-1] * above[1:] * (dark[:-1] - light[1:]) ** 2
+
+
+def multi_otsu(
+    gray: NDArray[Any] | Histogram, classes: int = 3, bins: int = 256
+) -> NDArray[np.float64]:
+    """The cuts with the largest between-class variance, found exactly.
+
+    Maximizes what `skimage.filters.threshold_multiotsu` does, by dynamic programming over the
+    occupied histogram bins (see the module's text) instead of by trying all combinations.
+
+    Parameters
+    ----------
+    gray
+        Array of any shape, integer or float, finite; or its histogram.
+    classes
+        Number of classes, at least 2.
+    bins
+        Number of histogram bins for float pictures.
+
+    Returns
+    -------
+    `(classes - 1,)` float64 cuts, rising; a pixel above a cut belongs to the upper class.
+
+    Raises
+    ------
+    ThresholdError
+        When the picture has fewer different values than classes.
+
+    Examples
+    --------
+    >>> multi_otsu(np.array([[0, 1, 100, 101, 200, 201]], dtype=np.uint8), classes=3)
+    array([  1., 101.])
+    """
+    if classes < 2:
+        raise ValueError(f"There must be at least 2 classes, not {classes}.")
+    counts, centers = counted(gray, bins)
+    occupied = np.flatnonzero(counts)
+    counts, centers = counts[occupied], centers[occupied]
+    levels = len(centers)
+    if levels < classes:
+        if levels == 1:
+            raise ThresholdError("threshold_one_value", classes=classes)
+        raise ThresholdError("threshold_few_values", values=levels, classes=classes)
+    if classes == 2:
+        return np.array([otsu_cut(counts, centers)])
+    # Centred values keep the squares small and so the sums exact to more digits.
+    values = centers - np.average(centers, weights=counts)
+    pixels = np.concatenate([[0.0], np.cumsum(counts)])
+    sums = np.concatenate([[0.0], np.cumsum(counts * values)])
+    # best[j]: the largest sum of gains when the first j levels form k classes
+    best, starts = _gains(0, slice(None), pixels, sums), []
+    advance = _advance_by_all_pairs if levels <= ALL_PAIRS else _advance
+    for best, start in advance(best, pixels, sums, classes - 2):
+        starts.append(start)
+    end = int((best + _gains(slice(None), levels, pixels, sums)).argmax())
+    cuts = [end]
+    for start in reversed(starts):
+        end = int(start[end])
+        cuts.append(end)
+    return centers[np.array(cuts[::-1]) - 1]
+
+
+def _gains(
+    i: Any, j: Any, pixels: NDArray[np.float64], sums: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """What a class of the levels i to j - 1 adds to the between-class variance; -inf if empty."""
+    class_pixels = pixels[j] - pixels[i]
+    gains = np.full(class_pixels.shape, -np.inf)
+    np.divide((sums[j] - sums[i]) ** 2, class_pixels, out=gains, where=class_pixels > 0)
+    return gains
+
+
+def _advance_by_all_pairs(
+    best: NDArray[np.float64], pixels: NDArray[np.float64], sums: NDArray[np.float64], times: int
+) -> Iterator[tuple[NDArray[np.float64], NDArray[np.intp]]]:
+    """As `_advance` does; faster where there are few levels."""
+    every = np.arange(len(best))
+    gains = _gains(every[:, np.newaxis], every, pixels, sums)
+    for _ in range(times):
+        candidates = best[:, np.newaxis] + gains
+        start = candidates.argmax(axis=0)
+        best = candidates[start, every]
+        yield best, start
+
+
+def _advance(
+    best: NDArray[np.float64], pixels: NDArray[np.float64], sums: NDArray[np.float64], times: int
+) -> Iterator[tuple[NDArray[np.float64], NDArray[np.intp]]]:
+    """Let the first j levels form one class more, for each j, several times.
+
+    The start of the last class never falls as j rises. So it is found for every 2^k-th j first,
+    and for those between within the bounds that their neighbours set.
+
+    Yields
+    ------
+    The largest sum of gains for each j, and where the last class then starts, both `(levels + 1,)`.
+    """
+    levels = len(best) - 1
+    for _ in range(times):
+        start = np.zeros(levels + 1, np.intp)
+        following = np.full(levels + 1, -np.inf)
+        step = 1 << levels.bit_length()
+        while step := step // 2:
+            ends = np.arange(step, levels + 1, 2 * step)
+            first = start[ends - step]
+            neighbours = ends + step
+            last = np.where(
+                neighbours <= levels, start[np.minimum(neighbours, levels)], levels
+            ).clip(first, np.maximum(ends - 1, first))
+            lengths = last - first + 1
+            places = np.cumsum(lengths) - lengths
+            candidates = np.arange(lengths.sum()) + np.repeat(first - places, lengths)
+            sums_of_gains = best[candidates] + _gains(
+                candidates, np.repeat(ends, lengths), pixels, sums
+            )
+            following[ends] = np.maximum.reduceat(sums_of_gains, places)
+            hits = np.flatnonzero(sums_of_gains == np.repeat(following[ends], lengths))
+            start[ends] = candidates[hits[np.searchsorted(hits, places)]]
+        best = following
+        yield best, start
+
+
+def classify(gray: NDArray[Any], cuts: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Class index of each pixel, 0 for the darkest: as many cuts as lie below its value."""
+    if gray.dtype == np.uint8:
+        table = np.digitize(np.arange(256), cuts, right=True)
+        return np.asarray(Image.fromarray(gray).point(table.tolist()))
+    classes = np.zeros(gray.shape, np.uint8)
+    for cut in cuts:
+        classes += gray > cut
+    return classes
+
+
+def describe_classes(
+    gray: NDArray[Any] | Histogram, cuts: NDArray[np.float64]
+) -> list[GrayClass]:
+    """Bounds and area of each class of a thresholded picture, or of its histogram.
+
+    A bin of a float picture's histogram belongs to the class of its centre as a whole; the picture
+    itself is counted pixel by pixel.
+    """
+    if isinstance(gray, Histogram) or not np.issubdtype(gray.dtype, np.floating):
+        counts, centers = counted(gray)
+        index = np.digitize(centers, cuts, right=True)
+        pixels = np.bincount(index, weights=counts, minlength=len(cuts) + 1).astype(int)
+        low, high = float(centers[0]), float(centers[-1])
+    else:
+        pixels = np.bincount(classify(gray, cuts).reshape(-1), minlength=len(cuts) + 1)
+        low, high = float(gray.min()), float(gray.max())
+    bounds = [low, *map(float, cuts), high]
+    total = int(pixels.sum())
+    return [
+        GrayClass(bounds[i], bounds[i + 1], int(count), float(count / total))
+        for i, count in enumerate(pixels)
+    ]
