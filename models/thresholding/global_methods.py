@@ -380,8 +380,9 @@ class GlobalMethod:
 SMOOTHING = (smoothing, peaks, two_peaks, fewest_passes)
 GLOBAL_METHODS = {
     "default": GlobalMethod(
-        default, "Ridler and Calvard, “Picture thresholding using an iterative selection method”, "
-        "1978; in ImageJ’s form"
+        default,
+        "Ridler and Calvard, “Picture thresholding using an iterative selection method”, "
+        "1978; in ImageJ’s form",
     ),
     "huang": GlobalMethod(
         huang, "Huang and Wang, “Image thresholding by minimizing the measures of fuzziness”, 1995"
@@ -489,7 +490,7 @@ def find_cut(gray: NDArray[Any] | Histogram, method: str, bins: int = 256) -> fl
         find = minimum_by_passes
     try:
         return find(counts, centers)
-    except (ValueError, IndexError, ZeroDivisionError) as error:
+    except (RuntimeError, ValueError, IndexError, ZeroDivisionError) as error:
         if isinstance(error, ThresholdError):
             raise
         raise ThresholdError("threshold_no_cut") from error

@@ -167,7 +167,7 @@ def gaussian(values: NDArray[np.floating[Any]], sigma: float) -> NDArray[Any]:
 
 
 def niblack(gray: NDArray[Any], window: int, k: float = 0.2) -> NDArray[Any]:
-    """mean - k * deviation: `skimage.filters.threshold_niblack`."""
+    """Niblack's mean - k * deviation: `skimage.filters.threshold_niblack`."""
     threshold = np.empty(gray.shape, _float_type(gray))
     for rows, mean, deviation in _windows(gray, window):
         threshold[rows] = mean - k * deviation
@@ -177,7 +177,7 @@ def niblack(gray: NDArray[Any], window: int, k: float = 0.2) -> NDArray[Any]:
 def sauvola(
     gray: NDArray[Any], window: int, k: float = 0.2, r: float | None = None
 ) -> NDArray[Any]:
-    """mean * (1 + k * (deviation / r - 1)): `skimage.filters.threshold_sauvola`.
+    """Sauvola's mean * (1 + k * (deviation / r - 1)): `skimage.filters.threshold_sauvola`.
 
     Parameters
     ----------
@@ -202,9 +202,9 @@ def sauvola(
 def phansalkar(
     gray: NDArray[Any], window: int, k: float = 0.25, low: float = 0.0, high: float = 255.0
 ) -> NDArray[Any]:
-    """m * (1 + 2 * exp(-10 * m) + k * (s / 0.5 - 1)), for mean and deviation of values in [0, 1].
+    """Phansalkar's m * (1 + 2 * exp(-10 * m) + k * (s / 0.5 - 1)).
 
-    `low` becomes 0 and `high` 1 for that.
+    Mean m and deviation s are those of values in [0, 1]: `low` becomes 0 and `high` 1 for that.
     """
     threshold = np.empty(gray.shape, _float_type(gray))
     span = (high - low) or 1.0
@@ -318,9 +318,7 @@ def _float_type(gray: NDArray[Any]) -> type[np.floating[Any]]:
     return np.float32 if gray.dtype in (np.float16, np.float32) else np.float64
 
 
-def _windows(
-    gray: NDArray[Any], window: int
-) -> Iterator[tuple[slice, NDArray[Any], NDArray[Any]]]:
+def _windows(gray: NDArray[Any], window: int) -> Iterator[tuple[slice, NDArray[Any], NDArray[Any]]]:
     """Mean and standard deviation of the window around each pixel, for some rows at a time.
 
     The sums of the columns run down the picture, and along each row run the sums of these. For

@@ -13,7 +13,6 @@ one-dimensional clustering. The more levels the last class has to part, the late
 levels of a 16-bit picture take O(classes * bins * log(bins)).
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +23,7 @@ from PIL import Image
 from models.thresholding.histograms import Histogram, ThresholdError, counted, histogram
 
 MAX_CLASSES = 8
-# Up to as many levels all pairs of them are looked at; above, the tables would grow with the square.
+# Up to as many levels, all pairs of them are looked at; the tables grow with the square.
 ALL_PAIRS = 1024
 
 
@@ -68,7 +67,7 @@ def otsu(gray: NDArray[Any], bins: int = 256) -> float:
 
 
 def otsu_cut(counts: NDArray[np.int64], centers: NDArray[np.float64]) -> float:
-    """Otsu's threshold of a histogram of at least two occupied levels, the outer ones among them."""
+    """Otsu's threshold of a histogram whose outer levels are occupied and differ."""
     return float(centers[np.argmax(_scaled_variance(counts, centers))])
 
 
@@ -186,11 +185,10 @@ def multi_otsu(
     pixels = np.concatenate([[0.0], np.cumsum(counts)])
     sums = np.concatenate([[0.0], np.cumsum(counts * values)])
     # best[j]: the largest sum of gains when the first j levels form k classes
-    best, starts = _gains(0, slice(None), pixels, sums), []
+    every = np.arange(levels + 1)
     advance = _advance_by_all_pairs if levels <= ALL_PAIRS else _advance
-    for best, start in advance(best, pixels, sums, classes - 2):
-        starts.append(start)
-    end = int((best + _gains(slice(None), levels, pixels, sums)).argmax())
+    best, starts = advance(_gains(0 * every, every, pixels, sums), pixels, sums, classes - 2)
+    end = int((best + _gains(every, 0 * every + levels, pixels, sums)).argmax())
     cuts = [end]
     for start in reversed(starts):
         end = int(start[end])
@@ -199,7 +197,10 @@ def multi_otsu(
 
 
 def _gains(
-    i: Any, j: Any, pixels: NDArray[np.float64], sums: NDArray[np.float64]
+    i: NDArray[np.intp],
+    j: NDArray[np.intp],
+    pixels: NDArray[np.float64],
+    sums: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """What a class of the levels i to j - 1 adds to the between-class variance; -inf if empty."""
     class_pixels = pixels[j] - pixels[i]
@@ -210,30 +211,33 @@ def _gains(
 
 def _advance_by_all_pairs(
     best: NDArray[np.float64], pixels: NDArray[np.float64], sums: NDArray[np.float64], times: int
-) -> Iterator[tuple[NDArray[np.float64], NDArray[np.intp]]]:
+) -> tuple[NDArray[np.float64], list[NDArray[np.intp]]]:
     """As `_advance` does; faster where there are few levels."""
     every = np.arange(len(best))
     gains = _gains(every[:, np.newaxis], every, pixels, sums)
+    starts = []
     for _ in range(times):
         candidates = best[:, np.newaxis] + gains
-        start = candidates.argmax(axis=0)
-        best = candidates[start, every]
-        yield best, start
+        starts.append(candidates.argmax(axis=0))
+        best = candidates[starts[-1], every]
+    return best, starts
 
 
 def _advance(
     best: NDArray[np.float64], pixels: NDArray[np.float64], sums: NDArray[np.float64], times: int
-) -> Iterator[tuple[NDArray[np.float64], NDArray[np.intp]]]:
+) -> tuple[NDArray[np.float64], list[NDArray[np.intp]]]:
     """Let the first j levels form one class more, for each j, several times.
 
     The start of the last class never falls as j rises. So it is found for every 2^k-th j first,
     and for those between within the bounds that their neighbours set.
 
-    Yields
-    ------
-    The largest sum of gains for each j, and where the last class then starts, both `(levels + 1,)`.
+    Returns
+    -------
+    The largest sum of gains for each j, `(levels + 1,)`, and of each time where the last class then
+    starts.
     """
     levels = len(best) - 1
+    starts = []
     for _ in range(times):
         start = np.zeros(levels + 1, np.intp)
         following = np.full(levels + 1, -np.inf)
@@ -241,21 +245,20 @@ def _advance(
         while step := step // 2:
             ends = np.arange(step, levels + 1, 2 * step)
             first = start[ends - step]
-            neighbours = ends + step
             last = np.where(
-                neighbours <= levels, start[np.minimum(neighbours, levels)], levels
+                ends + step <= levels, start[np.minimum(ends + step, levels)], levels
             ).clip(first, np.maximum(ends - 1, first))
             lengths = last - first + 1
             places = np.cumsum(lengths) - lengths
             candidates = np.arange(lengths.sum()) + np.repeat(first - places, lengths)
-            sums_of_gains = best[candidates] + _gains(
-                candidates, np.repeat(ends, lengths), pixels, sums
-            )
-            following[ends] = np.maximum.reduceat(sums_of_gains, places)
-            hits = np.flatnonzero(sums_of_gains == np.repeat(following[ends], lengths))
+            gains = _gains(candidates, np.repeat(ends, lengths), pixels, sums)
+            totals = best[candidates] + gains
+            following[ends] = np.maximum.reduceat(totals, places)
+            hits = np.flatnonzero(totals == np.repeat(following[ends], lengths))
             start[ends] = candidates[hits[np.searchsorted(hits, places)]]
         best = following
-        yield best, start
+        starts.append(start)
+    return best, starts
 
 
 def classify(gray: NDArray[Any], cuts: NDArray[np.float64]) -> NDArray[np.uint8]:
@@ -269,9 +272,7 @@ def classify(gray: NDArray[Any], cuts: NDArray[np.float64]) -> NDArray[np.uint8]
     return classes
 
 
-def describe_classes(
-    gray: NDArray[Any] | Histogram, cuts: NDArray[np.float64]
-) -> list[GrayClass]:
+def describe_classes(gray: NDArray[Any] | Histogram, cuts: NDArray[np.float64]) -> list[GrayClass]:
     """Bounds and area of each class of a thresholded picture, or of its histogram.
 
     A bin of a float picture's histogram belongs to the class of its centre as a whole; the picture

@@ -1,7 +1,6 @@
 """ImageJ's methods against scikit-image, SimpleITK and ImageJ itself."""
 
 import functools
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +19,7 @@ IMAGEJ = ["default", "huang", "intermodes", "isodata", "li", "max_entropy", "mea
 IMAGEJ += ["minimum", "moments", "otsu", "percentile", "renyi_entropy", "shanbhag", "triangle"]
 IMAGEJ += ["yen"]
 IN_SCIKIT_IMAGE = ["isodata", "li", "mean", "minimum", "otsu", "triangle", "yen"]
-IN_SIMPLE_ITK = {
+IN_SIMPLE_ITK: dict[str, Any] = {
     "huang": SimpleITK.HuangThresholdImageFilter,
     "intermodes": SimpleITK.IntermodesThresholdImageFilter,
     "max_entropy": SimpleITK.MaximumEntropyThresholdImageFilter,
@@ -77,7 +76,9 @@ def itks(gray: Gray, method: str) -> float | None:
 def test_the_methods_are_imagejs() -> None:
     assert list(GLOBAL_METHODS) == IMAGEJ
     assert [name for name, each in GLOBAL_METHODS.items() if each.library] == IN_SCIKIT_IMAGE
-    assert all(each.paper[-1].isdigit() or "ImageJ" in each.paper for each in GLOBAL_METHODS.values())
+    assert all(
+        each.paper[-1].isdigit() or "ImageJ" in each.paper for each in GLOBAL_METHODS.values()
+    )
 
 
 @pytest.mark.parametrize("method", IN_SIMPLE_ITK)

@@ -79,7 +79,9 @@ def test_mean_and_gaussian_are_scikit_images(name: str, window: int) -> None:
 def test_a_blur_is_scikit_images(sigma: float) -> None:
     values = PAGE.astype(np.float64)
 
-    np.testing.assert_allclose(gaussian(values, sigma), filters.gaussian(values, sigma, mode="reflect"), atol=1e-9)
+    np.testing.assert_allclose(
+        gaussian(values, sigma), filters.gaussian(values, sigma, mode="reflect"), atol=1e-9
+    )
 
 
 @pytest.mark.parametrize("window", [3, 15, 51, 101])

@@ -394,7 +394,7 @@ def test_many_levels_reach_the_optimum_of_all_pairs(
     name: str, classes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     noise = np.random.default_rng(0).normal(0, 40, photos()[name].shape)
-    gray = (photos()[name] * 8 + noise).clip(0).astype(np.uint16)
+    gray = (photos()[name] * 8.0 + noise).clip(0).astype(np.uint16)
     levels = np.count_nonzero(histogram(gray).counts)
     assert levels > multilevel.ALL_PAIRS
     cuts = multi_otsu(gray, classes)
@@ -411,8 +411,7 @@ def test_a_span_of_many_levels_takes_no_table_of_them_all() -> None:
 
     assert len(counts) == MAX_LEVELS
     assert counts.sum() == 4
-    assert otsu(gray) == pytest.approx(6, abs=2**32 / MAX_LEVELS)
-    assert centers[0] < otsu(gray) < centers[-1]
+    assert centers[0] <= otsu(gray) < centers[-1]
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16, np.int16, np.int64, np.uint64])
@@ -522,7 +521,7 @@ def test_channels_are_those_of_the_colour_standards(name: str) -> None:
     np.testing.assert_array_equal(gray_channel(photo), gray_channel(photo, "luminance"))
 
 
-@pytest.mark.parametrize("channel", ["hue", "", "Red", "value"])
+@pytest.mark.parametrize("channel", ["L", "", "Red", "value"])
 def test_an_unknown_channel_is_a_mistake(channel: Any) -> None:  # noqa: ANN401
     with pytest.raises(ValueError, match="channel must be one of luminance, red"):
         gray_channel(data.chelsea(), channel)
@@ -603,7 +602,7 @@ def test_a_method_that_fails_leaves_the_others_their_cuts() -> None:
 def test_no_error_of_a_method_reaches_the_visitor(
     error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_: object, **__: object) -> float:
+    def fail(**_: object) -> float:
         raise error
 
     monkeypatch.setattr(filters, "threshold_yen", fail)
@@ -645,7 +644,8 @@ def test_odd_pictures_give_cuts_or_reasons(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(30))
 def test_methods_by_histogram_find_scikit_images_cuts_in_any_picture(seed: int) -> None:
     generator = np.random.default_rng(seed)
-    shape = generator.beta(*generator.uniform(0.3, 5, 2), (50, 60))
+    a, b = generator.uniform(0.3, 5, 2).tolist()
+    shape = generator.beta(a, b, (50, 60))
     low, high = sorted(generator.choice(256, 2, replace=False))
     gray = (low + shape * (high - low)).astype(np.uint8)
     gray[0, :2] = low, high  # else some have but one value
@@ -668,5 +668,6 @@ def test_a_histogram_serves_in_the_place_of_its_picture(name: str) -> None:
     assert thresholding.variance_of_cuts(counted, cuts) == thresholding.variance_of_cuts(gray, cuts)
     found, expected = compare_all(counted), compare_all(gray)
     assert [each.cut for each in found] == [each.cut for each in expected]
-    for one, other in zip(*map(thresholding.between_class_variance, (counted, gray)), strict=True):
+    curves = [thresholding.between_class_variance(each) for each in (counted, gray)]
+    for one, other in zip(*curves, strict=True):
         np.testing.assert_array_equal(one, other)
