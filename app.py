@@ -6,7 +6,6 @@
 Each option can be given as an environment variable instead; the option wins.
 """
 
-import argparse
 import ctypes
 import os
 from collections.abc import Sequence
@@ -15,42 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from starlette.middleware import Middleware
 
+from serving import settings
+
 LARGE = 4_000_000  # bytes of an array whose memory is not kept
 
 # Gradio asks for news and counts users over the network unless told not to, when it is imported.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-
-
-def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line and the environment."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-
-    def add(name: str, variable: str, help: str, **options: object) -> None:
-        default = os.environ.get(variable, options.pop("default", None))
-        parser.add_argument(name, default=default, help=f"{help} (${variable})", **options)
-
-    add("--host", "PETSCOPE_HOST", "address to listen on; 0.0.0.0 for all")
-    add("--port", "PETSCOPE_PORT", "port to listen on", type=int, default=7860)
-    add("--models", "PETSCOPE_MODELS", "folder of models, or OWNER/REPO[@REVISION] on the Hub")
-    add("--max-megabytes", "PETSCOPE_MAX_MEGABYTES", "largest upload", type=float, default=25)
-    add("--max-megapixels", "PETSCOPE_MAX_MEGAPIXELS", "largest photo", type=float, default=50)
-    add("--max-waiting", "PETSCOPE_MAX_WAITING", "longest queue", type=int, default=100)
-    add("--per-minute", "PETSCOPE_PER_MINUTE", "requests of one visitor", type=int, default=600)
-    add("--keep-minutes", "PETSCOPE_KEEP_MINUTES", "life of unused files", type=float, default=10)
-    add(
-        "--behind-proxy",
-        "PETSCOPE_BEHIND_PROXY",
-        "1 where all visitors come through a proxy that sets X-Forwarded-For",
-        type=int,
-        choices=(0, 1),
-        default=int("SPACE_ID" in os.environ),  # a Space of the Hugging Face Hub
-    )
-    parser.add_argument(
-        "--share", action="store_true", help="open a public link through gradio.live"
-    )
-    return parser.parse_args(words)
 
 
 def keep_memory_small() -> None:
@@ -68,17 +37,19 @@ def keep_memory_small() -> None:
 
 
 def check_models() -> None:
-    """Check the models that are used by default, as far as their files tell.
+    """Check every model that the page offers, as far as its files tell.
 
     Raises
     ------
     models.store.ModelError
-        When a model is missing or its bytes are not those of its card.
+        When one is missing or its bytes are not those of its card.
     """
     from models import store
 
     for task in ("segmentation", "classification"):
-        store.read_network(store.read_card(store.default(task)), store.source())
+        store.default(task)
+        for card in store.cards(task):
+            store.read_network(card, store.source())
 
 
 def load_models() -> None:
@@ -110,20 +81,17 @@ def warm_up() -> None:
 
 def main(words: Sequence[str] | None = None) -> None:
     """Build the page and serve it until interrupted."""
-    settings = parse_arguments(words)
+    chosen = settings.parse(words, __doc__)
     keep_memory_small()
-    # `models` reads its settings when it is imported, so they are set first.
-    if settings.models:
-        os.environ["PETSCOPE_MODELS"] = settings.models
-    os.environ["PETSCOPE_MAX_MEGABYTES"] = str(settings.max_megabytes)
-    os.environ["PETSCOPE_MAX_MEGAPIXELS"] = str(settings.max_megapixels)
 
     from serving import temp_folder
 
     temp_folder.create()  # Gradio looks for it when it is imported
-    from models import store
+    from models import images, store
     from models.runtime import usable_cores
 
+    images.set_limits(chosen.photo_bytes, chosen.photo_pixels)
+    store.choose(chosen.models)
     try:
         check_models()  # before all that takes longer
         # Gradio is imported meanwhile.
@@ -134,43 +102,27 @@ def main(words: Sequence[str] | None = None) -> None:
         from serving import lean
 
         lean.prepare()
-        from serving import routes, server, zerogpu
+        from serving import server, zerogpu
         from ui import examples, page, texts, theme
 
         built = page.build()
         loading.result()
-    except store.ModelError as error:
-        raise SystemExit(str(error)) from None
-    zerogpu.declare()
-    # Read by Node, which renders the page where GRADIO_SSR_MODE says so.
-    imports = (f"--import {module.as_uri()}" for module in (texts.NODE, routes.NODE))
-    os.environ["NODE_OPTIONS"] = " ".join((os.environ.get("NODE_OPTIONS", ""), *imports)).strip()
-    os.environ["PETSCOPE_HEADERS"] = routes.headers_for_node()
-    limits = server.Limits(
-        photo_bytes=int(settings.max_megabytes * 1_000_000),
-        max_waiting=settings.max_waiting,
-        per_minute=settings.per_minute,
-        keep_seconds=60 * settings.keep_minutes,
-        behind_proxy=bool(settings.behind_proxy or settings.share),
-    )
-    try:
+        zerogpu.declare()
         running = server.launch(
             built,
-            limits,
+            chosen,
+            server.Look(
+                theme=theme.THEME,
+                css_paths=theme.STYLES,
+                head=theme.HEAD,
+                allowed_paths=[str(examples.FOLDER)],
+                middleware=[Middleware(texts.Translation, paths=page.PATHS)],
+                node_imports=[texts.NODE],
+            ),
             workers=usable_cores() + 1,  # one more, for the moments in which an answer waits
             translate=texts.say_to,
-            server_name=settings.host,
-            server_port=settings.port,
-            share=settings.share,
-            allowed_paths=[str(examples.FOLDER)],
-            theme=theme.THEME,
-            css_paths=theme.STYLES,
-            head=theme.HEAD,
-            footer_links=["api", "gradio", "settings"],
-            mcp_server=True,
-            app_kwargs={"middleware": [Middleware(texts.Translation, paths=page.PATHS)]},
         )
-    except OSError as error:  # Gradio says which port is taken
+    except (store.ModelError, settings.CannotStart) as error:
         raise SystemExit(str(error)) from None
     running.wait(first=warm_up)
 

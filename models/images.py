@@ -28,6 +28,7 @@ __all__ = ["Photo", "PhotoError", "open_file", "open_photo", "open_picture", "op
 
 logger = logging.getLogger(__name__)
 
+# Of a file, and of what it is decoded to; see `set_limits`.
 MAX_BYTES = int(1_000_000 * float(os.environ.get("PETSCOPE_MAX_MEGABYTES", "25")))
 MAX_PIXELS = int(1_000_000 * float(os.environ.get("PETSCOPE_MAX_MEGAPIXELS", "50")))
 # The longest side of a JPEG. A PNG can have a million rows, and each takes memory by itself.
@@ -50,6 +51,12 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 
 Source = str | os.PathLike[str] | bytes | BinaryIO
 Allocate = Callable[[tuple[int, ...], np.dtype[Any]], NDArray[Any]]
+
+
+def set_limits(max_bytes: int, max_pixels: int) -> None:
+    """Set how large a picture may be, as a file and decoded, for this whole process."""
+    global MAX_BYTES, MAX_PIXELS
+    MAX_BYTES, MAX_PIXELS = max_bytes, max_pixels
 
 
 def open_photo(source: Source) -> Photo:

@@ -152,20 +152,33 @@ class Source(NamedTuple):
     notice: str | None = None
 
 
+_chosen: str | None = None
+
+
+def choose(setting: str | None) -> None:
+    """Load models from a folder or repository in this process; None for what the variable says."""
+    global _chosen
+    _chosen = setting
+
+
+def _setting() -> str:
+    return os.environ.get(SOURCE_VARIABLE, "") if _chosen is None else _chosen
+
+
 def source() -> Path:
-    """The folder that models are loaded from, as $PETSCOPE_MODELS says.
+    """The folder that models are loaded from, as `choose` or $PETSCOPE_MODELS says.
 
     Raises
     ------
     ModelError
         When that names neither a folder nor a repository.
     """
-    return resolve(os.environ.get(SOURCE_VARIABLE, "")).folder
+    return resolve(_setting()).folder
 
 
 def notice() -> str | None:
     """A sentence for visitors when other models are used than those asked for."""
-    return resolve(os.environ.get(SOURCE_VARIABLE, "")).notice
+    return resolve(_setting()).notice
 
 
 @cache

@@ -1,6 +1,7 @@
 """Who asks, and how often: a client's address and its token buckets."""
 
 import ipaddress
+import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -22,7 +23,8 @@ def address(
     behind_proxy
         Whether `X-Forwarded-For` may be believed. Each proxy appends the address that it sees, so
         what a client wrote itself stands left of its real address: the last public one counts,
-        and private ones after it are proxies.
+        and private ones after it are proxies. Without a public one, as in a network of its own,
+        the last one counts. A port behind an address is passed over.
 
     Examples
     --------
@@ -31,17 +33,33 @@ def address(
     """
     if behind_proxy:
         given = b",".join(value for name, value in headers if name == b"x-forwarded-for")
+        last = None
         for text in reversed(given.decode("latin-1").split(",")):
             try:
-                found = ipaddress.ip_address(text.strip())
+                found = _parse(text.strip())
             except ValueError:
                 break  # what follows to the left may be anybody's writing
             if found.is_global:
                 return _network(found)
+            last = last or found
+        if last:
+            return _network(last)
     try:
         return _network(ipaddress.ip_address(peer or ""))
     except ValueError:
         return "unknown"
+
+
+def _parse(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """An address, perhaps with a port: 1.2.3.4:80, [::1]:80 or [::1].
+
+    Raises
+    ------
+    ValueError
+        When it is none.
+    """
+    with_port = re.fullmatch(r"(?:([\d.]+)|\[([^\]]+)\])(?::\d{1,5})?", text)
+    return ipaddress.ip_address((with_port[1] or with_port[2]) if with_port else text)
 
 
 def _network(found: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:

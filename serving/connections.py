@@ -4,12 +4,13 @@ import asyncio
 import json
 
 import h11
-from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
 
 from serving import metrics, routes
+from serving.internals import STATUS_PHRASES, H11Protocol
 from serving.messages import Translate
 
 HEADERS_TIME = 10.0  # seconds until a request's head must be there
+REST_TIME = 5.0  # seconds that the rest of a body may take whose answer is there already
 STALLED_TIME = 30.0  # seconds that a client may leave an answer unread
 
 
@@ -28,6 +29,7 @@ class Connection(H11Protocol):
         """Start to wait for a request."""
         self._head_timer: asyncio.TimerHandle | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
+        self._rest_timer: asyncio.TimerHandle | None = None
         super().connection_made(transport)
         if len(self.connections) > self.limit:
             self._refuse(503, "connections")
@@ -37,6 +39,8 @@ class Connection(H11Protocol):
     def data_received(self, data: bytes) -> None:
         """Take what came; a request's head must be whole in time."""
         super().data_received(data)
+        if self.conn.their_state is not h11.SEND_BODY:
+            self._stop("_rest_timer")
         if self.transport.is_closing() or self.conn.their_state is not h11.IDLE:
             self._stop("_head_timer")
         else:
@@ -45,13 +49,20 @@ class Connection(H11Protocol):
     def on_response_complete(self) -> None:
         """Wait for the next request, whose beginning may be here already."""
         super().on_response_complete()
-        if self.conn.their_state is h11.IDLE and self.conn.trailing_data[0]:
+        if self.transport.is_closing():
+            # The rest of the answer may be unread for ever.
+            self.loop.call_later(STALLED_TIME, self.transport.abort)
+        elif self.conn.their_state is h11.SEND_BODY:
+            # uvicorn goes on reading for as long as anything comes.
+            self._rest_timer = self.loop.call_later(REST_TIME, self.transport.abort)
+        elif self.conn.their_state is h11.IDLE and self.conn.trailing_data[0]:
             self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop all timers."""
         self._stop("_head_timer")
         self._stop("_stall_timer")
+        self._stop("_rest_timer")
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
@@ -86,11 +97,11 @@ class Connection(H11Protocol):
             setattr(self, name, None)
 
     def _give_up(self) -> None:
-        metrics.count("petscope_refused_total", reason="unread_answer")
+        metrics.REFUSED.labels("unread_answer").inc()
         self.transport.abort()
 
     def _refuse(self, status: int, key: str, reason: str | None = None) -> None:
-        metrics.count("petscope_refused_total", reason=reason or key)
+        metrics.REFUSED.labels(reason or key).inc()
         if self.transport.is_closing():
             return
         # No language is known yet.
@@ -102,3 +113,4 @@ class Connection(H11Protocol):
             % (status, STATUS_PHRASES[status], len(body), body)
         )
         self.transport.close()
+        self.loop.call_later(STALLED_TIME, self.transport.abort)

@@ -1,11 +1,12 @@
 """A process that decodes pictures for `serving.decoding` and may do nothing else.
 
-    python -m serving.decoder SOCKET MEMORY
+    python -m serving.decoder SOCKET MEMORY BYTES PIXELS
 
-Both are descriptors. Each request is a few numbers with an open file, over the socket: how many
-pixels the longer side of the photo needs at least, or 0 for the whole one, and which of the file's
-pictures. Its pixels go into the shared memory; the answer is JSON that says where they lie and what
-else is known of the picture, or what is wrong with it.
+The first two are descriptors, the others the limits of `models.images.set_limits`. Each request is
+a few numbers with an open file, over the socket: how many pixels the longer side of the photo needs
+at least, or 0 for the whole one, and which of the file's pictures. Its pixels go into the shared
+memory; the answer is JSON that says where they lie and what else is known of the picture, or what
+is wrong with it.
 """
 
 import json
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models import tiff
-from models.images import PhotoError, open_picture
+from models.images import PhotoError, open_picture, set_limits
 from models.picture import AXES, Picture, Place
 from serving.lockdown import lock_down
 
@@ -86,6 +87,7 @@ def describe(picture: Picture, shared: Shared) -> dict[str, Any]:
 
 def main() -> None:
     """Answer requests until the other end of the socket is closed."""
+    set_limits(int(sys.argv[3]), int(sys.argv[4]))
     with socket.socket(fileno=int(sys.argv[1])) as connection:
         shared = Shared(mmap.mmap(int(sys.argv[2]), 0))
         Image.init()  # reads the modules of all formats, which is impossible later

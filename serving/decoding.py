@@ -46,8 +46,6 @@ KEPT = 40_000_000  # bytes of shared memory that a process keeps: new memory cos
 # A process that may be taken over should not know the app's secrets.
 ENVIRONMENT = ("LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH", "PYTHONUTF8")
 SETTINGS = {
-    "PETSCOPE_MAX_MEGABYTES": str(images.MAX_BYTES / 1_000_000),
-    "PETSCOPE_MAX_MEGAPIXELS": str(images.MAX_PIXELS / 1_000_000),
     "MALLOC_ARENA_MAX": "1",  # each other heap takes 64 MB of the addresses that are limited
     "MALLOC_MMAP_THRESHOLD_": "16000000",  # larger pictures go back to the system
     "MALLOC_TRIM_THRESHOLD_": "16000000",
@@ -66,8 +64,9 @@ class Decoder:
         with theirs, os.fdopen(shared):
             # It ends when this process does, however that ends: its socket is closed then. A
             # session of its own keeps the terminal's Ctrl-C from it.
+            numbers = (theirs.fileno(), shared, images.MAX_BYTES, images.MAX_PIXELS)
             self.process = subprocess.Popen(  # noqa: S603
-                [sys.executable, "-m", "serving.decoder", str(theirs.fileno()), str(shared)],
+                [sys.executable, "-m", "serving.decoder", *map(str, numbers)],
                 cwd=ROOT,
                 env=kept | SETTINGS,
                 pass_fds=[theirs.fileno(), shared],
@@ -283,6 +282,19 @@ class Pool:
             finally:
                 self._idle.put(decoder if decoder and decoder.usable else _start())
 
+    def usable(self) -> bool:
+        """Whether a process waits for a picture or decodes one, or a new one can be started."""
+        try:
+            decoder = self._idle.get_nowait()
+        except queue.Empty:
+            return True  # all are busy
+        try:
+            if decoder is None or not decoder.usable:
+                decoder = _start()
+            return decoder is not None
+        finally:
+            self._idle.put(decoder)
+
     def close(self) -> None:
         """End the processes that are idle."""
         with suppress(queue.Empty):
@@ -347,5 +359,5 @@ def open_picture(path: str | os.PathLike[str], side: int = 0, place: Place = FIR
     try:
         return start().open_picture(path, side, place)
     except PhotoError as error:
-        metrics.count("petscope_decode_failures_total", reason=error.key)
+        metrics.DECODE_FAILURES.labels(error.key).inc()
         raise

@@ -5,119 +5,199 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import gradio as gr
-from gradio import processing_utils
-from gradio.utils import get_upload_folder
 
-from serving import log
+from serving import internals, log
 
+FULL = 1.0  # seconds between two looks for room where there was none
 SWEEP = 60.0  # seconds between two looks at most
 LARGEST = 4_000_000_000  # bytes of all uploads and results together
-RESERVE = 100_000_000  # bytes of the disk that stay free for results; of a small disk its tenth
-
-NO_ADDRESSES = "Web addresses are not fetched here: please send the file itself."
+RESERVE = 100_000_000  # bytes of the disk that stay free; of a small disk its tenth
 
 
-def refuse_addresses() -> None:
-    """Let Gradio fetch no web address that a visitor sends, be it public, private or redirected.
+@dataclass
+class Reservation:
+    """Room on the disk for an upload while it comes."""
 
-    The address of a file that this app holds itself, as MCP clients send it, is taken as the file.
-    """
+    store: "Store"
+    taken: int = 0
 
-    async def get(url: str) -> None:
-        raise gr.Error(NO_ADDRESSES, print_exception=False)
-
-    def download(url: str, cache_dir: str) -> str:
-        _, _, path = unquote(urlsplit(url).path).partition("/gradio_api/file=")
-        held = Path(path).resolve()
-        if path and held.is_relative_to(Path(get_upload_folder()).resolve()) and held.is_file():
-            return str(held)
-        raise gr.Error(NO_ADDRESSES, print_exception=False)
-
-    async def async_download(url: str, cache_dir: str) -> str:
-        return download(url, cache_dir)
-
-    processing_utils.async_ssrf_protected_get = get
-    processing_utils.async_ssrf_protected_download = async_download
-    for name in ("ssrf_protected_download", "save_url_to_cache", "unsafe_download"):
-        setattr(processing_utils, name, download)
-
-
-def hide_names() -> None:
-    """Let no path be computed from a file's content: Gradio names folders by a keyed hash of it.
-
-    Its key lies beside its code, where it lasts as long as the installation; this one lasts as long
-    as the process and is written nowhere.
-    """
-    processing_utils.hash_seed = secrets.token_bytes(32)
+    def grow(self, size: int) -> bool:
+        """Keep room for so many bytes altogether; return whether there is any."""
+        more = size - self.taken
+        if more <= 0:
+            return True
+        if not self.store.take(more):
+            return False
+        self.taken = size
+        return True
 
 
 class Store:
-    """The folder of uploads and results of a page, which stay `kept` seconds after their use."""
+    """The folder of uploads and results of a page.
+
+    They stay `keep_seconds` after their last use, and go earlier where there is no room for more:
+    the oldest first. What is in use stays in any case: the files of answers that wait or are
+    computed, and what an open page shows.
+
+    Attributes
+    ----------
+    folder
+        Where they lie.
+    size
+        Bytes of all, as far as is known.
+    is_open
+        Tells whether a session's page is open.
+    """
 
     def __init__(self, blocks: gr.Blocks, keep_seconds: float) -> None:
+        self.folder = internals.upload_folder()
         self.keep_seconds = keep_seconds
+        self.size = 0
         self._blocks = blocks
-        self._folder = Path(get_upload_folder())
         self._coming = 0  # bytes of uploads that go on
         self._lock = threading.Lock()
-        self.size = 0  # bytes, at the last look
+        self._sweeping = threading.Lock()
+        self._full_until = 0.0
+        self._used: dict[str, set[str]] = defaultdict(set)  # files and folders of an answer
+        self._shown: dict[tuple[str, str], set[str]] = {}  # by session and function
+        self.is_open: Callable[[str], bool] = lambda session: False
+        global _active
+        _active = self
 
-    def has_room(self, more: int = 0) -> bool:
-        """Whether so many bytes more may be written."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        disk = shutil.disk_usage(self._folder)
-        free = disk.free - min(RESERVE, disk.total // 10)
-        return more + self._coming <= min(free, LARGEST - self.size)
+    # What is in use.
 
-    @contextmanager
-    def reserved(self, size: int) -> Iterator[bool]:
-        """Keep room for an upload while it comes; says whether there is any."""
+    def use(self, answer: str, paths: Iterable[str]) -> None:
+        """Files or folders that an answer needs until it is there."""
+        found = {path for path in paths if Path(path).is_relative_to(self.folder)}
         with self._lock:
-            room = self.has_room(size)
-            taken = size if room else 0
-            self._coming += taken
-        try:
-            yield room
-        finally:
-            with self._lock:
-                self._coming -= taken
-                self.size += taken
+            self._used[answer] |= found
+        touch(found)
 
-    def sweep(self, everything: bool = False) -> None:
-        """Delete what nobody used for long (or everything), and empty folders; count the rest."""
-        older_than = -1 if everything else self.keep_seconds
-        kept = {
+    def answered(self, answer: str, session: str, function: str, paths: Iterable[str]) -> None:
+        """An answer is there: a page shows its files until the function's next one."""
+        found = {path for path in paths if Path(path).is_relative_to(self.folder)}
+        with self._lock:
+            found |= self._used.pop(answer, set())
+            self._shown[session, function] = found
+        touch(found)
+        self.size += sum(_size_on_disk(Path(path)) for path in found if Path(path).is_file())
+
+    def forget(self, answers: set[str]) -> None:
+        """Keep what belongs to these answers and to open pages; all else is in use no more."""
+        with self._lock:
+            for answer in set(self._used) - answers:
+                del self._used[answer]
+            for session, function in list(self._shown):
+                if not self.is_open(session):
+                    touch(self._shown.pop((session, function)))
+
+    def _in_use(self) -> set[str]:
+        always = {
             os.fspath(path)
             for block in self._blocks.blocks.values()
             for path in getattr(block, "keep_in_cache", ())
         }
-        now, size = time.time(), 0
-        for folder, _, names in os.walk(self._folder, topdown=False):
-            for name in names:
-                file = Path(folder, name)
-                with suppress(OSError):
-                    found = file.lstat()
-                    used = max(found.st_mtime, found.st_ctime)
-                    if now - used > older_than and str(file) not in kept:
-                        file.unlink()
-                    else:
-                        size += found.st_size
-            if Path(folder) != self._folder:
-                with suppress(OSError):  # not empty
-                    if now - Path(folder).stat().st_mtime > min(SWEEP, older_than):
-                        Path(folder).rmdir()
-        self.size = size
-        # Gradio remembers each path in order to delete the file itself.
-        for paths in self._blocks.temp_file_sets:
-            for path in list(paths):
-                if not Path(path).exists():
-                    paths.discard(path)
+        with self._lock:
+            shown = [files for (session, _), files in self._shown.items() if self.is_open(session)]
+            return always.union(*self._used.values(), *shown)
+
+    # How much room there is.
+
+    def has_room(self, more: int = 0) -> bool:
+        """Whether so many bytes more may be written; what was not used for long makes room."""
+        if self.fits(more):
+            return True
+        with self._lock:
+            if time.monotonic() < self._full_until:  # a look at all files takes its time
+                return False
+        self.sweep()
+        if self.fits(more) or self._make_room(more):
+            return True
+        with self._lock:
+            self._full_until = time.monotonic() + FULL
+        return False
+
+    def fits(self, more: int = 0) -> bool:
+        """Whether so many bytes more may be written as it is."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        disk = shutil.disk_usage(self.folder)
+        free = disk.free - min(RESERVE, disk.total // 10)
+        nodes = os.statvfs(self.folder)  # for each file and folder one; 0 where they are unlimited
+        if nodes.f_files and nodes.f_favail < nodes.f_files // 10:
+            return False
+        return more + self._coming <= min(free, LARGEST - self.size)
+
+    def take(self, size: int) -> bool:
+        """Keep room for so many bytes; return whether there is any."""
+        if not self.has_room(size):
+            return False
+        with self._lock:
+            self._coming += size
+        return True
+
+    @contextmanager
+    def reserved(self) -> Iterator[Reservation]:
+        """Room for an upload while it comes."""
+        reservation = Reservation(self)
+        try:
+            yield reservation
+        finally:
+            with self._lock:
+                self._coming -= reservation.taken
+                self.size += reservation.taken
+
+    def _make_room(self, more: int) -> bool:
+        """Delete what was not used for the longest until there is room."""
+        used = self._in_use()
+        files = []
+        for file in self.folder.rglob("*"):
+            with suppress(OSError):
+                if not file.is_dir() and not _belongs(file, used):
+                    files.append((_last_use(file), file))
+        for _, file in sorted(files):
+            if time.time() - _last_use(file) < 1:  # it may be about to be used
+                break
+            with suppress(OSError):
+                size = _size_on_disk(file)
+                file.unlink()
+                self.size -= size
+            if self.fits(more):
+                return True
+        return False
+
+    # When they go.
+
+    def sweep(self, everything: bool = False) -> None:
+        """Delete what nobody used for long (or everything), and empty folders; count the rest."""
+        with self._sweeping:
+            older_than = -1 if everything else self.keep_seconds
+            used = set() if everything else self._in_use()
+            now, size = time.time(), 0
+            for folder, _, names in os.walk(self.folder, topdown=False):
+                for name in names:
+                    file = Path(folder, name)
+                    with suppress(OSError):
+                        if now - _last_use(file) > older_than and not _belongs(file, used):
+                            file.unlink()
+                        else:
+                            size += _size_on_disk(file)
+                if Path(folder) != self.folder:
+                    with suppress(OSError):  # not empty
+                        if now - Path(folder).stat().st_mtime > min(SWEEP, older_than):
+                            Path(folder).rmdir()
+            self.size = size
+            # Gradio remembers each path in order to delete the file itself.
+            for paths in self._blocks.temp_file_sets:
+                for path in list(paths):
+                    if not Path(path).exists():
+                        paths.discard(path)
 
     def keep_tidy(self) -> None:
         """Sweep from now on, in a thread that ends with the process."""
@@ -127,7 +207,45 @@ class Store:
                 time.sleep(min(SWEEP, self.keep_seconds / 2))
                 try:
                     self.sweep()
+                    if not self.fits(0):
+                        self._make_room(0)
                 except Exception:
                     log.fault()
 
         threading.Thread(target=run, name="sweep", daemon=True).start()
+
+
+_active: Store | None = None  # that of the page that is served
+
+
+def new_folder() -> Path:
+    """A folder for results, with a name that cannot be guessed.
+
+    What lies in it stays at least until the answer is there that is computed right now.
+    """
+    folder = internals.upload_folder() / secrets.token_hex(16)
+    folder.mkdir(parents=True)
+    if _active and (answer := internals.current_answer()):
+        _active.use(answer, [str(folder)])
+    return folder
+
+
+def touch(paths: Iterable[str]) -> None:
+    """Note that files were used right now."""
+    for path in paths:
+        with suppress(OSError):
+            os.utime(path)
+
+
+def _last_use(file: Path) -> float:
+    found = file.lstat()
+    return max(found.st_mtime, found.st_ctime)  # a copy has the time of what was copied
+
+
+def _size_on_disk(file: Path) -> int:
+    """Bytes that a file takes: small ones take a whole block."""
+    return file.lstat().st_blocks * 512
+
+
+def _belongs(file: Path, used: set[str]) -> bool:
+    return str(file) in used or str(file.parent) in used

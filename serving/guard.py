@@ -10,14 +10,18 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
+from urllib.parse import parse_qs
 
 from starlette.exceptions import HTTPException
 
 from serving import clients, health, log, metrics, routes
-from serving.files import Store
+from serving.files import Reservation, Store, touch
+from serving.internals import CLIENT, FOR_CLIENT, INTERNAL
 from serving.messages import Translate
-from serving.queueing import CLIENT, MAX_PENDING, AnswerQueue
+from serving.queueing import MAX_PENDING, AnswerQueue
 from serving.routes import Route
+from serving.settings import Settings
+from serving.uploads import BadForm, OpenFiles, UploadForm
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -29,37 +33,23 @@ BODY_TIME = 15.0  # seconds that any body may take
 BODY_RATE = 16_000  # bytes a second that a larger one must come with
 LINGER = 2.0  # seconds that a refused client may go on sending, so that it sees the answer
 MAX_OPEN = 100  # requests of one client that are answered at a time; a page has two or three
-REQUEST_RATE = (
-    2_000,
-    100,
-)  # of any kind: at once, and a second; a page loads 150 files
+REQUEST_RATE = (2_000, 100)  # of any kind: at once, and a second; a page loads 150 files
 BURST = 200  # costing requests at once; a new photo on the page makes some 15
-UPLOAD_RATE = (1_500_000_000, 1_500_000)  # uploads: at once, and a second
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What the one who serves the page decides.
-
-    Attributes
-    ----------
-    photo_bytes
-        Size of the largest photo.
-    max_waiting
-        How many answers may wait.
-    per_minute
-        How often one client may ask for an answer or upload, in the long run.
-    keep_seconds
-        How many seconds uploads and results stay after their last use.
-    behind_proxy
-        Whether all visitors come through a proxy that says in `X-Forwarded-For` who they are.
-    """
-
-    photo_bytes: int
-    max_waiting: int = 100
-    per_minute: int = 600
-    keep_seconds: float = 600
-    behind_proxy: bool = False
+UPLOAD_RATE = (1_500_000_000, 1_500_000)  # uploads: bytes at once, and a second
+GUARD_PROBE = "/gradio_api/user"  # a route that Gradio answers and the guard does not
+# What an answer with a file may say: Gradio puts the own headers of a request for a range in it.
+FILE_HEADERS = {
+    b"accept-ranges",
+    b"access-control-allow-origin",
+    b"content-disposition",
+    b"content-encoding",
+    b"content-length",
+    b"content-range",
+    b"content-type",
+    b"etag",
+    b"last-modified",
+    b"vary",
+}
 
 
 @dataclass
@@ -75,28 +65,71 @@ class Refused(Exception):  # noqa: N818 -- it is the visitor who is refused
 _BROKEN = Refused(500, "fault")
 
 
+@dataclass(frozen=True)
+class Caller:
+    """Who makes a request.
+
+    Attributes
+    ----------
+    client
+        By what its limits count.
+    internal
+        Whether the app asks itself: the request that it does so for has been counted.
+    """
+
+    client: str
+    internal: bool = False
+
+
 class Guard:
-    """ASGI middleware around the whole app."""
+    """ASGI middleware around the whole app.
+
+    Attributes
+    ----------
+    queue, store
+        Of the page.
+    probes
+        How often `GUARD_PROBE` was asked for.
+    """
 
     def __init__(
         self,
         app: App,
         queue: AnswerQueue,
         store: Store,
-        limits: Limits,
+        settings: Settings,
         open_limit: int,
         translate: Translate,
+        token: str,
     ) -> None:
-        """Guard an app; at most `open_limit` of its requests are answered at a time."""
+        """Guard an app.
+
+        Parameters
+        ----------
+        app
+            What answers the requests that are let in.
+        queue, store
+            Of its page.
+        settings
+            What is let in.
+        open_limit
+            How many requests are answered at a time.
+        translate
+            Makes sentences in a visitor's language.
+        token
+            What the app's own requests bring.
+        """
+        self.queue, self.store = queue, store
+        self.probes = 0
         self._app = app
-        self._translate = translate
-        self._queue = queue
-        self._store = store
-        self._limits = limits
+        self._settings = settings
         self._open_limit = open_limit
+        self._translate = translate
+        self._token = token.encode()
         self._open: Counter[str] = Counter()
+        self._open_files = OpenFiles(open_limit // 2)
         self._seen = clients.TokenBuckets(*REQUEST_RATE)
-        self._asked = clients.TokenBuckets(BURST, limits.per_minute / 60)
+        self._asked = clients.TokenBuckets(BURST, settings.per_minute / 60)
         self._sent = clients.TokenBuckets(*UPLOAD_RATE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -108,21 +141,22 @@ class Guard:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         start = time.perf_counter()
-        headers = dict(scope["headers"])
-        peer = scope["client"][0] if scope["client"] else None
-        client = clients.address(peer, scope["headers"], self._limits.behind_proxy)
-        scope[CLIENT] = client
+        self.probes += scope["path"] == GUARD_PROBE
+        caller = self._caller(scope)
+        client = scope[CLIENT] = caller.client
+        headers = dict(reversed(scope["headers"]))  # of several the first, as Starlette does
         route = routes.find(scope["method"], scope["path"])
-        body = _Body(receive, routes.body_limit(route, self._limits.photo_bytes) if route else 0)
+        body = _Body(receive, routes.body_limit(route, self._settings.photo_bytes) if route else 0)
         answer = _Answer(send, route, body)
         self._open[client] += 1
         refused = None
         try:
             with ExitStack() as stack:
-                self._admit(scope, headers, client, route, stack)
+                await self._admit(scope, headers, caller, route, body, stack)
                 if route and route.name in ("healthz", "metrics"):
-                    await self._report(route, headers, peer, answer)
+                    await self._report(route, scope, answer)
                 else:
+                    self._prepare(scope, caller, route, stack)
                     await self._app(scope, body.receive, answer.send)
         except Refused as error:
             refused = error
@@ -139,12 +173,12 @@ class Guard:
                 del self._open[client]
         refused = body.refused or refused or (_BROKEN if answer.broken else None)
         if refused:
-            metrics.count("petscope_refused_total", reason=refused.reason)
+            metrics.REFUSED.labels(refused.reason).inc()
             if not answer.status:
                 sentence = self._translate(scope, refused.reason, refused.values)
                 await _refuse(refused, sentence, route, headers, answer, body)
         name = route.name if route else "none"
-        metrics.count("petscope_requests_total", route=name, status=str(answer.status or "left"))
+        metrics.REQUESTS.labels(name, str(answer.status or "left")).inc()
         log.write(
             "request",
             id=secrets.token_hex(4),
@@ -158,12 +192,42 @@ class Guard:
             ms=round(1000 * (time.perf_counter() - start), 1),
         )
 
-    def _admit(
+    def _caller(self, scope: Scope) -> Caller:
+        """Who makes a request; what only the app itself may say is taken out of its headers."""
+        own = {INTERNAL: b"", FOR_CLIENT: b""}
+        for name, value in scope["headers"]:
+            if name in own:
+                own[name] = value
+        scope["headers"] = [pair for pair in scope["headers"] if pair[0] not in own]
+        peer = scope["client"][0] if scope["client"] else None
+        client = clients.address(peer, scope["headers"], self._settings.behind_proxy)
+        if not secrets.compare_digest(own[INTERNAL], self._token):
+            return Caller(client)
+        return Caller(own[FOR_CLIENT].decode("latin-1") or "internal", internal=True)
+
+    def _prepare(self, scope: Scope, caller: Caller, route: Route | None, stack: ExitStack) -> None:
+        """What an answer is kept ready for while it goes on."""
+        if route is None:
+            return
+        if route.name == "mcp":
+            # MCP asks the app's own endpoints, with the headers of the request that asks it.
+            scope["headers"].append((FOR_CLIENT, caller.client.encode()))
+        elif route.name == "file":
+            touch([scope["path"].partition("file=")[2]])
+        elif route.stays_open:
+            last = scope["path"].rpartition("/")[2]
+            query = parse_qs(scope["query_string"].decode("latin-1"))
+            session = last if route.name == "heartbeat" else query.get("session_hash", [None])[0]
+            event = last if route.name == "answer" and session is None else None
+            stack.enter_context(self.queue.streaming(session, event))
+
+    async def _admit(
         self,
         scope: Scope,
         headers: dict[bytes, bytes],
-        client: str,
+        caller: Caller,
         route: Route | None,
+        body: "_Body",
         stack: ExitStack,
     ) -> None:
         """Refuse what is too much; keep room on the disk for an upload until the stack closes."""
@@ -171,26 +235,19 @@ class Guard:
             raise Refused(431, "headers")
         if route is None:
             raise Refused(404, "not_found")
-        # What the app asks itself (MCP's calls, the page's first look) comes past the proxy.
-        own = self._limits.behind_proxy and b"x-forwarded-for" not in headers and _is_local(client)
-        if not own:
-            self._admit_client(client, route)
+        if not caller.internal:
+            self._admit_client(caller.client, route)
         size = _content_length(headers)
-        limit = routes.body_limit(route, self._limits.photo_bytes)
+        limit = routes.body_limit(route, self._settings.photo_bytes)
         if size is not None and size > limit:
             raise _too_large(limit)
-        if route.cost and self._queue.closing:
+        if route.cost and self.queue.closing:
             raise Refused(503, "closing", 10)
         if route.name in ("join", "call", "mcp") and route.cost:
-            self._admit_to_queue(client, own)
+            # What MCP asks itself has been let in with the request that it asks for.
+            self._admit_to_queue(caller)
         if route.body == "upload":
-            wait = 0 if own else self._sent.take(client, size or limit)
-            if wait:
-                raise Refused(429, "bytes", wait, {"seconds": round(wait)})
-            # Without a length it is taken for a single photo, until it has become more.
-            expected = self._limits.photo_bytes if size is None else size
-            if not stack.enter_context(self._store.reserved(expected)):
-                raise Refused(507, "disk", 60)
+            await self._admit_upload(headers, caller, size, body, stack)
 
     def _admit_client(self, client: str, route: Route) -> None:
         if self._open.total() > self._open_limit or self._open[client] > MAX_OPEN:
@@ -199,44 +256,110 @@ class Guard:
         if route.cost:
             wait = wait or self._asked.take(client, route.cost)
         if wait:
-            values = {"seconds": int(wait) + 1, "limit": self._limits.per_minute}
+            values = {"seconds": int(wait) + 1, "limit": self._settings.per_minute}
             raise Refused(429, "rate", wait, values)
 
-    def _admit_to_queue(self, client: str, own: bool) -> None:
-        waiting = self._queue.waiting
-        if waiting >= self._queue.max_waiting:
-            seconds = self._queue.seconds_left(waiting)
-            raise Refused(503, "queue", seconds, {"place": waiting + 1, "seconds": seconds})
-        if not own and (mine := self._queue.waiting_for(client)) >= MAX_PENDING:
-            raise Refused(429, "waiting", self._queue.seconds_left(mine), {"answers": mine})
+    def _admit_to_queue(self, caller: Caller) -> None:
+        if self.queue.waiting >= self.queue.max_waiting:
+            place, seconds = self.queue.next_place(caller.client)
+            raise Refused(503, "queue", seconds, {"place": place, "seconds": seconds})
+        mine = self.queue.waiting_for(caller.client)
+        if mine >= MAX_PENDING:
+            seconds = self.queue.seconds_left(caller.client)
+            raise Refused(429, "waiting", seconds, {"answers": mine})
 
-    async def _report(
-        self, route: Route, headers: dict[bytes, bytes], peer: str | None, answer: "_Answer"
+    async def _admit_upload(
+        self,
+        headers: dict[bytes, bytes],
+        caller: Caller,
+        size: int | None,
+        body: "_Body",
+        stack: ExitStack,
     ) -> None:
+        """Let an upload's form be read along, with an allowance that grows as it comes."""
+        room = stack.enter_context(self.store.reserved())
+        try:
+            form = UploadForm(
+                headers.get(b"content-type", b""),
+                self._settings.photo_bytes,
+                routes.ALBUM_PHOTOS,
+                self._open_files,
+                caller.client,
+            )
+        except BadForm as error:
+            raise _bad_form(error) from None
+        stack.callback(form.close)
+        allowance = _Allowance(self._sent, caller, room)
+        await allowance.grow(size or 0)
+
+        async def read(part: bytes, received: int) -> None:
+            try:
+                form.read(part)
+            except BadForm as error:
+                raise _bad_form(error) from None
+            await allowance.grow(max(received, form.disk))
+
+        body.read_along = read
+
+    async def _report(self, route: Route, scope: Scope, answer: "_Answer") -> None:
         if route.name == "metrics":
-            if b"x-forwarded-for" in headers or not _is_private(peer):
+            proxied = any(name == b"x-forwarded-for" for name, _ in scope["headers"])
+            if proxied or not _is_private(scope["client"][0] if scope["client"] else None):
                 raise Refused(404, "not_found")
             gauges = {
-                "petscope_queue_length": self._queue.length,
-                "petscope_stored_bytes": self._store.size,
+                "petscope_queue_length": self.queue.length,
+                "petscope_stored_bytes": self.store.size,
             }
-            text, kind = metrics.expose(gauges), b"text/plain; version=0.0.4"
-            await answer.complete(200, text.encode(), kind)
+            await answer.complete(200, metrics.expose(gauges), metrics.CONTENT_TYPE)
             return
         models = await asyncio.to_thread(health.models)
-        ready = not self._queue.closing
+        ready = not self.queue.closing and await asyncio.to_thread(health.can_decode)
         facts = {
             "alive": True,
             "ready": ready,
             "device": models[0]["device"],
             "models": models,
-            "waiting": self._queue.waiting,
+            "waiting": self.queue.waiting,
         }
         await answer.complete(200 if ready else 503, json.dumps(facts).encode())
 
 
+class _Allowance:
+    """What an upload may take: bytes of its client, and room on the disk."""
+
+    def __init__(self, sent: clients.TokenBuckets, caller: Caller, room: Reservation) -> None:
+        self._sent, self._caller, self._room = sent, caller, room
+        self._paid = 0
+
+    async def grow(self, size: int) -> None:
+        """Let so many bytes come altogether.
+
+        Raises
+        ------
+        Refused
+            When they are too many.
+        """
+        if size <= self._paid and self._paid:
+            return
+        # An honest client pays for all at the beginning; else for pieces, and not for each packet.
+        wanted = max(size, self._paid + min(1_000_000, self._paid // 8))
+        if not self._caller.internal:
+            wait = self._sent.take(self._caller.client, wanted - self._paid)
+            if wait:
+                raise Refused(429, "bytes", wait, {"seconds": round(wait) + 1})
+        self._paid = wanted
+        if not await asyncio.to_thread(self._room.grow, wanted):
+            raise Refused(507, "disk", 60)
+
+
 class _Body:
-    """A request's body while it comes: not too large, not too slow."""
+    """A request's body while it comes: not too large, not too slow.
+
+    Attributes
+    ----------
+    read_along
+        Gets each part, and the number of all bytes so far; may raise `Refused`.
+    """
 
     def __init__(self, receive: Receive, limit: int) -> None:
         self._receive = receive
@@ -246,6 +369,7 @@ class _Body:
         self.size = 0
         self.left = False
         self.refused: Refused | None = None
+        self.read_along: Callable[[bytes, int], Awaitable[None]] | None = None
 
     async def receive(self) -> Message:
         """The next part; the client seems to have left when it is refused."""
@@ -263,10 +387,16 @@ class _Body:
         if message["type"] == "http.disconnect":
             self.left = True
             return message
-        self.size += len(message.get("body", b""))
+        part = message.get("body", b"")
+        self.size += len(part)
         self._whole = not message.get("more_body", False)
-        if self.size > self._limit:
-            self.refused = _too_large(self._limit)
+        try:
+            if self.size > self._limit:
+                raise _too_large(self._limit)
+            if self.read_along:
+                await self.read_along(part, self.size)
+        except Refused as error:
+            self.refused = error
             return {"type": "http.disconnect"}
         return message
 
@@ -311,6 +441,8 @@ class _Answer:
             # There are no logins, so no other site's page needs to send a visitor's cookies.
             replaced = {name for name, _ in added} | {b"access-control-allow-credentials"}
             kept = [pair for pair in message.get("headers", ()) if pair[0].lower() not in replaced]
+            if self._route and self._route.name == "file":
+                kept = [pair for pair in kept if pair[0].lower() in FILE_HEADERS]
             message = {**message, "headers": [*kept, *added]}
         else:
             self.size += len(message.get("body", b""))
@@ -378,12 +510,12 @@ def _too_large(limit: int) -> Refused:
     return Refused(413, "size", values={"size": size})
 
 
+def _bad_form(error: BadForm) -> Refused:
+    return Refused(error.status, error.key, 30 if error.status == 503 else 0, dict(error.values))
+
+
 def _is_private(peer: str | None) -> bool:
     try:
         return ipaddress.ip_address(peer or "").is_private
     except ValueError:
         return False
-
-
-def _is_local(client: str) -> bool:
-    return client == "::" or client.startswith("127.")

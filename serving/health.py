@@ -1,6 +1,7 @@
-"""What `/healthz` tells: is it alive, is it ready, with which models on which device."""
+"""What `/healthz` reports: is it alive, is it ready, with which models on which device."""
 
 from models import breeds, segmentation, store
+from serving import decoding
 
 
 def models() -> list[dict[str, str]]:
@@ -12,3 +13,8 @@ def models() -> list[dict[str, str]]:
             breeds.load(store.default("classification")),
         )
     ]
+
+
+def can_decode() -> bool:
+    """Whether there is a process to decode pictures, or one can be started."""
+    return decoding.start().usable()

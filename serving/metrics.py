@@ -1,48 +1,67 @@
-"""Counts and times of this process, in Prometheus' text format.
-
-https://prometheus.io/docs/instrumenting/exposition_formats/
-"""
+"""Counts and times of this process, for Prometheus."""
 
 import os
-import threading
-from bisect import bisect_left
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
+
+CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)  # seconds
 
-_lock = threading.Lock()
-_counts: Counter[tuple[str, tuple[tuple[str, str], ...]]] = Counter()
-_times: dict[tuple[str, tuple[tuple[str, str], ...]], list[float]] = {}
+disable_created_metrics()  # when each series began, which nobody asked for
+REGISTRY = CollectorRegistry()
 
-_HELP = {
-    "petscope_requests_total": "HTTP requests by route and status.",
-    "petscope_refused_total": "HTTP requests refused, by reason.",
-    "petscope_answers_total": "Answers of the queue, by function and outcome.",
-    "petscope_decode_failures_total": "Pictures that could not be used.",
-    "petscope_run_seconds": "Time that an answer was computed, by function.",
-    "petscope_wait_seconds": "Time that an answer waited in the queue.",
-    "petscope_queue_length": "Answers that wait or are computed.",
-    "petscope_resident_bytes": "Resident memory of the process.",
-    "petscope_open_files": "Open file descriptors of the process.",
-    "petscope_stored_bytes": "Uploads and results on the disk.",
+REQUESTS = Counter(
+    "petscope_requests",
+    "HTTP requests by route and status.",
+    ("route", "status"),
+    registry=REGISTRY,
+)
+REFUSED = Counter(
+    "petscope_refused", "HTTP requests refused, by reason.", ("reason",), registry=REGISTRY
+)
+ANSWERS = Counter(
+    "petscope_answers",
+    "Answers of the queue, by function and outcome.",
+    ("function", "outcome"),
+    registry=REGISTRY,
+)
+DECODE_FAILURES = Counter(
+    "petscope_decode_failures",
+    "Pictures that could not be used.",
+    ("reason",),
+    registry=REGISTRY,
+)
+RUN_SECONDS = Histogram(
+    "petscope_run_seconds",
+    "Time that an answer was computed, by function.",
+    ("function",),
+    buckets=BUCKETS,
+    registry=REGISTRY,
+)
+WAIT_SECONDS = Histogram(
+    "petscope_wait_seconds",
+    "Time that an answer waited in the queue.",
+    buckets=BUCKETS,
+    registry=REGISTRY,
+)
+_GAUGES = {
+    name: Gauge(name, text, registry=REGISTRY)
+    for name, text in (
+        ("petscope_queue_length", "Answers that wait or are computed."),
+        ("petscope_resident_bytes", "Resident memory of the process."),
+        ("petscope_open_files", "Open file descriptors of the process."),
+        ("petscope_stored_bytes", "Uploads and results on the disk."),
+    )
 }
-
-
-def count(name: str, **labels: str) -> None:
-    """Add one to a counter."""
-    with _lock:
-        _counts[name, tuple(labels.items())] += 1
-
-
-def observe(name: str, seconds: float, **labels: str) -> None:
-    """Add a time to a histogram."""
-    with _lock:
-        # a count for each bucket and the one above them all, then the sum
-        row = _times.setdefault((name, tuple(labels.items())), [0.0] * (len(BUCKETS) + 2))
-        row[bisect_left(BUCKETS, seconds)] += 1
-        row[-1] += seconds
 
 
 def resident_bytes() -> int:
@@ -61,40 +80,13 @@ def open_files() -> int:
         return 0
 
 
-def expose(gauges: Mapping[str, float]) -> str:
-    """All metrics as text; the gauges are what only the caller knows."""
+def expose(gauges: Mapping[str, float]) -> bytes:
+    """All metrics in Prometheus' text format; the gauges are what only the caller knows."""
     now = {
         "petscope_resident_bytes": resident_bytes(),
         "petscope_open_files": open_files(),
         **gauges,
     }
-    with _lock:
-        counts = sorted(_counts.items())
-        times = sorted((key, list(row)) for key, row in _times.items())
-    lines: list[str] = []
-    told: set[str] = set()
-
-    def tell(name: str, kind: str, samples: Iterable[str]) -> None:
-        if name not in told:
-            told.add(name)
-            lines.extend((f"# HELP {name} {_HELP[name]}", f"# TYPE {name} {kind}"))
-        lines.extend(samples)
-
-    for (name, labels), value in counts:
-        tell(name, "counter", [f"{name}{_braces(labels)} {value}"])
-    for (name, labels), row in times:
-        samples, total = [], 0.0
-        for bound, number in zip((*BUCKETS, "+Inf"), row, strict=False):
-            total += number
-            samples.append(f"{name}_bucket{_braces((*labels, ('le', str(bound))))} {total:g}")
-        samples.append(f"{name}_sum{_braces(labels)} {row[-1]:.6f}")
-        samples.append(f"{name}_count{_braces(labels)} {total:g}")
-        tell(name, "histogram", samples)
     for name, value in now.items():
-        tell(name, "gauge", [f"{name} {value:.0f}"])
-    return "\n".join(lines) + "\n"
-
-
-def _braces(labels: Iterable[tuple[str, str]]) -> str:
-    text = ",".join(f'{name}="{value}"' for name, value in labels)
-    return f"{{{text}}}" if text else ""
+        _GAUGES[name].set(value)
+    return generate_latest(REGISTRY)

@@ -1,56 +1,36 @@
-"""Gradio's queue, bounded and fair: how long it is, whose it is, what comes out of it."""
+"""The queue of answers: how long it is, whose turn it is, and what becomes of each answer."""
 
 import asyncio
+import heapq
 import math
-import sys
 import time
 from collections import Counter
-from copy import copy
-from types import SimpleNamespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import gradio as gr
-from gradio import queueing, state_holder
-from gradio.queueing import Event
-from gradio.server_messages import EventMessage, ProcessCompletedMessage, ProcessStartsMessage
-from gradio.state_holder import SessionState
+from fastapi import HTTPException
 
-from serving import lean, log, metrics
+from serving import internals, log, metrics
+from serving.files import Store
+from serving.internals import CLIENT, Answer, Outcome, Session
 from serving.messages import Translate
+from serving.sessions import Full, Sessions
 
-CLIENT = "petscope.client"  # where a request's scope says who asks
+__all__ = ["AnswerQueue", "Session"]
+
 MAX_PENDING = 40  # answers that one client may wait for; a new photo on the page asks for some 15
-MAX_SESSIONS = 500  # whose answers and choices are kept; each open page is one
-# Seconds between two answers to all who wait where in the queue they are. By default all hear of
-# each answer that is begun: with fifty waiting, that was a tenth of all work.
-STATUS_INTERVAL = 1.0
-POLL_INTERVAL = 0.005  # seconds between two looks at the queue while there is nothing to do
-
-
-class Session(SessionState):
-    """A visitor's choices, and not what was shown.
-
-    Gradio also keeps the page's whole configuration for each, with all that it shows, for links to
-    a visitor's view. That route is closed here, and making it took 20 ms for each new session.
-    """
-
-    def __init__(self, blocks: gr.Blocks) -> None:
-        """Begin with the page as it is for everybody."""
-        self.blocks_config = copy(blocks.default_config)
-        self.config_values = {}
-        self.state_data = {}
-        self._state_ttl = {}
-        self.is_closed = False
-        self.STATE_TTL_WHEN_CLOSED = 3600  # seconds
-
-    def _update_config(self, key: int) -> None:
-        pass
-
-    def _update_value_in_config(self, key: int, value: object) -> None:
-        pass
+FIRST_GUESS = 0.5  # seconds that an answer of a function takes that gave none yet
+REMEMBERED = 1_000  # clients whose last turn is known
 
 
 class AnswerQueue:
-    """Gradio's queue of a page, as the guard and the server see it.
+    """The queue of a page. Turns go round among the clients that wait.
+
+    One client's answers take all workers but one, so that another's first one has a worker at once.
+    Next is whoever has the fewest answers computed right now, and of those who had no turn for the
+    longest.
 
     Attributes
     ----------
@@ -59,46 +39,75 @@ class AnswerQueue:
     """
 
     def __init__(
-        self, blocks: gr.Blocks, max_waiting: int, workers: int, translate: Translate
+        self,
+        blocks: gr.Blocks,
+        store: Store,
+        max_waiting: int,
+        workers: int,
+        translate: Translate,
     ) -> None:
         """Set up the queue of a page; `workers` answers are computed at a time."""
         self._translate = translate
-        with lean.unlaunched():
-            blocks.queue(
-                status_update_rate=STATUS_INTERVAL,
-                max_size=max_waiting,
-                default_concurrency_limit=workers,
-                api_open=False,
-            )
         self.closing = False
         self.max_waiting = max_waiting
         self.workers = workers
-        self.has_room = lambda: True  # on the disk
-        self._seconds = 0.5  # that an answer takes, lately
+        self._share = max(workers - 1, 1)  # of the workers that one client's answers may take
+        self._store = store
+        store.is_open = lambda session: bool(self._streams[session])
+        self._seconds: dict[str, float] = {}  # that a function's answer takes, lately
         self._started: dict[str, float] = {}
-        self._gradio_queue = blocks._queue
-        self._prepare(self._gradio_queue)
+        self._turns: dict[str, int] = {}  # the number of each client's last turn
+        self._turn = 0
+        self._streams: Counter[str] = Counter()  # open ones of each session
+        self._queue = internals.Queue(blocks, self, max_waiting, workers)
+        self._sessions = Sessions(self._in_use)
 
     @property
     def length(self) -> int:
         """How many answers wait or are computed."""
-        return len(self._gradio_queue.event_ids_to_events)
+        return len(self._queue.event_ids_to_events)
 
     @property
     def waiting(self) -> int:
         """How many answers wait."""
-        return len(self._gradio_queue)
+        return len(self._queue)
 
     def waiting_for(self, client: str) -> int:
         """How many answers a client waits for."""
-        return sum(
-            event.request.scope.get(CLIENT) == client
-            for event in list(self._gradio_queue.event_ids_to_events.values())
-        )
+        return sum(answer.client == client for answer in self._queue.pending)
 
-    def seconds_left(self, answers: int) -> int:
-        """About how long so many answers take, in whole seconds, at least one."""
-        return max(1, math.ceil(answers * self._seconds / self.workers))
+    def next_place(self, client: str) -> tuple[int, int]:
+        """The place of a client's next answer in the queue, and the seconds until it is there."""
+        new = Answer("", client, "", "", "", {}, time.monotonic())
+        order = self.estimate([*self._queue.waiting, new], self._queue.running)
+        place, seconds = next(
+            (place, seconds) for place, (answer, seconds) in enumerate(order) if answer is new
+        )
+        return place + 1, max(math.ceil(seconds), 1)
+
+    def seconds_left(self, client: str) -> int:
+        """About how long it takes until a client's first answer is there, in whole seconds."""
+        times = [
+            seconds
+            for answer, seconds in self.estimate(self._queue.waiting, self._queue.running)
+            if answer.client == client
+        ]
+        return max(math.ceil(min(times, default=1)), 1)
+
+    @contextmanager
+    def streaming(self, session: str | None, event: str | None = None) -> Iterator[None]:
+        """While a client listens for the answers of a session, or for one event."""
+        session = session or (self._queue.session_of(event) if event else None)
+        if session is None:
+            yield
+            return
+        self._streams[session] += 1
+        try:
+            yield
+        finally:
+            self._streams[session] -= 1
+            if not self._streams[session]:
+                del self._streams[session]
 
     async def emptied(self, timeout: float) -> bool:
         """Wait until all that were let in have their answers; return whether they do."""
@@ -107,63 +116,116 @@ class AnswerQueue:
             await asyncio.sleep(0.05)
         return not self.length
 
+    def close(self) -> None:
+        """Compute no more answers."""
+        self._queue.close()
+
     def tidy(self) -> None:
-        """Forget sessions whose answers nobody fetched."""
-        queue = self._gradio_queue
-        busy = Counter(event.session_hash for event in list(queue.event_ids_to_events.values()))
-        for session in list(queue.pending_event_ids_session):
-            if session not in queue.pending_messages_per_session and not busy[session]:
-                queue.pending_event_ids_session.pop(session, None)
-        for event in set(self._started) - set(queue.event_ids_to_events):
+        """Forget what belongs to nobody any more."""
+        self._sessions.keep_only(self._queue.tidy())
+        pending = {answer.id for answer in self._queue.pending}
+        self._store.forget(pending)
+        for event in set(self._started) - pending:
             self._started.pop(event, None)
 
-    def _prepare(self, queue: queueing.Queue) -> None:
-        queue.pending_messages_per_session.max_size = MAX_SESSIONS
-        # By default it looks a thousand times a second, and after each answer makes a table of the
-        # last 10,000 for a page of statistics that is closed here.
-        queue.sleep_when_free = POLL_INTERVAL
-        queue.progress_update_sleep_when_free = 10 * POLL_INTERVAL
-        queue.ANALYTICS_MAX_EVENTS, queue.ANAYLTICS_CACHE_FREQUENCY = 1, sys.maxsize
-        state_holder.SessionState = Session
-        # Its traces quote paths, that is the names of visitors' photos.
-        queueing.traceback = SimpleNamespace(print_exc=log.fault)
+    def _in_use(self, session: str) -> bool:
+        return bool(self._streams[session]) or any(
+            answer.session == session for answer in self._queue.pending
+        )
 
-        send = queue.send_message
+    # What `internals.Queue` asks and tells; see `internals.Rules`.
 
-        def watched(event: Event, message: EventMessage) -> None:
-            if isinstance(message, ProcessStartsMessage):
-                self._started[event._id] = time.monotonic()
-            elif isinstance(message, ProcessCompletedMessage):
-                self._completed(event, message)
-            send(event, message)
+    def admit(self, scope: Any, session: str | None) -> None:  # noqa: ANN401 -- an ASGI scope
+        """Refuse a session that would be one too many of its client."""
+        try:
+            self._sessions.admit(scope[CLIENT], session)
+        except Full:
+            mine = self.waiting_for(scope[CLIENT])
+            raise HTTPException(429, self._translate(scope, "waiting", {"answers": mine})) from None
 
-        queue.send_message = watched
+    def entered(self, answer: Answer) -> None:
+        """Keep the answer's session, and let those go that it takes the place of."""
+        self._queue.forget(self._sessions.use(answer.client, answer.session))
+        self._store.use(answer.id, answer.files)
 
-    def _completed(self, event: Event, message: ProcessCompletedMessage) -> None:
-        outcome = "answered"
-        if not event.alive:
-            outcome = "left"
-        elif not message.success:
-            # An error meant for the visitor has its sentence; others are bugs or a lack of room.
-            outcome = "refused" if message.output.get("error") else "failed"
-            if outcome == "failed":
-                reason = "failed" if self.has_room() else "no_room"
-                sentence = self._translate(event.request.scope, reason, {})
-                message.output |= {"error": sentence, "visible": True, "duration": 10}
+    def progressed(self, answer: Answer, files: set[str]) -> None:
+        """Keep the files of a part."""
+        self._store.use(answer.id, files)
+
+    def choose(self, waiting: list[Answer], running: list[Answer]) -> Answer | None:
+        """Whose turn it is."""
+        busy = Counter((answer.client, answer.group) for answer in running)
+        return min(
+            (each for each in waiting if busy[each.client, each.group] < self._share),
+            key=lambda each: (
+                busy[each.client, each.group],
+                self._turns.get(each.client, 0),
+                each.entered,
+            ),
+            default=None,
+        )
+
+    def estimate(self, waiting: list[Answer], running: list[Answer]) -> list[tuple[Answer, float]]:
+        """Those who wait, as they will have their turns, with the seconds until the answer."""
         now = time.monotonic()
-        started = self._started.pop(event._id, now)
-        run, wait = now - started, started - event.enqueue_time
-        self._seconds += 0.1 * (run - self._seconds)
-        name = event.fn.api_name or getattr(event.fn.fn, "__name__", "none")
-        metrics.count("petscope_answers_total", function=name, outcome=outcome)
-        metrics.observe("petscope_run_seconds", run, function=name)
-        metrics.observe("petscope_wait_seconds", wait)
+        busy = Counter(answer.client for answer in running)
+        free = [
+            max(self._started.get(answer.id, now) + self._seconds_of(answer) - now, 0)
+            for answer in running
+        ]
+        free = heapq.nsmallest(self.workers, free + [0.0] * max(self.workers - len(free), 0))
+        heapq.heapify(free)
+        rounds: Counter[str] = Counter()
+        keyed = []
+        for answer in sorted(waiting, key=lambda each: each.entered):
+            turns = busy[answer.client] + rounds[answer.client]
+            keyed.append((turns, self._turns.get(answer.client, 0), answer.entered, answer))
+            rounds[answer.client] += 1
+        keyed.sort(key=lambda each: each[:3])
+        order = []
+        for *_, answer in keyed:
+            end = heapq.heappop(free) + self._seconds_of(answer)
+            heapq.heappush(free, end)
+            order.append((answer, end))
+        return order
+
+    def _seconds_of(self, answer: Answer) -> float:
+        known = self._seconds.get(answer.function)
+        if known is None:
+            known = (
+                sum(self._seconds.values()) / len(self._seconds) if self._seconds else FIRST_GUESS
+            )
+        return known
+
+    def started(self, answer: Answer) -> None:
+        """Note the time and the turn."""
+        self._started[answer.id] = time.monotonic()
+        self._turn += 1
+        self._turns.pop(answer.client, None)
+        self._turns[answer.client] = self._turn
+        if len(self._turns) > REMEMBERED:
+            del self._turns[next(iter(self._turns))]
+
+    def ended(self, answer: Answer, outcome: Outcome, files: set[str]) -> str | None:
+        """Count an answer and write it down; return the sentence that a failed one gets."""
+        now = time.monotonic()
+        started = self._started.pop(answer.id, now)
+        run, wait = now - started, started - answer.entered
+        usual = self._seconds.get(answer.function, run)
+        self._seconds[answer.function] = usual + 0.1 * (run - usual)
+        self._store.answered(answer.id, answer.session, answer.function, files | answer.files)
+        metrics.ANSWERS.labels(answer.function, outcome).inc()
+        metrics.RUN_SECONDS.labels(answer.function).observe(run)
+        metrics.WAIT_SECONDS.observe(wait)
         log.write(
             "answer",
-            id=event._id,
-            client=log.pseudonym(event.request.scope.get(CLIENT, "")),
-            function=name,
+            id=answer.id,
+            client=log.pseudonym(answer.client),
+            function=answer.function,
             outcome=outcome,
             wait_ms=round(1000 * wait, 1),
             run_ms=round(1000 * run, 1),
         )
+        if outcome != "failed":
+            return None
+        return self._translate(answer.scope, "failed" if self._store.fits() else "no_room", {})

@@ -1,12 +1,8 @@
 """The routes that are open, what each may carry, and the headers that every answer gets."""
 
-import json
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
-
-NODE = Path(__file__).parent / "node.mjs"  # for Node to import before it renders pages
 
 KILOBYTE, MEGABYTE = 1_000, 1_000_000
 
@@ -46,6 +42,7 @@ _ROUTES: tuple[tuple[str, str, Route], ...] = (
     ("GET", r"/(programs/?)?", Route("page")),
     ("GET", rf"/(programs/)?config/?|{_API}/(info|openapi\.json|app_id)/?", Route("config")),
     ("GET", r"/(static|assets|svelte)/.+|/favicon\.ico|/robots\.txt", Route("asset")),
+    ("GET", r"/_app/.+", Route("node")),  # what a page that Node rendered loads
     ("GET", rf"({_API})?/theme\.css|/manifest\.json|/pwa_icon(/\d{{1,4}})?", Route("asset")),
     ("GET", rf"{_API}/(startup-events|queue/status)", Route("status")),
     ("GET", rf"{_API}/heartbeat/{_NAME}", Route("heartbeat", stays_open=True)),
@@ -114,7 +111,7 @@ _POLICY = "; ".join(
         "object-src 'none'",
         "base-uri 'self'",
         "form-action 'self'",
-        "frame-ancestors 'self' https://huggingface.co https://*.hf.space",
+        "frame-ancestors 'self' https://huggingface.co",
     )
 )
 _EVERYWHERE = (
@@ -136,8 +133,3 @@ _FILE_POLICY = (
 def security_headers(route: Route | None) -> tuple[tuple[bytes, bytes], ...]:
     """The headers that an answer gets."""
     return _EVERYWHERE + (_FILE_POLICY if route and route.name == "file" else _PAGE_POLICY)
-
-
-def headers_for_node() -> str:
-    """What `NODE` reads from the environment: the headers of a page, as JSON."""
-    return json.dumps({name.decode(): value.decode() for name, value in security_headers(None)})

@@ -1,71 +1,145 @@
-"""Serve a page on the open internet: Gradio's own server behind the guard, until told to stop."""
+"""Serve a page on the open internet: a server of our own, with the guard before Gradio's app."""
 
 import asyncio
+import os
 import resource
+import secrets
 import signal
+import socket
 import threading
 import time
-from collections.abc import Callable
-from types import FrameType, SimpleNamespace
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from http.client import HTTPConnection
+from pathlib import Path
+from subprocess import Popen
+from types import FrameType
 
 import gradio as gr
 import uvicorn
-from gradio import http_server, node_server
+from fastapi import FastAPI
+from starlette.middleware import Middleware
 
-from serving import files, lean, log, routes
+from serving import internals, log, routes
 from serving.connections import Connection
 from serving.files import Store
-from serving.guard import Guard, Limits
+from serving.guard import GUARD_PROBE, Guard
 from serving.messages import Translate
-from serving.queueing import MAX_SESSIONS, AnswerQueue
+from serving.node import NodePages
+from serving.queueing import AnswerQueue
+from serving.settings import CannotStart, Settings
 
+LOCALHOST = "127.0.0.1"
 OPEN_FILES = 8192  # that the process asks the system for
 GRACE = 30.0  # seconds that running answers may take when the process is told to stop
+START = 30.0  # seconds that the server may take to start
+CLOSE = 2.0  # seconds that open connections may take to end
+
+
+class Unguarded(CannotStart):
+    """The guard does not stand in front of the page."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a page looks, and which files of its own it shows; see `gradio.mount_gradio_app`."""
+
+    theme: gr.themes.Base | None = None
+    css_paths: Path | None = None
+    head: str | None = None
+    footer_links: Sequence[str] = ("api", "gradio", "settings")
+    allowed_paths: Sequence[str] = ()
+    middleware: Sequence[Middleware] = field(default_factory=list)
+    node_imports: Sequence[Path] = ()  # modules that Node imports before it renders pages
 
 
 class Running:
     """A page that is served."""
 
-    def __init__(self, blocks: gr.Blocks, queue: AnswerQueue, store: Store) -> None:
+    def __init__(
+        self,
+        blocks: gr.Blocks,
+        guard: Guard,
+        server: uvicorn.Server,
+        thread: threading.Thread,
+        node: "Popen[bytes] | None",
+    ) -> None:
         self.blocks = blocks
-        self._queue = queue
-        self.store = store
+        self.guard = guard
+        self.queue = guard.queue
+        self.store = guard.store
+        self.server = server
+        self._thread = thread
+        self._node = node
         self._stopping = threading.Event()
 
     def wait(self, first: Callable[[], object]) -> None:
         """Do something first, then serve until told to stop (SIGTERM or SIGINT), and stop."""
 
         def stop(signal_number: int, frame: FrameType | None) -> None:
-            self._queue.closing = True
+            self.queue.closing = True
             self._stopping.set()
 
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, stop)  # instead of Gradio's, which break running answers off
-        first()
+            signal.signal(number, stop)
+        try:
+            first()
+        except Exception:  # the page works without, only later
+            log.fault()
         while not self._stopping.wait(1):
-            self._queue.tidy()
+            self.queue.tidy()
         self.stop()
 
     def stop(self, grace: float = GRACE) -> None:
         """Refuse new requests, let the running ones end, and close."""
-        self._queue.closing = True
-        log.write("closing", waiting=self._queue.length)
-        ended = asyncio.run(self._queue.emptied(grace))
+        self.queue.closing = True
+        log.write("closing", waiting=self.queue.length)
+        ended = asyncio.run(self.queue.emptied(grace))
         time.sleep(0.5)  # for the last answers to be sent
-        if node := getattr(self.blocks, "node_process", None):
-            self.blocks._end_streaming_responses()
-            node_server.stop_node_process(node)
-        self.blocks.close(verbose=False)
+        if self._node:
+            internals.stop_node(self._node)
+        self.queue.close()
+        self.server.should_exit = True
+        self._thread.join(CLOSE + 5)
+        self.blocks.is_running = False
         self.store.sweep(everything=True)
         log.write("closed", all_answered=ended)
 
 
+def listen(host: str | None, port: int) -> socket.socket:
+    """Take a port, before all that takes longer.
+
+    Raises
+    ------
+    CannotStart
+        When it is taken or the address is not this machine's.
+    """
+    # A Space of the Hugging Face Hub says the address so.
+    address = (host or os.environ.get("GRADIO_SERVER_NAME") or LOCALHOST).strip("[]")
+    found = None
+    try:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        found = socket.socket(family, socket.SOCK_STREAM)
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind((address, port))
+        found.listen(2048)
+    except (OSError, OverflowError) as error:
+        if found:
+            found.close()
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise CannotStart(f"The port {port} of {address} cannot be used: {reason}.") from None
+    return found
+
+
 def launch(
     blocks: gr.Blocks,
-    limits: Limits,
+    settings: Settings,
+    look: Look,
     workers: int,
     translate: Translate,
-    **options: object,
+    listening: socket.socket | None = None,
+    ssr: bool | None = None,
 ) -> Running:
     """Serve a page in a thread of its own.
 
@@ -73,59 +147,128 @@ def launch(
     ----------
     blocks
         The page.
-    limits
-        What is let in.
+    settings
+        Where, and what is let in.
+    look
+        How the page looks.
     workers
         How many answers are computed at a time.
     translate
-        Makes the server's own messages in a visitor's language.
-    options
-        Of Gradio's `launch`.
+        Makes the server's own sentences in a visitor's language.
+    listening
+        The socket of `listen`, if it was called before.
+    ssr
+        Whether Node renders the page; by default, as $GRADIO_SSR_MODE says.
 
     Raises
     ------
-    OSError
-        When the port is taken.
+    CannotStart
+        When the port is taken, or the guard would have a hole or does not stand before the page.
     """
+    changed = internals.check()
     log.start()
-    files.refuse_addresses()
-    lean.draw_no_plots()
-    queue = AnswerQueue(blocks, limits.max_waiting, workers, translate)
-    store = Store(blocks, limits.keep_seconds)
-    queue.has_room = store.has_room
-    open_limit = _open_files() * 8 // 10
-
-    def configure(app: object, **given: object) -> uvicorn.Config:
-        Connection.limit = open_limit
-        Connection.translate = staticmethod(translate)
-        return uvicorn.Config(
-            Guard(app, queue, store, limits, open_limit, translate),
-            **given,
-            http=Connection,
-            ws="none",
-            h11_max_incomplete_event_size=2 * routes.HEADERS_LIMIT,
-            server_header=False,
-            # Gradio reads the address that the visitor used itself, and `serving.clients` who it is
-            proxy_headers=False,
+    listening = listening or listen(settings.host, settings.port)
+    host, port = listening.getsockname()[:2]
+    internals.protect(log.fault)
+    if not any("Matplotlib" in place for place in changed):
+        internals.draw_no_plots()
+    store = Store(blocks, settings.keep_seconds)
+    queue = AnswerQueue(blocks, store, settings.max_waiting, workers, translate)
+    token = secrets.token_urlsafe(32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that of server-side rendering, which is not Gradio's here
+        app = gr.mount_gradio_app(
+            FastAPI(openapi_url=None, docs_url=None, redoc_url=None),
+            blocks,
+            "/",
+            server_name=str(host),
+            server_port=port,
+            footer_links=list(look.footer_links),  # type: ignore[arg-type]
+            run_history=False,  # would keep visitors' inputs
+            app_kwargs={"middleware": list(look.middleware)},
+            allowed_paths=list(look.allowed_paths),
+            show_error=False,
+            max_file_size=settings.photo_bytes,
+            ssr_mode=False,  # as Node would stand in front of the guard
+            enable_monitoring=False,
+            mcp_server=True,
+            theme=look.theme,
+            css_paths=look.css_paths,
+            head=look.head,
         )
-
-    # Gradio makes the server's configuration itself and takes no options for it; set before it
-    # starts, so that no connection is ever unguarded.
-    http_server.uvicorn = SimpleNamespace(Config=configure)
-    blocks.launch(
-        **options,
-        max_file_size=limits.photo_bytes,
-        state_session_capacity=MAX_SESSIONS,
-        enable_monitoring=False,
-        run_history=False,  # would keep visitors' inputs
-        num_workers=0,  # processes that serve files past the guard
-        ssl_verify=False,  # when it asks itself, over HTTP: no certificates have to be read
-        prevent_thread_lock=True,
-        quiet=False,
+    internals.mounted(app, blocks, f"http://{_reachable(host)}:{port}/", token)
+    open_limit = _open_files() * 8 // 10
+    pages = NodePages(app)
+    guard = Guard(pages, queue, store, settings, open_limit, translate, token)
+    Connection.limit = open_limit
+    Connection.translate = staticmethod(translate)
+    config = uvicorn.Config(
+        guard,
+        log_level="warning",
+        http=Connection,
+        ws="none",
+        h11_max_incomplete_event_size=2 * routes.HEADERS_LIMIT,
+        server_header=False,
+        # Gradio reads the address that the visitor used itself, and `serving.clients` who it is.
+        proxy_headers=False,
+        timeout_graceful_shutdown=int(CLOSE),
     )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(
+        target=server.run, kwargs={"sockets": [listening]}, name="server", daemon=True
+    )
+    thread.start()
+    running = Running(blocks, guard, server, thread, None)
+    end = time.monotonic() + START
+    while not server.started:
+        if not thread.is_alive() or time.monotonic() > end:
+            raise CannotStart("The server did not start.")
+        time.sleep(0.001)
+    _check_guard(_reachable(host), port, guard)
+    if ssr if ssr is not None else os.environ.get("GRADIO_SSR_MODE", "").lower() == "true":
+        running._node = pages.start(_reachable(host), port, token, look.node_imports)
     store.keep_tidy()
-    log.write("serving", workers=workers, max_waiting=limits.max_waiting)
-    return Running(blocks, queue, store)
+    print(f"* Running on local URL:  http://{host}:{port}", flush=True)  # as Gradio says it
+    if settings.share:
+        _share(blocks, _reachable(host), port)
+    log.write("serving", workers=workers, max_waiting=settings.max_waiting)
+    return running
+
+
+def _reachable(host: str) -> str:
+    """The address at which this process reaches itself."""
+    return {"0.0.0.0": LOCALHOST, "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+
+
+def _check_guard(host: str, port: int, guard: Guard) -> None:
+    """Ask for what Gradio would answer and the guard does not.
+
+    Raises
+    ------
+    Unguarded
+        When it is answered, or without the guard having seen it.
+    """
+    seen = guard.probes
+    connection = HTTPConnection(host.strip("[]"), port, timeout=START)
+    try:
+        connection.request("GET", GUARD_PROBE)
+        answer = connection.getresponse()
+        answer.read()
+    finally:
+        connection.close()
+    if answer.status != 404 or guard.probes != seen + 1:
+        raise Unguarded("The guard does not stand in front of the page, so it is not served.")
+
+
+def _share(blocks: gr.Blocks, host: str, port: int) -> None:
+    try:
+        address = internals.open_tunnel(host, port)
+    except Exception as error:  # of the network, of a download, of a program that does not start
+        log.write("share", failed=type(error).__name__)
+        print("A public link cannot be opened: please check the connection to the internet.")
+        return
+    blocks.share, blocks.share_url = True, address
+    print(f"* Running on public URL: {address}", flush=True)
 
 
 def _open_files() -> int:

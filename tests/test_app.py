@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-import app
+from serving import settings
 from tests.hub import FakeHub
 
 ROOT = Path(__file__).parent.parent
@@ -19,18 +19,18 @@ NOTICE = "models-notice"
 
 def test_an_option_wins_over_its_environment_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PETSCOPE_PORT", "8000")
-    assert app.parse_arguments([]).port == 8000
-    assert app.parse_arguments(["--port", "9000"]).port == 9000
+    assert settings.parse([]).port == 8000
+    assert settings.parse(["--port", "9000"]).port == 9000
 
 
 def test_the_defaults_are_those_of_the_readme(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HOST", "PORT", "MODELS", "MAX_MEGABYTES", "MAX_MEGAPIXELS", "MAX_WAITING"):
         monkeypatch.delenv(f"PETSCOPE_{name}", raising=False)
-    settings = app.parse_arguments([])
-    assert settings.port == 7860
-    assert settings.max_megabytes == 25
-    assert settings.max_megapixels == 50
-    assert not settings.share
+    found = settings.parse([])
+    assert found.port == 7860
+    assert found.max_megabytes == 25
+    assert found.max_megapixels == 50
+    assert not found.share
 
 
 def run_app(*words: str) -> str:

@@ -1,19 +1,12 @@
 """Results as files, where Gradio serves them and deletes them after a while."""
 
-import secrets
-from pathlib import Path
-
 import numpy as np
-from gradio.utils import get_upload_folder
 from numpy.typing import NDArray
 from PIL import Image
 
+from serving.files import new_folder
 
-def new_folder() -> Path:
-    """A new folder whose name cannot be guessed."""
-    folder = Path(get_upload_folder()) / secrets.token_hex(16)
-    folder.mkdir(parents=True)
-    return folder
+__all__ = ["new_folder", "picture_to_keep", "picture_to_show", "text"]
 
 
 def picture_to_keep(picture: Image.Image, name: str) -> str:

@@ -1,7 +1,6 @@
 import json
 import logging
 import os
-import socket
 from collections.abc import Iterator
 
 import pytest
@@ -13,30 +12,32 @@ from tests.raw_http import CAT, Served
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """The page as a Space serves it, behind a proxy: each test may be clients of its own."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    from serving import files, log, server
+    from starlette.middleware import Middleware
+
+    from serving import log, server
+    from serving.settings import Settings
     from ui import examples, page, texts, theme
 
-    files.hide_names()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    limits = server.Limits(photo_bytes=2_000_000, max_waiting=60, behind_proxy=True)
+    listening = server.listen("127.0.0.1", 0)
+    settings = Settings(max_megabytes=2, max_waiting=60, behind_proxy=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
         running = server.launch(
             page.build(),
-            limits,
+            settings,
+            server.Look(
+                theme=theme.THEME,
+                css_paths=theme.STYLES,
+                head=theme.HEAD,
+                allowed_paths=[str(examples.FOLDER)],
+                middleware=[Middleware(texts.Translation, paths=page.PATHS)],
+            ),
             workers=2,
             translate=texts.say_to,
-            server_name="127.0.0.1",
-            server_port=port,
-            allowed_paths=[str(examples.FOLDER)],
-            theme=theme.THEME,
-            css_paths=theme.STYLES,
-            mcp_server=True,
-            ssr_mode=False,
+            listening=listening,
+            ssr=False,
         )
-    found = Served(port, running)
+    found = Served(listening.getsockname()[1], running)
     handler = logging.Handler()
     handler.emit = lambda record: found.lines.append(json.loads(record.getMessage()))
     log.logger.addHandler(handler)
@@ -49,7 +50,7 @@ def folder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
     """Let Gradio find the server's folder, and none of the servers that other tests start."""
     if "served" in request.fixturenames:
         served = request.getfixturevalue("served")
-        monkeypatch.setenv("GRADIO_TEMP_DIR", str(served.running.store._folder))
+        monkeypatch.setenv("GRADIO_TEMP_DIR", str(served.running.store.folder))
 
 
 @pytest.fixture

@@ -83,8 +83,8 @@ def test_uploads_that_come_at_the_same_time_count_together(
 ) -> None:
     monkeypatch.setattr(files, "LARGEST", store.size + 100)
 
-    with store.reserved(60) as first, store.reserved(60) as second, store.reserved(40) as third:
-        assert (first, second, third) == (True, False, True)
+    with store.reserved() as first, store.reserved() as second, store.reserved() as third:
+        assert (first.grow(60), second.grow(60), third.grow(40)) == (True, False, True)
     assert not store.has_room(1)  # both lie there now
     store.sweep()
 

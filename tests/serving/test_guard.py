@@ -69,7 +69,7 @@ def test_one_photo_may_be_as_large_as_allowed_and_no_larger(served: Served) -> N
     answer = served.upload(bytes(2_001_000))
 
     assert answer.status == 413
-    assert b"maximum allowed size" in answer.body
+    assert answer.sentence == "A file is larger than the 2 MB allowed: please send a smaller copy."
     assert within(10, lambda: not list(uploads(served).glob("tmp*")))
 
 
@@ -166,7 +166,7 @@ def test_who_leaves_in_the_middle_leaves_nothing_behind(served: Served) -> None:
 @pytest.fixture
 def ten_at_once(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each client may ask for ten answers, and then for one a minute."""
-    asked = served.running.blocks.server.config.app._asked
+    asked = served.running.guard._asked
     monkeypatch.setattr(asked, "burst", 10)
     monkeypatch.setattr(asked, "per_second", 1 / 60)
 
@@ -212,7 +212,7 @@ def slow_answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
 def test_a_full_queue_says_so_with_the_place_and_the_time(
     served: Served, uploaded: str, slow_answers: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    queue = served.running._queue
+    queue = served.running.queue
     monkeypatch.setattr(queue, "max_waiting", 3)
     data = {"data": [file_data(uploaded)]}
     first = [served.post("/gradio_api/call/breed", data) for _ in range(2)]
@@ -246,7 +246,7 @@ def test_one_client_cannot_fill_the_queue(
     assert answers[-1].sentence.startswith("You are already waiting for 4 answers")
     assert served.post("/gradio_api/call/breed", data).status == 200
     slow_answers.set()
-    assert within(10, lambda: served.running._queue.length == 0)
+    assert within(10, lambda: served.running.queue.length == 0)
 
 
 def test_no_more_answers_are_computed_at_a_time_than_there_are_workers(
@@ -255,7 +255,7 @@ def test_no_more_answers_are_computed_at_a_time_than_there_are_workers(
     for name, more in (("breed", []), ("cut_out", []), ("analyze", [3])):
         served.post(f"/gradio_api/call/{name}", {"data": [file_data(uploaded), *more]})
         served.post("/gradio_api/call/breed", {"data": [file_data(uploaded)]})
-    queue = served.running._queue
+    queue = served.running.queue
 
     assert within(10, lambda: queue.length - queue.waiting == 2)
     assert queue.waiting >= 2
@@ -272,8 +272,8 @@ def test_gradio_s_own_client_gets_its_answer(served: Served) -> None:
 
 
 def uploads(served: Served) -> Path:
-    return Path(served.running.store._folder)
+    return Path(served.running.store.folder)
 
 
 def connections_of(served: Served) -> set[object]:
-    return served.running.blocks.server.server_state.connections
+    return served.running.server.server_state.connections

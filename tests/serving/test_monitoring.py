@@ -9,30 +9,30 @@ from ui.texts import TEXTS
 
 
 @pytest.fixture
-def samples(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metrics, "_counts", type(metrics._counts)())
-    monkeypatch.setattr(metrics, "_times", {})
+def samples() -> None:
+    for each in (metrics.REQUESTS, metrics.RUN_SECONDS, metrics.DECODE_FAILURES):
+        each.clear()
 
 
 @pytest.mark.usefixtures("samples")
 def test_metrics_are_in_prometheus_format() -> None:
-    metrics.count("petscope_requests_total", route="page", status="200")
-    metrics.count("petscope_requests_total", route="page", status="200")
+    metrics.REQUESTS.labels("page", "200").inc()
+    metrics.REQUESTS.labels("page", "200").inc()
     for seconds in (0.003, 0.3, 100):
-        metrics.observe("petscope_run_seconds", seconds, function="breed")
+        metrics.RUN_SECONDS.labels("breed").observe(seconds)
 
-    lines = metrics.expose({"petscope_queue_length": 3}).splitlines()
+    lines = metrics.expose({"petscope_queue_length": 3}).decode().splitlines()
 
-    assert 'petscope_requests_total{route="page",status="200"} 2' in lines
+    assert 'petscope_requests_total{route="page",status="200"} 2.0' in lines
     buckets = [line for line in lines if line.startswith("petscope_run_seconds_bucket")]
-    assert buckets[0] == 'petscope_run_seconds_bucket{function="breed",le="0.01"} 1'
+    assert buckets[0] == 'petscope_run_seconds_bucket{function="breed",le="0.01"} 1.0'
     assert buckets[-2:] == [
-        'petscope_run_seconds_bucket{function="breed",le="60"} 2',
-        'petscope_run_seconds_bucket{function="breed",le="+Inf"} 3',
+        'petscope_run_seconds_bucket{function="breed",le="60.0"} 2.0',
+        'petscope_run_seconds_bucket{function="breed",le="+Inf"} 3.0',
     ]
-    assert 'petscope_run_seconds_count{function="breed"} 3' in lines
-    assert 'petscope_run_seconds_sum{function="breed"} 100.303000' in lines
-    assert "petscope_queue_length 3" in lines
+    assert 'petscope_run_seconds_count{function="breed"} 3.0' in lines
+    assert 'petscope_run_seconds_sum{function="breed"} 100.303' in lines
+    assert "petscope_queue_length 3.0" in lines
     named = [line.split()[2] for line in lines if line.startswith("# TYPE")]
     assert len(named) == len(set(named))
 
@@ -52,8 +52,8 @@ def test_pictures_that_cannot_be_used_are_counted_by_their_reason(served: Served
 
     assert served.call("breed", file_data(path))[0] == "error"
 
-    lines = metrics.expose({}).splitlines()
-    assert 'petscope_decode_failures_total{reason="photo_unknown_format"} 1' in lines
+    lines = metrics.expose({}).decode().splitlines()
+    assert 'petscope_decode_failures_total{reason="photo_unknown_format"} 1.0' in lines
 
 
 def test_health_tells_which_models_answer(served: Served) -> None:
@@ -90,7 +90,7 @@ def test_a_full_disk_is_one_sentence(
 
     with monkeypatch.context() as patch:
         patch.setattr("PIL.Image.Image.save", full)
-        patch.setattr(served.running._queue, "has_room", lambda: False)
+        patch.setattr(served.running.store, "fits", lambda more=0: False)
         kind, said = served.call("cut_out", file_data(uploaded))
 
     assert (kind, said["error"]) == ("error", TEXTS["en"]["server.no_room"])

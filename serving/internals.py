@@ -1,0 +1,649 @@
+"""The one place that reaches into private parts of Gradio, uvicorn and MCP, and what for.
+
+All of them may change with any release, so `check` looks at the start whether each is still what
+this module expects. The guard depends on most of them: without one of these the app does not start.
+On the others only speed depends: without one of those the app goes on without what it gives.
+"""
+
+import inspect
+import os
+import re
+import secrets
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
+from copy import copy
+from dataclasses import dataclass
+from importlib import import_module
+from operator import attrgetter
+from pathlib import Path
+from subprocess import Popen
+from types import ModuleType, SimpleNamespace
+from typing import Any, Literal, NamedTuple, Protocol
+from urllib.parse import unquote, urlsplit
+
+import fastapi
+import gradio as gr
+from fastapi import FastAPI
+from gradio import (
+    networking,
+    node_server,
+    processing_utils,
+    queueing,
+    route_utils,
+    state_holder,
+)
+from gradio.context import LocalContext
+from gradio.data_classes import PredictBodyInternal
+from gradio.route_utils import GradioMultiPartParser
+from gradio.server_messages import (
+    EstimationMessage,
+    EventMessage,
+    ProcessCompletedMessage,
+    ProcessGeneratingMessage,
+    ProcessStartsMessage,
+)
+from gradio.state_holder import SessionState
+from gradio.utils import get_node_path, get_upload_folder
+from starlette.datastructures import FormData
+from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
+
+from serving.settings import CannotStart
+
+__all__ = [
+    "CLIENT",
+    "FOR_CLIENT",
+    "INTERNAL",
+    "NO_ADDRESSES",
+    "STATUS_PHRASES",
+    "Answer",
+    "H11Protocol",
+    "Outcome",
+    "Queue",
+    "Rules",
+    "Session",
+    "Unexpected",
+    "check",
+    "current_answer",
+    "draw_no_plots",
+    "mounted",
+    "open_tunnel",
+    "protect",
+    "start_node",
+    "stop_node",
+    "upload_folder",
+]
+
+# Seconds between two messages to all who wait where in the queue they are. By default all hear of
+# each answer that is begun: with fifty waiting, that was a tenth of all work.
+STATUS_INTERVAL = 1.0
+POLL_INTERVAL = 0.005  # seconds between two looks at the queue while there is nothing to do
+INTERNAL = b"x-petscope-internal"  # header of the app's own requests, with the guard's token
+FOR_CLIENT = b"x-petscope-client"  # of them: the client for whom the app asks itself
+CLIENT = "petscope.client"  # where a request's scope says which client asks
+_FILE_ADDRESS = re.compile(r"/gradio_api/file=([^\s\"'?<>&]+)")
+NO_ADDRESSES = "Web addresses are not fetched here: please send the file itself."
+
+
+class Unexpected(CannotStart):
+    """A private part that the guard depends on is not what it was in the release that was tested.
+
+    Its text is one sentence for whoever serves the page.
+    """
+
+    def __init__(self, place: str) -> None:
+        super().__init__(
+            f"The installed packages do not fit this version of Petscope: {place} has changed, on "
+            "which its guard depends. Please install requirements.txt again."
+        )
+
+
+class Need(NamedTuple):
+    """A private part of a package.
+
+    Attributes
+    ----------
+    place
+        `module:name`, where the name may be `Class.attribute`.
+    expected
+        Its type, or the names of its parameters.
+    why
+        What it is needed for.
+    guard
+        Whether the guard depends on it, or only speed.
+    """
+
+    place: str
+    expected: type | str
+    why: str
+    guard: bool = True
+
+
+_FETCHES = "fetches an address that a visitor sends; replaced by a refusal"
+_CONNECTION = "a connection's life, in which time limits begin and end; overridden"
+_H11 = "uvicorn.protocols.http.h11_impl:H11Protocol"
+_PLOTS = "gradio.utils:MatplotlibBackendMananger"
+_MESSAGES = "what a client hears of its answer"
+
+NEEDS = (
+    # Where files lie, and that none is fetched.
+    Need("gradio.utils:get_upload_folder", "", "the folder of uploads and results"),
+    Need(
+        "gradio.context:LocalContext.event_id", ContextVar, "which answer is computed in a thread"
+    ),
+    Need("gradio.processing_utils:hash_seed", bytes, "key of the folders' names; replaced"),
+    Need(
+        "gradio.processing_utils:_check_allowed",
+        "path check_in_upload_folder",
+        "refuses an event that names a file which was not uploaded",
+    ),
+    Need("gradio.route_utils:GradioMultiPartParser.parse", "self", "reads uploads; overridden"),
+    Need("gradio.processing_utils:async_ssrf_protected_get", "url", _FETCHES),
+    Need("gradio.processing_utils:async_ssrf_protected_download", "url cache_dir", _FETCHES),
+    Need("gradio.processing_utils:ssrf_protected_download", "url cache_dir", _FETCHES),
+    Need("gradio.processing_utils:save_url_to_cache", "url cache_dir", _FETCHES),
+    Need("gradio.processing_utils:unsafe_download", "url cache_dir", _FETCHES),
+    # The queue: whose turn it is, what comes of each answer, which sessions are kept.
+    Need(
+        "gradio.queueing:Queue.__init__",
+        "self live_updates concurrency_count update_intervals max_size blocks "
+        "default_concurrency_limit",
+        "`Queue` takes its place",
+    ),
+    Need("gradio.queueing:Queue.push", "self body request username", "lets an event in"),
+    Need("gradio.queueing:Queue.get_events", "self", "takes the next event"),
+    Need("gradio.queueing:Queue.send_message", "self event event_message", _MESSAGES),
+    Need("gradio.queueing:Queue.broadcast_estimations", "self concurrency_id after", _MESSAGES),
+    Need("gradio.queueing:Queue.compute_analytics_summary", "self records", "not needed; left out"),
+    Need("gradio.queueing:traceback", ModuleType, "writes paths of files; replaced"),
+    Need("gradio.state_holder:SessionState", type, "a session's choices; replaced by `Session`"),
+    Need("gradio.state_holder:StateHolder.__getitem__", "self session_id", "makes sessions"),
+    # The routes that the guard knows, and that it stands in front of.
+    Need(
+        "gradio.routes:App.create_app",
+        "blocks app app_kwargs auth_dependency strict_cors mcp_server debug parent_app",
+        "makes the routes, of which `routes` opens those that are needed",
+    ),
+    Need(
+        "gradio.mcp:GradioMCPServer._prepare_tool_call_args",
+        "self name arguments",
+        "passes a client's headers on with the call that MCP makes for it",
+    ),
+    Need("gradio.mcp:GradioMCPServer._get_or_create_client", "self", "makes that call; marked"),
+    Need("gradio.mcp:GradioMCPServer.local_url", property, "where that call goes"),
+    Need(
+        f"{_H11}.__init__",
+        "self config server_state app_state _loop",
+        "`Connection` takes its place",
+    ),
+    Need(
+        "uvicorn.protocols.http.h11_impl:H11Protocol.connection_made", "self transport", _CONNECTION
+    ),
+    Need(f"{_H11}.data_received", "self data", _CONNECTION),
+    Need(f"{_H11}.connection_lost", "self exc", _CONNECTION),
+    Need(f"{_H11}.on_response_complete", "self", _CONNECTION),
+    Need(f"{_H11}.send_400_response", "self msg", _CONNECTION),
+    Need("h11:Connection.trailing_data", property, "what has come of the next request's head"),
+    # Ways to the page. Without them it is served, but not rendered by Node or linked by a tunnel.
+    Need(
+        "gradio.node_server:start_node_server",
+        "server_name server_port node_path python_port python_host static_worker_ports debug "
+        "on_shutdown",
+        "starts Node, where the page is rendered on the server",
+        guard=False,
+    ),
+    Need(
+        "gradio.networking:setup_tunnel",
+        "local_host local_port share_token share_server_address share_server_tls_certificate",
+        "opens the public link of --share",
+        guard=False,
+    ),
+    Need(
+        "gradio.utils:MatplotlibBackendMananger", type, "imports Matplotlib; left out", guard=False
+    ),
+)
+
+
+def check(needs: Iterable[Need] = NEEDS) -> set[str]:
+    """Look whether private parts are as expected.
+
+    Returns
+    -------
+    The places that are not, on which only speed depends.
+
+    Raises
+    ------
+    Unexpected
+        When the guard depends on one that is not.
+    """
+    changed = {need.place: need.guard for need in needs if not _is_as_expected(need)}
+    for place, guard in changed.items():
+        if guard:
+            raise Unexpected(place)
+    return set(changed)
+
+
+def _is_as_expected(need: Need) -> bool:
+    module, name = need.place.split(":")
+    try:
+        found = attrgetter(name)(import_module(module))
+        if isinstance(need.expected, type):
+            return isinstance(found, need.expected)
+        return list(inspect.signature(found).parameters) == need.expected.split()
+    except (ImportError, AttributeError, TypeError, ValueError):
+        return False
+
+
+def _paths(value: object) -> Iterator[str]:
+    """Paths of files in an event's data: as file data, or in a text as an address of this app."""
+    if isinstance(value, dict):
+        path = value.get("path")
+        if isinstance(path, str):
+            yield path
+        yield from _paths(list(value.values()))
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _paths(part)
+    elif isinstance(value, str):
+        yield from map(unquote, _FILE_ADDRESS.findall(value))
+
+
+def current_answer() -> str | None:
+    """The id of the answer that is computed in this thread."""
+    return LocalContext.event_id.get(None)
+
+
+def upload_folder() -> Path:
+    """The folder of uploads and results."""
+    return Path(get_upload_folder())
+
+
+def protect(report_fault: Callable[[], None]) -> None:
+    """Close what Gradio leaves open to visitors: fetching, names to guess, traces with paths.
+
+    Parameters
+    ----------
+    report_fault
+        Takes the place of printing the exception that is being handled.
+    """
+    _refuse_addresses()
+    # Gradio names a file's folder by a keyed hash of its content, and the key lies beside its code
+    # for as long as it is installed. This one lasts as long as the process, and is written nowhere.
+    processing_utils.hash_seed = secrets.token_bytes(32)
+    route_utils.GradioMultiPartParser = _Form  # type: ignore[misc]
+    queueing.traceback = SimpleNamespace(print_exc=lambda *_: report_fault())  # type: ignore[assignment]
+
+
+def _refuse_addresses() -> None:
+    """Let Gradio fetch no web address that a visitor sends, be it public, private or redirected.
+
+    The address of a file that this app holds itself, as MCP clients send it, is taken as the file.
+    """
+
+    async def get(url: str) -> None:
+        raise gr.Error(NO_ADDRESSES, print_exception=False)
+
+    def download(url: str, cache_dir: str) -> str:
+        _, _, path = unquote(urlsplit(url).path).partition("/gradio_api/file=")
+        held = Path(path).resolve()
+        if path and held.is_relative_to(upload_folder().resolve()) and held.is_file():
+            return str(held)
+        raise gr.Error(NO_ADDRESSES, print_exception=False)
+
+    async def async_download(url: str, cache_dir: str) -> str:
+        return download(url, cache_dir)
+
+    vars(processing_utils).update(
+        async_ssrf_protected_get=get,
+        async_ssrf_protected_download=async_download,
+        ssrf_protected_download=download,
+        save_url_to_cache=download,
+        unsafe_download=download,
+    )
+
+
+def draw_no_plots() -> None:
+    """Let Gradio not import Matplotlib at the first event, to set at each what it would draw on."""
+    from contextlib import nullcontext
+
+    from gradio import utils
+
+    utils.MatplotlibBackendMananger = nullcontext  # type: ignore[assignment, misc]
+
+
+class Session(SessionState):
+    """A visitor's choices, and not what was shown.
+
+    Gradio also keeps the page's whole configuration for each, with all that it shows, for links to
+    a visitor's view. That route is closed here, and making it took 20 ms for each new session.
+    """
+
+    def __init__(self, blocks: gr.Blocks) -> None:
+        """Begin with the page as it is for everybody."""
+        self.blocks_config = copy(blocks.default_config)
+        self.config_values = {}
+        self.state_data = {}
+        self._state_ttl = {}
+        self.is_closed = False
+        self.STATE_TTL_WHEN_CLOSED = 3600  # seconds
+
+    def _update_config(self, key: int) -> None:
+        pass
+
+    def _update_value_in_config(self, key: int, value: object) -> None:
+        pass
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """An answer that is waited for: an event of Gradio's queue, as the rest of the server sees it.
+
+    Attributes
+    ----------
+    id
+        The event's.
+    client
+        Who asked.
+    session
+        The page or the call that it is for.
+    function
+        Name of the function that gives it.
+    group
+        Which functions share their workers with it.
+    scope
+        The request's ASGI scope.
+    entered
+        When it was asked for, by `time.monotonic`.
+    files
+        Paths of what it is asked about.
+    """
+
+    id: str
+    client: str
+    session: str
+    function: str
+    group: str
+    scope: Any
+    entered: float
+    files: frozenset[str] = frozenset()
+
+
+Outcome = Literal["answered", "left", "refused", "failed"]
+
+
+class Rules(Protocol):
+    """Who is let in, whose turn it is, and what is to be known of each answer."""
+
+    def admit(self, scope: Any, session: str | None) -> None:  # noqa: ANN401 -- an ASGI scope
+        """Raise fastapi.HTTPException when an event is not to be let in."""
+
+    def entered(self, answer: Answer) -> None:
+        """An answer waits."""
+
+    def choose(self, waiting: list[Answer], running: list[Answer]) -> Answer | None:
+        """Whose turn it is, or nobody's."""
+
+    def estimate(self, waiting: list[Answer], running: list[Answer]) -> list[tuple[Answer, float]]:
+        """Those who wait, as they will have their turns, with the seconds until the answer."""
+
+    def started(self, answer: Answer) -> None:
+        """An answer is computed from now on."""
+
+    def progressed(self, answer: Answer, files: set[str]) -> None:
+        """A part of an answer is there, with paths of files."""
+
+    def ended(self, answer: Answer, outcome: Outcome, files: set[str]) -> str | None:
+        """An answer is there, with paths of files; return the sentence that a failed one gets."""
+
+
+class Queue(queueing.Queue):
+    """Gradio's queue, by `Rules`."""
+
+    def __init__(self, blocks: gr.Blocks, rules: Rules, max_waiting: int, workers: int) -> None:
+        """Take the place of a page's queue; each function's answers have `workers` at most."""
+        super().__init__(
+            live_updates=False,
+            concurrency_count=blocks.max_threads,
+            update_intervals=STATUS_INTERVAL,
+            max_size=max_waiting,
+            blocks=blocks,
+            default_concurrency_limit=workers,
+        )
+        self._rules = rules
+        self._answers: dict[str, Answer] = {}
+        # By default it looks a thousand times a second.
+        self.sleep_when_free = POLL_INTERVAL
+        self.progress_update_sleep_when_free = 10 * POLL_INTERVAL
+        # What is kept of sessions is decided by the rules, not by who came last.
+        self.pending_messages_per_session.max_size = sys.maxsize
+        blocks.state_session_capacity = sys.maxsize  # type: ignore[attr-defined]
+        state_holder.SessionState = Session  # type: ignore[misc]
+        blocks.api_open = False
+        blocks._queue = self
+
+    async def push(
+        self, body: PredictBodyInternal, request: fastapi.Request, username: str | None
+    ) -> tuple[bool, Any, Any]:
+        """Let an event in."""
+        if body.fn_index not in self.blocks.fns:
+            # Gradio fails, which would look like a fault of ours.
+            raise fastapi.HTTPException(404, "There is no such function.")
+        self._rules.admit(request.scope, body.session_hash)
+        result = await super().push(body, request, username)
+        if event := self.event_ids_to_events.get(str(result[1])):
+            self._answer(event)
+        return result
+
+    def _answer(self, event: queueing.Event) -> Answer:
+        answer = self._answers.get(event._id)
+        if answer is None:
+            scope = event.request.scope
+            name = event.fn.api_name or getattr(event.fn.fn, "__name__", "none")
+            answer = Answer(
+                event._id,
+                scope[CLIENT],
+                event.session_hash,
+                str(name),
+                str(event.concurrency_id),
+                scope,
+                event.enqueue_time,
+                frozenset(_paths(event.data.data if event.data else ())),
+            )
+            self._answers[event._id] = answer
+            self._rules.entered(answer)
+        return answer
+
+    @property
+    def pending(self) -> list[Answer]:
+        """All answers that wait or are computed."""
+        return [self._answer(event) for event in list(self.event_ids_to_events.values())]
+
+    @property
+    def waiting(self) -> list[Answer]:
+        """All answers that wait."""
+        queues = list(self.event_queue_per_concurrency_id.values())
+        return [self._answer(event) for queue in queues for event in list(queue.queue)]
+
+    @property
+    def running(self) -> list[Answer]:
+        """All answers that are computed."""
+        return [
+            self._answer(event) for events in list(self.active_jobs) if events for event in events
+        ]
+
+    def get_events(self) -> tuple[list[queueing.Event], bool, str] | None:
+        """Take the event whose turn it is."""
+        events = {
+            event._id: (queue, event)
+            for queue in self.event_queue_per_concurrency_id.values()
+            if queue.concurrency_limit is None
+            or queue.current_concurrency < queue.concurrency_limit
+            for event in queue.queue
+        }
+        waiting = [self._answer(event) for _, event in events.values()]
+        chosen = self._rules.choose(waiting, self.running)
+        if chosen is None:
+            return None
+        queue, event = events[chosen.id]
+        queue.queue.remove(event)
+        return [event], False, queue.concurrency_id
+
+    def send_message(self, event: queueing.Event, event_message: EventMessage) -> None:
+        """Tell a client of its answer, and the rules."""
+        if isinstance(event_message, ProcessStartsMessage):
+            self._rules.started(self._answer(event))
+        elif isinstance(event_message, ProcessCompletedMessage):
+            self._end(event, event_message)
+        elif isinstance(event_message, ProcessGeneratingMessage):
+            files = set(_paths((event_message.output or {}).get("data")))
+            self._rules.progressed(self._answer(event), files)
+        super().send_message(event, event_message)
+
+    def _end(self, event: queueing.Event, message: ProcessCompletedMessage) -> None:
+        outcome: Outcome = "answered"
+        if not event.alive:
+            outcome = "left"
+        elif not message.success:
+            # An error meant for the visitor has its sentence; others are bugs or a lack of room.
+            outcome = "refused" if message.output.get("error") else "failed"
+        files = set(_paths((message.output or {}).get("data")))
+        sentence = self._rules.ended(self._answer(event), outcome, files)
+        if outcome == "failed":
+            message.output |= {"error": sentence, "visible": True, "duration": 10}
+
+    def broadcast_estimations(self, concurrency_id: str, after: int | None = None) -> None:
+        """Tell those who wait their place in the queue and the time; of one function's events.
+
+        With `after`, only the one that came last hears it.
+        """
+        events = list(self.event_queue_per_concurrency_id[concurrency_id].queue)
+        if after is not None:
+            events = events[-1:]
+        order = self._rules.estimate(self.waiting, self.running)
+        places = {answer.id: (place, seconds) for place, (answer, seconds) in enumerate(order)}
+        for event in events:
+            place, seconds = places[event._id]
+            message = EstimationMessage(rank=place, rank_eta=seconds, queue_size=len(order))
+            super().send_message(event, message)
+
+    def compute_analytics_summary(self, records: Any) -> dict[str, Any]:  # noqa: ANN401
+        """Nothing: the page of statistics that it is for is closed."""
+        return {}
+
+    def forget(self, sessions: Iterable[str]) -> None:
+        """Let sessions go, with their choices and the answers that nobody fetched."""
+        holder = self.blocks.state_holder
+        for session in sessions:
+            self.pending_messages_per_session.pop(session, None)
+            self.pending_event_ids_session.pop(session, None)
+            holder.session_data.pop(session, None)
+            holder.time_last_used.pop(session, None)
+
+    def tidy(self) -> set[str]:
+        """Forget events that are gone; return the sessions that are kept."""
+        for event in set(self._answers) - set(self.event_ids_to_events):
+            self._answers.pop(event, None)
+        return set(self.pending_messages_per_session) | set(self.blocks.state_holder.session_data)
+
+    def session_of(self, event: str) -> str | None:
+        """The session of an event that is pending, or whose answer nobody fetched yet."""
+        if found := self.event_ids_to_events.get(event):
+            return found.session_hash
+        sessions = list(self.pending_event_ids_session.items())
+        return next((session for session, events in sessions if event in events), None)
+
+
+def start_node(host: str, python_port: int) -> tuple["Popen[bytes] | None", int]:
+    """Start Node, which renders pages that it asks this process for.
+
+    Returns
+    -------
+    Its process, or None where it does not start, and its port on `host`.
+    """
+    path = os.environ.get("GRADIO_NODE_PATH", get_node_path())
+    _, process, port = node_server.start_node_server(
+        server_name=host, node_path=path, python_port=python_port, python_host=host
+    )
+    return process, port or 0
+
+
+def stop_node(process: "Popen[bytes]") -> None:
+    """Stop Node."""
+    node_server.stop_node_process(process)
+
+
+def mounted(app: FastAPI, blocks: gr.Blocks, url: str, token: str) -> None:
+    """Set what Gradio sets when it starts a server itself.
+
+    Parameters
+    ----------
+    app
+        Where the page was mounted last.
+    blocks
+        The page.
+    url
+        Where this process reaches itself.
+    token
+        By which the guard knows the calls that MCP makes for its clients.
+    """
+    gradio_app = app.routes[-1].app  # type: ignore[attr-defined]
+    blocks.app = blocks.server_app = gradio_app
+    blocks._queue.set_server_app(gradio_app)
+    blocks.local_url = url
+    blocks.has_launched = True  # else it reads any file that an event names
+    _check_that_paths_are_checked(blocks)
+    mcp = blocks.mcp_server_obj
+    if mcp is None or not hasattr(mcp, "_local_url") or not hasattr(mcp, "_client_instance"):
+        raise Unexpected("gradio.mcp:GradioMCPServer")
+    mcp._local_url = url  # else it would ask the host that a request names
+    get_client = mcp._get_or_create_client
+
+    def get_marked_client() -> Any:  # noqa: ANN401 -- gradio_client's
+        client = get_client()
+        client.headers[INTERNAL.decode()] = token
+        return client
+
+    mcp._get_or_create_client = get_marked_client  # type: ignore[method-assign]
+
+
+def _check_that_paths_are_checked(blocks: gr.Blocks) -> None:
+    """Try what a visitor must not: to name a file that was not uploaded.
+
+    Raises
+    ------
+    Unexpected
+        When it would be read.
+    """
+    token = LocalContext.blocks.set(blocks)
+    try:
+        processing_utils._check_allowed(__file__, check_in_upload_folder=True)
+    except gr.exceptions.InvalidPathError:
+        return
+    finally:
+        LocalContext.blocks.reset(token)
+    raise Unexpected("gradio.processing_utils:_check_allowed")
+
+
+class _Form(GradioMultiPartParser):
+    """Gradio's parser of uploads, which leaves the files of one that breaks off on the disk."""
+
+    async def parse(self) -> FormData:
+        """Read a form."""
+        try:
+            return await super().parse()
+        except BaseException:
+            for file in self._files_to_close_on_error:
+                file.close()
+                Path(file.name).unlink(missing_ok=True)
+            raise
+
+
+def open_tunnel(host: str, port: int) -> str:
+    """Open a public link to this machine through gradio.live; return its address.
+
+    Raises
+    ------
+    Exception
+        Of many kinds, when there is no way to it.
+    """
+    return networking.setup_tunnel(host, port, secrets.token_urlsafe(32), None, None)

@@ -1,0 +1,91 @@
+"""Which pages' and calls' choices and answers are kept, so that no client takes another's place."""
+
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable
+
+PER_CLIENT = 60  # sessions: open pages, and calls whose answers were not fetched yet
+ALTOGETHER = 2_000
+
+
+class Full(Exception):  # noqa: N818 -- it is the client that has too many
+    """All sessions of a client are in use."""
+
+
+class Sessions:
+    """The sessions of each client, of which those that were not used for the longest go first.
+
+    A session that is in use never goes. Where there are too many altogether, the client that has
+    the most loses one, so that many made-up sessions cost only those who make them up.
+    """
+
+    def __init__(
+        self,
+        in_use: Callable[[str], bool],
+        per_client: int = PER_CLIENT,
+        altogether: int = ALTOGETHER,
+    ) -> None:
+        self._in_use = in_use
+        self._per_client = per_client
+        self._altogether = altogether
+        self._sessions: defaultdict[str, OrderedDict[str, None]] = defaultdict(OrderedDict)
+        self._owner: dict[str, str] = {}
+
+    def __len__(self) -> int:
+        return len(self._owner)
+
+    def admit(self, client: str, session: str | None) -> None:
+        """Check whether a client may use a session.
+
+        Raises
+        ------
+        Full
+            When it would be one too many, and none of the client's can go.
+        """
+        mine = self._sessions.get(client, {})
+        if (
+            session not in self._owner
+            and len(mine) >= self._per_client
+            and self._idle(client) is None
+        ):
+            raise Full
+
+    def use(self, client: str, session: str) -> list[str]:
+        """Note that a session is used.
+
+        Returns
+        -------
+        Those that have to go for it.
+        """
+        owner = self._owner.setdefault(session, client)
+        mine = self._sessions[owner]
+        mine[session] = None
+        mine.move_to_end(session)
+        gone = []
+        if len(mine) > self._per_client and (oldest := self._idle(owner, session)):
+            gone.append(oldest)
+        elif len(self) > self._altogether:
+            for other in sorted(self._sessions, key=lambda each: -len(self._sessions[each])):
+                if oldest := self._idle(other, session):
+                    gone.append(oldest)
+                    break
+        for each in gone:
+            self.drop(each)
+        return gone
+
+    def drop(self, session: str) -> None:
+        """A session is gone."""
+        owner = self._owner.pop(session, None)
+        if owner is not None:
+            self._sessions[owner].pop(session, None)
+            if not self._sessions[owner]:
+                del self._sessions[owner]
+
+    def keep_only(self, sessions: set[str]) -> None:
+        """All others are gone."""
+        for session in set(self._owner) - sessions:
+            self.drop(session)
+
+    def _idle(self, client: str, but: str | None = None) -> str | None:
+        """The session of a client that may go first."""
+        mine = self._sessions.get(client, {})
+        return next((each for each in mine if each != but and not self._in_use(each)), None)

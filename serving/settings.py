@@ -1,0 +1,106 @@
+"""The app's settings: one object, read from the command line and the environment, and passed on."""
+
+import argparse
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+
+class CannotStart(Exception):  # noqa: N818 -- it says what happened
+    """The app cannot be served; its text is one sentence for whoever starts it."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What whoever serves the page decides.
+
+    Attributes
+    ----------
+    host
+        Address to listen on; None for this machine alone.
+    port
+        Port to listen on.
+    models
+        Folder of models, or `OWNER/REPO[@REVISION]` on the Hub; None for the built-in ones.
+    max_megabytes, max_megapixels
+        The largest photo, as a file and decoded.
+    max_waiting
+        How many answers may wait.
+    per_minute
+        How often one client may ask for an answer or upload, in the long run.
+    keep_minutes
+        How long uploads and results stay after their last use.
+    behind_proxy
+        Whether all visitors come through a proxy that says in `X-Forwarded-For` who they are.
+    share
+        Whether to open a public link through gradio.live.
+    """
+
+    host: str | None = None
+    port: int = 7860
+    models: str | None = None
+    max_megabytes: float = 25
+    max_megapixels: float = 50
+    max_waiting: int = 100
+    per_minute: int = 600
+    keep_minutes: float = 10
+    behind_proxy: bool = False
+    share: bool = False
+
+    @property
+    def photo_bytes(self) -> int:
+        """Size of the largest photo's file."""
+        return int(self.max_megabytes * 1_000_000)
+
+    @property
+    def photo_pixels(self) -> int:
+        """Pixels of the largest photo."""
+        return int(self.max_megapixels * 1_000_000)
+
+    @property
+    def keep_seconds(self) -> float:
+        """How many seconds uploads and results stay after their last use."""
+        return 60 * self.keep_minutes
+
+
+def parse(words: Sequence[str] | None = None, description: str | None = None) -> Settings:
+    """Read the command line and the environment; an option wins over its variable."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    defaults = Settings(behind_proxy="SPACE_ID" in os.environ)  # a Space of the Hugging Face Hub
+
+    def add(name: str, help: str, kind: type = str) -> None:
+        variable = f"PETSCOPE_{name.upper()}"
+        default = getattr(defaults, name)
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            # argparse converts a text, and only where it is needed.
+            default=os.environ.get(variable, default),
+            type=kind,
+            help=f"{help} (${variable})",
+        )
+
+    add("host", "address to listen on; 0.0.0.0 for all")
+    add("port", "port to listen on", int)
+    add("models", "folder of models, or OWNER/REPO[@REVISION] on the Hub")
+    add("max_megabytes", "largest upload", float)
+    add("max_megapixels", "largest photo", float)
+    add("max_waiting", "longest queue", int)
+    add("per_minute", "requests of one visitor", int)
+    add("keep_minutes", "life of unused files", float)
+    parser.add_argument(
+        "--behind-proxy",
+        default=os.environ.get("PETSCOPE_BEHIND_PROXY", int(defaults.behind_proxy)),
+        type=int,
+        choices=(0, 1),
+        help="1 where all visitors come through a proxy that sets X-Forwarded-For "
+        "($PETSCOPE_BEHIND_PROXY)",
+    )
+    parser.add_argument(
+        "--share", action="store_true", help="open a public link through gradio.live"
+    )
+    found = vars(parser.parse_args(words))
+    # A public link is a proxy, too.
+    found["behind_proxy"] = bool(found["behind_proxy"] or found["share"])
+    return Settings(**{field.name: found[field.name] for field in fields(Settings)})
