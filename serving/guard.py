@@ -6,7 +6,7 @@ import json
 import secrets
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -59,7 +59,7 @@ class Refused(Exception):  # noqa: N818 -- it is the visitor who is refused
     status: int
     reason: str
     retry_after: float = 0
-    values: dict[str, str | int] = field(default_factory=dict)
+    values: Mapping[str, str | int] = field(default_factory=dict)
 
 
 _BROKEN = Refused(500, "fault")

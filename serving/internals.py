@@ -69,6 +69,7 @@ __all__ = [
     "mounted",
     "open_tunnel",
     "protect",
+    "shared",
     "start_node",
     "stop_node",
     "upload_folder",
@@ -416,7 +417,7 @@ class Queue(queueing.Queue):
         self.progress_update_sleep_when_free = 10 * POLL_INTERVAL
         # What is kept of sessions is decided by the rules, not by who came last.
         self.pending_messages_per_session.max_size = sys.maxsize
-        blocks.state_session_capacity = sys.maxsize  # type: ignore[attr-defined]
+        blocks.state_session_capacity = sys.maxsize
         state_holder.SessionState = Session  # type: ignore[misc]
         blocks.api_open = False
         blocks._queue = self
@@ -636,6 +637,12 @@ class _Form(GradioMultiPartParser):
                 file.close()
                 Path(file.name).unlink(missing_ok=True)
             raise
+
+
+def shared(blocks: gr.Blocks, address: str) -> None:
+    """The page has a public link: search engines are asked to stay away."""
+    blocks.share = True
+    blocks.share_url = address  # type: ignore[assignment]
 
 
 def open_tunnel(host: str, port: int) -> str:

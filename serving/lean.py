@@ -1,13 +1,16 @@
 """Gradio without what this app never uses, which is half of the time that its import takes.
 
-All of it goes on without the change where a later Gradio is made differently.
+This is what has to be done before Gradio is imported; all else that reaches into its private parts
+is in `internals`. All of it goes on without the change where a later Gradio is made differently.
+What each part saves, in processor time until the first page, median of seven starts in turns: the
+interfaces 1.0 s, pandas 0.3 s, the routes 0.3 s.
 """
 
 import importlib
 import importlib.util
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import ModuleType
@@ -36,7 +39,7 @@ def _write_no_interfaces(module: ModuleType) -> None:
     beside modules of this app that have a component.
     """
     if hasattr(module, "create_or_modify_pyi"):
-        module.create_or_modify_pyi = lambda *arguments: None
+        vars(module)["create_or_modify_pyi"] = lambda *arguments: None
 
 
 @contextmanager
@@ -69,14 +72,6 @@ def _nothing(*arguments: object, **options: object) -> None:
 
 def _empty(*arguments: object, **options: object) -> dict[str, object]:
     return {}
-
-
-def draw_no_plots() -> None:
-    """Let Gradio not import Matplotlib at the first event, to set at each what it would draw on."""
-    from gradio import utils
-
-    if hasattr(utils, "MatplotlibBackendMananger"):
-        utils.MatplotlibBackendMananger = nullcontext
 
 
 class _Later(ModuleType):

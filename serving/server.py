@@ -183,7 +183,7 @@ def launch(
             "/",
             server_name=str(host),
             server_port=port,
-            footer_links=list(look.footer_links),  # type: ignore[arg-type]
+            footer_links=list(look.footer_links),
             run_history=False,  # would keep visitors' inputs
             app_kwargs={"middleware": list(look.middleware)},
             allowed_paths=list(look.allowed_paths),
@@ -267,7 +267,7 @@ def _share(blocks: gr.Blocks, host: str, port: int) -> None:
         log.write("share", failed=type(error).__name__)
         print("A public link cannot be opened: please check the connection to the internet.")
         return
-    blocks.share, blocks.share_url = True, address
+    internals.shared(blocks, address)
     print(f"* Running on public URL: {address}", flush=True)
 
 

@@ -87,5 +87,5 @@ class Sessions:
 
     def _idle(self, client: str, but: str | None = None) -> str | None:
         """The session of a client that may go first."""
-        mine = self._sessions.get(client, {})
+        mine = list(self._sessions.get(client, ()))
         return next((each for each in mine if each != but and not self._in_use(each)), None)

@@ -18,6 +18,6 @@ def declare() -> None:
         return
     import spaces  # the Hub installs it
 
-    @spaces.GPU(duration=1)
+    @spaces.GPU(duration=1)  # type: ignore[untyped-decorator]
     def never_called() -> None:
         pass

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -117,10 +118,20 @@ def test_the_cpu_requirements_differ_in_one_line(folder: str, for_gpu: str, for_
     assert gpu.marker == cpu.marker
 
 
+def test_packages_that_the_guard_reaches_into_are_of_the_minor_version_that_was_tested() -> None:
+    pinned = {each.name: each for each in map(Requirement, requirement_lines("requirements.txt"))}
+
+    for package in ("gradio", "starlette", "uvicorn", "h11"):
+        tested = Version(version(package))
+        following = Version(f"{tested.major}.{tested.minor + 1}")
+        assert tested in pinned[package].specifier
+        assert following not in pinned[package].specifier
+
+
 @pytest.mark.parametrize("file", ["requirements.txt", "requirements-cpu.txt"])
 def test_a_space_can_install_the_requirements_before_it_has_the_repository(file: str) -> None:
     for line in requirement_lines(file):
-        assert not line.startswith(("-", ".", "/", "git+", "http")), line
+        assert not line.startswith(("-", ".", "/", "git+", "http:", "https:")), line
         assert Requirement(line).url is None
 
 
@@ -191,10 +202,10 @@ def test_the_space_is_a_gradio_app_of_a_release_that_is_allowed(
     ]
 
     assert front_matter["sdk"] == "gradio"
-    version = front_matter["sdk_version"]
-    assert isinstance(version, str)  # unquoted, 6.10 would be read as 6.1
-    assert re.fullmatch(r"\d+\.\d+\.\d+", version)
-    assert Version(version) in gradio.specifier
+    sdk_version = front_matter["sdk_version"]
+    assert isinstance(sdk_version, str)  # unquoted, 6.10 would be read as 6.1
+    assert re.fullmatch(r"\d+\.\d+\.\d+", sdk_version)
+    assert Version(sdk_version) in gradio.specifier
 
 
 def test_the_space_runs_the_app_on_a_python_that_the_project_allows(

@@ -2,10 +2,22 @@ import json
 import logging
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from tests.raw_http import CAT, Served
+
+
+class _Kept(logging.Handler):
+    """Keeps what is logged."""
+
+    def __init__(self, lines: list[dict[str, Any]]) -> None:
+        super().__init__()
+        self.lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(json.loads(record.getMessage()))
 
 
 @pytest.fixture(scope="session")
@@ -38,9 +50,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             ssr=False,
         )
     found = Served(listening.getsockname()[1], running)
-    handler = logging.Handler()
-    handler.emit = lambda record: found.lines.append(json.loads(record.getMessage()))
-    log.logger.addHandler(handler)
+    log.logger.addHandler(_Kept(found.lines))
     yield found
     running.stop(grace=5)
 

@@ -22,7 +22,7 @@ def store(served: Served) -> files.Store:
 def age(path: Path, seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the file's last change lie so long ago: the time of a change cannot be set."""
     now = time.time()
-    monkeypatch.setattr(files.time, "time", lambda: now + seconds)
+    monkeypatch.setattr("serving.files.time.time", lambda: now + seconds)
 
 
 def test_uploads_and_results_go_when_nobody_used_them_for_minutes(
@@ -66,7 +66,7 @@ def test_an_upload_is_refused_before_the_disk_is_full(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk = Usage(total=20_000_000, used=17_900_000, free=2_100_000)
-    monkeypatch.setattr(files.shutil, "disk_usage", lambda _: disk)
+    monkeypatch.setattr("serving.files.shutil.disk_usage", lambda _: disk)
 
     refused = served.upload(bytes(1_000_000))
 

@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from serving import lean
+from serving import internals, lean
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -37,7 +37,7 @@ print(loaded, sys.modules["gradio.component_meta"].create_or_modify_pyi.__module
 def test_a_module_that_is_put_off_works_when_it_is_used() -> None:
     code = """
 import sys
-from serving import lean
+from serving import internals, lean
 lean.prepare()
 import gradio
 import pandas
@@ -65,7 +65,7 @@ def test_a_gradio_without_the_part_that_is_changed_is_left_as_it_is(
 ) -> None:
     (other_gradio / "component_meta.py").write_text(source)
     code = """
-from serving import lean
+from serving import internals, lean
 lean.prepare()
 lean.prepare()
 from gradio import component_meta
@@ -77,7 +77,7 @@ print(made(object, "Image", []))
 
 def test_a_gradio_that_was_imported_before_is_changed_too(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = ModuleType(lean.COMPONENTS)
-    loaded.create_or_modify_pyi = lambda *arguments: 1 / 0
+    monkeypatch.setattr(loaded, "create_or_modify_pyi", lambda *arguments: 1 / 0, raising=False)
     monkeypatch.setitem(sys.modules, lean.COMPONENTS, loaded)
     lean.prepare()
     assert loaded.create_or_modify_pyi(object, "Image", []) is None
@@ -107,7 +107,7 @@ def test_a_gradio_with_other_names_makes_all_at_once(monkeypatch: pytest.MonkeyP
     with lean.unlaunched():
         assert not hasattr(App, "create_app")
     assert not hasattr(App, "create_app")
-    App.create_app = staticmethod(create)
+    monkeypatch.setattr(App, "create_app", staticmethod(create), raising=False)
     with gr.Blocks() as page:
         gr.Textbox()
     assert page.app
@@ -116,6 +116,6 @@ def test_a_gradio_with_other_names_makes_all_at_once(monkeypatch: pytest.MonkeyP
 def test_events_import_no_plots() -> None:
     from gradio import utils
 
-    lean.draw_no_plots()
+    internals.draw_no_plots()
     with utils.MatplotlibBackendMananger():
         pass

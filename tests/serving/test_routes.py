@@ -9,11 +9,13 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 from mcp import ClientSession
 from mcp.client.streamable_http import streamablehttp_client
+from mcp.types import TextContent
 
 from serving import internals, log, routes
 from tests.raw_http import CAT, EXAMPLES, Served, everything, file_data
@@ -209,7 +211,7 @@ def test_no_address_is_fetched(
     looked_up: list[object] = []
     real = socket.getaddrinfo
 
-    def watched(name: object, *more: object, **named: object) -> object:
+    def watched(name: Any, *more: Any, **named: Any) -> object:  # noqa: ANN401
         if name not in ("127.0.0.1", None):
             looked_up.append(name)
         return real(name, *more, **named)
@@ -237,7 +239,9 @@ def test_an_assistant_s_address_is_not_fetched_either(
             await session.initialize()
             tools = [tool.name for tool in (await session.list_tools()).tools]
             name = next(name for name in tools if name.endswith("breed"))
-            return (await session.call_tool(name, {"photo": photo})).content[0].text
+            (content,) = (await session.call_tool(name, {"photo": photo})).content
+            assert isinstance(content, TextContent)
+            return content.text
 
     refused = asyncio.run(ask(f"http://{inside[0]}/x.png"))
     sent = base64.b64encode(CAT.read_bytes()).decode()
@@ -344,8 +348,13 @@ def test_an_error_inside_is_one_sentence(served: Served) -> None:
 
 def test_a_route_has_one_name_however_it_is_asked() -> None:
     assert routes.find("HEAD", "/") == routes.find("GET", "/")
-    assert routes.find("OPTIONS", "/gradio_api/upload").name == "preflight"
-    assert routes.find("GET", "/gradio_api/file=/a/..b.png").name == "file"
+    for method, path, name in (
+        ("OPTIONS", "/gradio_api/upload", "preflight"),
+        ("GET", "/gradio_api/file=/a/..b.png", "file"),
+    ):
+        found = routes.find(method, path)
+        assert found
+        assert found.name == name
     for path in ("/gradio_api/file=/a/../b", "/gradio_api/file=..", "/static/a\n", "/static/\\"):
         assert routes.find("GET", path) is None
 
