@@ -30,7 +30,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import httpx
 import numpy as np
@@ -167,7 +167,7 @@ class Build:
             else:
                 time.sleep(PAUSE)
 
-    def figures(self) -> dict[str, object]:
+    def figures(self) -> dict[str, Any]:
         """What was measured."""
         middle, late = np.percentile(self.times, [50, 99])
         answers = len(self.times)
@@ -210,7 +210,7 @@ def served(root: Path) -> Iterator[Build]:
 
 def measure(
     event: Event, minutes: float, clients: int, against: Path | None = None
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Let a crowd ask this build for so many minutes, and another one in turns where there is one.
 
     Returns

@@ -194,7 +194,7 @@ def summary(entry: Entry) -> str:
     """What is in a photo, or why that cannot be said."""
     if entry.error is not None:
         return say_error(entry.error)
-    if not entry.facts["pets"]:
+    if not entry.facts or not entry.facts["pets"]:
         return say("album.none")
     return ", ".join(
         say("pets.unsure")

@@ -21,7 +21,7 @@ SAVE = """(file) => {
 }"""
 
 
-def followed(control: gr.Component) -> gr.State:
+def followed(control: gr.Radio | gr.Dropdown) -> gr.State:
     """A state that changes with a control's value, for several answers to follow.
 
     Where they follow the control's own change and one is asked for again before it has come, the

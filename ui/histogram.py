@@ -41,8 +41,9 @@ def build() -> tuple[gr.HTML, gr.HTML]:
 def chosen_cuts(chosen: object, key: str, classes: int) -> NDArray[np.float64] | None:
     """The visitor's `classes - 1` cuts, if they are for the chart with this key or for any."""
     cuts = valid_cuts(chosen)
-    fit = cuts is not None and len(cuts) == classes - 1 and chosen.get("key") in (key, ANY)
-    return cuts if fit else None
+    if not isinstance(chosen, dict) or cuts is None or len(cuts) != classes - 1:
+        return None
+    return cuts if chosen.get("key") in (key, ANY) else None
 
 
 def valid_cuts(chosen: object) -> NDArray[np.float64] | None:

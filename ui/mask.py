@@ -12,13 +12,12 @@ from ui.texts import mark, mark_name, number, say, say_error, say_name
 from ui.uploads import Instances, Upload
 
 
-def build(current: gr.State) -> tuple[dict[str, gr.Component], gr.State]:
+def build(current: gr.State) -> tuple[gr.Radio, gr.State, dict[str, gr.Component]]:
     """Lay out the tab; it follows the current photo and its own controls.
 
     Returns
     -------
-    The controls: the choice of the mask model, the opacity, and whether the border is shown; and
-    what changes with the choice.
+    The choice of the mask model, what changes with it, and all controls that a link can set.
     """
     default = store.default("segmentation")
     cards = sorted(store.cards("segmentation"), key=lambda card: card.name != default)
@@ -67,7 +66,7 @@ def build(current: gr.State) -> tuple[dict[str, gr.Component], gr.State]:
         api_visibility="private",
     )
     events.save_on_click(download, write_mask, [current, model])
-    return {"model": model, "opacity": opacity, "border": border}, chosen
+    return model, chosen, {"model": model, "opacity": opacity, "border": border}
 
 
 def show_overlay(

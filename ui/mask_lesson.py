@@ -4,13 +4,14 @@ import html
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import gradio as gr
 import numpy as np
 
 from models import drawing, measuring, resolutions, segmentation, store
-from models.drawing import Color, Photo
-from models.images import PhotoError
+from models.drawing import Color
+from models.images import Photo, PhotoError
 from models.measuring import Objects
 from models.resolutions import Seen
 from ui import events, markup, result_files, theme
@@ -91,9 +92,15 @@ def build(current: gr.State, model: gr.Radio, chosen: gr.State) -> None:
         trigger_mode="always_last",
         api_visibility="private",
     )
-    silent = {"show_progress": "hidden", "api_visibility": "private"}
-    gr.on(None, lambda: explain(model.value), None, explanation, **silent)  # at the opening
-    chosen.change(explain, model, explanation, **silent)
+    gr.on(
+        None,  # once, when the page is opened
+        lambda: explain(model.value),
+        None,
+        explanation,
+        show_progress="hidden",
+        api_visibility="private",
+    )
+    chosen.change(explain, model, explanation, show_progress="hidden", api_visibility="private")
 
 
 def show_probabilities(upload: Upload | None, model: str) -> str:
@@ -253,10 +260,10 @@ def explain(model: str) -> str:
 
 
 def figures_table(card: store.Card) -> str:
-    """What was measured of a model on pictures that it did not learn from, as HTML."""
+    """What was measured of a model on pictures that it was not trained on, as HTML."""
     try:
         test = card.facts["metrics"][TEST]
-        figures: Mapping[str, float] = test[OWN_SIZE]
+        figures: Mapping[str, Any] = test[OWN_SIZE]
         shown = {
             say("lesson.figure_class", name=say_name("class", name)): value
             for name, value in figures.get("iou", {}).items()

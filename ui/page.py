@@ -62,9 +62,9 @@ def build() -> gr.Blocks:
                 with gr.Tab(mark("tab.threshold"), id="threshold", elem_id="tab-threshold"):
                     controls |= threshold.build(answered)
                 with gr.Tab(mark("tab.mask"), id="mask", elem_id="tab-mask"):
-                    more, chosen = mask.build(answered)
+                    model, chosen, more = mask.build(answered)
                     controls |= more
-                    mask_lesson.build(answered, more["model"], chosen)
+                    mask_lesson.build(answered, model, chosen)
                 with gr.Tab(mark("tab.breed"), id="breed", elem_id="tab-breed"):
                     breed.build(answered)
                 with gr.Tab(mark("tab.album"), id="album", elem_id="tab-album"):

@@ -5,8 +5,8 @@ import html
 import gradio as gr
 
 from models import drawing, store
-from models.drawing import Color, Photo
-from models.images import PhotoError
+from models.drawing import Color
+from models.images import Photo, PhotoError
 from models.pipeline import Pet
 from ui import breed, events, markup, result_files, theme
 from ui.texts import SPACE, mark, number, say, say_error

@@ -103,9 +103,10 @@ def keep_usable(
     """
 
     def take(upload: Upload | None, before: Upload | None) -> tuple[object, ...]:
-        kept = _accept(upload, before)
-        changed = kept[1] is None or isinstance(kept[1], Upload)
-        return *kept, *(answer(kept[1]) if changed else [gr.skip()] * len(answers))
+        shown, kept, said = _accept(upload, before)
+        if kept is None or isinstance(kept, Upload):
+            return shown, kept, said, *answer(kept)
+        return shown, kept, said, *[gr.skip()] * len(answers)
 
     take.__name__ = answer.__name__ if answers else _accept.__name__  # for logs and metrics
     # "change" alone comes with the new value for uploads, the webcam, the clipboard and removal.

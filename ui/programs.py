@@ -147,13 +147,10 @@ def build() -> None:
     """Lay out the page, and open the endpoints."""
     gr.HTML(f"<h1>{mark('page.programs')}</h1><p>{mark('programs.intro')}</p>")
     texts = [
-        gr.Code(text, language=language, label=mark(key), interactive=False)
-        for text, language, key in (
-            (PYTHON, "python", "programs.python"),
-            (CURL, "shell", "programs.curl"),
-            (MCP, "json", "programs.mcp"),
-            (COMMAND, "shell", "programs.command"),
-        )
+        gr.Code(PYTHON, language="python", label=mark("programs.python"), interactive=False),
+        gr.Code(CURL, language="shell", label=mark("programs.curl"), interactive=False),
+        gr.Code(MCP, language="json", label=mark("programs.mcp"), interactive=False),
+        gr.Code(COMMAND, language="shell", label=mark("programs.command"), interactive=False),
     ]
     with gr.Column(visible=False):  # endpoints need components; people have the other page
         photo = photo_input.PhotoInput(label="photo")

@@ -77,7 +77,7 @@ def build(
     def open_link(request: gr.Request) -> list[object]:
         given = request.query_params
         example, tab = _examples().get(given.get("example", "")), given.get("tab")
-        names = [child.id for child in tabs.children]
+        names = [child.id for child in tabs.children if isinstance(child, gr.Tab)]
         values = {name: read(control, given.get(name)) for name, control in controls.items()}
         if example is None:
             values["cuts"] = gr.skip()
@@ -137,7 +137,7 @@ def read(control: gr.Component, text: str | None) -> object:
         steps = round((control.maximum - control.minimum) / control.step)
         offered = (round(control.minimum + step * control.step, 6) for step in range(steps + 1))
         value = next((each for each in offered if f"{each:g}" == text), None)
-    else:
+    elif isinstance(control, gr.Radio | gr.Dropdown):
         value = next((each for _, each in control.choices if str(each) == text), None)
     return gr.skip() if value is None else value
 

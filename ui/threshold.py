@@ -216,8 +216,9 @@ def show_methods(upload: Upload | None, channel: thresholding.Channel) -> tuple[
 
 def _method_panel(gray: NDArray[np.uint8], result: MethodResult) -> str:
     name = say(f"method.{result.method}")
-    if result.reason is not None:
-        panel = f'<div class="failed">{html.escape(say_error(result.reason))}</div>'
+    if result.cut is None or result.reason is not None:
+        reason = say_error(result.reason) if result.reason else ""
+        panel = f'<div class="failed">{html.escape(reason)}</div>'
         caption = say("threshold.no_cut")
     else:
         preview = drawing.binary_preview(gray, result.cut, PREVIEW_SIDE)

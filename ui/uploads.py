@@ -54,7 +54,7 @@ class PetsResult:
     """The pets of an upload, and their numbers at each pixel of its preview."""
 
     pets: Sequence[Pet]
-    regions: NDArray[np.uint8]
+    regions: NDArray[np.integer]
     seconds: float
     device: str
 
@@ -215,7 +215,7 @@ def _recognize(upload: Upload) -> PetsResult:
     found = upload.mask(store.default("segmentation"))
     classifier = breeds.load(store.default("classification"))
     start = time.perf_counter()
-    regions = np.zeros(photo.shape[:2], np.uint8)
+    regions: NDArray[np.integer] = np.zeros(photo.shape[:2], np.uint8)
     if found.instances is None:
         regions = found.segmentation.regions()
     pets, regions = pipeline.recognize(photo, regions, classifier)

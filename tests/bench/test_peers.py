@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bench import measuring, peers
-from bench.contestants import OURS, Means
+from bench.contestants import CONTESTANTS, OURS, Means
 
 
 @pytest.mark.alone
@@ -45,7 +45,7 @@ def test_an_answer_that_differs_is_an_error(monkeypatch: pytest.MonkeyPatch) -> 
         measuring.start(Means(1, {})) as process,
         pytest.raises(peers.DifferentError, match="otsu"),
     ):
-        peers.compare({peers.CONTESTANTS[0].process: process}, places, short=True)
+        peers.compare({CONTESTANTS[0].process: process}, places, short=True)
 
 
 def test_the_plot_tells_each_contestant_and_its_time(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def test_the_handlers_are_those_that_follow_a_photo(blocks: gr.Blocks) -> None:
     outputs = stages.handler(blocks, first).outputs
     [current] = [each for each in outputs if isinstance(each, gr.State)]
     [pause] = following(current)
-    [answered] = pause.outputs
+    [answered] = [each for each in pause.outputs if isinstance(each, gr.State)]
 
     names = {each.name for each in following(answered)}
 

@@ -2,7 +2,7 @@
 
 import io
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -80,9 +80,11 @@ def test_another_checkout_is_measured_in_turns(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(crowd, "WARM_UP", 1)
     original = crowd.Build.ask
 
-    def ask(build: crowd.Build, *rest: object) -> None:
+    def ask(
+        build: crowd.Build, everyone: Sequence[crowd.Ask], turns: Iterator[int], seconds: float
+    ) -> None:
         asked.append(build.port)
-        original(build, *rest)
+        original(build, everyone, turns, seconds)
 
     monkeypatch.setattr(crowd.Build, "ask", ask)
 

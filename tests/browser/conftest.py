@@ -121,7 +121,7 @@ def write_nucleus_model(folder: Path) -> None:
         "nuclei",
         [helper.make_tensor_value_info("photo", TensorProto.FLOAT, list("abcd"))],
         [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, list("abcd"))],
-        [numpy_helper.from_array(np.float32(10), "ten")],
+        [numpy_helper.from_array(np.array(10, np.float32), "ten")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     onnx.checker.check_model(model, full_check=True)

@@ -3,18 +3,24 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 
-from tests.browser.visits import SCREENSHOTS, Served, as_file, open_tab, opened, upload
+from tests.browser.visits import SCREENSHOTS, Scheme, Served, as_file, open_tab, opened, upload
 from ui.texts import MARK
 
 pytestmark = pytest.mark.browser
 
 AXE = Path(__file__).parent / "node_modules" / "axe-core" / "axe.min.js"
 CAT = Path(__file__).parent.parent.parent / "examples" / "cat_chelsea.png"
-SCREENS = [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")]
+SCREENS: tuple[tuple[int, Scheme], ...] = (
+    (1280, "light"),
+    (1280, "dark"),
+    (390, "light"),
+    (390, "dark"),
+)
 
 # What each tab shows when it is done.
 RESULTS = {
@@ -161,7 +167,7 @@ def test_nothing_bars_anyone_in_german(context: BrowserContext, served: Served) 
         expect_no_bars(page, "Deutsch")
 
 
-def tab_stops(page: Page, most: int = 150) -> list[dict]:
+def tab_stops(page: Page, most: int = 150) -> list[dict[str, Any]]:
     """Where the Tab key leads from the top of the page to its end."""
     page.evaluate("document.activeElement.blur(); window.scrollTo(0, 0)")
     page.mouse.click(2, 2)

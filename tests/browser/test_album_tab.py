@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import FilePayload, Page, expect
 
 from tests.browser.visits import as_file, on_desktop, on_phone, open_tab, picture_file
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.browser
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 
 
-def album_files(count: int) -> list[dict[str, object]]:
+def album_files(count: int) -> list[FilePayload]:
     """So many photos of a cat, and a file that is none."""
     cat = Image.open(EXAMPLES / "cat_chelsea.png").convert("RGB")
     pictures = [

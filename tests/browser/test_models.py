@@ -10,6 +10,8 @@ import pytest
 from PIL import Image, ImageDraw
 from playwright.sync_api import Locator, Page, expect
 
+from tests.browser.visits import picture_file, upload
+
 pytestmark = pytest.mark.browser
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
@@ -28,10 +30,7 @@ def nuclei() -> Image.Image:
 
 
 def show(page: Page, picture: Image.Image) -> None:
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
-    file = {"name": "photo.png", "mimeType": "image/png", "buffer": buffer.getvalue()}
-    page.locator("#photo input[type=file]").set_input_files(file)
+    upload(page, "photo.png", picture_file("PNG", picture))
     page.get_by_role("tab", name="Mask").click()
     page.locator("#overlay img").wait_for()
 

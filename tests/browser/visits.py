@@ -6,12 +6,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from PIL import Image
 from playwright.sync_api import (
     BrowserContext,
     ConsoleMessage,
+    FilePayload,
     Locator,
     Page,
     Request,
@@ -23,6 +25,7 @@ PATIENCE = 60_000  # milliseconds: a busy machine is slow, not wrong
 SCREENSHOTS = Path(__file__).parent / "screenshots"
 LEFT = ("AbortError", "errored out")  # Gradio's words for what a page fetched when it was left
 
+Scheme = Literal["light", "dark"]
 Served = tuple[str, subprocess.Popen[bytes]]  # the app's address and its process
 
 # For tests of what does not depend on the kind of screen.
@@ -33,7 +36,7 @@ on_phone = pytest.mark.parametrize("page", [(390, "dark")], indirect=True, ids=[
 
 
 @contextmanager
-def opened(context: BrowserContext, address: str, width: int, scheme: str) -> Iterator[Page]:
+def opened(context: BrowserContext, address: str, width: int, scheme: Scheme) -> Iterator[Page]:
     """The page opened; afterwards nothing may have been fetched elsewhere or have gone wrong."""
     page = context.new_page()
     page.set_viewport_size({"width": width, "height": 900})
@@ -60,7 +63,7 @@ def opened(context: BrowserContext, address: str, width: int, scheme: str) -> It
     assert wrong == [], wrong  # this module's assertions are not explained by pytest
 
 
-def as_file(name: str, content: bytes) -> dict[str, object]:
+def as_file(name: str, content: bytes) -> FilePayload:
     """A picture file as Playwright chooses it."""
     return {"name": name, "mimeType": f"image/{name.rpartition('.')[2]}", "buffer": content}
 

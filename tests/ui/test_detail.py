@@ -10,7 +10,7 @@ from PIL import Image
 from models import pipeline, store, thresholding
 from models.images import Photo, open_photo
 from serving import decoding
-from ui import cutout, examples, mask, pets, threshold, uploads
+from ui import cutout, examples, mask, pets, threshold
 from ui.uploads import PREVIEW_SIDE, Upload
 
 DOG = examples.FOLDER / "german_shepherd.jpg"
@@ -32,8 +32,8 @@ def test_the_thresholds_are_those_of_all_pixels(large: Upload) -> None:
     counted = [int(text.replace(",", "")) for text in re.findall(r"<td>([\d,]+)</td><td>", table)]
     cuts = thresholding.multi_otsu(gray, 3)
     assert counted == np.bincount(thresholding.classify(gray, cuts).ravel()).tolist()
-    assert f"[{', '.join(map(str, np.bincount(gray.ravel(), minlength=256)))}]" in chart
-    assert max(Image.open(picture).size) == PREVIEW_SIDE
+    assert f"[{', '.join(map(str, np.bincount(gray.ravel(), minlength=256)))}]" in str(chart)
+    assert max(Image.open(str(picture)).size) == PREVIEW_SIDE
 
 
 @pytest.mark.parametrize("kind", ["classes", "mask", "cut-out"])
@@ -65,13 +65,14 @@ def test_a_pet_is_found_and_named_without_all_detail(
         sides.append(side)
         return decoding.start().open_preview(path, side)
 
-    monkeypatch.setattr(uploads.decoding, "open_preview", open_preview)
+    monkeypatch.setattr(decoding, "open_preview", open_preview)
     copy = Path(large.path).with_name("copy.jpg")
     copy.write_bytes(Path(large.path).read_bytes())
     upload = Upload(str(copy))
 
     _, picture, _, _ = pets.show_pets(upload)
 
+    assert picture
     assert max(Image.open(picture).size) == PREVIEW_SIDE
     assert sides == [PREVIEW_SIDE]
     assert upload.size == (HEIGHT, WIDTH)

@@ -3,6 +3,7 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pytest
@@ -100,6 +101,7 @@ def test_parts_that_are_computed_later_count_too() -> None:
     class Growing:
         def __init__(self) -> None:
             self.first = pixels(10)
+            self.later: NDArray[np.uint8] | None = None
 
     memory = Memory(100)
     result = memory.get("growing", Growing)
@@ -142,7 +144,7 @@ def test_many_who_ask_for_many_get_their_own(visitors: int) -> None:
     generator = np.random.default_rng(0)
 
     def visit(keys: list[int]) -> bool:
-        return all(memory.get(key, lambda key=key: pixels(key)).size == key for key in keys)
+        return all(memory.get(key, partial(pixels, key)).size == key for key in keys)
 
     with ThreadPoolExecutor(8) as threads:
         orders = [generator.integers(1, 60, 200).tolist() for _ in range(visitors)]

@@ -6,9 +6,9 @@ import re
 import string
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import gradio as gr
+import numpy as np
 import pytest
 from gradio.context import LocalContext
 from starlette.applications import Starlette
@@ -18,12 +18,16 @@ from starlette.responses import HTMLResponse, JSONResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
+from models.breeds import Classification
 from models.errors import SENTENCES
 from models.images import PhotoError
+from models.pipeline import Pet
+from models.store import Label
 from serving import messages
 from ui import mask_lesson, pets, texts, threshold
 from ui.texts import (
     TEXTS,
+    Language,
     Text,
     Translation,
     choose,
@@ -42,14 +46,18 @@ CALLS = {"say", "mark", "raw", "took"}  # their first argument is a key
 
 @pytest.fixture
 def in_german() -> Iterator[None]:
-    request = SimpleNamespace(query_params={}, headers={"accept-language": "de-DE,de;q=0.9"})
-    token = LocalContext.request.set(request)
+    scope = {
+        "type": "http",
+        "query_string": b"",
+        "headers": [(b"accept-language", b"de-DE,de;q=0.9")],
+    }
+    token = LocalContext.request.set(gr.Request(Request(scope)))
     yield
     LocalContext.request.reset(token)
 
 
 def forms(text: Text) -> dict[str, str]:
-    return {"": text} if isinstance(text, str) else dict(text)
+    return {"": text} if isinstance(text, str) else {form: text[form] for form in text}
 
 
 def placeholders(text: Text) -> dict[str, set[str]]:
@@ -66,7 +74,7 @@ def used_keys() -> tuple[set[str], set[str]]:
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
             if isinstance(node, ast.JoinedStr) and isinstance(node.values[0], ast.Constant):
                 parts = [
-                    re.escape(part.value) if isinstance(part, ast.Constant) else r"[\w-]+"
+                    re.escape(str(part.value)) if isinstance(part, ast.Constant) else r"[\w-]+"
                     for part in node.values
                 ]
                 patterns.add("".join(parts))
@@ -90,7 +98,7 @@ def test_both_texts_have_the_same_forms_and_places(key: str) -> None:
 
 
 @pytest.mark.parametrize("language", TEXTS)
-def test_no_text_holds_what_html_json_or_a_script_would_take_for_more(language: str) -> None:
+def test_no_text_holds_what_html_json_or_a_script_would_take_for_more(language: Language) -> None:
     for text in TEXTS[language].values():
         for each in forms(text).values():
             assert not re.search(r"""[<>&"'`\\\n]|\$\{""", each), each
@@ -110,10 +118,12 @@ def test_every_text_is_used_and_every_used_text_is_there() -> None:
         assert key in whole or any(re.fullmatch(each, key) for each in patterns), f"unused: {key}"
     for file in UI.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
-            called = getattr(node, "func", None)
-            name = getattr(called, "id", getattr(called, "attr", None))
+            if not isinstance(node, ast.Call):
+                continue
+            name = getattr(node.func, "id", getattr(node.func, "attr", None))
             if name in CALLS and isinstance(node.args[0], ast.Constant):
-                assert node.args[0].value in TEXTS["en"], f"{file.name}: {node.args[0].value}"
+                key = str(node.args[0].value)
+                assert key in TEXTS["en"], f"{file.name}: {key}"
 
 
 def test_the_errors_are_those_of_the_models() -> None:
@@ -201,14 +211,17 @@ def test_a_mark_needs_a_text_without_values() -> None:
 
 
 @pytest.mark.parametrize("language", TEXTS)
-def test_what_is_drawn_into_pictures_has_letters_that_the_font_has(language: str) -> None:
+def test_what_is_drawn_into_pictures_has_letters_that_the_font_has(language: Language) -> None:
     for key in ("pets.unsure", "pets.made"):
         assert str(TEXTS[language][key]).isascii()
 
 
 @pytest.mark.usefixtures("in_german")
 def test_a_name_in_a_picture_is_drawn_with_plain_spaces() -> None:
-    pet = SimpleNamespace(refused=False, breeds=[SimpleNamespace(name="Boxer", probability=0.987)])
+    answer = Classification(np.array([0.987, 0.013], np.float32), (Label("Boxer"), Label("Pug")))
+    everywhere = np.ones((2, 2), np.bool_)
+    seen = np.zeros((2, 2, 3), np.uint8)
+    pet = Pet((0, 0, 2, 2), everywhere, (0, 0, 2, 2), seen, answer)
 
     assert pets.label(1, pet) == "1 Boxer 99 %"
 
@@ -242,10 +255,10 @@ def test_a_page_is_sent_in_the_visitor_s_language(client: TestClient) -> None:
     english = client.get("/?lang=en", headers={"Accept-Language": "de"})
 
     assert 'lang="de"' in german.text
-    assert TEXTS["de"]["pets.hint"] in german.text
+    assert str(TEXTS["de"]["pets.hint"]) in german.text
     assert "[[a.b]]" in german.text  # no text of ours
     assert (german.headers["content-language"], german.headers["vary"]) == ("de", "Accept-Language")
-    assert TEXTS["en"]["pets.hint"] in english.text
+    assert str(TEXTS["en"]["pets.hint"]) in english.text
     assert int(german.headers["content-length"]) == len(german.content)
 
 

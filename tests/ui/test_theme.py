@@ -36,7 +36,7 @@ def smallest_difference(colors: Sequence[Color], sight: str) -> float:
     """CIEDE2000 of the two colours that look most alike; 1 can just be seen side by side."""
     srgb = np.array(colors) / 255
     linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
-    seen = np.clip(linear @ np.transpose(SEEN[sight]), 0, 1)
+    seen = np.clip(linear @ np.array(SEEN[sight]).T, 0, 1)
     srgb = np.where(seen <= 0.0031308, seen * 12.92, 1.055 * seen ** (1 / 2.4) - 0.055)
     return min(float(deltaE_ciede2000(a, b)) for a, b in combinations(rgb2lab(srgb), 2))
 

@@ -22,7 +22,8 @@ CAT = Path(__file__).parent.parent.parent / "examples" / "cat_chelsea.png"
 def key(classes: int = 3, path: Path = CAT) -> str:
     """What the chart of this photo bears."""
     chart = threshold.show_classes(Upload(str(path)), classes, "luminance", None)[2]
-    return html.unescape(re.search(r'data-key="([^"]+)"', str(chart))[1])
+    (found,) = re.findall(r'data-key="([^"]+)"', str(chart))
+    return html.unescape(found)
 
 
 def show(chosen: object, classes: int = 3, path: Path = CAT) -> tuple[Any, ...]:

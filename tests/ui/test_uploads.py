@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models import store, thresholding
+from models import matting, pipeline, segmentation, store, thresholding
 from models.images import Photo, PhotoError, open_photo
 from serving import decoding
-from ui import breed, cutout, examples, mask, mask_lesson, pets, threshold, uploads
+from ui import breed, cutout, examples, mask, mask_lesson, pets, threshold
 from ui.memory import Memory
 from ui.uploads import Upload
 
@@ -41,13 +41,13 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         monkeypatch.setattr(module, name, call)
 
     for module, name in (
-        (uploads.decoding, "open_preview"),
-        (uploads.decoding, "open_photo"),
-        (uploads.thresholding, "gray_channel"),
-        (uploads.thresholding, "histogram"),
-        (uploads.pipeline, "recognize"),
-        (uploads.matting, "extract"),
-        (uploads.segmentation, "load"),
+        (decoding, "open_preview"),
+        (decoding, "open_photo"),
+        (thresholding, "gray_channel"),
+        (thresholding, "histogram"),
+        (pipeline, "recognize"),
+        (matting, "extract"),
+        (segmentation, "load"),
     ):
         count(module, name)
     return counted
