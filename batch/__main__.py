@@ -7,6 +7,11 @@ python -m batch hf://datasets/OWNER/NAME results/ --column image
 The same command again goes on where an earlier one was stopped. docs/batch.md explains the rows.
 """
 
+from models import commandline
+
+if __name__ == "__main__":
+    commandline.quiet_interrupts()
+
 import argparse
 import logging
 import sys
@@ -14,11 +19,12 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from batch import runner
+from batch import names, runner
 from batch.analyst import ATTEMPTS
+from batch.places import SourceError
 from batch.rounds import Settings
 from batch.runner import Progress, RunError
-from batch.sources import SourceError
+from batch.sources import tell
 from models.store import ModelError
 from models.thresholding import MAX_CLASSES
 
@@ -28,7 +34,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
     Returns
     -------
-    0, or 1 when the run could not begin or parts are missing.
+    0, or 1 when the run could not begin, parts are missing, or a source could not be read.
     """
     parser = argparse.ArgumentParser(
         prog="python -m batch",
@@ -68,11 +74,11 @@ def main(words: Sequence[str] | None = None) -> int:
     except (RunError, SourceError, ModelError) as error:
         print(error, file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("Stopped; the same command goes on.", file=sys.stderr)
-        return 130
-    print(f"{progress}: {arguments.results}")
-    return 0
+    said = f"{progress}: {names.escape(str(arguments.results))}"
+    if progress.left_out:
+        said += f" ({tell(progress.left_out)})"
+    print(said)
+    return int(progress.unread > 0)
 
 
 def _shower() -> Callable[[Progress], None]:
@@ -91,4 +97,4 @@ def _shower() -> Callable[[Progress], None]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    commandline.run(main, "Stopped; the same command goes on.")

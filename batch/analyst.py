@@ -16,6 +16,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from models import commandline
+
 ATTEMPTS = 3  # at a photo that ends the process or holds it up
 START_SECONDS = 300  # to import the packages and load the models, on a busy machine or slow disk
 
@@ -95,7 +97,8 @@ class Analyst:
         context = multiprocessing.get_context("spawn")
         self._pipe, other = context.Pipe()
         self._process = context.Process(target=_serve, args=(other, *self._facts), daemon=True)
-        self._process.start()
+        with commandline.undisturbed():
+            self._process.start()
         other.close()  # so that its end is noticed here
         try:
             answer = json.loads(self._pipe.recv_bytes()) if self._pipe.poll(START_SECONDS) else {}

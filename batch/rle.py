@@ -35,8 +35,10 @@ def encode(mask: NDArray[np.bool_]) -> list[int]:
     return [0, *counts] if pixels.size and pixels[0] else counts
 
 
-def decode(counts: Sequence[int], height: int, width: int) -> NDArray[np.bool_]:
+def decode(counts: Sequence[int], height: float, width: float) -> NDArray[np.bool_]:
     """The mask of these run lengths: `(height, width)` bool.
+
+    Height and width may be whole floats, which is what pandas makes of a column that lacks some.
 
     Raises
     ------
@@ -49,6 +51,7 @@ def decode(counts: Sequence[int], height: int, width: int) -> NDArray[np.bool_]:
     array([[False,  True],
            [ True,  True]])
     """
+    height, width = int(height), int(width)
     lengths = np.asarray(counts, np.int64)
     if (lengths < 0).any() or lengths.sum() != height * width:
         raise ValueError(f"These are no run lengths of a mask of {width} x {height} pixels.")

@@ -8,6 +8,7 @@ runs in a process of its own, which `runner` ends and starts anew.
 import json
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -18,7 +19,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from batch import rows, sources
+from batch import names, places, rows, sources
 from batch.analyst import Analyst, AnalystError
 
 ROOT = Path(__file__).parent.parent
@@ -85,40 +86,51 @@ class Worker:
         (number,), (text,) = batch["number"], batch["part"]
         path = rows.part_file(self._settings.results, int(number))
         yield _report(number, 0)  # a sign of life
-        since = time.monotonic()
+        since, failed = time.monotonic(), 0
         if not path.exists():
             part = sources.Part.from_json(text)
-            facts = {"models": json.dumps(self._analyst.models)}
+            left_out = Counter[str]()
             try:
-                with rows.PartFile(path, facts) as file:
-                    for found in sources.read(part, self._settings.column):
-                        seen = self._look(found)
-                        row = {"source": part.source, "row": part.start + file.count}
-                        file.add({**row, "name": found.name, **seen})
+                with rows.PartFile(path, {"models": json.dumps(self._analyst.models)}) as file:
+                    for found in sources.read(part, self._settings.column, left_out):
+                        row = self._look(found)
+                        failed += row["error"] is not None
+                        file.add(rows.place(part.source, part.start + file.count, found.name) | row)
                         if time.monotonic() > since + REPORT_SECONDS:
                             since = time.monotonic()
-                            yield _report(number, file.count)
-            except (OSError, AnalystError) as error:
-                yield _report(number, 0, error=sources.one_line(error))
+                            yield _report(number, file.count, failed)
+                    if part.stop is None:  # the plan has counted those of all other parts
+                        file.note(rows.LEFT_OUT, json.dumps(left_out))
+            except (OSError, places.UnreachableError, AnalystError) as error:
+                yield _report(number, 0, error=places.one_line(error))
                 return
-        yield _report(number, pq.read_metadata(path).num_rows, finished=True)
+        yield _report(number, pq.read_metadata(path).num_rows, failed, finished=True)
 
     def _look(self, found: sources.Found) -> dict[str, Any]:
-        return {"error": found.error} if found.error else self._analyst.describe(found.content)
+        if found.error:
+            return {"error": names.printable(found.error)}
+        return {"error": None, **self._analyst.describe(found.content)}
 
 
 def _report(
-    number: int, done: int, finished: bool = False, error: str = ""
+    number: int, done: int, failed: int = 0, finished: bool = False, error: str = ""
 ) -> dict[str, NDArray[Any]]:
-    facts = {"number": number, "done": done, "finished": finished, "error": error}
+    facts = {
+        "number": number,
+        "done": done,
+        "failed": failed,
+        "finished": finished,
+        "error": names.printable(error),
+    }
     return {name: np.array([value]) for name, value in facts.items()}
 
 
 def run(pipe: Connection, parts: Sequence[tuple[int, sources.Part]], settings: Settings) -> None:
     """Do these numbered parts, and send a report through the pipe for each step of each part.
 
-    A report is a dict: `number` of the part, how many of its photos are `done`, whether the part is
-    `finished`, and the `error` that it could not be finished for, else empty.
+    A report is a dict: `number` of the part, how many of its photos are `done` and how many of
+    those `failed`, whether the part is `finished`, and the `error` that it could not be finished
+    for, else empty.
     """
     start(settings.address)
     import ray.data

@@ -8,7 +8,7 @@ from typing import Any, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from batch import rle
+from batch import names, rle
 from models import pipeline, store
 from models.images import open_photo
 
@@ -39,6 +39,26 @@ SCHEMA = pa.schema(
     }
 )
 """`source` and `row` together are different in every row; docs/batch.md explains each column."""
+
+
+LEFT_OUT = "left_out"  # in a file's metadata: what was not looked at, as of `sources.Plan`
+
+
+def place(source: str, row: int, name: str | None) -> dict[str, Any]:
+    """The columns that say which photo a row is of.
+
+    Parameters
+    ----------
+    source, name
+        As of `sources`; `names.restore` gives their bytes back.
+    row
+        The photo's number in the source.
+    """
+    return {
+        "source": names.escape(source),
+        "row": row,
+        "name": None if name is None else names.escape(name),
+    }
 
 
 def describe(content: bytes, classes: int) -> dict[str, Any]:
@@ -110,6 +130,10 @@ class PartFile:
         self._waiting.append(row)
         if len(self._waiting) == ROWS_A_GROUP:
             self._flush()
+
+    def note(self, name: str, text: str) -> None:
+        """Add to the file's metadata what is known only at its end."""
+        self._writer.add_key_value_metadata({name: text})
 
     def _flush(self) -> None:
         self._writer.write_table(pa.Table.from_pylist(self._waiting, self._schema))

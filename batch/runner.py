@@ -10,7 +10,9 @@ import logging
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -19,12 +21,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from batch import rounds, rows, sources
+from batch import places, rounds, rows, sources
+from batch.places import PLAN
 from batch.rounds import Settings
-from batch.sources import Part
+from batch.sources import Part, Plan, SourceError
+from models import commandline
 
-PLAN = "_plan.parquet"  # readers of Parquet folders leave it out
 LOG = "_log.txt"
+LEFT_OUT = "_left_out.json"
 PARTS_A_ROUND = 10_000  # each is an object of Ray's
 START_PATIENCE = 600.0  # seconds, in place of `patience` until a round's first word
 FRUITLESS_ROUNDS = 3  # in a row, after which it is given up
@@ -49,8 +53,12 @@ class Progress:
         How many there are, None while that is not known of all parts.
     before
         Photos that an earlier run did.
-    done
-        Photos by part, of those that this run does.
+    done, failed
+        Photos by part, of those that this run does, and how many of them have an error for a row.
+    left_out
+        What of the sources is not looked at, as of `sources.Plan`; known at the end.
+    unread
+        How many of the sources could not be read, of which the rows tell.
     """
 
     parts: int
@@ -58,6 +66,9 @@ class Progress:
     parts_done: int = 0
     before: int = 0
     done: dict[int, int] = field(default_factory=dict)
+    failed: dict[int, int] = field(default_factory=dict)
+    left_out: Counter[str] = field(default_factory=Counter)
+    unread: int = 0
     began: float = field(default_factory=time.monotonic)
 
     @property
@@ -69,6 +80,8 @@ class Progress:
         new = sum(self.done.values())
         text = f"{self.before + new:,} "
         text += f"of {self.photos:,} photos" if self.photos is not None else "photos"
+        if failed := sum(self.failed.values()):
+            text += f" ({failed:,} failed)"
         text += f", {self.parts_done:,} of {self.parts:,} parts, {self.rate:.1f} photos/s"
         left = None
         if self.photos is not None:
@@ -116,17 +129,19 @@ def run(
     Raises
     ------
     RunError
-        When the folder holds another run's results, or parts cannot be finished.
-    batch.sources.SourceError
+        When the folder holds another run's results, parts cannot be finished, or a source could
+        not be searched; all else is done then.
+    batch.places.SourceError
         When there are no photos.
     models.store.ModelError
         When there are no models.
     """
     settings = replace(settings, results=settings.results.absolute(), environment=_environment())
-    parts = _plan(words, settings, size)
+    plan = _plan(words, settings, size)
+    parts = plan.parts
     counts = [part.photos for part in parts]
     photos = None if None in counts else sum(filter(None, counts))
-    progress = Progress(len(parts), photos)
+    progress = Progress(len(parts), photos, unread=sum(part.error is not None for part in parts))
     missing = _missing(settings.results, range(len(parts)))
     progress.parts_done = len(parts) - len(missing)
     progress.before = _rows_before(settings.results, parts, set(missing))
@@ -138,7 +153,7 @@ def run(
             number = report["number"]
             if not progress.done:
                 progress.began = time.monotonic() - rounds.REPORT_SECONDS
-            progress.done[number] = report["done"]
+            progress.done[number], progress.failed[number] = report["done"], report["failed"]
             if report["error"]:
                 reasons[number] = report["error"]
             if report["finished"]:
@@ -160,16 +175,21 @@ def run(
         progress.parts_done = len(parts) - len(missing)
     for draft in settings.results.glob(".part-*"):  # of workers that died
         draft.unlink(missing_ok=True)
+    progress.left_out = _left_out(settings.results, plan)
+    if plan.unreachable:
+        reasons = [places.UNREADABLE.format(*each) for each in plan.unreachable.items()]
+        raise RunError(f"{' '.join(reasons)} {progress}; the same command goes on.")
     return progress
 
 
 def _environment() -> dict[str, str]:
-    proxies = {name: os.environ[name] for name in rounds.PROXIES if name in os.environ}
+    ways = (*rounds.PROXIES, "NO_PROXY", "no_proxy")
+    proxies = {name: os.environ[name] for name in ways if name in os.environ}
     return proxies | {k: v for k, v in os.environ.items() if k.startswith(PASSED_ON)}
 
 
-def _plan(words: Sequence[str], settings: Settings, size: int) -> list[Part]:
-    """The parts of the run that this folder belongs to, which begins if it is empty."""
+def _plan(words: Sequence[str], settings: Settings, size: int) -> Plan:
+    """What is to be done of the run that this folder belongs to, which begins if it is empty."""
     results = settings.results
     wanted = {
         "sources": json.dumps(list(words)),
@@ -180,25 +200,71 @@ def _plan(words: Sequence[str], settings: Settings, size: int) -> list[Part]:
         results.mkdir(parents=True, exist_ok=True)
         path = results / PLAN
         if path.exists():
-            table = pq.read_table(path)
-            begun = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
-            for name in wanted:
-                if begun.get(name) != wanted[name]:
-                    raise RunError(
-                        f"{results} holds the results of other {name}: please choose another "
-                        "folder, or go on with what it was begun with."
+            plan = _read_plan(path, wanted)
+            if plan.unreachable:  # when it was written
+                with suppress(SourceError):
+                    plan = _extended(
+                        plan, sources.plan(list(plan.unreachable), size, settings.column)
                     )
-            return [Part.from_json(text) for text in table.column("part").to_pylist()]
+                    _write_plan(path, plan, wanted)
+            return plan
         if any(results.glob("*.parquet")):
             raise RunError(f"{results} holds other Parquet files: please choose another folder.")
-        parts = sources.plan(words, size, settings.column)
-        table = pa.table({"part": [part.to_json() for part in parts]})
-        draft = path.with_name(f".{PLAN}.{os.getpid()}")
-        pq.write_table(table.replace_schema_metadata(wanted), draft, compression="zstd")
-        draft.replace(path)
+        plan = sources.plan(words, size, settings.column)
+        _write_plan(path, plan, wanted)
     except OSError as error:
-        raise RunError(f"{results} cannot be used: {sources.one_line(error)}.") from error
-    return parts
+        raise RunError(f"{results} cannot be used: {places.one_line(error)}.") from error
+    return plan
+
+
+def _read_plan(path: Path, wanted: Mapping[str, str]) -> Plan:
+    """A plan that was written by `_write_plan`.
+
+    Raises
+    ------
+    RunError
+        When it is of a run that wanted something else.
+    """
+    table = pq.read_table(path)
+    begun = {name.decode(): text.decode() for name, text in (table.schema.metadata or {}).items()}
+    for name in wanted:
+        if begun.get(name) != wanted[name]:
+            raise RunError(
+                f"{path.parent} holds the results of other {name}: please choose another "
+                "folder, or go on with what it was begun with."
+            )
+    return Plan(
+        [Part.from_json(text) for text in table.column("part").to_pylist()],
+        Counter(json.loads(begun.get("left_out", "{}"))),
+        json.loads(begun.get("unreachable", "{}")),
+    )
+
+
+def _write_plan(path: Path, plan: Plan, wanted: Mapping[str, str]) -> None:
+    facts = {"left_out": json.dumps(plan.left_out), "unreachable": json.dumps(plan.unreachable)}
+    table = pa.table({"part": [part.to_json() for part in plan.parts]})
+    draft = path.with_name(f".{PLAN}.{os.getpid()}")
+    pq.write_table(table.replace_schema_metadata({**wanted, **facts}), draft, compression="zstd")
+    draft.replace(path)
+
+
+def _extended(plan: Plan, more: Plan) -> Plan:
+    """A plan with what was unreachable when it was made; its parts keep their numbers."""
+    return Plan(plan.parts + more.parts, plan.left_out + more.left_out, more.unreachable)
+
+
+def _left_out(results: Path, plan: Plan) -> Counter[str]:
+    """Count what was not looked at, and write it beside the results."""
+    left_out = Counter(plan.left_out)
+    for number, part in enumerate(plan.parts):
+        if part.stop is None:
+            facts = pq.read_metadata(rows.part_file(results, number)).metadata or {}
+            left_out.update(json.loads(facts.get(rows.LEFT_OUT.encode(), b"{}")))
+    path = results / LEFT_OUT
+    draft = path.with_name(f".{LEFT_OUT}.{os.getpid()}")
+    draft.write_text(json.dumps(left_out, indent=2, sort_keys=True) + "\n")
+    draft.replace(path)
+    return left_out
 
 
 def _missing(results: Path, numbers: Sequence[int]) -> list[int]:
@@ -224,7 +290,8 @@ def _round(
     context = multiprocessing.get_context("spawn")
     pipe, other = context.Pipe(duplex=False)
     process = context.Process(target=_quietly, args=(other, parts, settings))
-    process.start()
+    with commandline.undisturbed():
+        process.start()
     other.close()
     limit = max(START_PATIENCE, patience)
     try:

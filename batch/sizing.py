@@ -5,10 +5,14 @@ python -m batch.sizing FOLDER --write       # and renew docs/batch.md
 python -m batch.sizing --price 0.04         # the tables from the record, with a core-hour's price
 """
 
+from models import commandline
+
+if __name__ == "__main__":
+    commandline.quiet_interrupts()
+
 import argparse
 import json
 import platform
-import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -41,7 +45,7 @@ def measure(folder: str) -> dict[str, Any]:
     The workers' rate is that between their first and their last word, so without the seconds
     in which Ray starts and models load; those are told beside it.
     """
-    parts = sources.plan([folder], PART)
+    parts = sources.plan([folder], PART).parts
     analyst = Analyst(classes=3, seconds=600)
     photos = [found.content for part in parts for found in sources.read(part)]
     analyst.describe(photos[0])
@@ -178,4 +182,4 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    commandline.run(main)

@@ -6,40 +6,34 @@ on this machine or behind any address that fsspec knows, such as `hf://datasets/
 """
 
 import json
-import lzma
+import logging
 import posixpath
-import tarfile
-import zipfile
-import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import BinaryIO, NamedTuple
+from dataclasses import asdict, dataclass, field
+from typing import NamedTuple
 
-import fsspec
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from fsspec.core import has_magic, url_to_fs
-from fsspec.implementations.local import LocalFileSystem
 
+from batch import archives, places
+from batch.places import PARQUETS, SHARDS, ZIPS, SourceError, UnreachableError
 from models.images import MAX_BYTES, PhotoError
-
-PICTURES = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib"),
-    *(".tif", ".tiff", ".heic", ".heif", ".hif", ".avif", ".mpo"),
-)
-ZIPS = (".zip",)
-TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-PARQUETS = (".parquet",)
 
 ROWS_READ = 16  # of a Parquet file at once: each may hold MAX_BYTES
 
+NO_PHOTOS = "There are no photos in {!r}, or it does not exist."
+DAMAGED = "The file is damaged or cut off, and no more of it can be read."
+PACKED = "The archive has encrypted it, or packed it in an unknown way."
+LINK = "It is a link in the archive, to {!r}, and is not followed."
+NO_BYTES = "The row holds no bytes of a picture."
 
-class SourceError(Exception):
-    """A source that has no photos or cannot be had; the message is one sentence for people."""
+logger = logging.getLogger(__name__)
 
 
 class ShardError(Exception):
-    """An archive or Parquet file that is damaged; the message is one sentence for people."""
+    """An archive or Parquet file that is of no use; the message is one sentence for people."""
 
 
 class Found(NamedTuple):
@@ -48,7 +42,8 @@ class Found(NamedTuple):
     Attributes
     ----------
     name
-        Its path within the source, or None where the sentence is about the source as a whole.
+        Its path within the source, or None where the sentence is about the source as a whole. What
+        is no UTF-8 in it stands as lone surrogates, as everywhere in Python.
     content
         The bytes of its file, cut off where they are more than `MAX_BYTES`.
     error
@@ -73,12 +68,15 @@ class Part:
         to the source's end.
     names
         Of a folder's photos, `stop - start` paths within it.
+    error
+        Why the source cannot be read at all: one sentence, which is its only row.
     """
 
     source: str
     start: int
     stop: int | None
     names: tuple[str, ...] = ()
+    error: str | None = None
 
     @property
     def photos(self) -> int | None:
@@ -86,7 +84,7 @@ class Part:
         return None if self.stop is None else self.stop - self.start
 
     def to_json(self) -> str:
-        """The part as text."""
+        """The part as text, in ASCII."""
         return json.dumps(asdict(self))
 
     @classmethod
@@ -96,7 +94,26 @@ class Part:
         return cls(**{**facts, "names": tuple(facts["names"])})
 
 
-def plan(words: Sequence[str], size: int, column: str | None = None) -> list[Part]:
+@dataclass
+class Plan:
+    """What is to be done.
+
+    Attributes
+    ----------
+    parts
+        All photos that were found, and a part for each source that cannot be read.
+    left_out
+        How many files are not looked at, by their ending or by another reason.
+    unreachable
+        Why some sources could not be searched now, by the words that name them.
+    """
+
+    parts: list[Part] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+    unreachable: dict[str, str] = field(default_factory=dict)
+
+
+def plan(words: Sequence[str], size: int, column: str | None = None) -> Plan:
     """Find all photos of the sources and cut them into parts of at most `size` photos.
 
     What is in no order by itself is sorted, so the same sources give the same parts. TAR archives
@@ -114,30 +131,69 @@ def plan(words: Sequence[str], size: int, column: str | None = None) -> list[Par
     Raises
     ------
     SourceError
-        When a source cannot be had, or there is no photo in all of them.
+        When none of the sources has photos that can be read.
     """
+    made = Plan()
     folders: dict[str, set[str]] = {}
-    shards: dict[str, None] = {}
+    shards: dict[str, list[Part]] = {}
+    failed: dict[str, str] = {}
     for word in words:
-        for root, name in _search(word):
-            if name.lower().endswith(PICTURES):
-                folders.setdefault(root, set()).add(name)
-            else:
-                shards[posixpath.join(root, name)] = None
-    parts = []
+        try:
+            root, names = places.find(word, made.left_out)
+            for name in names:
+                shard = posixpath.join(root, name)
+                if not name.lower().endswith(SHARDS):
+                    folders.setdefault(root, set()).add(name)
+                elif shard not in shards:
+                    shards[shard] = _cut(shard, size, column, made.left_out)
+            if not names:
+                failed[word] = NO_PHOTOS.format(word)
+        except SourceError as error:
+            failed[word] = str(error)
+        except UnreachableError as error:
+            made.unreachable[word] = str(error)
     for root, found in folders.items():
-        names = sorted(found)
-        for start in range(0, len(names), size):
-            chosen = tuple(names[start : start + size])
-            parts.append(Part(root, start, start + len(chosen), chosen))
-    for shard in shards:
-        parts += _cut(shard, size, column)
-    if not parts:
-        raise SourceError("There are no photos in " + " or ".join(map(repr, words)) + ".")
-    return parts
+        ordered = sorted(found)
+        for start in range(0, len(ordered), size):
+            chosen = tuple(ordered[start : start + size])
+            made.parts.append(Part(root, start, start + len(chosen), chosen))
+    for parts in shards.values():
+        made.parts += parts
+    if not made.parts:
+        raise SourceError(_nothing(words, made, failed))
+    made.parts += [Part(word, 0, 1, error=sentence) for word, sentence in failed.items()]
+    return made
 
 
-def read(part: Part, column: str | None = None) -> Iterator[Found]:
+def _nothing(words: Sequence[str], made: Plan, failed: dict[str, str]) -> str:
+    """Why there is nothing to do."""
+    reasons = [places.UNREADABLE.format(*each) for each in made.unreachable.items()]
+    sentences = [*failed.values(), *reasons] or [NO_PHOTOS.format(" or ".join(words))]
+    if made.left_out:
+        sentences.append(f"{tell(made.left_out).capitalize()}.")
+    return " ".join(sentences)
+
+
+def tell(left_out: Counter[str], most: int = 6) -> str:
+    """What was left out, for people: "left out: 12 .txt, 3 hidden".
+
+    Parameters
+    ----------
+    left_out
+        As of `Plan`.
+    most
+        So many kinds are named; the others are counted together.
+    """
+    kinds = sorted(left_out.items(), key=lambda item: (-item[1], item[0]))
+    named = [f"{count:,} {kind}" for kind, count in kinds[:most]]
+    if rest := sum(count for _, count in kinds[most:]):
+        named.append(f"{rest:,} others")
+    return "left out: " + ", ".join(named)
+
+
+def read(
+    part: Part, column: str | None = None, left_out: Counter[str] | None = None
+) -> Iterator[Found]:
     """Read the photos of a part, in order.
 
     A damaged archive gives what is before the damage, and then one sentence about the archive.
@@ -148,161 +204,112 @@ def read(part: Part, column: str | None = None) -> Iterator[Found]:
         Which.
     column
         Of a Parquet file, what holds the pictures; otherwise the first that can.
+    left_out
+        Counts the files of an archive that are not looked at, as of `Plan`.
 
     Raises
     ------
-    OSError
-        When the source cannot be reached now.
+    UnreachableError
+        When the source cannot be read now.
     """
+    if part.error:
+        return iter([Found(None, error=part.error)])
     if part.names:
         return _read_folder(part)
-    return _read_shard(part, column)
+    return _read_shard(part, column, Counter() if left_out is None else left_out)
 
 
-def _search(word: str) -> Iterator[tuple[str, str]]:
-    """All pictures and shards that a word means: the folder they are found in, the path in it."""
-    try:
-        files, path = url_to_fs(word)
-        if files.isfile(path):
-            paths, root = [path], posixpath.dirname(path)
-        elif files.isdir(path):
-            paths, root = _files(files, path), path
-        else:
-            paths, root = [], path
-            if has_magic(path):
-                plain = path.split("/")
-                first = next(index for index, piece in enumerate(plain) if has_magic(piece))
-                root = "/".join(plain[:first])
-                paths = [
-                    inner
-                    for found in sorted(files.glob(path))
-                    for inner in (_files(files, found) if files.isdir(found) else [found])
-                ]
-    except (OSError, ValueError, ImportError) as error:
-        raise SourceError(f"{word!r} cannot be read: {one_line(error)}.") from error
-    wanted = PICTURES + ZIPS + TARS + PARQUETS
-    paths = [path for path in paths if path.lower().endswith(wanted)]
-    if not paths:
-        raise SourceError(f"There are no photos in {word!r}, or it does not exist.")
-    address = root if isinstance(files, LocalFileSystem) else files.unstrip_protocol(root)
-    for path in paths:
-        name = posixpath.relpath(path, root)
-        if not _hidden(name):
-            yield address, name
-
-
-def _files(files: fsspec.AbstractFileSystem, folder: str) -> list[str]:
-    found = files.find(folder, detail=True)
-    # Pipes and devices may never end.
-    return sorted(path for path, facts in found.items() if facts["type"] != "other")
-
-
-def _hidden(name: str) -> bool:
-    return any(piece.startswith(".") for piece in name.split("/")) or name.startswith("__MACOSX/")
-
-
-def _picture(name: str) -> bool:
-    return name.lower().endswith(PICTURES) and not _hidden(name)
-
-
-def _cut(shard: str, size: int, column: str | None) -> list[Part]:
+def _cut(shard: str, size: int, column: str | None, left_out: Counter[str]) -> list[Part]:
     """The parts of a shard; an unusable one is a part too, and says so when it is read."""
-    files, path = url_to_fs(shard)
+    kind = shard.lower()
+    counted = Counter[str]()
     try:
-        if shard.lower().endswith(ZIPS):
-            with files.open(path) as file, zipfile.ZipFile(file) as archive:
-                count = len(_members(archive))
-        elif shard.lower().endswith(PARQUETS):
-            with files.open(path) as file:
+        if kind.endswith(ZIPS):
+            with places.open_file(shard) as file, archives.open_zip(file) as archive:
+                count = len(archives.members(archive, counted))
+        elif kind.endswith(PARQUETS):
+            with places.open_file(shard) as file:
                 table = pq.ParquetFile(file)
                 _find_column(table.schema_arrow, column)
                 count = table.metadata.num_rows
-        elif shard.lower().endswith(".tar") and isinstance(files, LocalFileSystem):
-            with tarfile.open(path, "r:") as archive:
-                count = sum(1 for _ in _entries(archive))
+        elif kind.endswith(".tar") and places.is_here(shard):
+            with places.open_file(shard) as file, archives.open_tar(file, "r:") as archive:
+                count = sum(1 for _ in archives.entries(archive, counted))
         else:
             return [Part(shard, 0, None)]
-    except (*_DAMAGE, ShardError, OSError):
+    except UnreachableError:
+        raise
+    except Exception:  # decoders raise almost anything on a damaged file
         return [Part(shard, 0, None)]
+    left_out += counted
+    if not count:
+        left_out[archives.EMPTY] += 1
     return [Part(shard, start, min(start + size, count)) for start in range(0, count, size)]
 
 
 def _read_folder(part: Part) -> Iterator[Found]:
-    files, root = url_to_fs(part.source)
     for name in part.names:
         try:
-            with files.open(posixpath.join(root, name), "rb") as file:
-                yield Found(name, file.read(MAX_BYTES + 1))
-        except (FileNotFoundError, PermissionError, IsADirectoryError):
-            yield Found(name, error=str(PhotoError("photo_unreadable")))
+            with places.open_file(part.source, name) as file:
+                found = Found(name, file.read(MAX_BYTES + 1))
+        except OSError:
+            found = Found(name, error=str(PhotoError("photo_unreadable")))
+        yield found
 
 
-def _read_shard(part: Part, column: str | None) -> Iterator[Found]:
-    files, path = url_to_fs(part.source)
+def _read_shard(part: Part, column: str | None, left_out: Counter[str]) -> Iterator[Found]:
+    kind = part.source.lower()
     try:
-        with files.open(path, "rb") as file:
-            if path.lower().endswith(PARQUETS):
+        file = places.open_file(part.source)
+    except OSError:
+        yield Found(None, error=str(PhotoError("photo_unreadable")))
+        return
+    with file:
+        try:
+            if kind.endswith(PARQUETS):
                 yield from _read_parquet(file, part, column)
-            elif path.lower().endswith(ZIPS):
-                yield from _read_zip(file, part)
+            elif kind.endswith(ZIPS):
+                yield from _read_zip(file, part, left_out)
             else:
-                yield from _read_tar(file, part)
-    except ShardError as error:
-        yield Found(None, error=str(error))
-    except _DAMAGE:
-        yield Found(None, error="The file is damaged or cut off, and no more of it can be read.")
-    except OSError as error:
-        # Arrow says so of a damaged file, bzip2 of a damaged stream; a network's errors have a
-        # number or are of another class.
-        if type(error) is not OSError or error.errno is not None:
+                yield from _read_tar(file, part, left_out)
+        except UnreachableError:
             raise
-        yield Found(None, error="The file is damaged or cut off, and no more of it can be read.")
+        except ShardError as error:
+            yield Found(None, error=str(error))
+        except Exception:  # decoders raise almost anything on a damaged file
+            logger.debug("A shard cannot be read.", exc_info=True)
+            yield Found(None, error=DAMAGED)
 
 
-_DAMAGE = (
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    pa.ArrowInvalid,
-    zlib.error,
-    lzma.LZMAError,
-    EOFError,
-)
-
-
-def _members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    return [member for member in archive.infolist() if _picture(member.filename)]
-
-
-def _read_zip(file: BinaryIO, part: Part) -> Iterator[Found]:
-    with zipfile.ZipFile(file) as archive:
-        for member in _members(archive)[part.start : part.stop]:
+def _read_zip(file: places.File, part: Part, left_out: Counter[str]) -> Iterator[Found]:
+    with archives.open_zip(file) as archive:
+        for name, member in archives.members(archive, left_out)[part.start : part.stop]:
             try:
                 with archive.open(member) as content:
-                    yield Found(member.filename, content.read(MAX_BYTES + 1))
-            except _DAMAGE:
-                yield Found(member.filename, error=str(PhotoError("photo_damaged")))
-            except (NotImplementedError, RuntimeError):
-                sentence = "The archive has encrypted it, or packed it in an unknown way."
-                yield Found(member.filename, error=sentence)
+                    found = Found(name, content.read(MAX_BYTES + 1))
+            except UnreachableError:
+                raise
+            except RuntimeError:  # "encrypted", and NotImplementedError
+                found = Found(name, error=PACKED)
+            except Exception:  # as above
+                found = Found(name, error=str(PhotoError("photo_damaged")))
+            yield found
 
 
-def _entries(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    for member in archive:
-        if member.isfile() and _picture(member.name):
-            yield member
-        archive.members.clear()  # it would keep them all
-
-
-def _read_tar(file: BinaryIO, part: Part) -> Iterator[Found]:
-    with tarfile.open(fileobj=file, mode="r:*") as archive:
-        for index, member in enumerate(_entries(archive)):
+def _read_tar(file: places.File, part: Part, left_out: Counter[str]) -> Iterator[Found]:
+    with archives.open_tar(file, "r:*") as archive:
+        for index, member in enumerate(archives.entries(archive, left_out)):
             if part.stop is not None and index >= part.stop:
                 break
-            if index >= part.start and (content := archive.extractfile(member)):
+            if index < part.start:
+                continue
+            if content := None if archives.is_link(member) else archive.extractfile(member):
                 yield Found(member.name, content.read(MAX_BYTES + 1))
+            else:
+                yield Found(member.name, error=LINK.format(member.linkname))
 
 
-def _read_parquet(file: BinaryIO, part: Part, column: str | None) -> Iterator[Found]:
+def _read_parquet(file: places.File, part: Part, column: str | None) -> Iterator[Found]:
     table = pq.ParquetFile(file)
     column = _find_column(table.schema_arrow, column)
     stop = table.metadata.num_rows if part.stop is None else part.stop
@@ -311,9 +318,9 @@ def _read_parquet(file: BinaryIO, part: Part, column: str | None) -> Iterator[Fo
         following = row + table.metadata.row_group(group).num_rows
         if following > part.start and row < stop:
             for batch in table.iter_batches(ROWS_READ, row_groups=[group], columns=[column]):
-                for value in batch.column(0):
+                for path, content in _cells(batch.column(0)):
                     if part.start <= row < stop:
-                        yield _cell(value.as_py(), row)
+                        yield _cell(path, content, row)
                     row += 1
         row = following
 
@@ -324,24 +331,35 @@ def _find_column(schema: pa.Schema, wanted: str | None) -> str:
         if wanted in schema.names:
             return wanted
         raise ShardError(f"The Parquet file has no column {wanted!r}.")
-    for field in schema:
-        if pa.types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0:
-            return field.name
-    for field in schema:
-        if pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type):
-            return field.name
+    for each in schema:
+        if pa.types.is_struct(each.type) and each.type.get_field_index("bytes") >= 0:
+            return each.name
+    for each in schema:
+        if pa.types.is_binary(each.type) or pa.types.is_large_binary(each.type):
+            return each.name
     raise ShardError("The Parquet file has no column with pictures.")
 
 
-def _cell(value: object, row: int) -> Found:
+def _cells(column: pa.Array) -> Iterator[tuple[object, object]]:
+    """The path and the bytes of each picture of a Parquet column."""
+    if not pa.types.is_struct(column.type):
+        return ((None, value.as_py()) for value in column)
+    contents, paths = (
+        pc.struct_field(column, name)
+        if column.type.get_field_index(name) >= 0
+        else pa.nulls(len(column))
+        for name in ("bytes", "path")
+    )
+    if pa.types.is_string(paths.type) or pa.types.is_large_string(paths.type):
+        paths = paths.cast(pa.large_binary())  # it may be no UTF-8, whatever its type says
+    return ((path.as_py(), value.as_py()) for path, value in zip(paths, contents, strict=True))
+
+
+def _cell(path: object, content: object, row: int) -> Found:
     """A picture of a Parquet column; without a path, it is called by the number of its row."""
-    facts = value if isinstance(value, dict) else {"bytes": value}
-    name = facts.get("path") or str(row)
-    if not isinstance(content := facts.get("bytes"), bytes):
-        return Found(name, error="The row holds no bytes of a picture.")
+    if isinstance(path, bytes):
+        path = path.decode("utf-8", "surrogateescape")
+    name = str(path or row)
+    if not isinstance(content, bytes):
+        return Found(name, error=NO_BYTES)
     return Found(name, content[: MAX_BYTES + 1])
-
-
-def one_line(error: BaseException) -> str:
-    """What an error says, as a part of a sentence."""
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__

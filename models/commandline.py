@@ -12,8 +12,11 @@ It imports the standard library alone.
 """
 
 import os
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import NoReturn
 
@@ -36,6 +39,22 @@ def quiet_interrupts() -> None:
             usual(kind, error, traceback)
 
     sys.excepthook = say
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Keep Ctrl-C from processes that are started in this block: who started them ends them.
+
+    It would make each of them print a traceback.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread can, and is told of Ctrl-C
+        return
+    usual = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
 
 
 def run(main: Callable[[], int | None], stopped: str = STOPPED) -> NoReturn:

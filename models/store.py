@@ -473,7 +473,7 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _reason(error: Exception) -> str:
+def hub_reason(error: Exception) -> str:
     """Why a download failed, as a part of a sentence."""
     from huggingface_hub.errors import HTTPError, OfflineModeIsEnabled
 
@@ -512,7 +512,7 @@ def main(words: Sequence[str] | None = None) -> None:
         HfApi().model_info(repo, revision=revision, timeout=ANSWER_TIMEOUT)
         print(_snapshot(arguments.name, force_download=arguments.again))
     except Exception as error:
-        raise SystemExit(_reason(error)) from error
+        raise SystemExit(hub_reason(error)) from error
 
 
 if __name__ == "__main__":

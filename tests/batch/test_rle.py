@@ -1,12 +1,17 @@
 """Run lengths, held against a decoder that goes pixel by pixel."""
 
+import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+import pyarrow.dataset as ds
 import pytest
 from numpy.typing import NDArray
 
-from batch import rle
+from batch import rle, rows
+
+DOCS = Path(__file__).parent.parent.parent / "docs" / "batch.md"
 
 
 def decode_slowly(counts: Sequence[int], height: int, width: int) -> NDArray[np.bool_]:
@@ -37,6 +42,27 @@ def test_the_counts_are_those_of_coco() -> None:
     # Column by column: 0 1, 1 1, 0 0.
     assert rle.encode(np.array([[0, 1, 0], [1, 1, 0]], bool)) == [1, 3, 2]
     assert rle.encode(np.array([[1, 0], [1, 0]], bool)) == [0, 2, 2]
+
+
+def test_the_recipe_of_the_docs_survives_a_photo_that_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "results").mkdir()
+    pet = {"box": [1, 0, 3, 1], "mask": [2, 1, 1, 1, 1]}
+    with rows.PartFile(rows.part_file(tmp_path / "results", 0), {}) as file:
+        file.add({"name": "bad.jpg", "error": "The file is empty."})
+        file.add({"name": "cat.jpg", "width": 3, "height": 2, "pets": [pet]})
+    (recipe,) = re.findall("```python\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+
+    exec(recipe)  # noqa: S102
+
+    assert capsys.readouterr().out == "cat.jpg 2\n"
+    frame = ds.dataset("results").to_table().to_pandas()
+    (row,) = (row for row in frame[frame.error.isna()].itertuples() if len(row.pets))
+    assert isinstance(row.width, float)
+    expected = [[False, True, True], [False, False, False]]
+    assert rle.decode(row.pets[0]["mask"], row.height, row.width).tolist() == expected
 
 
 @pytest.mark.parametrize("counts", [[3], [1, 1, 5], [-1, 7], []])

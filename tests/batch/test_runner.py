@@ -1,12 +1,16 @@
 """Whole runs on a cluster of two machines, both on this one: what dies loses nothing."""
 
+import json
+import os
 import socket
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pyarrow.dataset as ds
 import pytest
+from huggingface_hub import HfFileSystem
 from ray._private.ray_constants import PROCESS_TYPE_RAYLET
 from ray.cluster_utils import Cluster
 
@@ -14,6 +18,7 @@ from batch import __main__, rounds, rows, runner
 from batch.rounds import Settings
 from batch.runner import Progress, RunError
 from models import store
+from tests.hub import FakeHub
 
 PHOTO = Path(__file__).parent.parent.parent / "examples" / "cell.png"
 COUNT = 40
@@ -119,6 +124,73 @@ def test_a_standstill_is_ended_and_said(
         runner.run([str(photos / "0*.jpg")], settings, size=20, patience=3)
 
     assert not list((tmp_path / "results").glob("part-*"))
+
+
+def test_odd_names_and_sources_that_fail_cost_no_other_row(
+    cluster: Cluster,
+    tmp_path: Path,
+    tiny_models: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv(store.SOURCE_VARIABLE, str(tiny_models))
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name in (b"plain.jpg", b"K\xe4tzchen.jpg", b"notes.txt"):
+        Path(os.fsdecode(os.fsencode(photos) + b"/" + name)).write_bytes(PHOTO.read_bytes())
+    for kind in ("w", "w:gz"):
+        with tarfile.open(tmp_path / f"{kind[2:]}.tar.gz", kind) as archive:
+            archive.add(PHOTO, "1.png")
+            archive.add(PHOTO, "1.json")
+    (tmp_path / "damaged.zip").write_bytes(b"PK\3\4")
+    sources = [photos, *(tmp_path / name for name in ("gz.tar.gz", "damaged.zip", "none"))]
+    words = [*map(str, sources), str(tmp_path / "results"), "--address", cluster.address]
+
+    assert __main__.main(words) == 1  # for the source that is not there
+
+    out, _ = capfd.readouterr()
+    assert "5 of" not in out
+    assert "5 photos (2 failed), 4 of 4 parts" in out
+    assert out.endswith(f"{tmp_path / 'results'} (left out: 1 .json, 1 .txt)\n")
+    table = ds.dataset(tmp_path / "results").to_table().to_pylist()
+    assert [(Path(row["source"]).name, row["name"], row["error"]) for row in table] == [
+        ("photos", "K\\xe4tzchen.jpg", None),
+        ("photos", "plain.jpg", None),
+        ("gz.tar.gz", "1.png", None),
+        ("damaged.zip", None, "The file is damaged or cut off, and no more of it can be read."),
+        ("none", None, f"There are no photos in '{tmp_path / 'none'}', or it does not exist."),
+    ]
+    left_out = json.loads((tmp_path / "results" / "_left_out.json").read_text())
+    assert left_out == {".json": 1, ".txt": 1}
+    assert __main__.main(words) == 1
+
+
+def test_a_source_of_the_hub_that_is_cut_off_costs_no_other_part(
+    cluster: Cluster,
+    hub: FakeHub,
+    tmp_path: Path,
+    tiny_models: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv(store.SOURCE_VARIABLE, str(tiny_models))
+    monkeypatch.setattr(runner, "FRUITLESS_ROUNDS", 1)
+    HfFileSystem.clear_instance_cache()
+    hub.add("datasets/owner/photos", {"1.jpg": PHOTO.read_bytes()})
+    (tmp_path / "2.png").write_bytes(PHOTO.read_bytes())
+    hub.faults["resolve"] = 403
+    words = ["hf://datasets/owner/photos", str(tmp_path / "2.png")]
+    words += [str(tmp_path / "results"), "--address", cluster.address]
+
+    assert __main__.main(words) == 1
+
+    said = capfd.readouterr().err.splitlines()[-1]
+    assert said.startswith("1 of 2 parts could not be finished (the Hub refuses access to it): ")
+    (row,) = ds.dataset(tmp_path / "results").to_table().to_pylist()
+    assert (row["name"], row["error"]) == ("2.png", None)
+    hub.faults.clear()
+    assert __main__.main(words) == 0
+    assert ds.dataset(tmp_path / "results").to_table().num_rows == 2
 
 
 def test_other_results_are_not_mixed_up(

@@ -13,7 +13,8 @@ import pytest
 from huggingface_hub import HfFileSystem
 
 from batch import sources
-from batch.sources import Found, SourceError
+from batch.places import SourceError
+from batch.sources import Found
 from tests.hub import FakeHub
 
 # What is read is not decoded here.
@@ -21,9 +22,9 @@ PHOTOS = {f"{index:02}.jpg": b"photo %d" % index for index in range(10)}
 
 
 def read_all(*words: str | Path, size: int = 4, column: str | None = None) -> list[Found]:
-    parts = sources.plan([str(word) for word in words], size, column)
+    plan = sources.plan([str(word) for word in words], size, column)
     found = []
-    for part in parts:
+    for part in plan.parts:
         again = sources.Part.from_json(part.to_json())
         assert again == part
         content = list(sources.read(again, column))
@@ -78,7 +79,7 @@ def test_a_folder_is_searched_to_its_leaves(tmp_path: Path) -> None:
 def test_a_photo_that_went_away_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "1.jpg").write_bytes(b"one")
     (tmp_path / "2.jpg").write_bytes(b"two")
-    (part,) = sources.plan([str(tmp_path)], 10)
+    (part,) = sources.plan([str(tmp_path)], 10).parts
     (tmp_path / "1.jpg").unlink()
 
     gone, there = sources.read(part)

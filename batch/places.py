@@ -1,0 +1,371 @@
+"""Files of this machine and of any address that fsspec knows: searched, told apart, and opened.
+
+What cannot be had now is told apart from what never can: the first may be there when the same
+command is given again, the second has its row with a sentence.
+"""
+
+import errno
+import glob
+import io
+import os
+import posixpath
+import re
+import stat
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import IO, TYPE_CHECKING
+
+import fsspec
+from fsspec.core import has_magic, url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+from fsspec.utils import glob_translate
+
+from models import store
+
+if TYPE_CHECKING:
+    import httpx2
+
+PICTURES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib"),
+    *(".tif", ".tiff", ".heic", ".heif", ".hif", ".avif", ".mpo"),
+)
+ZIPS = (".zip",)
+TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+PARQUETS = (".parquet",)
+SHARDS = ZIPS + TARS + PARQUETS
+
+PLAN = "_plan.parquet"  # lies beside the results of a run; readers of Parquet folders leave it out
+
+# What is not looked at, beside files of other endings.
+HIDDEN = "hidden"
+NO_ENDING = "without an ending"
+NO_FILE = "not a regular file"
+AGAIN = "linked twice"
+RESULTS = "of a run’s results"
+
+UNREADABLE = "{!r} cannot be read: {}."
+
+WAIT = 20.0  # seconds for a part of the Hub's answer
+
+# Errors of a machine or a network drive that may be gone tomorrow.
+_PASSING = frozenset(
+    getattr(errno, name)
+    for name in (
+        *("EAGAIN", "ECONNABORTED", "ECONNREFUSED", "ECONNRESET", "EHOSTDOWN", "EHOSTUNREACH"),
+        *("EMFILE", "ENETDOWN", "ENETUNREACH", "ENFILE", "ENOMEM", "ESTALE", "ETIMEDOUT"),
+    )
+    if hasattr(errno, name)
+)
+
+
+class SourceError(Exception):
+    """A source that has no photos or cannot be had; the message is one sentence for people."""
+
+
+class UnreachableError(Exception):
+    """A source that cannot be read now and perhaps later; the message is a part of a sentence."""
+
+
+def find(word: str, left_out: Counter[str]) -> tuple[str, list[str]]:
+    """The pictures and shards that a word means.
+
+    Links are followed, to each folder once. A file that the word itself names is taken for a
+    picture, whatever its ending.
+
+    Parameters
+    ----------
+    word
+        A path, an address or a glob.
+    left_out
+        Counts the other files, by their ending or by another reason.
+
+    Returns
+    -------
+    The folder or address that they are found in, and their paths in it.
+
+    Raises
+    ------
+    SourceError
+        When it is an address of an unknown kind, or cannot be searched.
+    UnreachableError
+        When it cannot be searched now.
+    """
+    files, path = None, os.path.abspath(word)
+    # What exists here is no address and no glob, whatever its name looks like.
+    if not os.path.lexists(word):
+        try:
+            files, path = _reach(word)
+        except (OSError, ValueError, ImportError) as error:
+            raise SourceError(UNREADABLE.format(word, one_line(error))) from error
+    try:
+        if files is not None and not isinstance(files, LocalFileSystem):
+            return _find_there(files, path, left_out)
+        if os.path.lexists(path):
+            return _find_here(path, left_out)
+        return _glob_here(path, left_out)
+    except OSError as error:
+        reason = store.hub_reason(error) if store.http_status(error) else one_line(error)
+        raise SourceError(UNREADABLE.format(word, reason)) from error
+
+
+def open_file(source: str, name: str = "") -> "File":
+    """Open a file of a source for reading, from its beginning.
+
+    Parameters
+    ----------
+    source
+        As `find` gives it.
+    name
+        A path in it; empty for the source itself.
+
+    Raises
+    ------
+    OSError
+        When it is not there, no file, or not to be read.
+    UnreachableError
+        When it cannot be had now; what is returned raises it, too.
+    """
+    if is_here(source):
+        path = os.path.join(source, name) if name else source
+        with _reaching_here():
+            if not stat.S_ISREG(os.stat(path).st_mode):  # what is read of pipes may never end
+                raise FileNotFoundError(path)
+            return File(open(path, "rb"), _reaching_here)
+    with _reaching_there():
+        files, path = _reach(source)
+        path = posixpath.join(path, name) if name else path
+        return File(files.open(path, "rb"), _reaching_there)
+
+
+class File(io.BufferedIOBase):
+    """An open file that tells the troubles of its place from those of its content."""
+
+    def __init__(
+        self, file: IO[bytes], reaching: Callable[[], AbstractContextManager[None]]
+    ) -> None:
+        self._file = file
+        self._reaching = reaching
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Read so many bytes, or to the end."""
+        with self._reaching():
+            return self._file.read(-1 if size is None else size)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Go to a place."""
+        with self._reaching():
+            return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        """The place."""
+        return self._file.tell()
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def seekable(self) -> bool:
+        """Whether one can go back in it."""
+        return self._file.seekable()
+
+    def close(self) -> None:
+        """Close it."""
+        self._file.close()
+        super().close()
+
+
+@contextmanager
+def _reaching_here() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _PASSING:
+            raise UnreachableError(one_line(error)) from error
+        raise
+
+
+@contextmanager
+def _reaching_there() -> Iterator[None]:
+    """Errors of a network are of all kinds: huggingface_hub's and others' are no `OSError`."""
+    try:
+        yield
+    except (FileNotFoundError, PermissionError, IsADirectoryError, SourceError):
+        raise
+    except Exception as error:
+        raise UnreachableError(store.hub_reason(error)) from error
+
+
+def is_here(source: str) -> bool:
+    """Whether a source is a file or folder of this machine."""
+    return os.path.isabs(source)
+
+
+def hidden(name: str) -> bool:
+    """Whether a path in a source leads to what people do not see, as macOS' `__MACOSX/._x.jpg`."""
+    pieces = [piece for piece in name.split("/") if piece not in (".", "..")]
+    return any(piece.startswith(".") or piece == "__MACOSX" for piece in pieces)
+
+
+def ending(name: str) -> str:
+    """What a file of no use is counted under."""
+    return posixpath.splitext(name)[1].lower() or NO_ENDING
+
+
+def one_line(error: BaseException) -> str:
+    """What an error says, as a part of a sentence."""
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+
+
+def _find_here(path: str, left_out: Counter[str]) -> tuple[str, list[str]]:
+    if os.path.isdir(path):
+        return path, _below_here(path, left_out)
+    root, name = os.path.split(path)
+    if name.lower().endswith(SHARDS):
+        return root, _sorted_out([name], left_out, _holds_plan(root))
+    return root, [name]
+
+
+def _below_here(root: str, left_out: Counter[str]) -> list[str]:
+    """What is below a folder; the folders that cannot be searched are among it."""
+    closed: list[str] = []
+    names = _walk(root, left_out, closed)
+    return _sorted_out(names, left_out, _holds_plan(root)) + closed
+
+
+def _sorted_out(
+    names: Iterable[str], left_out: Counter[str], holds_plan: Callable[[str], bool]
+) -> list[str]:
+    """Those of the files that may hold photos; the others are counted."""
+    chosen = []
+    for name in names:
+        picture = name.lower().endswith(PICTURES)
+        if hidden(name):
+            left_out[HIDDEN] += 1
+        elif not picture and holds_plan(posixpath.dirname(name)):
+            left_out[RESULTS] += 1
+        elif picture or name.lower().endswith(SHARDS):
+            chosen.append(name)
+        else:
+            left_out[ending(name)] += 1
+    return chosen
+
+
+def _holds_plan(root: str) -> Callable[[str], bool]:
+    """Says of folders in a folder of this machine whether they hold the results of a run."""
+    return lambda folder: os.path.lexists(os.path.join(root, folder, PLAN))
+
+
+def _walk(root: str, left_out: Counter[str], closed: list[str]) -> Iterator[str]:
+    """All files below a folder of this machine, by their paths in it.
+
+    Links are followed after all else, so that a photo is found under its own name first.
+    """
+    seen: set[tuple[int, int]] = set()
+    folders, links = deque([""]), deque[str]()
+    while folders or links:
+        inner = folders.popleft() if folders else links.popleft()
+        folder = os.path.join(root, inner)
+        try:
+            facts = os.stat(folder)
+            if (facts.st_dev, facts.st_ino) in seen:
+                left_out[AGAIN] += 1
+                continue
+            seen.add((facts.st_dev, facts.st_ino))
+            with os.scandir(folder) as entries:
+                found = sorted(entries, key=lambda entry: entry.name)
+        except OSError:
+            if not inner:
+                raise
+            closed.append(inner)
+            continue
+        for entry in found:
+            name = os.path.join(inner, entry.name)
+            if hidden(entry.name):
+                left_out[HIDDEN] += 1
+            elif entry.is_dir(follow_symlinks=False):
+                folders.append(name)
+            elif os.path.isdir(entry):
+                links.append(name)
+            elif os.path.isfile(entry) or entry.is_symlink():
+                yield name
+            else:
+                left_out[NO_FILE] += 1
+
+
+def _plain(path: str) -> str:
+    """The folder that a glob begins in."""
+    pieces = path.split("/")
+    first = next((index for index, piece in enumerate(pieces) if has_magic(piece)), -1)
+    return "/".join(pieces[:first])
+
+
+def _glob_here(pattern: str, left_out: Counter[str]) -> tuple[str, list[str]]:
+    root, names, closed = _plain(pattern) or "/", list[str](), list[str]()
+    if "**" in pattern:  # Python's own follows links without end
+        matches = re.compile(glob_translate(pattern)).match
+        names += (
+            name for name in _walk(root, Counter(), closed) if matches(os.path.join(root, name))
+        )
+    else:
+        for path in sorted(glob.glob(pattern)):
+            name = os.path.relpath(path, root)
+            if os.path.isdir(path):
+                names += (os.path.join(name, inner) for inner in _walk(path, left_out, closed))
+            else:
+                names.append(name)
+    return root, _sorted_out(names, left_out, _holds_plan(root))
+
+
+def _reach(address: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    """The file system of an address, and the path in it."""
+    files, path = url_to_fs(address)
+    if "hf" in files.protocol:
+        # It reads its settings when it is imported, which in a worker are not there before.
+        from huggingface_hub import get_session
+
+        session = get_session()
+        hooks = session.event_hooks
+        if _bound_waiting not in hooks["request"]:
+            session.event_hooks = {**hooks, "request": [*hooks["request"], _bound_waiting]}
+    return files, path
+
+
+def _bound_waiting(request: "httpx2.Request") -> None:
+    """Let no answer of the Hub be waited for without end, as it is by default for lists of files.
+
+    The timeouts are those of the httpx2 library's extensions to a request.
+    """
+    given = request.extensions.get("timeout", {})
+    kinds = ("connect", "read", "write", "pool")
+    bounded = {kind: WAIT if given.get(kind) is None else given[kind] for kind in kinds}
+    request.extensions = {**request.extensions, "timeout": bounded}
+
+
+def _find_there(
+    files: fsspec.AbstractFileSystem, path: str, left_out: Counter[str]
+) -> tuple[str, list[str]]:
+    with _reaching_there():
+        try:
+            kind = files.info(path)["type"]
+        except FileNotFoundError:
+            if not has_magic(path):
+                raise
+            kind = "glob"
+        if kind == "file":
+            root, paths = posixpath.dirname(path), [path]
+        elif kind == "glob":
+            root = _plain(path)
+            paths = [
+                inner
+                for found in sorted(files.glob(path))
+                for inner in (files.find(found) if files.isdir(found) else [found])
+            ]
+        else:
+            root, paths = path, sorted(files.find(path))
+    names = [posixpath.relpath(inner, root) for inner in paths]
+    plans = {posixpath.dirname(name) for name in names if posixpath.basename(name) == PLAN}
+    address = files.unstrip_protocol(root)
+    if kind == "file" and not path.lower().endswith(SHARDS):
+        return address, names
+    return address, _sorted_out(names, left_out, plans.__contains__)
