@@ -16,7 +16,7 @@ ONE_CORE := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1
 AXE := tests/browser/node_modules/.package-lock.json
 
 # What mypy checks; the rest follows as it becomes clean.
-TYPED := bench $(filter-out models/images.py models/segmentation.py,$(wildcard models/*.py))
+TYPED := batch bench $(filter-out models/images.py models/segmentation.py,$(wildcard models/*.py))
 
 .PHONY: run test train-setup chromium clean
 

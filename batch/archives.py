@@ -99,7 +99,7 @@ def entries(archive: tarfile.TarFile, left_out: Counter[str]) -> Iterator[tarfil
     for member in archive:
         if (member.isfile() or is_link(member)) and _keep(member.name, left_out):
             yield member
-        archive.members.clear()  # it would keep them all
+        archive.members.clear()  # type: ignore[attr-defined]  # it would keep them all
 
 
 def is_link(member: tarfile.TarInfo) -> bool:

@@ -6,6 +6,7 @@ runs in a process of its own, which `runner` ends and starts anew.
 """
 
 import json
+import logging
 import os
 import time
 from collections import Counter
@@ -142,7 +143,7 @@ def run(pipe: Connection, parts: Sequence[tuple[int, sources.Part]], settings: S
     context.wait_for_min_actors_s = 0
     if settings.workers_per_gpu:
         room = int(ray.cluster_resources().get("GPU", 0) * settings.workers_per_gpu)
-        share = {"num_cpus": 0, "num_gpus": 1 / settings.workers_per_gpu}
+        share: dict[str, Any] = {"num_cpus": 0, "num_gpus": 1 / settings.workers_per_gpu}
     else:
         room, share = int(ray.cluster_resources().get("CPU", 0)), {"num_cpus": 1}
     size = max(min(settings.workers or room, len(parts)), 1)
@@ -186,7 +187,7 @@ def start(address: str | None) -> None:
         if address
         else {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
     )
-    ray.init(log_to_driver=False, logging_level="warning", **options)
+    ray.init(log_to_driver=False, logging_level=logging.WARNING, **options)
 
 
 def calm(set_variable: Callable[[str, str], object] = os.environ.__setitem__) -> None:

@@ -22,9 +22,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from batch import places, rounds, rows, sources
-from batch.places import PLAN
+from batch.places import PLAN, SourceError
 from batch.rounds import Settings
-from batch.sources import Part, Plan, SourceError
+from batch.sources import Part, Plan
 from models import commandline
 
 LOG = "_log.txt"
@@ -145,7 +145,7 @@ def run(
     missing = _missing(settings.results, range(len(parts)))
     progress.parts_done = len(parts) - len(missing)
     progress.before = _rows_before(settings.results, parts, set(missing))
-    fruitless, reasons = 0, {}
+    fruitless, reasons = 0, dict[int, str]()
     while missing:
         finished = set()
         chosen = [(number, parts[number]) for number in missing[:PARTS_A_ROUND]]
@@ -177,8 +177,8 @@ def run(
         draft.unlink(missing_ok=True)
     progress.left_out = _left_out(settings.results, plan)
     if plan.unreachable:
-        reasons = [places.UNREADABLE.format(*each) for each in plan.unreachable.items()]
-        raise RunError(f"{' '.join(reasons)} {progress}; the same command goes on.")
+        told = [places.UNREADABLE.format(*each) for each in plan.unreachable.items()]
+        raise RunError(f"{' '.join(told)} {progress}; the same command goes on.")
     return progress
 
 

@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from huggingface_hub import HfFileSystem, close_session, constants
@@ -177,7 +178,7 @@ def remote(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> FakeHub:
 )
 @pytest.mark.parametrize("call", ["GET /api/datasets/owner/photos(/revision/main)?$", "tree"])
 def test_a_hub_that_fails_is_told_in_a_sentence_and_the_rest_is_planned(
-    remote: FakeHub, tmp_path: Path, call: str, fault: Fault, reason: str
+    remote: FakeHub, tmp_path: Path, call: str, fault: Fault | Literal["refused"], reason: str
 ) -> None:
     if fault == "refused":
         remote.stop()
@@ -199,7 +200,7 @@ def test_a_hub_that_fails_is_told_in_a_sentence_and_the_rest_is_planned(
 @pytest.mark.parametrize("fault", [429, 503, "cut", "silent", "refused"])
 @pytest.mark.parametrize("name", ["1.jpg", "a.tar.gz", "a.parquet", "a.zip"])
 def test_a_connection_that_fails_while_a_worker_reads_is_no_damage_of_a_file(
-    remote: FakeHub, fault: Fault, name: str
+    remote: FakeHub, fault: Fault | Literal["refused"], name: str
 ) -> None:
     remote.add("datasets/owner/photos", {name: bytes(1000)})
     shard = f"{WORD}/{name}"

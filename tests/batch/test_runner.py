@@ -6,11 +6,13 @@ import socket
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pyarrow.dataset as ds
 import pytest
 from huggingface_hub import HfFileSystem
+from ray._private.node import Node
 from ray._private.ray_constants import PROCESS_TYPE_RAYLET
 from ray.cluster_utils import Cluster
 
@@ -31,7 +33,7 @@ def cluster(customize: str, tiny_models: Path) -> Iterator[Cluster]:
     with pytest.MonkeyPatch.context() as patch:
         rounds.calm(patch.setenv)
         patch.setenv("PYTHONPATH", customize)
-        machine = {"num_cpus": 1, "object_store_memory": 80_000_000}
+        machine: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 80_000_000}
         cluster = Cluster(True, head_node_args={**machine, "include_dashboard": False})
         cluster.add_node(**machine)
         yield cluster
@@ -65,7 +67,7 @@ def names(results: Path) -> list[str]:
     return sorted(table.column("name").to_pylist())
 
 
-def workers(node: object) -> list[psutil.Process]:
+def workers(node: Node) -> list[psutil.Process]:
     """The actors of Ray Data's pool on a machine."""
     raylet = psutil.Process(node.all_processes[PROCESS_TYPE_RAYLET][0].process.pid)
     return [
@@ -80,7 +82,7 @@ def test_a_killed_worker_and_a_killed_machine_lose_nothing(
 ) -> None:
     results = tmp_path / "results"
     (machine,) = cluster.worker_nodes
-    killed = []
+    killed: list[str] = []
 
     def kill(progress: Progress) -> None:
         done = sum(progress.done.values())

@@ -6,6 +6,7 @@ import tarfile
 import zipfile
 from collections import Counter
 from pathlib import Path
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -47,7 +48,9 @@ def write_zip(path: Path, files: dict[str, bytes] = PHOTOS) -> Path:
     return path
 
 
-def write_tar(path: Path, mode: str = "w", files: dict[str, bytes] = PHOTOS) -> Path:
+def write_tar(
+    path: Path, mode: Literal["w", "w:gz"] = "w", files: dict[str, bytes] = PHOTOS
+) -> Path:
     with tarfile.open(path, mode) as archive:
         for name, content in files.items():
             facts = tarfile.TarInfo(name)
