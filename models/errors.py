@@ -37,6 +37,8 @@ SENTENCES = {
     "threshold_few_values": "This picture has only {values} different grey values, too few for "
     "{classes} classes.",
     "threshold_constant": "All pixels have the same value, so there is nothing to separate.",
+    "threshold_only_extremes": "All pixels are pure black or white, so there is nothing left to "
+    "choose a cut from.",
     "threshold_no_valley": "The histogram does not settle on two peaks, so there is no valley "
     "between them.",
     "threshold_no_cut": "This histogram has no cut by this method.",

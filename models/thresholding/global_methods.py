@@ -158,12 +158,12 @@ def min_error(counts: NDArray[np.int64], centers: NDArray[np.float64]) -> float:
     while cut not in seen:
         seen.add(cut)
         if not 0 <= cut < len(levels) - 1:
-            raise ThresholdError("threshold_no_cut")
+            raise ValueError("One of the classes has no pixels.")
         inside = np.array([pixels[cut], pixels[-1] - pixels[cut]])
         means = np.array([sums[cut], sums[-1] - sums[cut]]) / inside
         variances = np.array([squares[cut], squares[-1] - squares[cut]]) / inside - means**2
         if variances.min() < 1e-9:
-            raise ThresholdError("threshold_no_cut")
+            raise ValueError("One of the classes has a single level.")
         a, b, c = (np.subtract(*(means**power / variances)) for power in range(3))
         c += np.log10(variances[0] * inside[1] ** 2 / (variances[1] * inside[0] ** 2))
         root = b * b - a * c
@@ -187,12 +187,12 @@ def minimum_by_passes(counts: NDArray[np.int64], centers: NDArray[np.float64]) -
 
     expected = fewest_passes(smoothing(counts, mirrored=True), mirrored=True)
     if expected == 10_000:
-        raise ThresholdError("threshold_no_valley")
+        raise RuntimeError("There are not two peaks.")
     heights = counts.astype(np.float32)
     passes = 0
     while passes < expected * 7 // 8 or len(peaks(heights, mirrored=True)) > 2:
         if passes == 10_000:
-            raise ThresholdError("threshold_no_valley")
+            raise RuntimeError("There are not two peaks.")
         heights = uniform_filter1d(heights, 3)
         passes += 1
     left, right = two_peaks(heights, mirrored=True)
@@ -332,7 +332,7 @@ def two_peaks(heights: NDArray[Any], mirrored: bool) -> tuple[int, int]:
     """Where the two peaks of a histogram are that has no more than two."""
     found = peaks(heights, mirrored)
     if len(found) != 2:
-        raise ThresholdError("threshold_no_valley")
+        raise RuntimeError("There are not two peaks.")
     return int(found[0]), int(found[1])
 
 
@@ -490,9 +490,9 @@ def find_cut(gray: NDArray[Any] | Histogram, method: str, bins: int = 256) -> fl
         find = minimum_by_passes
     try:
         return find(counts, centers)
-    except (RuntimeError, ValueError, IndexError, ZeroDivisionError) as error:
-        if isinstance(error, ThresholdError):
-            raise
+    except RuntimeError as error:
+        raise ThresholdError("threshold_no_valley") from error
+    except (ValueError, IndexError, ZeroDivisionError) as error:
         raise ThresholdError("threshold_no_cut") from error
 
 

@@ -8,6 +8,7 @@ Mean, Gaussian, Niblack and Sauvola equal `skimage.filters.threshold_local`, `th
 `threshold_sauvola`, also in what lies beyond the picture's edges. The others' windows end there.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -105,10 +106,10 @@ def local_threshold(
     if k is None:
         k = usual[0] if usual else 0.0
     low, high = limits or limits_of(gray)
-    if method == "local_mean":
-        return local_mean(gray, window, k * (high - low))
-    if method == "local_gaussian":
-        return local_gaussian(gray, window, k * (high - low))
+    if method in ("local_mean", "local_gaussian"):
+        mean = local_mean if method == "local_mean" else local_gaussian
+        # Else a flat part would be above or below its own mean as their last digits have it.
+        return np.round(mean(gray, window, k * (high - low)), digits(high - low))
     if method == "niblack":
         return niblack(gray, window, k)
     if method == "sauvola":
@@ -127,11 +128,16 @@ def limits_of(gray: NDArray[Any]) -> tuple[float, float]:
     return float(gray.min()), float(gray.max())
 
 
+def digits(span: float) -> int:
+    """To how many decimals thresholds of values that span so much are rounded."""
+    return 9 - math.floor(math.log10(span)) if span > 0 else 9
+
+
 def local_mean(gray: NDArray[Any], window: int, offset: float = 0.0) -> NDArray[Any]:
     """The window's mean less an offset: `skimage.filters.threshold_local` with "mean"."""
     from scipy.ndimage import uniform_filter
 
-    return uniform_filter(gray.astype(_float_type(gray), copy=False), window) - offset
+    return uniform_filter(gray.astype(float_type(gray), copy=False), window) - offset
 
 
 def local_gaussian(gray: NDArray[Any], window: int, offset: float = 0.0) -> NDArray[Any]:
@@ -139,7 +145,7 @@ def local_gaussian(gray: NDArray[Any], window: int, offset: float = 0.0) -> NDAr
 
     The standard deviation is a sixth of the window's radius doubled: (window - 1) / 6.
     """
-    return gaussian(gray.astype(_float_type(gray), copy=False), (window - 1) / 6) - offset
+    return gaussian(gray.astype(float_type(gray), copy=False), (window - 1) / 6) - offset
 
 
 def gaussian(values: NDArray[np.floating[Any]], sigma: float) -> NDArray[Any]:
@@ -168,8 +174,8 @@ def gaussian(values: NDArray[np.floating[Any]], sigma: float) -> NDArray[Any]:
 
 def niblack(gray: NDArray[Any], window: int, k: float = 0.2) -> NDArray[Any]:
     """Niblack's mean - k * deviation: `skimage.filters.threshold_niblack`."""
-    threshold = np.empty(gray.shape, _float_type(gray))
-    for rows, mean, deviation in _windows(gray, window):
+    threshold = np.empty(gray.shape, float_type(gray))
+    for rows, mean, deviation in window_moments(gray, window):
         threshold[rows] = mean - k * deviation
     return threshold
 
@@ -193,8 +199,8 @@ def sauvola(
         r = 1.0
         if np.issubdtype(gray.dtype, np.integer):
             r = (float(np.iinfo(gray.dtype).max) - float(np.iinfo(gray.dtype).min)) / 2
-    threshold = np.empty(gray.shape, _float_type(gray))
-    for rows, mean, deviation in _windows(gray, window):
+    threshold = np.empty(gray.shape, float_type(gray))
+    for rows, mean, deviation in window_moments(gray, window):
         threshold[rows] = mean * (1 + k * ((deviation / r) - 1))
     return threshold
 
@@ -206,9 +212,9 @@ def phansalkar(
 
     Mean m and deviation s are those of values in [0, 1]: `low` becomes 0 and `high` 1 for that.
     """
-    threshold = np.empty(gray.shape, _float_type(gray))
+    threshold = np.empty(gray.shape, float_type(gray))
     span = (high - low) or 1.0
-    for rows, mean, deviation in _windows(gray, window):
+    for rows, mean, deviation in window_moments(gray, window):
         share = (mean - low) / span
         factor = 1 + 2 * np.exp(-10 * share) + k * (deviation / span / 0.5 - 1)
         threshold[rows] = low + span * (share * factor)
@@ -313,18 +319,20 @@ def interpolated(
     return values
 
 
-def _float_type(gray: NDArray[Any]) -> type[np.floating[Any]]:
+def float_type(gray: NDArray[Any]) -> type[np.floating[Any]]:
     """In what scikit-image computes a picture's thresholds."""
     return np.float32 if gray.dtype in (np.float16, np.float32) else np.float64
 
 
-def _windows(gray: NDArray[Any], window: int) -> Iterator[tuple[slice, NDArray[Any], NDArray[Any]]]:
+def window_moments(
+    gray: NDArray[Any], window: int
+) -> Iterator[tuple[slice, NDArray[Any], NDArray[Any]]]:
     """Mean and standard deviation of the window around each pixel, for some rows at a time.
 
     The sums of the columns run down the picture, and along each row run the sums of these. For
     integers below 2^16, all of them are exact.
     """
-    kind, radius = _float_type(gray), window // 2
+    kind, radius = float_type(gray), window // 2
     padded = np.pad(gray, (radius + 1, radius), mode="reflect")
     first = padded[:window].astype(kind)
     columns = [first.sum(axis=0, dtype=np.float64), (first * first).sum(axis=0, dtype=np.float64)]
