@@ -3,9 +3,9 @@
     python -m bench.stages            # about a minute; renews the README's table
     python -m bench.stages --print    # only prints it
 
-The stages are what the app does with a photo, one by one. The tabs are its own handlers, with what
-Gradio does before and after them, as the page asks for them: each with a photo that comes for the
-first time, after those before it in the table. "Everything" is the time until the last of them has
+The stages are timed one by one. A tab is timed by its own handlers, with what Gradio does before
+and after them, for a photo that is new to the app; the tabs come in the order of the table, and
+later ones use what earlier ones have computed. "Everything" is the time until the last of them has
 answered, where as many run at a time as there are cores. The bare networks are what no page could
 do without: their runs for these answers, with nothing before and after.
 """
@@ -44,9 +44,9 @@ ORIENTATION, TURNED = 0x0112, 3  # EXIF: as a phone that is held upside down sto
 # The page's handlers: the first one takes the photo, and the others follow it. See `ui.page`.
 FIRST: dict[str, tuple[str, ...]] = {"Pets": ("show_pets",)}
 OTHERS: dict[str, tuple[str, ...]] = {
-    "Cut out": ("show",),
+    "Cut out": ("show_cut_out",),
     "Threshold": ("show_classes", "show_methods"),
-    "Mask": ("show_overlay", "show_objects", "show_probabilities", "forget_sizes"),
+    "Mask": ("show_overlay", "show_objects", "show_probabilities", "clear_sizes"),
     "Breed": ("show_breeds",),
 }
 BARE_PETS = "the networks of the Pets tab alone"

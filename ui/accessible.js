@@ -8,7 +8,7 @@
   if (window.accessible) return; // a page that the server rendered may bring the script twice
   window.accessible = true;
 
-  const STEP = 0.02; // of the picture's width, by which an arrow key pulls the line
+  const STEP = 0.02; // of the picture's width, by which an arrow key moves the line
   const PAGE = 0.1;
 
   const text = (element) => element?.textContent.replace(/\s+/g, " ").trim() ?? "";
@@ -158,7 +158,7 @@
     return width ? Math.min(Math.max((x - left) / width, 0), 1) : 0;
   }
 
-  /** Pull the line as a mouse does: the component listens to nothing else. */
+  /** Drag the line as a mouse does: the component listens to nothing else. */
   function pull(handle, share) {
     const { left, width } = frame(handle);
     const clientX = left + width * Math.min(Math.max(share, 0), 1);
@@ -218,7 +218,7 @@
     else if (event.target.closest(".overflow-menu")) closeMenu(event);
   });
 
-  // Changes come in swarms: one look for all of them, before they are painted.
+  // Changes come in bursts: look once for all of them, before they are painted.
   let waiting = false;
   function mendSoon() {
     if (waiting) return;

@@ -16,7 +16,7 @@ from ui import markup, result_files, theme
 from ui.texts import mark, number, say, say_error
 
 PREVIEW_SIDE = 480
-RENEWED = 2.0  # seconds between two looks at the results so far
+REFRESH = 2.0  # seconds between two updates of the results so far
 
 
 @dataclass
@@ -28,15 +28,15 @@ class Album:
 
 
 @dataclass
-class Wish:
-    """What a visitor wants of the run that goes on: Gradio's own cancelling can end in an error."""
+class Run:
+    """Whether a visitor has asked the run to stop: Gradio's own cancelling can end in an error."""
 
-    stop: bool = False
+    stopped: bool = False
 
 
-def stop(wish: Wish) -> None:
-    """Let the run end after the photo that it is at."""
-    wish.stop = True
+def stop(run: Run) -> None:
+    """Let the run end after the current photo."""
+    run.stopped = True
 
 
 def build() -> None:
@@ -70,10 +70,10 @@ def build() -> None:
         elem_id="album-gallery",
     )
     table = gr.HTML(padding=False, elem_id="album-table")
-    results, wish = gr.State(None), gr.State(Wish())
+    results, run = gr.State(None), gr.State(Run())
     start.click(
-        look_at,
-        [files, wish],
+        analyze_photos,
+        [files, run],
         [results, message, gallery, table, cancel, download],
         show_progress="hidden",
         trigger_mode="once",
@@ -86,29 +86,29 @@ def build() -> None:
         show_progress="hidden",
         api_visibility="private",
     )
-    cancel.click(stop, [wish], show_progress="hidden", api_visibility="private")
+    cancel.click(stop, [run], show_progress="hidden", api_visibility="private")
 
 
-def look_at(
-    files: list[str] | None, wish: Wish
+def analyze_photos(
+    files: list[str] | None, run: Run
 ) -> Iterator[tuple[Album | None, str, object, str, object, object]]:
-    """Look at each photo in turn; yield what is known so far."""
+    """Analyse the photos one by one; yield the results so far."""
     nothing = gr.DownloadButton(value=None, interactive=False)
     if not files:
         hint = markup.notice(say("album.hint", limit=ALBUM_PHOTOS))
         yield None, hint, gr.skip(), "", gr.skip(), nothing
         return
-    wish.stop = False
+    run.stopped = False
     chosen = files[:ALBUM_PHOTOS]
     note = ""
     if len(files) > ALBUM_PHOTOS:
         note = say("album.too_many", files=len(files), taken=ALBUM_PHOTOS)
     found = Album(result_files.new_folder())
     mask_colors = list(theme.mask_colors(_classes()).values())
-    cancel, start, shown = gr.Button(interactive=True), time.perf_counter(), -RENEWED
+    cancel, start, shown = gr.Button(interactive=True), time.perf_counter(), -REFRESH
     yield found, progress(0, len(chosen), 0, note), gr.Gallery(visible=False), "", cancel, nothing
     for path, name in zip(chosen, album.unique_names(chosen), strict=True):
-        if wish.stop:
+        if run.stopped:
             return
         found.entries.append(
             album.examine(
@@ -124,11 +124,18 @@ def look_at(
         )
         seconds = time.perf_counter() - start
         text = progress(len(found.entries), len(chosen), seconds, note)
-        if seconds - shown < RENEWED:  # the results grow: sending them each time would be slow
+        if seconds - shown < REFRESH:  # the results grow: sending them each time would be slow
             yield found, text, gr.skip(), gr.skip(), gr.skip(), gr.skip()
         else:
             shown = seconds
-            yield found, text, previews(found.entries), rows(found.entries), gr.skip(), gr.skip()
+            yield (
+                found,
+                text,
+                preview_gallery(found.entries),
+                results_table(found.entries),
+                gr.skip(),
+                gr.skip(),
+            )
 
 
 def finish(found: Album | None) -> tuple[str, object, str, object, object]:
@@ -145,8 +152,8 @@ def finish(found: Album | None) -> tuple[str, object, str, object, object]:
     archive = album.pack(found.entries, found.folder)
     return (
         markup.notice(sentence),
-        previews(found.entries),
-        rows(found.entries),
+        preview_gallery(found.entries),
+        results_table(found.entries),
         cancel,
         gr.DownloadButton(value=str(archive), interactive=True),
     )
@@ -172,13 +179,13 @@ def duration(seconds: float) -> str:
     return say("album.minutes", time=seconds / 60)
 
 
-def previews(entries: list[Entry]) -> object:
+def preview_gallery(entries: list[Entry]) -> object:
     """The gallery of the photos that could be used."""
     shown = [(str(entry.preview), entry.file) for entry in entries if entry.preview]
     return gr.Gallery(value=shown, visible=bool(shown))
 
 
-def rows(entries: list[Entry]) -> str:
+def results_table(entries: list[Entry]) -> str:
     """The results as an HTML table: a row a photo."""
     body = "".join(
         f"<tr><td>{html.escape(entry.file)}</td><td>{html.escape(summary(entry))}</td></tr>"

@@ -15,9 +15,9 @@ from ui import events, markup, photo_input, result_files
 from ui.texts import mark, say, say_error
 from ui.uploads import Upload
 
-Ground = Literal["transparent", "color", "blurred", "own"]
+Background = Literal["transparent", "color", "blurred", "own"]
 
-DESCRIBE = f"""() => {{
+SET_ALTERNATIVE_TEXTS = f"""() => {{
   const texts = ["{mark("cutout.before")}", "{mark("cutout.after")}"];
   document.querySelectorAll("#cut-out img").forEach((image, i) => {{ image.alt = texts[i]; }});
 }}"""
@@ -64,8 +64,8 @@ def build(current: gr.State) -> dict[str, gr.Component]:
         elem_id="cut-out",
         elem_classes="checkered",
     )
-    ground = gr.Radio(
-        [(mark(f"cutout.ground.{ground}"), ground) for ground in get_args(Ground)],
+    background = gr.Radio(
+        [(mark(f"cutout.ground.{name}"), name) for name in get_args(Background)],
         value="transparent",
         label=mark("cutout.ground"),
         elem_id="ground",
@@ -94,18 +94,21 @@ def build(current: gr.State) -> dict[str, gr.Component]:
     said = gr.HTML(padding=False, elem_id="cut-out-copied", elem_classes=markup.SPOKEN)
 
     photo_input.keep_usable(picture, own, own_message)
-    other_ground = events.followed(ground)
-    other_ground.change(
-        lambda ground: (gr.update(visible=ground == "color"), gr.update(visible=ground == "own")),
-        ground,
+    other_background = events.followed(background)
+    other_background.change(
+        lambda background: (
+            gr.update(visible=background == "color"),
+            gr.update(visible=background == "own"),
+        ),
+        background,
         [color, picture],
         show_progress="hidden",
         api_visibility="private",
     )
-    choice = [current, ground, color, own]
+    choice = [current, background, color, own]
     gr.on(
-        [current.change, other_ground.change, color.change, own.change],
-        show,
+        [current.change, other_background.change, color.change, own.change],
+        show_cut_out,
         choice,
         [message, slider, download, copy, said],
         show_progress="minimal",
@@ -113,15 +116,15 @@ def build(current: gr.State) -> dict[str, gr.Component]:
         concurrency_id=events.INFERENCE,
         api_visibility="private",
     )
-    slider.change(None, js=DESCRIBE)
-    events.save_on_click(download, export, choice)
-    copied, file = events.on_click(copy, export, choice, js=START_COPYING)
+    slider.change(None, js=SET_ALTERNATIVE_TEXTS)
+    events.save_on_click(download, write_cut_out, choice)
+    copied, file = events.on_click(copy, write_cut_out, choice, js=START_COPYING)
     copied.success(None, file, said, js=FINISH_COPYING)
-    return {"ground": ground, "color": color}
+    return {"ground": background, "color": color}
 
 
-def show(
-    upload: Upload | None, ground: Ground, color: str, own: Upload | None
+def show_cut_out(
+    upload: Upload | None, background: Background, color: str, own: Upload | None
 ) -> tuple[str, object, object, object, str]:
     """Message, the reduced photo beside the reduced result, both buttons, and nothing copied."""
     off, on = gr.Button(interactive=False), gr.Button(interactive=True)
@@ -131,28 +134,28 @@ def show(
         photo, found = upload.preview, upload.cut_out
         if not (found.cut_out[:, :, 3] > 127).any():
             return markup.notice(say("cutout.none")), None, off, off, ""
-        result = compose(photo, found.cut_out, ground, color, own)
+        result = compose(photo, found.cut_out, background, color, own)
     except (PhotoError, ColorError) as error:
         return markup.notice(_sentence(error), wrong=True), gr.skip(), off, off, ""
     message = markup.took("cutout.took", found.seconds, "CPU")
-    if ground == "own" and own is None:
+    if background == "own" and own is None:
         message = markup.notice(say("cutout.no_picture"))
     pull = html.escape(say("cutout.pull"))
     sides = result_files.picture_to_show(photo), result_files.picture_to_show(result)
     return f'{message}<p class="hint">{pull}</p>', sides, on, on, ""
 
 
-def export(upload: Upload, ground: Ground, color: str, own: Upload | None) -> str:
+def write_cut_out(upload: Upload, background: Background, color: str, own: Upload | None) -> str:
     """The result at the photo's own size, as a file."""
     try:
-        result = compose(upload.whole, upload.whole_cut_out(), ground, color, own)
+        result = compose(upload.whole, upload.whole_cut_out(), background, color, own)
         return result_files.picture_to_keep(Image.fromarray(result), "cut-out")
     except ColorError as error:
         raise gr.Error(_sentence(error), print_exception=False) from None
 
 
 def compose(
-    photo: Photo, cut: NDArray[np.uint8], ground: Ground, color: str, own: Upload | None
+    photo: Photo, cut: NDArray[np.uint8], background: Background, color: str, own: Upload | None
 ) -> NDArray[np.uint8]:
     """The cut-out on its background: RGB, or RGBA where that is transparent.
 
@@ -163,15 +166,15 @@ def compose(
     ColorError
         When the colour, which can be typed, is none.
     """
-    if ground == "color":
+    if background == "color":
         try:
             red, green, blue, *_ = ImageColor.getrgb(color)
         except ValueError:
             raise ColorError(color) from None
         return matting.lay_over(cut, (red, green, blue))
-    if ground == "blurred":
+    if background == "blurred":
         return matting.lay_over(cut, matting.blur_background(photo, cut[:, :, 3]))
-    if ground == "own" and own is not None:
+    if background == "own" and own is not None:
         return matting.lay_over(cut, matting.cover(own.whole, *photo.shape[:2]))
     return cut
 

@@ -1,4 +1,4 @@
-"""How the page's events hang together: what follows a control, and files made on a click."""
+"""What events of several tabs share: following a control, and files made on a click."""
 
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -10,7 +10,7 @@ from models.images import PhotoError
 from ui.texts import say, say_error
 from ui.uploads import Upload
 
-INFERENCE = "inference"  # events that compute share the cores: so many at a time as there are
+INFERENCE = "inference"  # events that compute: they share a limit on how many run at a time
 
 # A link of our own, because Gradio's button would save the file that it knew before the click.
 SAVE = """(file) => {

@@ -32,8 +32,8 @@ TICKS = 5
 
 
 @dataclass
-class Wanted:
-    """The photo and the model that a visitor compares sizes of: a comparison of others ends.
+class Comparison:
+    """The upload and the model that a visitor compares sizes of: a comparison of others ends.
 
     Gradio's own way of cancelling shows visitors an error when nothing has come yet.
     """
@@ -74,10 +74,10 @@ def build(current: gr.State, model: gr.Radio, chosen: gr.State) -> None:
         concurrency_id=events.INFERENCE,
         api_visibility="private",
     )
-    wanted = gr.State(Wanted())
+    comparison = gr.State(Comparison())
     button.click(
         compare_sizes,
-        [current, model, wanted],
+        [current, model, comparison],
         sizes,
         show_progress="hidden",  # the sizes appear one by one
         concurrency_limit=1,  # the other tabs' answers go first
@@ -85,8 +85,8 @@ def build(current: gr.State, model: gr.Radio, chosen: gr.State) -> None:
     )
     gr.on(
         [current.change, chosen.change],
-        forget_sizes,
-        [current, model, wanted],
+        clear_sizes,
+        [current, model, comparison],
         sizes,
         show_progress="hidden",
         trigger_mode="always_last",
@@ -170,17 +170,17 @@ def show_objects(upload: Upload | None, model: str) -> tuple[str, object]:
     )
 
 
-def forget_sizes(upload: Upload | None, model: str, wanted: Wanted) -> object:
-    """End and empty the comparison of another photo or model; one that began since stays."""
-    if (wanted.upload, wanted.model) == (upload, model):
+def clear_sizes(upload: Upload | None, model: str, comparison: Comparison) -> object:
+    """End and clear the comparison of another photo or model; one that has begun since stays."""
+    if (comparison.upload, comparison.model) == (upload, model):
         return gr.skip()
-    wanted.upload, wanted.model = upload, model
+    comparison.upload, comparison.model = upload, model
     return ""
 
 
-def compare_sizes(upload: Upload | None, model: str, wanted: Wanted) -> Iterator[str]:
+def compare_sizes(upload: Upload | None, model: str, comparison: Comparison) -> Iterator[str]:
     """The outline at several sizes, as HTML that grows by a size at a time."""
-    wanted.upload, wanted.model = upload, model
+    comparison.upload, comparison.model = upload, model
     if upload is None:
         yield markup.notice(say("lesson.sizes_hint"))
         return
@@ -211,7 +211,7 @@ def compare_sizes(upload: Upload | None, model: str, wanted: Wanted) -> Iterator
         agreement = None if side == usual else measuring.iou(inside, usual_inside)
         figures[side] = size_figure(preview, result, seen, agreement)
         shown = "".join(figures[side] for side in sorted(figures))
-        if (wanted.upload, wanted.model) != (upload, model):
+        if (comparison.upload, comparison.model) != (upload, model):
             yield ""  # what came last is sent once more at the end
             return
         yield f'{text}<div class="small-multiples">{shown}</div>'

@@ -30,7 +30,7 @@ HEADER = f"""
 </header>
 """
 
-PAINTED = "(path) => new Promise((done) => setTimeout(() => done(path), 100))"
+AFTER_PAINTING = "(path) => new Promise((done) => setTimeout(() => done(path), 100))"
 
 PATHS = ("", programs.PATH, "config")  # where Gradio sends the layout
 
@@ -73,12 +73,12 @@ def build() -> gr.Blocks:
                 sharing.build(photo, current, tabs, controls)
                 examples.build_credits()
         photo_input.keep_usable(photo, current, message, pets.show_pets, answers)
-        # The other tabs' answers would take the processor from the one that is looked at.
+        # The other tabs wait until this answer is painted: they would slow it down.
         current.change(
             lambda upload: upload,
             current,
             answered,
-            js=PAINTED,
+            js=AFTER_PAINTING,
             show_progress="hidden",
             api_visibility="private",
         )

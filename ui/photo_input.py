@@ -27,7 +27,7 @@ class PhotoInput(gr.Image):
     exception.
     """
 
-    is_template = True  # Gradio's word for "shown by the same front end as my base class"
+    is_template = True  # Gradio's word for "displayed by the base class's front end"
 
     def preprocess(self, payload: ImageData | None) -> Upload | None:  # type: ignore[override]
         """Return the upload that the browser names."""
@@ -43,7 +43,7 @@ def build() -> tuple[PhotoInput, gr.HTML]:
 
     Returns
     -------
-    The input, and where is said what is wrong with a photo, for `keep_usable`.
+    The input, and the message that says what is wrong with a photo: both are for `keep_usable`.
     """
     photo = PhotoInput(
         label=mark("photo.label"),
@@ -92,14 +92,14 @@ def keep_usable(
     Parameters
     ----------
     photo
-        Where pictures come.
+        The photo input.
     accepted
         The upload, or None.
     message
         Says what is wrong with a picture.
     answer, answers
         What a visitor waits for most, and where it is shown. It has no event of its own, because
-        the browser and the server take their time for each.
+        each event takes the browser and the server some time.
     """
 
     def take(upload: Upload | None, before: Upload | None) -> tuple[object, ...]:
@@ -109,9 +109,9 @@ def keep_usable(
         return shown, kept, said, *[gr.skip()] * len(answers)
 
     take.__name__ = answer.__name__ if answers else _accept.__name__  # for logs and metrics
-    # "change" alone comes with the new value for uploads, the webcam, the clipboard and removal.
-    # Where one photo replaces another it comes twice, both times with the new one; the path in
-    # `arrived` changes once.
+    # Only "change" brings the new value for uploads, the webcam, the clipboard and removal. When
+    # one photo replaces another it fires twice, both times with the new one; the path in `arrived`
+    # changes once.
     arrived = gr.Textbox(visible="hidden")
     photo.change(None, photo, arrived, js="(photo) => photo?.path ?? ''", api_visibility="private")
     arrived.change(

@@ -57,7 +57,7 @@ def test_all_tabs_together_compute_each_result_once(upload: Upload, calls: Count
     model = store.default("segmentation")
     tabs = (
         lambda: pets.show_pets(upload),
-        lambda: cutout.show(upload, "transparent", "#ffffff", None),
+        lambda: cutout.show_cut_out(upload, "transparent", "#ffffff", None),
         lambda: threshold.show_classes(upload, 3, "luminance", None),
         lambda: threshold.show_methods(upload, "luminance"),
         lambda: mask.show_overlay(upload, model, 0.5, True),
