@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+import documents
 from models.images import PhotoError
 from serving.decoding import Decoder
 
@@ -44,7 +45,6 @@ KINDS = {
     "other": "no pictures, or formats that are not let in",
     "numbers": "float pictures with NaN and infinity",
 }
-SECURITY = Path(__file__).parent.parent / "SECURITY.md"
 START, END = "<!-- pictures: written by bench.hostile -->", "<!-- /pictures -->"
 
 
@@ -565,8 +565,7 @@ def main(words: Sequence[str] | None = None) -> None:
                 print(outcome.answer, hostile.kind, hostile.name, sep=" | ", flush=True)
     print(table(results))
     if arguments.write:
-        before, mark, rest = SECURITY.read_text().partition(START)
-        SECURITY.write_text(f"{before}{mark}\n{table(results)}\n{END}{rest.partition(END)[2]}")
+        documents.renew(START, END, table(results))
     answers = Counter(outcome.answer for _, outcome in results)
     print(", ".join(f"{answer} {count}" for answer, count in answers.most_common()))
     if any(outcome.memory > 500_000_000 or outcome.seconds > 5 for _, outcome in results):

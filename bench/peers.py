@@ -1,6 +1,6 @@
 """Ours against what people would use instead: time, memory, equal answers, in one run.
 
-    python -m bench.peers            # under ten minutes; renews docs/speed.json and the README
+    python -m bench.peers            # under ten minutes; renews docs/speed.json and its table
     python -m bench.peers --short    # about a minute; only prints the table
 
 Every framework has a process of its own with the same number of threads, and all take turns, so
@@ -19,6 +19,7 @@ with, whichever is longer. Both rates are measured in the same run.
 
 import argparse
 import json
+import os
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +30,7 @@ from statistics import median
 from typing import Any, TypeVar
 
 # What is imported here is imported by every contestant's process too, and counts as its memory.
+import documents
 from bench import measuring
 from bench.contestants import BREED, CONTESTANTS, MASK, OURS, ROOT, Means
 
@@ -268,7 +270,7 @@ def text(figures: Figures) -> str:
     largest = max(row["difference"] for row in figures["contestants"])
     return (
         f"![Milliseconds of Petscope and of the usual tools, as in the table]"
-        f"({PLOT.relative_to(ROOT)})\n\n"
+        f"({os.path.relpath(PLOT, documents.find(START).parent)})\n\n"
         f"{table(figures)}\n\n"
         f"Median of {ROUNDS} rounds on {machine['threads']} cores ({machine['processor']}: "
         f"{machine['gigaflops']:.0f} GFLOP/s in matrix products, "
@@ -279,7 +281,7 @@ def text(figures: Figures) -> str:
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Measure, and renew the record, the plot and the README."""
+    """Measure, and renew the record, the plot and the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -291,11 +293,9 @@ def main(words: Sequence[str] | None = None) -> None:
     if arguments.short:
         print(table(figures))
         return
-    from training.evaluate import README, renew
-
     RECORD.write_text(json.dumps(figures, indent=2) + "\n")
     plot(figures, PLOT)
-    renew(README, START, END, text(figures))
+    documents.renew(START, END, text(figures))
     print(text(figures))
 
 

@@ -1,6 +1,6 @@
 """How long each stage of a request takes, for a phone's photo and for a smaller one.
 
-    python -m bench.stages            # about a minute; renews the README's table
+    python -m bench.stages            # about a minute; renews its table
     python -m bench.stages --print    # only prints it
 
 The stages are timed one by one. A tab is timed by its own handlers, with what Gradio does before
@@ -25,6 +25,7 @@ import numpy as np
 from gradio.blocks import BlockFunction
 from PIL import Image
 
+import documents
 from bench import peers
 from models import breeds, drawing, segmentation, store
 from models.preprocessing import prepare
@@ -210,7 +211,7 @@ def text(measured: dict[str, Times]) -> str:
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Measure, and renew the README's table."""
+    """Measure, and renew the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -218,9 +219,7 @@ def main(words: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(words)
     written = text(measure())
     if not arguments.print:
-        from training.evaluate import README, renew
-
-        renew(README, START, END, written)
+        documents.renew(START, END, written)
     print(written)
 
 

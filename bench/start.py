@@ -1,6 +1,6 @@
 """How long the app takes from its command to the first page and to the first answer.
 
-    python -m bench.start            # renews the README's table
+    python -m bench.start            # renews its table
     python -m bench.start --short    # one start; only prints the table
 
 Each start is a new process; the system has its files in memory from a start before, which is not
@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from statistics import median
 
+import documents
 from bench import visitors
 
 PHOTO = visitors.ROOT / "examples" / "german_shepherd.jpg"
@@ -80,7 +81,7 @@ def table(seconds: dict[str, list[float]]) -> str:
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Start the app several times, and renew the README."""
+    """Start the app several times, and renew the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -101,9 +102,7 @@ def main(words: Sequence[str] | None = None) -> None:
     )
     print(text)
     if not arguments.short:
-        from training.evaluate import README, renew
-
-        renew(README, START, END, text)
+        documents.renew(START, END, text)
 
 
 if __name__ == "__main__":

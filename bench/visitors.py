@@ -16,11 +16,11 @@ from pathlib import Path
 
 from PIL import Image
 
+import documents
 from models.runtime import usable_cores
 
 ROOT = Path(__file__).parent.parent
 RECORD = ROOT / "docs" / "serving.json"
-SECURITY = ROOT / "SECURITY.md"
 START, END = "<!-- serving: written by bench.crowd and bench.soak -->", "<!-- /serving -->"
 
 SIDES = (120, 300, 640, 1280)  # pixels of the longer side
@@ -183,9 +183,8 @@ def machine() -> str:
 def record(name: str, figures: dict[str, object]) -> None:
     """Keep the figures of a measurement, and renew the table of SECURITY.md."""
     from bench.serving_table import table
-    from training.evaluate import renew
 
     known = json.loads(RECORD.read_text()) if RECORD.exists() else {}
     known[name] = figures
     RECORD.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n")
-    renew(SECURITY, START, END, table(known))
+    documents.renew(START, END, table(known))

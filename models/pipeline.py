@@ -36,7 +36,8 @@ class Pet:
     answer
         What the classifier says of it.
     known
-        Probability that it is a pet of one of the breeds, in [0, 1], as against any other thing.
+        Probability that it is a pet of one of the breeds, in [0, 1], as against any other thing;
+        None of a model without a rule for that.
     refused
         Whether that is so little that the breeds are not to be believed.
     """
@@ -46,7 +47,7 @@ class Pet:
     crop: Box
     seen: Photo
     answer: Classification
-    known: float = 1.0
+    known: float | None = None
     refused: bool = False
 
     @property
@@ -112,7 +113,7 @@ def recognize(
         if any(pet.refused for pet in parts) and _meet(parts[0].box, parts[1].box):
             joined = _by_area(np.where(regions == other + 1, one + 1, regions))
             whole = _name(photo, joined, int(joined[parts[0].mask][0]), classifier)
-            if whole.known > max(pet.known for pet in parts):
+            if (whole.known or 0) > max(pet.known or 0 for pet in parts):
                 return recognize(photo, joined, classifier)
     return pets, regions
 
@@ -135,8 +136,8 @@ def _name(
     seen = _alone(photo[upper:lower, left:right], regions[upper:lower, left:right], number)
     answer = classifier.classify(seen)
     rule = classifier.card.refusal
-    known = rule.probability(np.count_nonzero(mask) / mask.size, answer.entropy) if rule else 1.0
-    refused = rule is not None and known < rule.threshold
+    known = rule.probability(np.count_nonzero(mask) / mask.size, answer.entropy) if rule else None
+    refused = rule is not None and known is not None and known < rule.threshold
     return Pet(box, mask, crop, seen, answer, known, refused)
 
 
@@ -185,7 +186,8 @@ def describe(photo: Photo, classes: int = 3, pets: Sequence[Pet] | None = None) 
     `width`, `height`; `cuts`, the grey values that part the brightness classes, or null where the
     photo has too few different ones; and `pets`, each with its `box` (left, top, right, bottom),
     its `share` of the photo, five `breeds` with name, species and probability, how probably it is
-    `known`, one of the breeds at all, and whether it is `refused` because that is too little.
+    `known`, one of the breeds at all (null for a model without a rule for that), and whether it is
+    `refused` because that is too little.
 
     Raises
     ------

@@ -4,7 +4,7 @@ The card, `NAME.json`, says all that serving needs and a reader wants; no code h
 
 $PETSCOPE_MODELS names a folder, or a repository of the Hugging Face Hub as `OWNER/REPO` or
 `OWNER/REPO@REVISION`; several are separated by commas, and the first wins where names are equal.
-Without it, for what the repositories lack, and when they cannot be had, there are the embedded
+Without it, for what these lack, and when a repository cannot be had, there are the embedded
 models.
 
     python -m models.store OWNER/REPO@REVISION    # download it now, however long it takes
@@ -47,6 +47,7 @@ PROGRESS = 1_000_000
 ANSWER_TIMEOUT = 6
 
 Task = Literal["segmentation", "classification"]
+PET = "pet"  # what the page's own mask models outline
 
 logger = logging.getLogger(__name__)
 
@@ -122,6 +123,9 @@ class Card:
         Of the `.onnx` file.
     facts
         The whole card as it was read.
+    subject
+        What a mask model outlines, such as "pet" or "nucleus"; a card that does not say is taken to
+        mean the first class that is no background or border.
     title
         What people choose the model by; without one in the card, its name.
     default
@@ -139,6 +143,7 @@ class Card:
     output_layout: Literal["NC", "NCHW", "NHWC"]
     sha256: str
     facts: Mapping[str, Any]
+    subject: str | None = None
     title: str = ""
     default: bool = False
     instances: bool = False
@@ -190,29 +195,30 @@ def resolve(setting: str) -> Source:
     Raises
     ------
     ModelError
-        When it names neither a folder nor a repository.
+        When it names neither a folder with models nor a repository.
     """
-    if setting and Path(setting).is_dir():
-        return Source(Path(setting))
-    wanted = [name for part in setting.split(",") if (name := part.strip())]
-    given = [Path(name) for name in wanted if Path(name).is_dir()]
-    folders, notices = [], []
+    whole = [setting] if setting and Path(setting).is_dir() else None  # its name may have commas
+    wanted = whole or [name for part in setting.split(",") if (name := part.strip())]
     for name in wanted:
-        if Path(name) in given:
-            folders.append(Path(name))
-        elif REPOSITORY.fullmatch(name):
-            try:
-                folders.append(fetch(name))
-            except HubError as error:
-                notices.append(
-                    f"The models of {name} cannot be had ({error}), so the built-in ones are used."
-                )
-        else:
+        if not Path(name).is_dir() and not REPOSITORY.fullmatch(name):
             raise ModelError(
                 f"{name!r} is neither a folder nor a repository of the Hub, which is written "
                 "OWNER/REPO or OWNER/REPO@REVISION."
             )
-    if len(given) < len(wanted) or not wanted:
+    folders, notices = [], []
+    for name in wanted:
+        if Path(name).is_dir():
+            if not any(_found(Path(name))) and Path(name) != EMBEDDED:
+                raise ModelError(f"There is no model in the folder {name}.")
+            folders.append(Path(name))
+            continue
+        try:
+            folders.append(fetch(name))
+        except HubError as error:
+            notices.append(
+                f"The models of {name} cannot be had ({error}), so the built-in ones are used."
+            )
+    if EMBEDDED not in folders:
         folders.append(EMBEDDED)
     for sentence in notices:
         logger.warning(sentence)
@@ -220,24 +226,47 @@ def resolve(setting: str) -> Source:
 
 
 def _union(folders: Sequence[Path]) -> Path:
-    """A folder with the models of all folders; where names are equal, the first folder's."""
+    """A folder with the models of all folders; where names are equal, the first folder's.
+
+    Of the embedded models come those for what no other folder has: the outlines of pets, of nuclei,
+    or breeds. A model of an earlier folder is used before those of the later ones where none is
+    named: their cards do not say any more that they are the default.
+    """
     if len(folders) == 1:
         return folders[0]
     union = Path(tempfile.mkdtemp(prefix="petscope-models-"))
     atexit.register(shutil.rmtree, union, ignore_errors=True)
+    served: set[tuple[Task, str | None]] = set()
     for folder in folders:
-        for name in _found(folder):
-            if not (union / f"{name}.json").exists():
-                # A card is copied: one that is written to must not change the cache of the Hub.
-                shutil.copyfile(folder / f"{name}.json", union / f"{name}.json")
-                (union / f"{name}.onnx").symlink_to((folder / f"{name}.onnx").resolve())
+        cards = [
+            read_card(name, folder)
+            for name in _found(folder)
+            if not (union / f"{name}.json").exists()
+        ]
+        if folder == EMBEDDED:
+            cards = [card for card in cards if (card.task, card.subject) not in served]
+        uses = {(card.task, card.subject) for card in cards}
+        first = {use: _first(cards, *use) for use in uses - served}
+        for card in cards:
+            # A card is copied: one that is written to must not change the cache of the Hub.
+            facts = {**card.facts, "default": first.get((card.task, card.subject)) is card}
+            (union / f"{card.name}.json").write_text(json.dumps(facts, indent=2) + "\n")
+            (union / f"{card.name}.onnx").symlink_to((folder / f"{card.name}.onnx").resolve())
+        served |= uses
     return union
+
+
+def _first(cards: Sequence[Card], task: Task, subject: str | None) -> Card:
+    """The card of a task and subject that says it is the default, else the first."""
+    found = [card for card in cards if (card.task, card.subject) == (task, subject)]
+    return next((card for card in found if card.default), found[0])
 
 
 def _found(folder: Path) -> Iterator[str]:
     """Names of the models in a folder, sorted: other `.json` files have no network beside them."""
     for path in sorted(folder.glob("*.json")):
-        if (folder / f"{path.stem}.onnx").exists():
+        # "._NAME.json" is a note of macOS beside a file.
+        if not path.name.startswith(".") and (folder / f"{path.stem}.onnx").exists():
             yield path.stem
 
 
@@ -253,18 +282,24 @@ def cards(task: Task | None = None, folder: Path | None = None) -> list[Card]:
     return [card for card in found if task in (None, card.task)]
 
 
-def default(task: Task) -> str:
-    """Name of the model to use unasked: the one whose card says so, else the first by name.
+def default(task: Task, subject: str | None = None) -> str:
+    """Name of the model to use where none is chosen.
+
+    The one whose card says so, else the first by name; for masks, of those that outline the
+    subject, a pet where none is named.
 
     Raises
     ------
     ModelError
         When there is no model for the task.
     """
-    found = cards(task)
+    if task == "segmentation":
+        subject = subject or PET
+    found = [card for card in cards(task) if card.subject == subject]
     if not found:
-        raise ModelError(f"There is no model for {task} in {source()}.")
-    return next((card.name for card in found if card.default), found[0].name)
+        what = f"{task} of a {subject}" if subject else task
+        raise ModelError(f"There is no model for {what} in {source()}.")
+    return _first(found, task, subject).name
 
 
 def read_card(name: str, folder: Path | None = None) -> Card:
@@ -297,6 +332,7 @@ def _parse(path: Path, changed: int) -> Card:
             output_layout=facts["output"]["layout"],
             sha256=facts["sha256"],
             facts=facts,
+            subject=_subject(facts),
             title=facts.get("title", path.stem),
             default=facts.get("default", False),
             instances=facts.get("instances", False),
@@ -304,6 +340,15 @@ def _parse(path: Path, changed: int) -> Card:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"The model card {path} cannot be used: {error!r}.") from error
+
+
+def _subject(facts: Mapping[str, Any]) -> str | None:
+    if facts["task"] != "segmentation":
+        return None
+    named = (label["name"] for label in facts["labels"])
+    return facts.get("subject") or next(
+        (name for name in named if name not in ("background", "border")), None
+    )
 
 
 def read_network(card: Card, folder: Path) -> bytes:

@@ -43,9 +43,7 @@ def run_app(*words: str) -> str:
 
 
 def test_a_folder_without_models_is_said_in_one_sentence(tmp_path: Path) -> None:
-    assert (
-        run_app("--models", str(tmp_path)) == f"There is no model for segmentation in {tmp_path}.\n"
-    )
+    assert run_app("--models", str(tmp_path)) == f"There is no model in the folder {tmp_path}.\n"
 
 
 def test_the_app_starts_without_the_hub_and_says_which_models_it_uses(

@@ -1,7 +1,7 @@
 """Make an exported model quicker and its file smaller.
 
-    python -m training.compress pet
-    python -m training.compress breeds --int8-from 20000 --to /tmp/drafts
+    python -m training.compress pet                       # in runs/exported
+    python -m training.compress breeds --embed --int8-from 20000 --to drafts
 
 The graph is simplified (see `training.graphs`). Weights are stored rounded: float16, and kernels
 of `--int8-from` weights or more as int8 with one scale for each output channel. The network
@@ -29,16 +29,25 @@ from onnx import TensorProto, helper, numpy_helper
 
 from models import store
 from models.images import Photo, open_photo
-from training.data_sets import DATA_SETS, select
-from training.export import LARGEST_DIFFERENCE, PARITY_PHOTOS, Predict, largest_difference
+from training import command_line, data_sets
+from training.data_sets import EITHER_FOLDER
+from training.errors import UserError
+from training.export import (
+    LARGEST_DIFFERENCE,
+    PARITY_PHOTOS,
+    add_models_arguments,
+    largest_difference,
+)
+from training.exporting.common import Predict
 from training.graphs import simplify
+from training.pictures import few
 from training.runs import command
 
 INT8_FROM = 100_000
 SMALLEST = 64  # values of a constant that is worth two more operations
 
 
-class CompressError(Exception):
+class CompressError(UserError):
     """The model cannot be compressed, or would answer differently."""
 
 
@@ -180,31 +189,37 @@ def compress(
     return done
 
 
-def main(words: Sequence[str] | None = None) -> None:
-    """Compress the model that the command line names."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = command_line.parser(__doc__)
     parser.add_argument("name", help="name of the model: NAME.onnx and NAME.json")
-    parser.add_argument("--folder", type=Path, default=store.EMBEDDED, help="where it lies")
+    add_models_arguments(parser, "folder that it lies in")
     parser.add_argument("--to", type=Path, help="folder to write to; by default the same")
     parser.add_argument(
-        "--int8-from", type=int, default=INT8_FROM, help="least weights of a kernel stored as int8"
+        "--int8-from",
+        type=command_line.positive,
+        default=INT8_FROM,
+        help="least weights of a kernel stored as int8",
     )
-    parser.add_argument("--root", type=Path, help="where the data lies; by default data/pets, ...")
-    parser.add_argument("--source", help="base URL of the official archives, or a folder with them")
-    arguments = parser.parse_args(words)
-    card = store.read_card(arguments.name, arguments.folder)
-    data = DATA_SETS[card.facts["training"]["data"]]
-    root = data.prepare(arguments.root or data.ROOT, arguments.source or data.URL)
-    held_out = select(card.facts["training"], root, "validation")
-    step = max(len(held_out) // PARITY_PHOTOS, 1)
-    photos = [open_photo(example.photo) for example in held_out[::step]]
-    to = arguments.to or arguments.folder
-    try:
-        done = compress(card, arguments.folder, to, photos, arguments.int8_from)
-    except (CompressError, store.ModelError) as error:
-        raise SystemExit(str(error)) from error
+    data_sets.add_arguments(parser, folder=EITHER_FOLDER)
+    return parser.parse_args(words)
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Compress the model that the command line names."""
+    arguments = parse_arguments(words)
+    card = store.read_card(arguments.name, arguments.models)
+    facts = {**card.facts["training"], "task": card.task, "labels": card.facts["labels"]}
+    data = data_sets.open_for(
+        facts, root=arguments.root, source=arguments.source, folder=arguments.folder
+    )
+    held_out = data_sets.held_out_by(data, facts, "validation")
+    examples = data.check(
+        few(held_out, PARITY_PHOTOS), masks=False, skip_damaged=arguments.skip_damaged
+    )
+    photos = [open_photo(example.photo) for example in examples]
+    to = arguments.to or arguments.models
+    done = compress(card, arguments.models, to, photos, arguments.int8_from)
     print(
         f"{to / card.name}.onnx: {done['bytes'] / 1e6:.1f} MB instead of "
         f"{done['bytes_before'] / 1e6:.1f} MB, largest difference {done['largest_difference']:.1e}"
@@ -212,4 +227,4 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

@@ -1,26 +1,230 @@
-"""The data sets by the name that runs and cards know them by."""
+"""Data sets as all scripts use them, whether official or a folder of one's own pictures."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from training import nuclei, pets
+import numpy as np
+from numpy.typing import NDArray
 
-# Each module has NAME, ROOT, URL, SPLITS, `prepare(root, source)` and `split(root, name)`.
-DATA_SETS = {module.NAME: module for module in (pets, nuclei)}
+from training import folders, nuclei, pets, pictures
+from training.archives import DataError
+from training.errors import UserError
 
-Examples = Sequence[pets.Example] | Sequence[nuclei.Example]
+Examples = Sequence[Any]
+"""Of one data set: `pets.Example`, `nuclei.Example` or `folders.Example`."""
+
+REMEMBERED = ".checked.json"  # in the data set's folder: which pictures could be read
 
 
-def select(facts: Mapping[str, Any], root: Path, split: str) -> Examples:
-    """The examples of a split as a run divided its data.
+@dataclass(frozen=True)
+class DataSet:
+    """Pictures with their classes or masks, divided for training and for measuring.
+
+    Attributes
+    ----------
+    name
+        What runs and cards call it.
+    labels
+        The pictures' classes in the order of their indices: `name`, and a breed's `species`.
+    mask_classes
+        Names of the masks' classes: the object, "background" and "border".
+    splits
+        Names of the parts.
+    split
+        The examples of a part, by its name and the fold that is held out from training.
+    home
+        The folder that the pictures lie in.
+    random
+        Training and held-out examples drawn from all pictures, where that is a known protocol.
+    own
+        Whether it is a folder of the user's own.
+    """
+
+    name: str
+    labels: tuple[dict[str, str], ...]
+    mask_classes: tuple[str, ...]
+    splits: tuple[str, ...]
+    split: Callable[[str, int], Examples]
+    home: Path
+    random: Callable[[], tuple[Examples, Examples]] | None = None
+    own: bool = False
+
+    def parts(self, split: str, fold: int = 0) -> tuple[Examples, Examples]:
+        """The examples to train on and those held out, by a training script's `--split`."""
+        if split == "random":
+            if self.random is None:
+                raise UserError(f"--split random is a protocol of the pets, not of {self.name}.")
+            return self.random()
+        if split == "trainval":
+            return self.split("trainval", 0), []
+        return self.split("train", fold), self.split("validation", fold)
+
+    def check(self, examples: Examples, *, masks: bool, skip_damaged: bool) -> Examples:
+        """Read all pictures (and masks) once, and leave out what is damaged if that is wanted.
+
+        Raises
+        ------
+        training.archives.DataError
+            When something is damaged or missing and is not to be left out.
+        """
+        return pictures.check(
+            examples,
+            partial(_read, masks=masks),
+            self.home / REMEMBERED,
+            kind="photo and mask" if masks else "photo",
+            skip_damaged=skip_damaged,
+        )
+
+
+def _read(example: Any, masks: bool) -> list[Path]:  # noqa: ANN401
+    """Read an example's files; return them.
+
+    Raises
+    ------
+    Exception
+        When one cannot be read.
+    """
+    photo = pictures.open_photo(example.photo)
+    files = [example.photo]
+    if masks:
+        mask: NDArray[np.integer]
+        if isinstance(example, nuclei.Example):
+            file, mask = example.labels, nuclei.read_instances(example)
+        else:
+            file = example.trimap if isinstance(example, pets.Example) else example.mask
+            mask = example.read_classes()
+        if mask.shape != photo.shape[:2]:
+            raise ValueError("photo and mask have different sizes")
+        files.append(file)
+    return files
+
+
+def open_pets(root: Path | None = None, source: str | Path | None = None) -> DataSet:
+    """The Oxford-IIIT Pet data set, downloaded and extracted where it is not yet."""
+    root = pets.prepare(root or pets.ROOT, source or pets.URL)
+    return DataSet(
+        pets.NAME,
+        tuple({"name": breed.name, "species": breed.species} for breed in pets.breeds(root)),
+        pets.MASK_CLASSES,
+        pets.SPLITS,
+        lambda name, fold=0: pets.split(root, name, fold=fold),
+        root,
+        random=lambda: pets.random_split(root),
+    )
+
+
+def open_nuclei(root: Path | None = None, source: str | Path | None = None) -> DataSet:
+    """The 2018 Data Science Bowl's nuclei, downloaded and extracted where they are not yet."""
+    root = nuclei.prepare(root or nuclei.ROOT, source or nuclei.URL)
+    return DataSet(
+        nuclei.NAME,
+        (),
+        nuclei.MASK_CLASSES,
+        nuclei.SPLITS,
+        lambda name, fold=0: nuclei.split(root, name),
+        root,
+    )
+
+
+def open_folder(folder: Path, *, masks: bool) -> DataSet:
+    """One's own pictures: with the masks beside them, or in folders by class."""
+    found = folders.examples(folder, masks)
+    name = Path(folder).resolve().name
+    return DataSet(
+        name,
+        () if masks else tuple({"name": label} for label in folders.classes(folder)),
+        (name, "background", "border"),
+        folders.SPLITS,
+        lambda part, fold=0: folders.split(found, part, fold),
+        Path(folder),
+        own=True,
+    )
+
+
+OFFICIAL = {pets.NAME: open_pets, nuclei.NAME: open_nuclei}
+
+
+def open_for(
+    facts: Mapping[str, Any],
+    *,
+    root: Path | None = None,
+    source: str | Path | None = None,
+    folder: Path | None = None,
+) -> DataSet:
+    """The data set that a run or a card says it was trained on.
 
     Parameters
     ----------
     facts
-        What the run says of itself: its `data`, and the `fold` that it held out if it chose one.
-    root, split
-        Folder of the data set, and name of the split.
+        What the run or the card says of itself: its `task`, its `data`, and a run its `folder`.
+    root, source
+        Where an official data set lies, and where it comes from.
+    folder
+        Where one's own pictures lie, if not where the run found them.
+
+    Raises
+    ------
+    training.archives.DataError
+        When they cannot be had.
     """
-    fold = facts.get("fold", 0)  # not every data set has folds, but every one has the first
-    return DATA_SETS[facts["data"]].split(root, split, **({"fold": fold} if fold else {}))
+    if facts["data"] in OFFICIAL:
+        return OFFICIAL[facts["data"]](root, source)
+    place = folder or facts.get("folder")
+    if place is None:
+        raise DataError(f"This model was trained on {facts['data']}: --folder says where it lies.")
+    data = open_folder(Path(place), masks=facts["task"] == "segmentation")
+    labels = [label["name"] for label in facts["labels"]]
+    if data.labels and [label["name"] for label in data.labels] != labels:
+        raise DataError(f"{place} has other classes than the model: {', '.join(labels)}.")
+    return data
+
+
+def held_out_by(data: DataSet, facts: Mapping[str, Any], split: str) -> Examples:
+    """The examples of a split as a run, by what it says of itself, divided its data."""
+    examples = data.split(split, facts.get("fold", 0))
+    return pets.with_masks(examples) if facts["task"] == "segmentation" else examples
+
+
+def choose(examples: Examples, names: Path) -> Examples:
+    """The examples that a text file names, one a line, with their file's ending or without.
+
+    Raises
+    ------
+    training.errors.UserError
+        When the file cannot be read, or names none of them.
+    """
+    try:
+        chosen = {line.strip() for line in names.read_text().splitlines() if line.strip()}
+    except (OSError, UnicodeError) as error:
+        raise UserError(f"--names {names} cannot be read as text: {error}.") from error
+
+    def ways(example: Any) -> set[str]:  # noqa: ANN401
+        bare = PurePosixPath(example.name).with_suffix("").as_posix()
+        return {example.name, bare, example.photo.name}
+
+    kept = [example for example in examples if not chosen.isdisjoint(ways(example))]
+    if not kept:
+        raise UserError(f"{names} names no picture of the split.")
+    return kept
+
+
+def add_arguments(parser: argparse.ArgumentParser, *, folder: str | None = None) -> None:
+    """Add the options about where the pictures lie; `folder` says what one's own may be, if any."""
+    parser.add_argument(
+        "--root", type=Path, help="where the official data lies; by default data/pets, ..."
+    )
+    parser.add_argument("--source", help="base URL of the official archives, or a folder with them")
+    if folder is not None:
+        parser.add_argument("--folder", type=Path, help=folder)
+    parser.add_argument(
+        "--skip-damaged", action="store_true", help="go on without pictures that cannot be read"
+    )
+
+
+CLASS_FOLDER = "your own pictures instead, in a folder for each class"
+MASK_FOLDER = "your own photos instead, each with its mask beside it: NAME.png or NAME_mask.png"
+EITHER_FOLDER = "where your own pictures lie, if they were moved since the training"

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import distance_transform_edt
 
-from models import matting
+from models import matting, store
 from models.preprocessing import grain
 from models.segmentation import Segmentation, at_photo_size
-from training import pets
-from training.evaluate import open_model, predictions
+from training import command_line, data_sets, pets
+from training.evaluation.models import open_model, predictions
 from training.metrics import BOUNDARY_TOLERANCE, boundary_scores
 
 TOLERANCES = {"boundary F": BOUNDARY_TOLERANCE, "boundary F within a pixel": 0.0}
@@ -36,23 +36,27 @@ def outline_in_the_middle(trimap: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return to_pet <= to_background
 
 
+def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = command_line.parser(__doc__)
+    parser.add_argument("model", help="as for training.evaluate")
+    parser.add_argument(
+        "--models", type=Path, default=store.EMBEDDED, help="folder that the model lies in"
+    )
+    parser.add_argument("--names", type=Path, help="text file: only these pictures, one a line")
+    data_sets.add_arguments(parser)
+    return parser.parse_args(words)
+
+
 def main(words: Sequence[str] | None = None) -> None:
     """Print one table line for each way to the photo's size."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("model", help="as for training.evaluate")
-    parser.add_argument("--names", type=Path, help="text file: only these pictures")
-    pets.add_arguments(parser)
-    arguments = parser.parse_args(words)
-
-    model = open_model(arguments.model)
-    examples = pets.with_masks(
-        pets.split(pets.prepare(arguments.root, arguments.source), "validation")
-    )
+    arguments = parse_arguments(words)
+    model = open_model(arguments.model, arguments.models)
+    data = data_sets.open_pets(arguments.root, arguments.source)
+    examples = pets.with_masks(data.split("validation", 0))
     if arguments.names:
-        chosen = set(arguments.names.read_text().split())
-        examples = [example for example in examples if example.name in chosen]
+        examples = data_sets.choose(examples, arguments.names)
+    examples = data.check(examples, masks=True, skip_damaged=arguments.skip_damaged)
     scores: dict[str, list[list[float]]] = {"nearest": [], "bilinear": [], "refined": []}
     photos = [example.photo for example in examples]
     for example, (photo, small) in zip(examples, predictions(model, photos), strict=True):
@@ -78,4 +82,4 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

@@ -8,12 +8,14 @@ backprop", ECCV 2016. Each photo is looked at as on the page, and counts for its
 a hit if the peak lies on pet or border of the data set's own trimap. Photos whose trimap is known
 to be wrong are left out; so are those in which the mask model finds no pet, and they are counted.
 
-`--write` stores the figures in the breed model's card and renews the results table in README.md.
+`--write` stores the figures in the breed model's card, and for an embedded model renews the table
+of results.
 """
 
 import argparse
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
@@ -21,8 +23,8 @@ from tqdm import tqdm
 from models import breeds, pipeline, segmentation, store
 from models.images import open_photo
 from models.pipeline import Pet
-from training import pets
-from training.evaluate import store_facts
+from training import command_line, data_sets, pets
+from training.evaluation.tables import store_facts
 from training.metrics import Figures
 from training.runs import command
 
@@ -37,12 +39,11 @@ def peak(pet: Pet) -> tuple[int, int]:
     return upper + int(row), left + int(column)
 
 
-def measure(examples: Sequence[pets.Example], classifier: breeds.BreedClassifier) -> Figures:
+def pointing_game(examples: Sequence[pets.Example], classifier: breeds.BreedClassifier) -> Figures:
     """Share of the photos whose peak is on the pet, and how many were looked at and left out."""
     segmenter = segmentation.load(store.default("segmentation"))
     hits = []
-    usable = pets.with_masks(examples)
-    for example in tqdm(usable, desc="photos"):
+    for example in tqdm(examples, desc="photos"):
         photo = open_photo(example.photo)
         largest = segmenter.predict(photo).regions() == 1
         found = pipeline.name_pets(photo, largest.astype(np.uint8), classifier)
@@ -51,29 +52,40 @@ def measure(examples: Sequence[pets.Example], classifier: breeds.BreedClassifier
     return {
         "on_pet": float(np.mean(hits)),
         "pictures": len(hits),
-        "without_pet": len(usable) - len(hits),
+        "without_pet": len(examples) - len(hits),
     }
 
 
-def main(words: Sequence[str] | None = None) -> None:
-    """Measure the model that the command line names."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = command_line.parser(__doc__)
     parser.add_argument("model", help="name of a breed model in the models' folder")
-    parser.add_argument("--split", choices=pets.SPLITS, default="validation")
-    pets.add_arguments(parser)
+    parser.add_argument(
+        "--models", type=Path, default=store.EMBEDDED, help="folder that the model lies in"
+    )
+    parser.add_argument("--split", choices=pets.SPLITS, default="validation", help="part to score")
+    data_sets.add_arguments(parser)
     parser.add_argument("--write", action="store_true", help="store the figures in the card")
-    arguments = parser.parse_args(words)
-    root = pets.prepare(arguments.root, arguments.source)
-    classifier = breeds.load(arguments.model)
-    figures = measure(pets.split(root, arguments.split), classifier)
+    return parser.parse_args(words)
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Score the model that the command line names."""
+    arguments = parse_arguments(words)
+    card, network = store.load(arguments.model, "classification", arguments.models)
+    data = data_sets.open_pets(arguments.root, arguments.source)
+    examples = data.check(
+        pets.with_masks(data.split(arguments.split, 0)),
+        masks=True,
+        skip_damaged=arguments.skip_damaged,
+    )
+    figures = pointing_game(examples, breeds.BreedClassifier(card, network))
     figures |= {"split": arguments.split, "mask": store.default("segmentation")}
     figures |= {"command": command()}
     print(json.dumps(figures, indent=2))
     if arguments.write:
-        store_facts(arguments.model, "evidence", figures)
+        store_facts(arguments.models / f"{arguments.model}.json", "evidence", figures)
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

@@ -34,7 +34,7 @@ from fastai.distributed import DistributedDL  # isort: skip  (gives learners the
 from tensorboardX import SummaryWriter
 
 from models.preprocessing import InputSpec
-from training.runs import read_history, seconds
+from training.runs import HISTORY, RATE_PLOT, Run, RunError, TimeLeft, read_history
 
 PRESIZE = 1.25  # side of the pictures that are augmented, as a factor of the input
 CHECKPOINTS = "checkpoints"  # folder in a run's folder
@@ -120,25 +120,27 @@ class History(Callback):
 
     order = 62  # after the checkpoint: a row says that the epoch can be gone on from
 
-    def __init__(self, run: Path, start: int) -> None:
+    def __init__(self, run: Run, start: int, epochs: int) -> None:
         self.run, self.start = run, start
+        self.left = TimeLeft(epochs, start)
 
     def after_epoch(self) -> None:
-        """Write the epoch's losses and metrics."""
+        """Write the epoch's losses and metrics, and say how long the rest will take."""
         if self.epoch < self.start or rank_distrib():
             return
         names, values = self.recorder.metric_names, self.recorder.log
-        with (self.run / "history.csv").open("a", newline="") as file:
+        with (self.run.folder / HISTORY).open("a", newline="") as file:
             writer = csv.writer(file)
             if file.tell() == 0:
                 writer.writerow(names)
             writer.writerow(values)
-        with SummaryWriter(str(self.run / "tensorboard")) as board:
+        with SummaryWriter(str(self.run.folder / "tensorboard")) as board:
             for name, value in zip(names[1:-1], values[1:-1], strict=True):
                 if value is not None:  # nothing was held out
                     board.add_scalar(name, value, self.epoch)
             board.add_scalar("learning_rate", self.opt.hypers[-1]["lr"], self.epoch)
-        seconds(self.run)
+        self.run.seconds()
+        print(f"{self.run.folder}: {self.left.after(self.epoch + 1)}", flush=True)
 
 
 def presized(spec: InputSpec) -> InputSpec:
@@ -220,14 +222,14 @@ def fast(learn: Learner) -> Learner:
 
 def fit(
     learn: Learner,
-    run: Path,
+    run: Run,
     epochs: int,
     rate: float,
     spread: float,
     seed: int,
     callbacks: Sequence[Callback] = (),
 ) -> list[dict[str, float]]:
-    """Train one cycle with a checkpoint an epoch, from the last checkpoint on if there is one.
+    """Train one cycle with a checkpoint an epoch, from the last checkpoint on if it is resumed.
 
     Smith, "A disciplined approach to neural network hyper-parameters", 2018. The first of the
     learner's parameter groups stays as it is; the rates of the others rise evenly from
@@ -238,48 +240,61 @@ def fit(
     -------
     The run's history, a row an epoch, with the losses as `loss` and `val_loss`; nothing in other
     processes than the first.
+
+    Raises
+    ------
+    training.runs.RunError
+        When the last checkpoint cannot be read.
     """
-    learn.path, learn.model_dir = run, CHECKPOINTS
-    done = [int(file.stem.rpartition("_")[2]) for file in (run / CHECKPOINTS).glob("epoch_*.pth")]
-    start = max(done, default=-1) + 1
+    learn.path, learn.model_dir = run.folder, CHECKPOINTS
+    # A row of the history says that its epoch's checkpoint is whole.
+    written = run.folder / HISTORY
+    start = len(read_history(written)) if run.resumed and written.exists() else 0
     learn.freeze_to(1)
     if start:
-        learn.load(f"epoch_{start - 1}", with_opt=True)
+        try:
+            learn.load(f"epoch_{start - 1}", with_opt=True)
+        except (OSError, RuntimeError, ValueError, EOFError) as error:
+            raise RunError(
+                f"{run.folder / CHECKPOINTS} cannot be gone on from: its checkpoint of epoch "
+                f"{start} is missing or damaged."
+            ) from error
     rates = np.geomspace(rate / spread, rate, len(learn.opt.param_lists) - 1)
-    with learn.distrib_ctx(sync_bn=CUDA):
-        learn.fit_one_cycle(
-            epochs,
-            np.array([0.0, *rates]),
-            start_epoch=start,
-            cbs=[
-                SeedEpochs(seed),
-                SaveModelCallback(every_epoch=True, with_opt=True, fname="epoch"),
-                History(run, start),
-                *callbacks,
-            ],
-        )
-    return [] if rank_distrib() else history(run)  # the first process writes it
+    if start < epochs:  # else the run was interrupted while it wrote its results
+        with learn.distrib_ctx(sync_bn=CUDA):
+            learn.fit_one_cycle(
+                epochs,
+                np.array([0.0, *rates]),
+                start_epoch=start,
+                cbs=[
+                    SeedEpochs(seed),
+                    SaveModelCallback(every_epoch=True, with_opt=True, fname="epoch"),
+                    History(run, start, epochs),
+                    *callbacks,
+                ],
+            )
+    return [] if rank_distrib() else history(run.folder)  # the first process writes it
 
 
-def history(run: Path) -> list[dict[str, float]]:
+def history(folder: Path) -> list[dict[str, float]]:
     """The run's rows, one an epoch, with fastai's names brought to the common form `val_NAME`."""
     losses = {"train_loss": "loss", "valid_loss": "val_loss"}
     return [
         {losses.get(name, f"val_{name}"): value for name, value in row.items() if name != "epoch"}
-        for row in read_history(run / "history.csv")
+        for row in read_history(folder / HISTORY)
     ]
 
 
-def find_rate(learn: Learner, run: Path) -> float:
+def find_rate(learn: Learner, run: Run) -> float:
     """Draw the loss over rising learning rates into `rate.png`; return the rate it suggests.
 
     Smith, "Cyclical learning rates for training neural networks", WACV 2017. The learner's weights
     are as before afterwards.
     """
-    run.mkdir(parents=True, exist_ok=True)
-    learn.path = run
+    learn.path = run.folder
     learn.freeze_to(1)
     (suggested,) = learn.lr_find()
-    plt.savefig(run / "rate.png", dpi=110)
-    print(f"{run / 'rate.png'}: a peak learning rate of about {suggested:.1e} is suggested")
+    plot = run.folder / RATE_PLOT
+    plt.savefig(plot, dpi=110)
+    print(f"{plot}: a peak learning rate of about {suggested:.1e} is suggested")
     return suggested

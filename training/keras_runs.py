@@ -7,20 +7,23 @@ from a seed made of the run's seed, the epoch and the batch's number.
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
 from tqdm import tqdm
 
 from training.reports import plot_rates
-from training.runs import read_history, seconds
+from training.runs import HISTORY, RATE_PLOT, Run, RunError, TimeLeft, read_history
 
 DICE_WEIGHT = 1.0  # of the soft Dice loss beside the cross-entropy
 WARM_UP_EPOCHS = 1
+SMOOTHING = 3.0  # deviation in steps of the smoothing of the losses over the rates
+BACKUP = "backup"  # folder in a run's folder
 CLIP = 5.0  # largest norm of each gradient
 CPU_FACTS = Path("/proc/cpuinfo")
 
@@ -189,7 +192,7 @@ def fit(
     model: keras.Model,
     batches: Batches,
     held_out: tuple[NDArray[np.float32], NDArray[np.integer]],
-    run: Path,
+    run: Run,
     *,
     epochs: int,
     patience: int,
@@ -204,69 +207,83 @@ def fit(
     -------
     The run's history, a row an epoch; nothing in other processes than the first.
     """
-    history = run / "history.csv"
-    resumed = history.exists()
+    folder = run.folder
+    history, backup = folder / HISTORY, folder / BACKUP
+    resumed = run.resumed and history.exists()
     best = (
         max((row["val_miou"] for row in read_history(history)), default=None) if resumed else None
     )
-    backup = run / "backup"
     state = backup / "training_metadata.json"
-    start = json.loads(state.read_text())["epoch"] if state.exists() else 0
+    start = json.loads(state.read_text())["epoch"] if run.resumed and state.exists() else 0
     batches.epochs = range(start, epochs)
     first = is_first(model.distribute_strategy)
+    left = TimeLeft(epochs, start)
+
+    def say(epoch: int, logs: object) -> None:
+        run.seconds()
+        if verbose:
+            print(f" {folder}: {left.after(epoch + 1)}", flush=True)
+
     writers = [
         keras.callbacks.ModelCheckpoint(
-            run / "model.keras",
+            folder / "model.keras",
             monitor="val_miou",
             mode="max",
             save_best_only=True,
             initial_value_threshold=best,
         ),
         keras.callbacks.CSVLogger(history, append=resumed),
-        keras.callbacks.TensorBoard(run / "tensorboard", write_graph=False),
-        keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seconds(run)),
+        keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False),
+        keras.callbacks.LambdaCallback(on_epoch_end=say),
     ]
-    model.fit(
-        batches,
-        steps_per_epoch=batches.steps,
-        shuffle=False,  # the batches come in their own order
-        validation_data=held_out,
-        validation_batch_size=batches.batch,
-        epochs=epochs,
-        verbose=verbose if first else 0,
-        callbacks=[
-            _SeedDropout(batches.seed),
-            keras.callbacks.BackupAndRestore(
-                backup,
-                save_freq="epoch" if first else sys.maxsize,  # the others only restore
-                delete_checkpoint=False,
-            ),
-            keras.callbacks.EarlyStopping(monitor="val_miou", mode="max", patience=patience),
-            *(writers if first else []),
-        ],
-    )
+    if start >= epochs:  # it was interrupted while it wrote its results
+        return read_history(history) if first else []
+    try:
+        model.fit(
+            batches,
+            steps_per_epoch=batches.steps,
+            shuffle=False,  # the batches come in their own order
+            validation_data=held_out,
+            validation_batch_size=batches.batch,
+            epochs=epochs,
+            verbose=verbose if first else 0,
+            callbacks=[
+                _SeedDropout(batches.seed),
+                keras.callbacks.BackupAndRestore(
+                    backup,
+                    save_freq="epoch" if first else sys.maxsize,  # the others only restore
+                    delete_checkpoint=False,
+                ),
+                keras.callbacks.EarlyStopping(monitor="val_miou", mode="max", patience=patience),
+                *(writers if first else []),
+            ],
+        )
+    except (OSError, ValueError) as error:
+        if start:
+            raise RunError(f"{folder} cannot be gone on with: {BACKUP} is damaged.") from error
+        raise
     return read_history(history) if first else []
 
 
-def finish(run: Path, build: Callable[[], keras.Model]) -> keras.Model:
+def finish(folder: Path, build: Callable[[], keras.Model]) -> keras.Model:
     """Save the best weights again as a plain float32 network, and return it.
 
     A network that was trained in mixed precision would convert its activations when served too.
     """
-    best = keras.models.load_model(run / "model.keras", compile=False)
+    best = keras.models.load_model(folder / "model.keras", compile=False)
     keras.mixed_precision.set_global_policy("float32")
     model = build()
     model.set_weights(best.get_weights())
-    model.save(run / "model.keras")
+    model.save(folder / "model.keras")
     prepare(model, keras.optimizers.AdamW())  # for figures
     return model
 
 
-def find_rate(model: keras.Model, batches: Batches, run: Path, steps: int = 100) -> None:
-    """Draw the loss over learning rates that rise from 1e-6 to 1 into `rate.png`.
+def find_rate(model: keras.Model, batches: Batches, run: Run, steps: int = 100) -> float:
+    """Draw the loss over learning rates that rise from 1e-6 to 1; return the rate it suggests.
 
-    Smith, "Cyclical learning rates for training neural networks", WACV 2017. The rate to take is
-    a little below the one where the loss falls fastest. The model's weights are spent afterwards.
+    Smith, "Cyclical learning rates for training neural networks", WACV 2017. What is suggested is
+    the rate at which the smoothed loss falls fastest. The model's weights are spent afterwards.
     """
     rates = np.geomspace(1e-6, 1, steps)
     losses: list[float] = []
@@ -277,5 +294,21 @@ def find_rate(model: keras.Model, batches: Batches, run: Path, steps: int = 100)
         losses.append(model.train_on_batch(*batches[number % batches.steps])[0])
         if not np.isfinite(losses[-1]) or losses[-1] > 4 * min(losses):
             break
+    suggested = steepest(rates[: len(losses)], losses)
     if is_first(model.distribute_strategy):
-        plot_rates(rates[: len(losses)], losses, run / "rate.png")
+        plot = run.folder / RATE_PLOT
+        plot_rates(rates[: len(losses)], losses, plot, suggested)
+        print(f"{plot}: a peak learning rate of about {suggested:.1e} is suggested")
+    return suggested
+
+
+def steepest(rates: Sequence[float], losses: Sequence[float]) -> float:
+    """The rate at which the loss, smoothed over its neighbours, falls fastest.
+
+    Takes as many rates as losses, evenly spaced in their logarithms.
+    """
+    finite = np.asarray(losses)[np.isfinite(losses)]
+    if len(finite) < 3:
+        return float(rates[0])
+    smooth = gaussian_filter1d(finite, SMOOTHING, mode="nearest")
+    return float(rates[int(np.gradient(smooth).argmin())])

@@ -10,7 +10,6 @@ Licence CC0.
     python -m training.nuclei --root data/nuclei --source FOLDER    # from a folder with the archive
 """
 
-import argparse
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from models.images import open_photo
-from training import pets
+from training import archives, command_line, pets
 from training.pictures import read_all
 
 NAME = "DSB 2018 nuclei"
@@ -68,7 +67,7 @@ def prepare(root: Path, source: str | Path = URL) -> Path:
 
     Raises
     ------
-    training.pets.DataError
+    training.archives.DataError
         When the archive cannot be had, is damaged, or holds a path outside its folder.
     """
     root = Path(root)
@@ -77,13 +76,15 @@ def prepare(root: Path, source: str | Path = URL) -> Path:
         return root
     if str(source).startswith(("http://", "https://")):
         archive = root / "archives" / ARCHIVES[0]
-        pets.download(f"{source}/{ARCHIVES[0]}", archive)
+        archives.download(f"{source}/{ARCHIVES[0]}", archive)
     else:
         found = [Path(source) / name for name in ARCHIVES if (Path(source) / name).is_file()]
         if not found:
-            raise pets.DataError(f"--source must hold {' or '.join(ARCHIVES)}: {source} does not.")
+            raise archives.DataError(
+                f"--source must hold {' or '.join(ARCHIVES)}: {source} does not."
+            )
         archive = found[0]
-    pets.extract(archive, root)
+    archives.extract(archive, root)
     folders = sorted(path.parent for path in root.glob(f"{FOLDER}/*/images"))
     if not folders:  # the official zip holds the pictures' folders without one around them
         folders = sorted(path.parent for path in root.glob("*/images"))
@@ -107,7 +108,7 @@ def _merge_masks(folder: Path) -> None:
             labels = np.zeros(mask.shape, np.uint16)
         labels[mask] = number
     if labels is None:
-        raise pets.DataError(f"{folder} holds no masks.")
+        raise archives.DataError(f"{folder} holds no masks.")
     Image.fromarray(labels).save(folder.parent.parent / LABELS / f"{folder.name}.png")
 
 
@@ -202,16 +203,14 @@ def window_count(example: Example, area: float) -> int:
     return max(1, round(area**0.5)) * (1 if example.kind == "fluorescence" else 2)
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     """Download, extract and count the data set."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line.parser(__doc__)
     parser.add_argument("--root", type=Path, default=ROOT, help="where it lies")
     parser.add_argument(
         "--source", default=URL, help="base URL of the official archive, or a folder with it"
     )
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     root = prepare(arguments.root, arguments.source)
     for name in SPLITS:
         part = split(root, name)
@@ -220,4 +219,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

@@ -8,15 +8,15 @@ many authors, each named with its licence in the package's own files.
     python -m training.others --root data/others --source FOLDER    # from a folder with the package
 """
 
-import argparse
 import io
 import struct
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from training import pets
+from training import archives, command_line, pets
+from training.folders import ENDINGS
 
 NAME = "GCompris photos without a pet"
 ROOT = Path("data/others")  # where they lie unless said otherwise
@@ -51,7 +51,7 @@ def prepare(root: Path, source: str | Path = URL) -> Path:
 
     Raises
     ------
-    training.pets.DataError
+    training.archives.DataError
         When the package cannot be had, or is not the one that is meant.
     """
     root = Path(root)
@@ -60,11 +60,11 @@ def prepare(root: Path, source: str | Path = URL) -> Path:
         return root
     if str(source).startswith(("http://", "https://")):
         package = root / "archives" / PACKAGE
-        pets.download(f"{source}/{PACKAGE}", package, PACKAGE_MD5)
+        archives.download(f"{source}/{PACKAGE}", package, PACKAGE_MD5)
     else:
         package = Path(source) / PACKAGE
-        if not package.is_file() or pets.file_md5(package) != PACKAGE_MD5:
-            raise pets.DataError(f"--source must hold {PACKAGE} undamaged: {source} does not.")
+        if not package.is_file() or archives.file_md5(package) != PACKAGE_MD5:
+            raise archives.DataError(f"--source must hold {PACKAGE} undamaged: {source} does not.")
     for resource, content in _resource_files(package):
         folder = root / resource
         folder.mkdir(parents=True, exist_ok=True)
@@ -131,16 +131,41 @@ def split(root: Path, name: str, seed: int = SPLIT_SEED) -> list[Example]:
     ]
 
 
-def main() -> None:
-    """Download, extract and count the photos."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+def own(folder: Path) -> Callable[[str], list[Example]]:
+    """A folder of one's own photos, as `split` divides those of the package.
+
+    Raises
+    ------
+    training.archives.DataError
+        When it holds fewer than two.
+    """
+    files = sorted(
+        path
+        for path in Path(folder).rglob("*")
+        if path.suffix.lower() in ENDINGS and not path.name.startswith(".")
     )
+    if len(files) < 2:
+        raise archives.DataError(f"{folder} must hold photos of other things, two or more.")
+    test = pets.stratified(["own"] * len(files), TEST_SHARE, SPLIT_SEED)
+
+    def part(name: str) -> list[Example]:
+        return [
+            Example(file.relative_to(folder).as_posix(), file, "things")
+            for index, file in enumerate(files)
+            if (index in test) == (name == "test")
+        ]
+
+    return part
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Download, extract and count the photos."""
+    parser = command_line.parser(__doc__)
     parser.add_argument("--root", type=Path, default=ROOT, help="where they lie")
     parser.add_argument(
         "--source", default=URL, help="base URL of the package, or a folder with it"
     )
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     root = prepare(arguments.root, arguments.source)
     for name in SPLITS:
         part = split(root, name)
@@ -151,4 +176,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

@@ -1,8 +1,11 @@
-"""Photos of a data set as arrays, decoded once."""
+"""Photos of a data set as arrays, decoded once; and whether all of them can be read."""
 
+import json
 import os
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -12,6 +15,9 @@ from tqdm import tqdm
 
 from models.images import open_photo
 from models.preprocessing import InputSpec, resize_photo
+from training.archives import DataError
+
+SHOWN = 3  # damaged files that an error names
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -23,6 +29,9 @@ class HasPhoto(Protocol):
     @property
     def photo(self) -> Path:
         """The picture's file."""
+
+
+E = TypeVar("E", bound=HasPhoto)
 
 
 def read_all(read: Callable[[T], R], examples: Sequence[T], what: str) -> list[R]:
@@ -41,3 +50,88 @@ def decode(examples: Sequence[HasPhoto], spec: InputSpec, what: str) -> NDArray[
     return np.stack(
         read_all(lambda example: resize_photo(open_photo(example.photo), spec), examples, what)
     )
+
+
+def few(examples: Sequence[T], count: int) -> list[T]:
+    """At most so many of the examples, spread over all of them."""
+    return list(examples[:: max(len(examples) // count, 1)][:count])
+
+
+def check(
+    examples: Sequence[E],
+    read: Callable[[E], Sequence[Path]],
+    remembered: Path,
+    *,
+    kind: str = "photo",
+    skip_damaged: bool = False,
+) -> list[E]:
+    """Read each example's files, those that were not read before; return the examples to use.
+
+    Parameters
+    ----------
+    examples
+        What is going to be used.
+    read
+        Reads an example's files and returns their paths, or raises.
+    remembered
+        File that keeps what could be read, with the size and the time of each file then; it is
+        not needed, and where it cannot be written everything is read again the next time.
+    kind
+        What is read of an example: another kind is remembered apart.
+    skip_damaged
+        Leave out what cannot be read, and say so, instead of raising.
+
+    Raises
+    ------
+    training.archives.DataError
+        When files cannot be read, with the names of the first.
+    """
+    known: dict[str, list[list[str | int]]] = {}
+    with suppress(OSError, ValueError):
+        known = json.loads(remembered.read_text())
+
+    def key(example: E) -> str:
+        return f"{kind} {os.path.relpath(example.photo, remembered.parent)}"
+
+    fresh = [example for example in examples if not _unchanged(known.get(key(example)))]
+    reasons: dict[str, str] = {}
+
+    def attempt(example: E) -> None:
+        try:
+            known[key(example)] = [_state(path) for path in read(example)]
+        except Exception as error:  # whatever a decoder raises at damaged bytes
+            known.pop(key(example), None)
+            reasons[key(example)] = " ".join(str(error).split()).rstrip(".") or repr(error)
+
+    if fresh:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for _ in tqdm(pool.map(attempt, fresh), total=len(fresh), desc="checking pictures"):
+                pass
+        with suppress(OSError):
+            remembered.write_text(json.dumps(known))
+    damaged = [example for example in fresh if key(example) in reasons]
+    told = [f"{example.photo} ({reasons[key(example)]})" for example in damaged]
+    if not damaged:
+        return list(examples)
+    if not skip_damaged:
+        more = f" and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
+        raise DataError(
+            f"{len(told)} of {len(examples)} pictures cannot be used: {', '.join(told[:SHOWN])}"
+            f"{more}. Mend them, or leave them out with --skip-damaged."
+        )
+    for line in told:
+        print(f"left out: {line}", file=sys.stderr)
+    return [example for example in examples if key(example) not in reasons]
+
+
+def _state(path: Path) -> list[str | int]:
+    stat = path.stat()
+    return [str(path.resolve()), stat.st_size, stat.st_mtime_ns]
+
+
+def _unchanged(states: list[list[str | int]] | None) -> bool:
+    if states is None:
+        return False
+    with suppress(OSError):
+        return all(_state(Path(str(state[0]))) == state for state in states)
+    return False

@@ -1,78 +1,267 @@
-"""What a training run leaves beside its weights, so that export and card need no guess."""
+"""A training run's folder: who may write into it, and what it leaves beside its weights.
+
+One rule for all scripts: a run writes only into a folder that is new, empty, or a run of the same
+script. Going on with an interrupted run takes `--resume` and the same settings; replacing a run
+takes `--overwrite`, and removes only what runs write. A dry run and a search for the learning rate
+have folders of their own, `OUT-dry-run` and `OUT-find-rate`.
+"""
 
 import argparse
 import csv
 import json
 import platform
+import re
 import shlex
+import shutil
 import sys
 import time
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from models.preprocessing import InputSpec
+from training.command_line import positive, positive_float
+from training.errors import Interrupted, UserError
 
 FILE = "run.json"
+SETTINGS = "settings.json"
+HISTORY = "history.csv"
+CLOCK = "seconds.txt"
+RATE_PLOT = "rate.png"
+# All that runs of any script write, and so all that one may remove.
+LEFT = (
+    *(FILE, SETTINGS, HISTORY, CLOCK, RATE_PLOT, "curves.png", "learning_curve.png"),
+    *("predictions.png", "config.json", "model.safetensors", "model.keras"),
+    *("checkpoints", "backup", "tensorboard"),
+)
 # What a card says that a run was trained on, by its `--split`.
 WHOLE, RANDOM = "trainval", "a random part of all pictures"
 TRAINED_ON = {"official": "train (without the held-out part)", "trainval": WHOLE, "random": RANDOM}
-CLOCK = "seconds.txt"
-_START = time.perf_counter()
-_earlier: dict[Path, float] = {}  # seconds of the processes that a run was interrupted in
+
+DRY_RUN, FIND_RATE = "dry-run", "find-rate"
 
 
-class RunError(Exception):
-    """A folder holds no finished training run, or none that serves the purpose."""
+class RunError(UserError):
+    """A folder holds no training run that serves the purpose, or is none to write to."""
 
 
 def add_arguments(
     parser: argparse.ArgumentParser, *, epochs: int, batch: int, rate: float, seed: int
 ) -> None:
     """Add the options that every training of a network has, with the script's own defaults."""
-    parser.add_argument("--epochs", type=int, default=epochs)
-    parser.add_argument("--batch", type=int, default=batch, help="pictures a step")
-    parser.add_argument("--rate", type=float, default=rate, help="peak learning rate")
-    parser.add_argument("--seed", type=int, default=seed)
-    parser.add_argument(
-        "--find-rate", action="store_true", help="plot loss over learning rate, and stop"
-    )
+    parser.add_argument("--epochs", type=positive, default=epochs, help="passes over the pictures")
+    parser.add_argument("--batch", type=positive, default=batch, help="pictures a step")
+    parser.add_argument("--rate", type=positive_float, default=rate, help="peak learning rate")
+    parser.add_argument("--seed", type=int, default=seed, help="of all random numbers")
+    add_folder_arguments(parser)
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
-    parser.add_argument("--dry-run", action="store_true", help="one epoch on a few pictures")
+    parser.add_argument(
+        "--find-rate",
+        action="store_true",
+        help="plot loss over learning rate into the folder OUT-find-rate, and stop",
+    )
 
 
-def describe_run(run: Path, *, input_spec: InputSpec, **facts: object) -> None:
+def add_folder_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options about a run's folder that every training has."""
+    parser.add_argument("--overwrite", action="store_true", help="replace the run in the folder")
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="try everything on a few pictures, in the folder OUT-dry-run",
+    )
+
+
+class Run:
+    """A run that is to be written into a folder. Making one only looks; `begin` writes.
+
+    As a context it tells an interruption after `begin` from others.
+
+    Parameters
+    ----------
+    out
+        The run's folder, or for a dry run or a search for the rate what their folder is named by.
+    script
+        Name of the script, such as "train_breeds".
+    settings
+        What decides on the result, by the names of the script's options.
+    resume, overwrite, dry_run, find_rate
+        As the options of those names.
+    first
+        Whether this process alone, or as the first of several, writes files; others do not look.
+
+    Raises
+    ------
+    RunError
+        When the folder is none to write to, or the settings are not those it was begun with.
+    """
+
+    def __init__(
+        self,
+        out: Path,
+        script: str,
+        settings: Mapping[str, object],
+        *,
+        resume: bool = False,
+        overwrite: bool = False,
+        dry_run: bool = False,
+        find_rate: bool = False,
+        first: bool = True,
+    ) -> None:
+        out = Path(out)
+        self.kind = FIND_RATE if find_rate else DRY_RUN if dry_run else "run"
+        if resume and self.kind != "run":
+            raise RunError(f"--{self.kind} always starts anew: leave --resume out.")
+        self.folder = out if self.kind == "run" else out.with_name(f"{out.name}-{self.kind}")
+        self.resumed = resume
+        self.finished = self.begun = False
+        self._script, self._first = script, first
+        self._settings = json.loads(json.dumps(settings, default=str))
+        self._start, self._earlier = time.perf_counter(), 0.0
+        if first:
+            self._look(resume, overwrite)
+
+    def _look(self, resume: bool, overwrite: bool) -> None:
+        folder = self.folder
+        if folder.exists() and not folder.is_dir():
+            raise RunError(f"{folder} is a file: --out names a folder.")
+        if not folder.exists() or not any(folder.iterdir()):
+            if resume:
+                raise RunError(f"{folder} holds no run to go on with: leave --resume out.")
+            return
+        owner = _script_of(folder)
+        if owner is None:
+            raise RunError(
+                f"{folder} holds files that no training run wrote: choose another --out."
+            )
+        if owner != self._script:
+            raise RunError(f"{folder} is a run of training.{owner}: choose another --out.")
+        finished = (folder / FILE).exists()
+        if self.kind != "run" or overwrite:
+            return
+        if not resume:
+            what = "a finished run" if finished else "an interrupted run"
+            go_on = "" if finished else "--resume goes on with it, "
+            raise RunError(
+                f"{folder} holds {what}: {go_on}--overwrite replaces it, another --out keeps it."
+            )
+        if (folder / SETTINGS).exists():
+            self._compare(json.loads((folder / SETTINGS).read_text())["settings"])
+        self.finished = finished
+        clock = folder / CLOCK
+        self._earlier = float(clock.read_text()) if clock.exists() else 0.0
+
+    def _compare(self, before: Mapping[str, object]) -> None:
+        """Refuse settings other than those that the run was begun with."""
+        changed = [
+            f"--{name.replace('_', '-')} {_word(before.get(name))} and not {_word(value)}"
+            for name, value in self._settings.items()
+            if before.get(name) != value
+        ]
+        if changed:
+            raise RunError(
+                f"{self.folder} was begun with {', '.join(changed)}: --resume takes the same "
+                "settings, --overwrite starts anew."
+            )
+
+    def begin(self) -> None:
+        """Make the folder this run's: remove what an earlier run left, unless it is resumed."""
+        if not self._first:
+            return
+        if not self.resumed:
+            for name in LEFT:
+                path = self.folder / name
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            facts = {"script": self._script, "kind": self.kind, "settings": self._settings}
+            (self.folder / SETTINGS).write_text(json.dumps(facts, indent=2) + "\n")
+        self.begun = True
+
+    def seconds(self) -> float:
+        """How long the run has taken until now, with the processes it was interrupted in.
+
+        To be called after each checkpoint: what is called for the last time there is what an
+        interrupted process counts for.
+        """
+        total = self._earlier + time.perf_counter() - self._start
+        (self.folder / CLOCK).write_text(f"{total:.1f}\n")
+        return total
+
+    def finish(self, *, input_spec: InputSpec, **facts: object) -> None:
+        """Write `run.json`, which says that the run is finished."""
+        write_facts(self.folder, input_spec=input_spec, seconds=round(self.seconds(), 1), **facts)
+        (self.folder / CLOCK).unlink()
+
+    def __enter__(self) -> "Run":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if kind is KeyboardInterrupt and self.begun and self.kind == "run":
+            raise Interrupted(f"{self.folder} was interrupted.") from None
+
+
+class TimeLeft:
+    """Says after each epoch how long the rest of the run will take."""
+
+    def __init__(self, epochs: int, done: int = 0) -> None:
+        self.epochs, self._done = epochs, done
+        self._start = time.perf_counter()
+
+    def after(self, epoch: int) -> str:
+        """The sentence after an epoch, counted from 1."""
+        seconds = (time.perf_counter() - self._start) / max(epoch - self._done, 1)
+        rest = seconds * (self.epochs - epoch)
+        if not rest:
+            return f"epoch {epoch} of {self.epochs}"
+        minutes, hours = round(rest / 60), rest / 3600
+        left = f"{rest:.0f} s" if rest < 100 else f"{minutes} min"
+        if hours > 2:
+            left = f"{hours:.1f} h"
+        return f"epoch {epoch} of {self.epochs}, about {left} left"
+
+
+def _word(value: object) -> str:
+    return json.dumps(value) if isinstance(value, dict | list | bool | None) else str(value)
+
+
+def _script_of(folder: Path) -> str | None:
+    """Name of the script that a folder is a run of, if it is one."""
+    with suppress(OSError, KeyError, TypeError, ValueError):
+        return str(json.loads((folder / SETTINGS).read_text())["script"])
+    with suppress(OSError, KeyError, TypeError, ValueError):  # finished before there were settings
+        told = json.loads((folder / FILE).read_text())["command"]
+        if found := re.search(r"\btraining\.(\w+)", told):
+            return found[1]
+    return None
+
+
+def write_facts(run: Path, /, *, input_spec: InputSpec, **facts: object) -> None:
     """Write `run.json`: the facts, and what every run tells of itself.
 
-    That is the input specification, the command, the seconds that it took and the Python version.
+    That is the input specification, the command and the Python version.
     """
-    description = {
-        "seconds": round(seconds(run), 1),
+    everything = {
         **facts,
         "input": asdict(input_spec),
         "command": command(),
         "python": platform.python_version(),
     }
-    (run / FILE).write_text(json.dumps(description, indent=2) + "\n")
-    (run / CLOCK).unlink()
+    (run / FILE).write_text(json.dumps(everything, indent=2) + "\n")
 
 
-def seconds(run: Path) -> float:
-    """How long the run has taken until now, with the processes that it was interrupted in.
-
-    To be called after each checkpoint: what is called for the last time there is what an
-    interrupted process counts for.
-    """
-    clock = run / CLOCK
-    if run not in _earlier:
-        _earlier[run] = float(clock.read_text()) if clock.exists() else 0.0
-    total = _earlier[run] + time.perf_counter() - _START
-    clock.write_text(f"{total:.1f}\n")
-    return total
-
-
-def read_run(run: Path) -> dict[str, Any]:
-    """Read what `describe_run` wrote; the input specification is an `InputSpec` again.
+def read_facts(folder: Path) -> dict[str, Any]:
+    """Read what `write_facts` wrote; the input specification is an `InputSpec` again.
 
     Raises
     ------
@@ -80,15 +269,15 @@ def read_run(run: Path) -> dict[str, Any]:
         When it cannot be read.
     """
     try:
-        description = json.loads((run / FILE).read_text())
-        return {**description, "input": InputSpec(**description["input"])}
+        facts = json.loads((folder / FILE).read_text())
+        return {**facts, "input": InputSpec(**facts["input"])}
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise RunError(
-            f"{run} is no finished training run: its {FILE} cannot be used ({error!r})."
+            f"{folder} is no finished training run: its {FILE} cannot be used ({error!r})."
         ) from error
 
 
-def trained_on(facts: dict[str, Any]) -> str:
+def trained_on(facts: Mapping[str, Any]) -> str:
     """What part of its data set a run was trained on, in words."""
     return TRAINED_ON[facts.get("split", "official")]
 

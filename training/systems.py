@@ -1,21 +1,20 @@
 """The table of all systems beside their published references, made from finished runs.
 
-    python -m training.systems                     # take what runs/ holds, renew README.md
+    python -m training.systems                     # take what runs/ holds, renew the table
     python -m training.systems --runs elsewhere
 
 The figures are copied from a run's `run.json` to `docs/systems/NAME.json`, and the table in
-README.md is made from those files alone. A system without such a file is "not measured here".
+docs/ is made from those files alone. A system without such a file is "not measured here".
 """
 
-import argparse
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from training import nuclei
-from training.evaluate import README, renew
+import documents
+from training import command_line, nuclei
 from training.runs import FILE
 
 RECORDS = Path(__file__).parent.parent / "docs" / "systems"
@@ -155,10 +154,8 @@ def table() -> str:
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Record the runs that there are and renew the README."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Record the runs that there are and renew the table."""
+    parser = command_line.parser(__doc__)
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs")
     arguments = parser.parse_args(words)
     for system in SYSTEMS:
@@ -166,8 +163,8 @@ def main(words: Sequence[str] | None = None) -> None:
         if (run / FILE).exists():
             record(run, RECORDS / f"{system.run}.json")
             print(f"{run} recorded")
-    renew(README, START, END, table())
+    documents.renew(START, END, table())
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

@@ -15,7 +15,6 @@ gets `run.json` with the figures of both, `learning_curve.png` and, of held-out 
 """
 
 import argparse
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -35,11 +34,11 @@ from tqdm import tqdm
 from models.images import Photo
 from models.preprocessing import InputSpec
 from models.thresholding import gray_channel
-from training import pets
+from training import command_line, data_sets, pets, runs
 from training.metrics import Figures, class_scores, confusion_matrix
-from training.pictures import decode
+from training.pictures import decode, few
 from training.reports import plot_classifications
-from training.runs import describe_run
+from training.runs import Run
 
 SPECIES = ("cat", "dog")  # a label is an index into it
 SIDE = 150  # of the squashed photo, in pixels
@@ -189,12 +188,12 @@ class Part:
         )
 
 
-def split(root: Path, name: str) -> tuple[list[pets.Example], ...]:
+def divide(root: Path, name: str) -> tuple[list[pets.Example], ...]:
     """Training, held-out and test examples of the "official" or the "random" split."""
     if name == "official":
         return tuple(pets.split(root, part) for part in ("train", "validation", "test"))
     examples, test = pets.random_split(root)
-    held_out = pets.stratified([example.breed for example in examples], HELD_OUT_SHARE, SEED)
+    held_out = pets.stratified([example.label for example in examples], HELD_OUT_SHARE, SEED)
     return (
         [example for index, example in enumerate(examples) if index not in held_out],
         [example for index, example in enumerate(examples) if index in held_out],
@@ -213,7 +212,7 @@ def load(
         np.stack([method.extract(photo) for photo in tqdm(copy, desc=f"features of {what} photos")])
         for copy in copies
     ]
-    labels = [SPECIES.index(breeds[example.breed].species) for example in examples]
+    labels = [SPECIES.index(breeds[example.label].species) for example in examples]
     return Part(photos, np.stack(features), np.array(labels))
 
 
@@ -223,14 +222,14 @@ def fit(method: Method, part: Part, cost: float) -> ClassifierMixin:
     return method.fit(part.features.reshape(-1, length), np.tile(part.labels, copies), cost)
 
 
-def predict(classifier: ClassifierMixin, part: Part) -> Labels:
+def predicted_labels(classifier: ClassifierMixin, part: Part) -> Labels:
     """The labels that a classifier gives the part's photos."""
     return classifier.predict(part.features[0])
 
 
 def accuracy(classifier: ClassifierMixin, part: Part) -> float:
     """The share of the part's photos that a classifier is right about."""
-    return float(np.mean(predict(classifier, part) == part.labels))
+    return float(np.mean(predicted_labels(classifier, part) == part.labels))
 
 
 def learning_curve(
@@ -274,40 +273,63 @@ def species_figures(truth: Labels, prediction: Labels) -> Figures:
     }
 
 
-def train(arguments: argparse.Namespace) -> Path:
-    """Run the training that the command line describes; return the run's folder."""
-    root = pets.prepare(arguments.root, arguments.source)
-    method = METHODS[arguments.method]
-    parts = split(root, arguments.split)
-    if arguments.dry_run:
-        parts = tuple(part[:: -(-len(part) // DRY_PICTURES)] for part in parts)
-    run: Path = arguments.out or Path("runs") / f"baseline-{arguments.method}"
-    shutil.rmtree(run, ignore_errors=True)
-    run.mkdir(parents=True)
+def train(
+    method: str,
+    out: Path | None = None,
+    *,
+    root: Path | None = None,
+    source: str | None = None,
+    split: str = "official",
+    skip_damaged: bool = False,
+    overwrite: bool = False,
+    dry_run: bool = False,
+) -> Path:
+    """Train a baseline; return the run's folder. The arguments are the command line's options.
 
-    train_part = load(root, parts[0], method, method.mirror, "training")
-    held_out = load(root, parts[1], method, method.mirror, "held-out")
-    test = load(root, parts[2], method, False, "test")
+    Raises
+    ------
+    training.errors.UserError
+        When something is wrong with them, before anything is written.
+    """
+    run = Run(
+        out or Path("runs") / f"baseline-{method}",
+        "train_baseline",
+        {"method": method, "split": split},
+        overwrite=overwrite,
+        dry_run=dry_run,
+    )
+    data = data_sets.open_pets(root, source)
+    parts = divide(data.home, split)
+    if dry_run:
+        parts = tuple(few(part, DRY_PICTURES) for part in parts)
+    parts = tuple(data.check(part, masks=False, skip_damaged=skip_damaged) for part in parts)
+    run.begin()
+    baseline = METHODS[method]
+    train_part = load(data.home, parts[0], baseline, baseline.mirror, "training")
+    held_out = load(data.home, parts[1], baseline, baseline.mirror, "held-out")
+    test = load(data.home, parts[2], baseline, False, "test")
 
     accuracies = {
-        cost: accuracy(fit(method, train_part, cost), held_out)
-        for cost in tqdm(method.costs, desc="choosing the cost")
+        cost: accuracy(fit(baseline, train_part, cost), held_out)
+        for cost in tqdm(baseline.costs, desc="choosing the cost")
     }
     cost = max(accuracies, key=accuracies.__getitem__)
-    curve = learning_curve(method, cost, train_part, held_out)
-    chosen = fit(method, train_part, cost)
-    final = fit(method, train_part.join(held_out), cost)
-    held_out_figures = species_figures(held_out.labels, predict(chosen, held_out))
-    test_figures = species_figures(test.labels, predict(final, test))
-    describe_run(
-        run,
+    curve = learning_curve(baseline, cost, train_part, held_out)
+    chosen = fit(baseline, train_part, cost)
+    final = fit(baseline, train_part.join(held_out), cost)
+    held_out_figures = species_figures(held_out.labels, predicted_labels(chosen, held_out))
+    test_figures = species_figures(test.labels, predicted_labels(final, test))
+    folder = run.folder
+    plot_learning_curve(curve, held_out_figures["commoner_share"], folder / "learning_curve.png")
+    plot_predictions(chosen, held_out, folder / "predictions.png")
+    run.finish(
         task="classification",
         framework="scikit-learn",
-        architecture=method.architecture,
+        architecture=baseline.architecture,
         labels=SPECIES,
         input_spec=SPEC,
         data=pets.NAME,
-        split=arguments.split,
+        split=split,
         training_pictures={
             "held_out": len(train_part.labels),
             "test": len(train_part.labels) + len(held_out.labels),
@@ -318,14 +340,13 @@ def train(arguments: argparse.Namespace) -> Path:
         held_out=held_out_figures,
         test=test_figures,
     )
-    plot_learning_curve(curve, held_out_figures["commoner_share"], run / "learning_curve.png")
-    plot_predictions(chosen, held_out, run / "predictions.png")
     for name, figures in (("held-out", held_out_figures), ("test", test_figures)):
         print(
-            f"{run}: accuracy {figures['accuracy']:.4f} on {figures['pictures']} {name} pictures, "
-            f"where always saying the commoner species has {figures['commoner_share']:.4f}"
+            f"{folder}: accuracy {figures['accuracy']:.4f} on {figures['pictures']} {name} "
+            f"pictures, where always saying the commoner species has "
+            f"{figures['commoner_share']:.4f}"
         )
-    return run
+    return folder
 
 
 def plot_learning_curve(
@@ -355,7 +376,7 @@ def plot_predictions(classifier: ClassifierMixin, part: Part, path: Path) -> Non
     # Without an intercept it says 50 % where the SVM changes its mind.
     sigmoid = LogisticRegression(fit_intercept=False).fit(values, part.labels)
     probabilities = sigmoid.predict_proba(values).max(axis=1)
-    prediction = predict(classifier, part)
+    prediction = predicted_labels(classifier, part)
     shown = range(len(part.labels))[:: max(len(part.labels) // 16, 1)][:16]
     plot_classifications(
         part.photos[shown],
@@ -368,11 +389,9 @@ def plot_predictions(classifier: ClassifierMixin, part: Part, path: Path) -> Non
 
 def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line.parser(__doc__)
     parser.add_argument("method", choices=METHODS, help="what the SVM is given")
-    pets.add_arguments(parser)
+    data_sets.add_arguments(parser)
     parser.add_argument("--out", type=Path, help="the run's folder (default: runs/baseline-METHOD)")
     parser.add_argument(
         "--split",
@@ -381,9 +400,14 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         help="official: trainval, a tenth held out, and test; random: a fifth of all pictures is "
         "the test part, and a tenth of the others is held out",
     )
-    parser.add_argument("--dry-run", action="store_true", help="on a few pictures, in seconds")
+    runs.add_folder_arguments(parser)
     return parser.parse_args(words)
 
 
+def main(words: Sequence[str] | None = None) -> None:
+    """Train as the command line says."""
+    train(**vars(parse_arguments(words)))
+
+
 if __name__ == "__main__":
-    train(parse_arguments())
+    command_line.run(main)

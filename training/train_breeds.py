@@ -3,6 +3,7 @@
     python -m training.train_breeds                               # mobilenetv2_100 from the Hub
     python -m training.train_breeds --arch resnet34 --split random --epochs 3
     python -m training.train_breeds --arch convnext_tiny.fb_in22k --batch 64
+    python -m training.train_breeds --folder flowers --out runs/flowers    # your own classes
     python -m training.train_breeds --resume                      # go on with an interrupted run
     accelerate launch -m training.train_breeds                    # on all GPUs of the machine
 
@@ -12,31 +13,29 @@ back to where fine-tuning started, and writes to the run's folder a standard tim
 (`model.safetensors` and `config.json` with the label names), `history.csv`, `tensorboard/`,
 `curves.png`, `predictions.png` and `run.json`.
 
+The folder must be new, empty, or a run of this script: `--resume` goes on with an interrupted one
+and `--overwrite` replaces it.
+
 With `--teachers` the labels are not used: finished runs answer instead for each augmented and mixed
 picture, and the network learns to answer as they do on average (Beyer et al., "Knowledge
 distillation: A good teacher is patient and consistent", CVPR 2022).
 """
 
 import argparse
-import json
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from training import fastai_runs  # before timm and fastai
 
-import timm  # isort: skip
 from fastai.vision.all import (  # isort: skip
     Callback,
-    CategoryBlock,
     CutMix,
-    DataLoaders,
     LabelSmoothingCrossEntropyFlat,
     Learner,
     MixUp,
@@ -47,20 +46,29 @@ from fastai.vision.all import (  # isort: skip
 )
 from fastai.distributed import num_distrib  # isort: skip
 from timm.models import save_for_hf  # isort: skip
-from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
-from tqdm import tqdm
 
 from models.images import open_photo
-from models.preprocessing import InputSpec, normalize, prepare, resize_photo
-from training import pets, runs
-from training.pictures import decode
+from models.preprocessing import InputSpec, prepare, resize_photo
+from training import command_line, data_sets, runs
+from training.breed_classifier import (
+    accuracies,
+    data_loaders,
+    fit_classifier,
+    go_back,
+    input_spec,
+    layer_groups,
+)
+from training.data_sets import CLASS_FOLDER, DataSet, Examples
+from training.distillation import Distillation, Teacher
+from training.errors import UserError
+from training.pictures import decode, few
+from training.pretrained import timm_network
 from training.reports import plot_classifications, plot_curves
-from training.runs import describe_run, read_run
+from training.runs import Run, RunError
 
+OUT = Path("runs/breeds")
 ARCH = "mobilenetv2_100"
 SIZE = 224  # side of the network's input in pixels
-MIN_SCALE = 0.5  # smallest share of the picture's area that a random crop keeps
 EPOCHS = 12
 BATCH = 32
 RATE = 2e-4  # peak rate of the classifier; the first trained layers get it divided by RATE_SPREAD
@@ -70,248 +78,220 @@ WEIGHT_DECAY = 0.05
 LABEL_SMOOTHING = 0.1
 DROPOUT = 0.2
 TUNED = 0.5  # share of the way from the start to the fine-tuned weights at which the result lies
-PROBE_COST = 0.05  # inverse regularisation of the linear classifier that fine-tuning starts from
 MIX = {"none": [], "mixup": [MixUp(0.2)], "cutmix": [CutMix(1.0)]}
 SEED = 42
 
 
-def input_spec(cfg: dict[str, Any], size: int) -> InputSpec:
-    """The photo as this network wants it: squashed to a square, in its timm config's range."""
-    return InputSpec(
-        size, size, "squash", "bicubic", tuple(cfg["mean"]), tuple(cfg["std"]), layout="NCHW"
+def train(
+    out: Path = OUT,
+    *,
+    root: Path | None = None,
+    source: str | None = None,
+    folder: Path | None = None,
+    split: str = "official",
+    fold: int = 0,
+    arch: str = ARCH,
+    pretrained: bool = True,
+    pretrained_cfg: Mapping[str, Any] | None = None,
+    model_args: Mapping[str, Any] | None = None,
+    size: int = SIZE,
+    frozen: float = FROZEN,
+    tuned: float = TUNED,
+    mix: str = "none",
+    teachers: Sequence[Path] = (),
+    epochs: int = EPOCHS,
+    batch: int = BATCH,
+    rate: float = RATE,
+    seed: int = SEED,
+    skip_damaged: bool = False,
+    resume: bool = False,
+    overwrite: bool = False,
+    dry_run: bool = False,
+    find_rate: bool = False,
+) -> Path:
+    """Train a classifier; return the run's folder. The arguments are the command line's options.
+
+    Raises
+    ------
+    training.errors.UserError
+        When something is wrong with them, before anything is written.
+    """
+    if teachers and mix != "none":
+        raise UserError("--teachers are asked about mixed pictures anyway: leave --mix out.")
+    run = Run(
+        out,
+        "train_breeds",
+        {
+            "folder": folder,
+            "split": split,
+            "fold": fold,
+            "arch": arch,
+            "pretrained": pretrained,
+            "pretrained_cfg": pretrained_cfg,
+            "model_args": model_args or {},
+            "size": size,
+            "frozen": frozen,
+            "tuned": tuned,
+            "mix": mix,
+            "teachers": list(teachers),
+            "epochs": epochs,
+            "batch": batch,
+            "rate": rate,
+            "seed": seed,
+        },
+        resume=resume,
+        overwrite=overwrite,
+        dry_run=dry_run,
+        find_rate=find_rate,
+        first=not rank_distrib(),
     )
+    if run.finished:
+        print(f"{run.folder} is finished: there is nothing to go on with.")
+        return run.folder
+    with run:
+        set_seed(seed, reproducible=True)
+        data = (
+            data_sets.open_folder(folder, masks=False)
+            if folder
+            else data_sets.open_pets(root, source)
+        )
+        parts = data.parts(split, fold)
+        if dry_run:
+            parts, epochs, batch = (few(parts[0], 16), few(parts[1], 8)), 1, 4
+        train_part, held_out = (
+            data.check(part, masks=False, skip_damaged=skip_damaged) for part in parts
+        )
+        network_args = {**(model_args or {}), "drop_rate": DROPOUT}
+        model = timm_network(
+            arch,
+            len(data.labels),
+            pretrained=pretrained,
+            pretrained_cfg=pretrained_cfg,
+            model_args=network_args,
+        )
+        spec = input_spec(model.pretrained_cfg, size)
+        callbacks = [*MIX[mix], *_teaching(teachers, spec, data)]
+        run.begin()
+        learn = make_learner(
+            model, train_part, held_out, data, spec, batch, pretrained, frozen, bool(teachers)
+        )
+        start = {name: one.detach().clone() for name, one in model.named_parameters()}
+        if find_rate:
+            fastai_runs.find_rate(learn, run)
+            return run.folder
+        if pretrained and held_out and not num_distrib():
+            _, top_1, top_5 = learn.validate()
+            print(f"before fine-tuning: held-out top-1 {top_1:.4f}, top-5 {top_5:.4f}")
+        if pretrained:
+            callbacks.append(fastai_runs.FixedStatistics(model))
+        rows = fastai_runs.fit(learn, run, epochs, rate, RATE_SPREAD, seed, callbacks)
+        if rank_distrib():  # one process writes the results
+            return run.folder
+        if pretrained:
+            go_back(model, start, tuned)
+        figures = {}
+        if held_out:
+            top_1, top_5 = accuracies(model, learn.dls.valid)
+            figures = {"top1": top_1, "top5": top_5}
+        write_results(run, model, network_args, data, held_out, spec, rows)
+        run.finish(
+            task="classification",
+            framework="timm",
+            architecture=arch,
+            labels=data.labels,
+            input_spec=spec,
+            data=data.name,
+            folder=str(folder.resolve()) if folder else None,
+            split=split,
+            fold=fold,
+            processes=max(num_distrib(), 1),
+            held_out={"pictures": len(held_out), "size": spec.height, **figures},
+            epochs=len(rows),
+        )
+        shutil.rmtree(run.folder / fastai_runs.CHECKPOINTS)
+    shown = "top-1 {top1:.4f}, top-5 {top5:.4f}".format(**figures) if figures else "nothing"
+    print(f"{run.folder}: held-out {shown}")
+    return run.folder
 
 
-def data_loaders(
-    train_photos: NDArray[np.uint8],
-    held_out_photos: NDArray[np.uint8],
-    breeds: Sequence[str],
-    labels: Sequence[str],
+def _teaching(teachers: Sequence[Path], spec: InputSpec, data: DataSet) -> list[Callback]:
+    """The callback that lets finished runs teach, if there are any."""
+    if not teachers:
+        return []
+    networks = [Teacher(Path(teacher), spec) for teacher in teachers]
+    labels = [label["name"] for label in data.labels]
+    for teacher, network in zip(teachers, networks, strict=True):
+        if network.labels != labels:
+            raise RunError(f"{teacher} has other classes than {data.name}: it cannot teach them.")
+    return [Distillation(networks)]
+
+
+def make_learner(
+    model: torch.nn.Module,
+    train_part: Examples,
+    held_out: Examples,
+    data: DataSet,
     spec: InputSpec,
     batch: int,
-) -> DataLoaders:
-    """Loaders of photos and breeds, those of the training photos and then the held-out ones'."""
-    return fastai_runs.loaders(
-        train_photos,
-        held_out_photos,
-        CategoryBlock(vocab=list(labels), sort=False),
-        lambda index: breeds[index],
-        spec,
-        batch,
-        MIN_SCALE,
-    )
-
-
-def layer_groups(model: torch.nn.Module, frozen: float) -> list[list[torch.nn.Parameter]]:
-    """Split a timm network into frozen, early and late body, and classifier."""
-    head = list(model.get_classifier().parameters())
-    in_head = {id(parameter) for parameter in head}
-    body = [parameter for parameter in model.parameters() if id(parameter) not in in_head]
-    return fastai_runs.body_groups(body, head, frozen)
-
-
-def fit_classifier(
-    model: torch.nn.Module,
-    photos: NDArray[np.uint8],
-    breeds: NDArray[np.integer],
-    spec: InputSpec,
-) -> None:
-    """Give the network the best linear classifier of its features as they are.
-
-    Fine-tuned from there, the body only has to improve; behind a random or zero classifier its
-    first steps distort features that few pictures cannot restore: Kumar et al., "Fine-tuning can
-    distort pretrained features and underperform out-of-distribution", ICLR 2022.
+    pretrained: bool,
+    frozen: float,
+    taught: bool,
+) -> Learner:
+    """A learner of a timm network on pictures that are decoded once.
 
     Parameters
     ----------
     model
-        A timm network with a linear classifier.
-    photos
-        `(n, height, width, 3)` uint8.
-    breeds
-        `(n,)` class indices.
-    spec
-        Mean and standard deviation of the input.
+        The network; a pretrained one gets the best linear classifier of its features.
+    train_part, held_out
+        Examples with a `photo` and a `label`.
+    data, spec, batch
+        Their data set, the network's input, and pictures a step.
+    pretrained, frozen
+        Whether the body is, and what share of it is kept as it is then.
+    taught
+        Whether targets are probabilities of teachers instead of labels.
     """
-    model.eval().to(fastai_runs.DEVICE, memory_format=torch.channels_last)
-    features = []
-    with torch.inference_mode(), fastai_runs.mixed():
-        for start in tqdm(range(0, len(photos), BATCH), desc="fitting the classifier"):
-            batch = torch.from_numpy(normalize(photos[start : start + BATCH], spec))
-            batch = batch.to(fastai_runs.DEVICE, memory_format=torch.channels_last)
-            pooled = model.forward_head(model.forward_features(batch), pre_logits=True)
-            features.append(pooled.float().cpu().numpy())
-    scaler, classifier = StandardScaler(), LogisticRegression(C=PROBE_COST, max_iter=500)
-    classifier.fit(scaler.fit_transform(np.concatenate(features)), breeds)
-    weights = classifier.coef_ / scaler.scale_
-    linear = model.get_classifier()
-    linear.weight.data = torch.tensor(weights, dtype=torch.float32).contiguous()
-    linear.bias.data = torch.tensor(
-        classifier.intercept_ - weights @ scaler.mean_, dtype=torch.float32
-    )
-
-
-def go_back(model: torch.nn.Module, start: Mapping[str, torch.Tensor], share: float) -> None:
-    """Move the weights from where fine-tuning ended back towards where it started.
-
-    Between the two lie networks that keep more of what pretraining taught than the tuned one and
-    know more than the start: Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022.
-
-    Parameters
-    ----------
-    model
-        The fine-tuned network.
-    start
-        Its parameters by name, as they were before.
-    share
-        0 for the start, 1 for the fine-tuned weights.
-    """
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            parameter.copy_(torch.lerp(start[name].to(parameter.device), parameter, share))
-
-
-def accuracies(
-    model: torch.nn.Module, loader: Iterable[tuple[torch.Tensor, torch.Tensor]]
-) -> tuple[float, float]:
-    """Top-1 and top-5 accuracy in [0, 1], by this process alone: fastai's own asks all of them."""
-    hits = []
-    model.eval()
-    with torch.inference_mode(), fastai_runs.mixed():
-        for photos, breeds in loader:
-            best = model(photos).topk(5).indices
-            hits.append(best == breeds[:, None])
-    found = torch.cat(hits).float()
-    return float(found[:, 0].mean()), float(found.amax(dim=1).mean())
-
-
-class Distillation(Callback):
-    """Mix pairs of pictures, and take the teachers' mean answer to the mixture as the target.
-
-    The learner's loss must take class indices (held-out part) as well as probabilities.
-    """
-
-    def __init__(self, teachers: Sequence[torch.nn.Module]) -> None:
-        self.teachers = teachers
-
-    def before_batch(self) -> None:
-        """Replace a training batch's pictures by mixtures, and its labels by the answers."""
-        if not self.training:
-            return
-        share = torch.rand((len(self.x), 1, 1, 1), device=self.x.device)
-        mixed = torch.lerp(self.x, self.x[torch.randperm(len(self.x))], share / 2)
-        with torch.no_grad(), fastai_runs.mixed():
-            answers = [teacher(mixed).float().softmax(dim=1) for teacher in self.teachers]
-        self.learn.xb = (mixed,)
-        self.learn.yb = (torch.stack(answers).mean(dim=0),)
-
-
-class Teacher(torch.nn.Module):
-    """A finished run that answers about pictures as its student gets them.
-
-    The two networks may want different means and standard deviations.
-    """
-
-    def __init__(self, run: Path, student: InputSpec) -> None:
-        super().__init__()
-        own: InputSpec = read_run(run)["input"]
-        self.network = timm.create_model(f"local-dir:{run}", pretrained=True).eval()
-        mean, std = torch.tensor([own.mean, student.mean]), torch.tensor([own.std, student.std])
-        self.register_buffer("scale", (std[1] / std[0]).reshape(3, 1, 1))
-        self.register_buffer("shift", ((mean[1] - mean[0]) / std[0]).reshape(3, 1, 1))
-        self.to(fastai_runs.DEVICE, memory_format=torch.channels_last)
-
-    def forward(self, photos: torch.Tensor) -> torch.Tensor:
-        """Logits for `(batch, 3, height, width)` pictures that are normalised for the student."""
-        return self.network(photos * self.scale + self.shift)
-
-
-def train(arguments: argparse.Namespace) -> Path:
-    """Run the training that the command line describes; return the run's folder."""
-    set_seed(arguments.seed, reproducible=True)
-    root = pets.prepare(arguments.root, arguments.source)
-    if arguments.split == "random":
-        train_part, held_out = pets.random_split(root)
-    elif arguments.split == "trainval":
-        train_part, held_out = pets.split(root, "trainval"), []
-    else:
-        train_part, held_out = (
-            pets.split(root, part, fold=arguments.fold) for part in ("train", "validation")
-        )
-    epochs, batch = arguments.epochs, arguments.batch
-    if arguments.dry_run:
-        train_part, held_out = train_part[:: len(train_part) // 16], held_out[:8]
-        epochs, batch = 1, 4
-    run: Path = arguments.out
-    if not arguments.resume and not rank_distrib():
-        shutil.rmtree(run, ignore_errors=True)
-
-    breeds = pets.breeds(root)
-    labels = [breed.name for breed in breeds]
-    model_args = {**arguments.model_args, "drop_rate": DROPOUT}
-    model = timm.create_model(
-        arguments.arch,
-        pretrained=arguments.pretrained,
-        pretrained_cfg_overlay=arguments.pretrained_cfg,
-        num_classes=len(labels),
-        **model_args,
-    )
-    spec = input_spec(model.pretrained_cfg, arguments.size)
     photos = decode(train_part, fastai_runs.presized(spec), "training photos")
     held_out_photos = decode(held_out, spec, "held-out photos")
-    breed_ids = [example.breed for example in (*train_part, *held_out)]
-    if arguments.pretrained:
-        fit_classifier(model, photos, np.array(breed_ids[: len(photos)]), spec)
-    start = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
-    if arguments.teachers:
-        loss = torch.nn.CrossEntropyLoss()
-        callbacks = [Distillation([Teacher(teacher, spec) for teacher in arguments.teachers])]
-    else:
-        loss = LabelSmoothingCrossEntropyFlat(LABEL_SMOOTHING)
-        callbacks = MIX[arguments.mix]
-    frozen = 0.0
-    if arguments.pretrained:
-        frozen = arguments.frozen
-        callbacks = [*callbacks, fastai_runs.FixedStatistics(model)]
-    learn = fastai_runs.fast(
+    labels = [label["name"] for label in data.labels]
+    indices = [example.label for example in (*train_part, *held_out)]
+    if pretrained:
+        fit_classifier(model, photos, np.array(indices[: len(photos)]), spec)
+    loss = (
+        torch.nn.CrossEntropyLoss() if taught else LabelSmoothingCrossEntropyFlat(LABEL_SMOOTHING)
+    )
+    loaders = data_loaders(
+        photos, held_out_photos, [labels[index] for index in indices], labels, spec, batch
+    )
+    return fastai_runs.fast(
         Learner(
-            data_loaders(
-                photos,
-                held_out_photos,
-                [labels[breed] for breed in breed_ids],
-                labels,
-                spec,
-                batch,
-            ),
+            loaders,
             model,
             loss_func=loss,
-            splitter=lambda network: layer_groups(network, frozen),
-            metrics=[accuracy, top_k_accuracy],
+            splitter=lambda network: layer_groups(network, frozen if pretrained else 0.0),
+            metrics=[accuracy, partial(top_k_accuracy, k=min(5, len(labels)))],
             wd=WEIGHT_DECAY,
         )
     )
-    if arguments.find_rate:
-        fastai_runs.find_rate(learn, run)
-        return run
-    if arguments.pretrained and held_out and not num_distrib():
-        _, top_1, top_5 = learn.validate()
-        print(f"before fine-tuning: held-out top-1 {top_1:.4f}, top-5 {top_5:.4f}")
-    rows = fastai_runs.fit(
-        learn, run, epochs, arguments.rate, RATE_SPREAD, arguments.seed, callbacks
-    )
-    if rank_distrib():  # one process writes the results
-        return run
-    if arguments.pretrained:
-        go_back(model, start, arguments.tuned)
-    figures = {}
-    if held_out:
-        top_1, top_5 = accuracies(model, learn.dls.valid)
-        figures = {"top1": top_1, "top5": top_5}
+
+
+def write_results(
+    run: Run,
+    model: torch.nn.Module,
+    network_args: Mapping[str, Any],
+    data: DataSet,
+    held_out: Examples,
+    spec: InputSpec,
+    rows: Sequence[Mapping[str, float]],
+) -> None:
+    """Write the network as timm's standard checkpoint, the curves and a sheet of predictions."""
+    labels = [label["name"] for label in data.labels]
     save_for_hf(
         model.to(memory_format=torch.contiguous_format),
-        run,
+        run.folder,
         model_config={"label_names": labels},
-        model_args=model_args,
+        model_args=dict(network_args),
         safe_serialization=True,
         data_config={
             "input_size": (3, spec.height, spec.width),
@@ -322,39 +302,21 @@ def train(arguments: argparse.Namespace) -> Path:
             "crop_mode": "squash",
         },
     )
-    describe_run(
-        run,
-        task="classification",
-        framework="timm",
-        architecture=arguments.arch,
-        labels=[asdict(breed) for breed in breeds],
-        input_spec=spec,
-        data=pets.NAME,
-        split=arguments.split,
-        fold=arguments.fold,
-        processes=max(num_distrib(), 1),
-        held_out={"pictures": len(held_out), "size": spec.height, **figures},
-        epochs=len(rows),
-    )
     curves = {"loss": "loss"}
     if held_out:
         curves["accuracy"] = "accuracy"
-        plot_predictions(model, held_out[:: max(len(held_out) // 16, 1)][:16], labels, spec, run)
-    plot_curves(rows, run / "curves.png", curves)
-    shutil.rmtree(run / fastai_runs.CHECKPOINTS)
-    shown = "top-1 {top1:.4f}, top-5 {top5:.4f}".format(**figures) if figures else "nothing"
-    print(f"{run}: held-out {shown}")
-    return run
+        plot_predictions(model, few(held_out, 16), labels, spec, run.folder)
+    plot_curves(rows, run.folder / "curves.png", curves)
 
 
 def plot_predictions(
     model: torch.nn.Module,
-    examples: Sequence[pets.Example],
+    examples: Examples,
     labels: Sequence[str],
     spec: InputSpec,
-    run: Path,
+    folder: Path,
 ) -> None:
-    """Write the sheet of held-out photos with their predicted and true breeds."""
+    """Write the sheet of held-out photos with their predicted and true classes."""
     photos = [open_photo(example.photo) for example in examples]
     inputs = torch.from_numpy(np.concatenate([prepare(photo, spec) for photo in photos]))
     with torch.inference_mode():
@@ -362,20 +324,18 @@ def plot_predictions(
     best = probabilities.max(dim=1)
     plot_classifications(
         [resize_photo(photo, spec) for photo in photos],
-        [labels[example.breed] for example in examples],
+        [labels[example.label] for example in examples],
         [labels[index] for index in best.indices],
         best.values.tolist(),
-        run / "predictions.png",
+        folder / "predictions.png",
     )
 
 
 def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    pets.add_arguments(parser)
-    parser.add_argument("--out", type=Path, default=Path("runs/breeds"), help="the run's folder")
+    parser = command_line.parser(__doc__)
+    data_sets.add_arguments(parser, folder=CLASS_FOLDER)
+    parser.add_argument("--out", type=Path, default=OUT, help="the run's folder")
     parser.add_argument("--arch", default=ARCH, help="any name that timm.create_model takes")
     parser.add_argument(
         "--pretrained",
@@ -385,27 +345,26 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--pretrained-cfg",
-        type=json.loads,
+        type=command_line.json_object,
         metavar="JSON",
         help='changes to its pretrained_cfg, as \'{"file": "x.safetensors"}\' for local weights',
     )
     parser.add_argument(
         "--model-args",
-        type=json.loads,
-        default={},
+        type=command_line.json_object,
         metavar="JSON",
         help='further arguments of timm.create_model, as \'{"pad_type": "same"}\'',
     )
-    parser.add_argument("--size", type=int, default=SIZE, help="input side")
+    parser.add_argument("--size", type=command_line.positive, default=SIZE, help="input side")
     parser.add_argument(
         "--frozen",
-        type=float,
+        type=command_line.share,
         default=FROZEN,
         help="share of a pretrained body's layers, from the input on, that are not trained",
     )
     parser.add_argument(
         "--tuned",
-        type=float,
+        type=command_line.share,
         default=TUNED,
         help="share of the way from the start to the fine-tuned weights at which the result lies",
     )
@@ -427,5 +386,10 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
+def main(words: Sequence[str] | None = None) -> None:
+    """Train as the command line says."""
+    train(**vars(parse_arguments(words)))
+
+
 if __name__ == "__main__":
-    train(parse_arguments())
+    command_line.run(main)

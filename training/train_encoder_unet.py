@@ -3,6 +3,7 @@
     python -m training.train_encoder_unet                          # tu-mobilenetv2_100 from the Hub
     python -m training.train_encoder_unet --encoder timm-efficientnet-b0 --size 224
     python -m training.train_encoder_unet --size 256 --epochs 4 --start-from runs/encoder-unet
+    python -m training.train_encoder_unet --folder cups            # your own photos and masks
     python -m training.train_encoder_unet --resume                 # go on with an interrupted run
     accelerate launch -m training.train_encoder_unet               # on all GPUs of the machine
 
@@ -17,10 +18,10 @@ small one reach what many at the large size reach, in a fraction of the time (Ho
 """
 
 import argparse
-import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,18 +38,24 @@ from fastai.vision.all import (  # isort: skip
     rank_distrib,
     set_seed,
 )
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from models.images import open_photo
 from models.preprocessing import InputSpec, prepare, resize_photo
-from training import pets, runs
+from training import command_line, data_sets, pets, runs
+from training.data_sets import MASK_FOLDER, Examples
+from training.errors import UserError
 from training.metrics import confusion_matrix, mask_figures
-from training.pictures import decode
+from training.pictures import decode, few
+from training.pretrained import encoder_statistics, smp_unet
 from training.reports import plot_curves, plot_segmentations
-from training.runs import describe_run
+from training.runs import Run, RunError, read_facts
 
+OUT = Path("runs/encoder-unet")
 ENCODER = "tu-mobilenetv2_100"
-SIZE = 128  # side of the network's input in pixels, divisible by 32
+SIZE = 128  # side of the network's input in pixels
+MULTIPLE = 32  # of which it must be
 MIN_SCALE = 0.6  # smallest share of the picture's area that a random crop keeps
 EPOCHS = 12
 BATCH = 16
@@ -65,15 +72,12 @@ def input_spec(mean: Sequence[float], std: Sequence[float], size: int) -> InputS
 
 
 def data_loaders(
-    train_part: Sequence[pets.Example],
-    held_out: Sequence[pets.Example],
-    spec: InputSpec,
-    batch: int,
+    train_part: Examples, held_out: Examples, spec: InputSpec, batch: int
 ) -> DataLoaders:
-    """Loaders of photos and class indices (0 pet, 1 background, 2 border)."""
+    """Loaders of photos and class indices (0 object, 1 background, 2 border)."""
     presized = fastai_runs.presized(spec)
     masks = [
-        read_trimap(example, size)
+        read_mask(example, size)
         for part, size in ((train_part, presized), (held_out, spec))
         for example in part
     ]
@@ -88,9 +92,9 @@ def data_loaders(
     )
 
 
-def read_trimap(example: pets.Example, spec: InputSpec) -> NDArray[np.uint8]:
-    """The trimap's values 1, 2, 3 as class indices 0, 1, 2, at the size of the input."""
-    return pets.read_trimap(example.trimap, spec.height, spec.width) - 1
+def read_mask(example: Any, spec: InputSpec) -> NDArray[np.uint8]:  # noqa: ANN401
+    """An example's class indices at the size of the input."""
+    return example.read_classes(spec.height, spec.width)
 
 
 class DiceCrossEntropy(torch.nn.Module):
@@ -112,44 +116,135 @@ def pixel_accuracy(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     return (logits.argmax(dim=1) == truth).float().mean()
 
 
-def build(encoder: str, weights: str, encoder_args: dict[str, object]) -> torch.nn.Module:
-    """The network, with the encoder's weights from the Hub, a `.safetensors` file, or random."""
-    downloaded = "imagenet" if weights == "imagenet" else None
-    model = smp.Unet(
-        encoder, encoder_weights=downloaded, classes=len(pets.MASK_CLASSES), **encoder_args
+def take_weights(model: torch.nn.Module, run: Path) -> None:
+    """Give a network the weights of a finished run.
+
+    Raises
+    ------
+    training.runs.RunError
+        When the folder is no such run, or its network is another one.
+    """
+    read_facts(run)
+    try:
+        model.load_state_dict(load_file(run / "model.safetensors"))
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise RunError(f"{run} has no weights for this network: give its own --encoder.") from error
+
+
+def train(
+    out: Path = OUT,
+    *,
+    root: Path | None = None,
+    source: str | None = None,
+    folder: Path | None = None,
+    encoder: str = ENCODER,
+    encoder_weights: str = "imagenet",
+    encoder_args: Mapping[str, Any] | None = None,
+    start_from: Path | None = None,
+    size: int = SIZE,
+    epochs: int = EPOCHS,
+    batch: int = BATCH,
+    rate: float = RATE,
+    seed: int = SEED,
+    skip_damaged: bool = False,
+    resume: bool = False,
+    overwrite: bool = False,
+    dry_run: bool = False,
+    find_rate: bool = False,
+) -> Path:
+    """Train a mask network; return the run's folder. The arguments are the command line's options.
+
+    Raises
+    ------
+    training.errors.UserError
+        When something is wrong with them, before anything is written.
+    """
+    if size % MULTIPLE:
+        raise UserError(f"--size must be divisible by {MULTIPLE}, not {size}.")
+    run = Run(
+        out,
+        "train_encoder_unet",
+        {
+            "folder": folder,
+            "encoder": encoder,
+            "encoder_weights": encoder_weights,
+            "encoder_args": encoder_args or {},
+            "start_from": start_from,
+            "size": size,
+            "epochs": epochs,
+            "batch": batch,
+            "rate": rate,
+            "seed": seed,
+        },
+        resume=resume,
+        overwrite=overwrite,
+        dry_run=dry_run,
+        find_rate=find_rate,
+        first=not rank_distrib(),
     )
-    if weights not in ("imagenet", "none"):
-        trained, own = load_file(weights), model.encoder.model.state_dict()
-        model.encoder.model.load_state_dict({name: trained[name] for name in own})
-    return model
+    if run.finished:
+        print(f"{run.folder} is finished: there is nothing to go on with.")
+        return run.folder
+    with run:
+        set_seed(seed, reproducible=True)
+        data = (
+            data_sets.open_folder(folder, masks=True)
+            if folder
+            else data_sets.open_pets(root, source)
+        )
+        parts = [pets.with_masks(part) for part in data.parts("official")]
+        if dry_run:
+            parts, epochs, batch = [few(parts[0], 16), few(parts[1], 8)], 1, 4
+        train_part, held_out = (
+            data.check(part, masks=True, skip_damaged=skip_damaged) for part in parts
+        )
+        classes = data.mask_classes
+        model = smp_unet(encoder, len(classes), encoder_weights, encoder_args)
+        if start_from:
+            take_weights(model, start_from)
+        spec = input_spec(*encoder_statistics(model), size)
+        pretrained = encoder_weights != "none" or start_from is not None
+        run.begin()
+        learn = make_learner(
+            model, data_loaders(train_part, held_out, spec, batch), FROZEN if pretrained else 0.0
+        )
+        if find_rate:
+            fastai_runs.find_rate(learn, run)
+            return run.folder
+        # The decoder's batch norms have statistics to find.
+        callbacks = [fastai_runs.FixedStatistics(model.encoder)] if pretrained else []
+        rows = fastai_runs.fit(learn, run, epochs, rate, RATE_SPREAD, seed, callbacks)
+        if rank_distrib():  # one process writes the results
+            return run.folder
+        figures = write_results(run, model, held_out, classes, spec, rows)
+        run.finish(
+            task="segmentation",
+            framework="smp",
+            architecture=f"U-Net, {encoder} encoder (segmentation-models-pytorch)",
+            labels=[{"name": name} for name in classes],
+            input_spec=spec,
+            data=data.name,
+            folder=str(folder.resolve()) if folder else None,
+            held_out={
+                "pictures": len(held_out),
+                "size": size,
+                "loss": rows[-1]["val_loss"],
+                **figures,
+            },
+            epochs=len(rows),
+        )
+        shutil.rmtree(run.folder / fastai_runs.CHECKPOINTS)
+    print(f"{run.folder}: held-out mean IoU {figures['mean_iou']:.4f}")
+    return run.folder
 
 
-def train(arguments: argparse.Namespace) -> Path:
-    """Run the training that the command line describes; return the run's folder."""
-    set_seed(arguments.seed, reproducible=True)
-    root = pets.prepare(arguments.root, arguments.source)
-    train_part = pets.with_masks(pets.split(root, "train"))
-    held_out = pets.with_masks(pets.split(root, "validation"))
-    epochs, batch = arguments.epochs, arguments.batch
-    if arguments.dry_run:
-        train_part, held_out = train_part[:: len(train_part) // 16], held_out[:8]
-        epochs, batch = 1, 4
-    run: Path = arguments.out
-    if not arguments.resume and not rank_distrib():
-        shutil.rmtree(run, ignore_errors=True)
-
-    model = build(arguments.encoder, arguments.encoder_weights, arguments.encoder_args)
-    if arguments.start_from:
-        model.load_state_dict(load_file(arguments.start_from / "model.safetensors"))
-    pretrained = arguments.encoder_weights != "none" or arguments.start_from
-    frozen = FROZEN if pretrained else 0.0
-    preparation = smp.encoders.get_preprocessing_params(arguments.encoder)
-    spec = input_spec(preparation["mean"], preparation["std"], arguments.size)
+def make_learner(model: torch.nn.Module, loaders: DataLoaders, frozen: float) -> Learner:
+    """A learner of a U-Net of segmentation-models-pytorch, whose encoder keeps a share frozen."""
     body = list(model.encoder.parameters())
     head = [*model.decoder.parameters(), *model.segmentation_head.parameters()]
-    learn = fastai_runs.fast(
+    return fastai_runs.fast(
         Learner(
-            data_loaders(train_part, held_out, spec, batch),
+            loaders,
             model,
             loss_func=DiceCrossEntropy(),
             splitter=lambda _: fastai_runs.body_groups(body, head, frozen),
@@ -157,43 +252,29 @@ def train(arguments: argparse.Namespace) -> Path:
             wd=WEIGHT_DECAY,
         )
     )
-    if arguments.find_rate:
-        fastai_runs.find_rate(learn, run)
-        return run
-    # The decoder's batch norms have statistics to find.
-    callbacks = [fastai_runs.FixedStatistics(model.encoder)] if pretrained else []
-    rows = fastai_runs.fit(
-        learn, run, epochs, arguments.rate, RATE_SPREAD, arguments.seed, callbacks
-    )
-    if rank_distrib():  # one process writes the results
-        return run
+
+
+def write_results(
+    run: Run,
+    model: torch.nn.Module,
+    held_out: Examples,
+    classes: Sequence[str],
+    spec: InputSpec,
+    rows: Sequence[Mapping[str, float]],
+) -> dict[str, Any]:
+    """Write the network as its package stores it, curves and predictions; return the figures."""
     model = model.cpu().to(memory_format=torch.contiguous_format).eval()
-    model.save_pretrained(run)
-    figures = held_out_figures(model, held_out, spec)
-    describe_run(
-        run,
-        task="segmentation",
-        framework="smp",
-        architecture=f"U-Net, {arguments.encoder} encoder (segmentation-models-pytorch)",
-        labels=[{"name": name} for name in pets.MASK_CLASSES],
-        input_spec=spec,
-        data=pets.NAME,
-        held_out={
-            "pictures": len(held_out),
-            "size": arguments.size,
-            "loss": rows[-1]["val_loss"],
-            **figures,
-        },
-        epochs=len(rows),
-    )
-    plot_curves(rows, run / "curves.png", {"loss": "loss", "pixel_accuracy": "pixel accuracy"})
-    plot_predictions(model, held_out[:: max(len(held_out) // 8, 1)][:8], spec, run)
-    shutil.rmtree(run / fastai_runs.CHECKPOINTS)
-    print(f"{run}: held-out mean IoU {figures['mean_iou']:.4f}")
-    return run
+    model.save_pretrained(run.folder)
+    figures = held_out_figures(model, held_out, classes, spec)
+    curves = {"loss": "loss", "pixel_accuracy": "pixel accuracy"}
+    plot_curves(rows, run.folder / "curves.png", curves)
+    plot_predictions(model, few(held_out, 8), classes, spec, run.folder)
+    return figures
 
 
-def predict(model: torch.nn.Module, photos: Sequence[np.ndarray], spec: InputSpec) -> np.ndarray:
+def predicted_classes(
+    model: torch.nn.Module, photos: Sequence[NDArray[np.uint8]], spec: InputSpec
+) -> NDArray[np.int64]:
     """Class indices `(n, height, width)` of photos at the network's size."""
     inputs = torch.from_numpy(np.concatenate([prepare(photo, spec) for photo in photos]))
     with torch.inference_mode():
@@ -201,41 +282,40 @@ def predict(model: torch.nn.Module, photos: Sequence[np.ndarray], spec: InputSpe
 
 
 def held_out_figures(
-    model: torch.nn.Module, held_out: Sequence[pets.Example], spec: InputSpec
-) -> dict[str, object]:
+    model: torch.nn.Module, held_out: Examples, classes: Sequence[str], spec: InputSpec
+) -> dict[str, Any]:
     """Figures of the held-out part at the network's size."""
-    classes = len(pets.MASK_CLASSES)
-    confusion = np.zeros((classes, classes), np.int64)
+    confusion = np.zeros((len(classes), len(classes)), np.int64)
     for example in held_out:
-        truth = read_trimap(example, spec)
-        prediction = predict(model, [open_photo(example.photo)], spec)[0]
-        confusion += confusion_matrix(truth, prediction, classes)
-    return mask_figures(confusion, pets.MASK_CLASSES)
+        truth = read_mask(example, spec)
+        prediction = predicted_classes(model, [open_photo(example.photo)], spec)[0]
+        confusion += confusion_matrix(truth, prediction, len(classes))
+    return mask_figures(confusion, classes)
 
 
 def plot_predictions(
-    model: torch.nn.Module, examples: Sequence[pets.Example], spec: InputSpec, run: Path
+    model: torch.nn.Module,
+    examples: Examples,
+    classes: Sequence[str],
+    spec: InputSpec,
+    folder: Path,
 ) -> None:
     """Write the sheet of held-out photos with their true and predicted masks."""
     photos = [open_photo(example.photo) for example in examples]
     plot_segmentations(
         [resize_photo(photo, spec) for photo in photos],
-        [read_trimap(example, spec) for example in examples],
-        predict(model, photos, spec),
-        pets.MASK_CLASSES,
-        run / "predictions.png",
+        [read_mask(example, spec) for example in examples],
+        predicted_classes(model, photos, spec),
+        classes,
+        folder / "predictions.png",
     )
 
 
 def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    pets.add_arguments(parser)
-    parser.add_argument(
-        "--out", type=Path, default=Path("runs/encoder-unet"), help="the run's folder"
-    )
+    parser = command_line.parser(__doc__)
+    data_sets.add_arguments(parser, folder=MASK_FOLDER)
+    parser.add_argument("--out", type=Path, default=OUT, help="the run's folder")
     parser.add_argument(
         "--encoder",
         default=ENCODER,
@@ -248,18 +328,24 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--encoder-args",
-        type=json.loads,
-        default={},
+        type=command_line.json_object,
         metavar="JSON",
         help='further arguments of a tu- encoder, as \'{"pad_type": "same"}\'',
     )
     parser.add_argument(
         "--start-from", type=Path, metavar="RUN", help="take a finished run's weights"
     )
-    parser.add_argument("--size", type=int, default=SIZE, help="input side, divisible by 32")
+    parser.add_argument(
+        "--size", type=command_line.positive, default=SIZE, help="input side, divisible by 32"
+    )
     runs.add_arguments(parser, epochs=EPOCHS, batch=BATCH, rate=RATE, seed=SEED)
     return parser.parse_args(words)
 
 
+def main(words: Sequence[str] | None = None) -> None:
+    """Train as the command line says."""
+    train(**vars(parse_arguments(words)))
+
+
 if __name__ == "__main__":
-    train(parse_arguments())
+    command_line.run(main)

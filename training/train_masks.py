@@ -43,12 +43,21 @@ from safetensors.torch import load_file
 from models.images import Photo, open_photo
 from models.preprocessing import InputSpec, normalize, prepare
 from models.segmentation import close_up, point_out
-from training import composites, others, pets, runs
+from training import command_line, composites, data_sets, others, pets, runs
 from training.composites import BACKGROUND, PET, Classes, Scenes, read_classes
-from training.reports import plot_curves
-from training.runs import describe_run
-from training.train_encoder_unet import held_out_figures, plot_predictions, read_trimap
+from training.errors import UserError
+from training.pictures import few
+from training.pretrained import weights_file
+from training.runs import Run
+from training.train_encoder_unet import (
+    MULTIPLE,
+    pixel_accuracy,
+    read_mask,
+    take_weights,
+    write_results,
+)
 
+OUT = Path("runs/masks")
 ENCODER = "tu-mobilenetv2_100"
 DECODER = (128, 64, 48, 32, 16)  # channels
 MEAN = STD = (0.5, 0.5, 0.5)
@@ -288,7 +297,7 @@ class HeldOut(torch.utils.data.Dataset):
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         example = self.examples[index]
         photo = torch.from_numpy(prepare(open_photo(example.photo), self.spec)[0])
-        return photo, torch.from_numpy(read_trimap(example, self.spec).astype(np.int64))
+        return photo, torch.from_numpy(read_mask(example, self.spec).astype(np.int64))
 
 
 class BelievedLoss(torch.nn.Module):
@@ -302,11 +311,6 @@ class BelievedLoss(torch.nn.Module):
     def forward(self, logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
         """Loss of `(batch, classes, h, w)` logits against `(batch, h, w)` class indices."""
         return self.entropy(logits, truth) + self.dice(logits, truth)
-
-
-def pixel_accuracy(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    """Share of pixels with the right class."""
-    return (logits.argmax(dim=1) == truth).float().mean()
 
 
 def build(deeplab: Path | None) -> torch.nn.Module:
@@ -327,44 +331,132 @@ def build(deeplab: Path | None) -> torch.nn.Module:
     return model
 
 
-def train(arguments: argparse.Namespace) -> Path:
-    """Run the training that the command line describes; return the run's folder."""
-    set_seed(arguments.seed, reproducible=True)
-    root = pets.prepare(arguments.root, arguments.source)
-    train_part = pets.with_masks(pets.split(root, "train"))
-    held_out = pets.with_masks(pets.split(root, "validation"))
-    epochs, batch = arguments.epochs, arguments.batch
-    backgrounds: list[Path] = []
-    if arguments.others_root:
-        others_root = others.prepare(arguments.others_root, arguments.others_source)
-        backgrounds = [example.photo for example in others.split(others_root, "train")]
-    if arguments.dry_run:
-        train_part, held_out = train_part[:: len(train_part) // 16], held_out[:8]
-        epochs, batch = 1, 4
-    run: Path = arguments.out
-    if not arguments.resume and not rank_distrib():
-        shutil.rmtree(run, ignore_errors=True)
+def train(
+    out: Path = OUT,
+    *,
+    root: Path | None = None,
+    source: str | None = None,
+    others_root: Path | None = None,
+    others_source: str = others.URL,
+    deeplab: Path | None = None,
+    start_from: Path | None = None,
+    size: int = SIZE,
+    epochs: int = EPOCHS,
+    batch: int = BATCH,
+    rate: float = RATE,
+    seed: int = SEED,
+    skip_damaged: bool = False,
+    resume: bool = False,
+    overwrite: bool = False,
+    dry_run: bool = False,
+    find_rate: bool = False,
+) -> Path:
+    """Train a mask network; return the run's folder. The arguments are the command line's options.
 
-    model = build(arguments.deeplab)
-    if arguments.start_from:
-        model.load_state_dict(load_file(arguments.start_from / "model.safetensors"))
-    spec = InputSpec(arguments.size, arguments.size, "squash", "bilinear", MEAN, STD, layout="NCHW")
+    Raises
+    ------
+    training.errors.UserError
+        When something is wrong with them, before anything is written.
+    """
+    if size % MULTIPLE:
+        raise UserError(f"--size must be divisible by {MULTIPLE}, not {size}.")
+    run = Run(
+        out,
+        "train_masks",
+        {
+            "others_root": others_root,
+            "deeplab": deeplab,
+            "start_from": start_from,
+            "size": size,
+            "epochs": epochs,
+            "batch": batch,
+            "rate": rate,
+            "seed": seed,
+        },
+        resume=resume,
+        overwrite=overwrite,
+        dry_run=dry_run,
+        find_rate=find_rate,
+        first=not rank_distrib(),
+    )
+    if run.finished:
+        print(f"{run.folder} is finished: there is nothing to go on with.")
+        return run.folder
+    with run:
+        set_seed(seed, reproducible=True)
+        data = data_sets.open_pets(root, source)
+        parts = [pets.with_masks(part) for part in data.parts("official")]
+        backgrounds: list[Path] = []
+        if others_root:
+            prepared = others.prepare(others_root, others_source)
+            backgrounds = [example.photo for example in others.split(prepared, "train")]
+        if dry_run:
+            parts, epochs, batch = [few(parts[0], 16), few(parts[1], 8)], 1, 4
+        train_part, held_out = (
+            data.check(part, masks=True, skip_damaged=skip_damaged) for part in parts
+        )
+        if deeplab:
+            weights_file(deeplab, "--deeplab")
+        model = build(deeplab)
+        if start_from:
+            take_weights(model, start_from)
+        spec = InputSpec(size, size, "squash", "bilinear", MEAN, STD, layout="NCHW")
+        run.begin()
+        learn = make_learner(model, train_part, held_out, backgrounds, spec, batch, deeplab)
+        if find_rate:
+            fastai_runs.find_rate(learn, run)
+            return run.folder
+        callbacks = [fastai_runs.FixedStatistics(model.encoder)] if deeplab else []
+        rows = fastai_runs.fit(learn, run, epochs, rate, RATE_SPREAD, seed, callbacks)
+        if rank_distrib():  # one process writes the results
+            return run.folder
+        figures = write_results(run, model, held_out, data.mask_classes, spec, rows)
+        run.finish(
+            task="segmentation",
+            framework="smp",
+            architecture=f"U-Net, {ENCODER} encoder (segmentation-models-pytorch)",
+            labels=[{"name": name} for name in data.mask_classes],
+            input_spec=spec,
+            data=data.name,
+            more_data=others.NAME if backgrounds else None,
+            held_out={
+                "pictures": len(held_out),
+                "size": size,
+                "loss": rows[-1]["val_loss"],
+                **figures,
+            },
+            epochs=len(rows),
+        )
+        shutil.rmtree(run.folder / fastai_runs.CHECKPOINTS)
+    print(f"{run.folder}: held-out mean IoU {figures['mean_iou']:.4f}")
+    return run.folder
+
+
+def make_learner(
+    model: torch.nn.Module,
+    train_part: Sequence[pets.Example],
+    held_out: Sequence[pets.Example],
+    backgrounds: Sequence[Path],
+    spec: InputSpec,
+    batch: int,
+    deeplab: Path | None,
+) -> Learner:
+    """A learner of the U-Net on pictures that are drawn anew each time."""
     doubtful = np.zeros((len(train_part), GRID, GRID), np.bool_)
-    if arguments.deeplab:
-        doubtful = unbelieved(train_part, read_deeplab(arguments.deeplab))
+    if deeplab:
+        doubtful = unbelieved(train_part, read_deeplab(deeplab))
         print(f"DeepLab sees another pet in {doubtful.any(axis=(1, 2)).sum()} pictures", flush=True)
-    training_pictures = Pictures(Scenes(train_part, backgrounds), spec, doubtful)
+    pictures = Pictures(Scenes(train_part, backgrounds), spec, doubtful)
+    device = fastai_runs.DEVICE
     loaders = DataLoaders(
-        DataLoader(
-            training_pictures, bs=batch, shuffle=True, drop_last=True, device=fastai_runs.DEVICE
-        ),
-        DataLoader(HeldOut(held_out, spec), bs=batch, device=fastai_runs.DEVICE),
-        device=fastai_runs.DEVICE,
+        DataLoader(pictures, bs=batch, shuffle=True, drop_last=True, device=device),
+        DataLoader(HeldOut(held_out, spec), bs=batch, device=device),
+        device=device,
     )
     body = list(model.encoder.parameters())
     head = [*model.decoder.parameters(), *model.segmentation_head.parameters()]
-    frozen = FROZEN if arguments.deeplab else 0.0
-    learn = fastai_runs.fast(
+    frozen = FROZEN if deeplab else 0.0
+    return fastai_runs.fast(
         Learner(
             loaders,
             model,
@@ -374,49 +466,13 @@ def train(arguments: argparse.Namespace) -> Path:
             wd=WEIGHT_DECAY,
         )
     )
-    if arguments.find_rate:
-        fastai_runs.find_rate(learn, run)
-        return run
-    callbacks = [fastai_runs.FixedStatistics(model.encoder)] if arguments.deeplab else []
-    rows = fastai_runs.fit(
-        learn, run, epochs, arguments.rate, RATE_SPREAD, arguments.seed, callbacks
-    )
-    if rank_distrib():  # one process writes the results
-        return run
-    model = model.cpu().to(memory_format=torch.contiguous_format).eval()
-    model.save_pretrained(run)
-    figures = held_out_figures(model, held_out, spec)
-    describe_run(
-        run,
-        task="segmentation",
-        framework="smp",
-        architecture=f"U-Net, {ENCODER} encoder (segmentation-models-pytorch)",
-        labels=[{"name": name} for name in pets.MASK_CLASSES],
-        input_spec=spec,
-        data=pets.NAME,
-        more_data=others.NAME if backgrounds else None,
-        held_out={
-            "pictures": len(held_out),
-            "size": arguments.size,
-            "loss": rows[-1]["val_loss"],
-            **figures,
-        },
-        epochs=len(rows),
-    )
-    plot_curves(rows, run / "curves.png", {"loss": "loss", "pixel_accuracy": "pixel accuracy"})
-    plot_predictions(model, held_out[:: max(len(held_out) // 8, 1)][:8], spec, run)
-    shutil.rmtree(run / fastai_runs.CHECKPOINTS)
-    print(f"{run}: held-out mean IoU {figures['mean_iou']:.4f}")
-    return run
 
 
 def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    pets.add_arguments(parser)
-    parser.add_argument("--out", type=Path, default=Path("runs/masks"), help="the run's folder")
+    parser = command_line.parser(__doc__)
+    data_sets.add_arguments(parser)
+    parser.add_argument("--out", type=Path, default=OUT, help="the run's folder")
     parser.add_argument(
         "--deeplab",
         type=Path,
@@ -430,10 +486,17 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--start-from", type=Path, metavar="RUN", help="take a finished run's weights"
     )
-    parser.add_argument("--size", type=int, default=SIZE, help="input side, divisible by 32")
+    parser.add_argument(
+        "--size", type=command_line.positive, default=SIZE, help="input side, divisible by 32"
+    )
     runs.add_arguments(parser, epochs=EPOCHS, batch=BATCH, rate=RATE, seed=SEED)
     return parser.parse_args(words)
 
 
+def main(words: Sequence[str] | None = None) -> None:
+    """Train as the command line says."""
+    train(**vars(parse_arguments(words)))
+
+
 if __name__ == "__main__":
-    train(parse_arguments())
+    command_line.run(main)

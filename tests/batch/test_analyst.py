@@ -86,5 +86,5 @@ def test_its_process_has_one_busy_thread_and_ends_with_the_one_that_asks() -> No
 
 
 def test_missing_models_are_no_photos_fault(tmp_path: Path) -> None:
-    with pytest.raises(AnalystError, match="no model for segmentation"):
+    with pytest.raises(AnalystError, match="no model in the folder"):
         Analyst(classes=3, seconds=5, environment={store.SOURCE_VARIABLE: str(tmp_path)})

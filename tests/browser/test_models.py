@@ -148,10 +148,16 @@ def test_the_choice_of_a_model_outlives_the_photo(page_with_nuclei: Page) -> Non
     expect(page.locator("#legend")).to_contain_text("Objects found: 4")
 
 
-def test_a_single_mask_model_of_any_name_is_used_unasked(page_with_one_mask_model: Page) -> None:
+def test_a_pet_model_of_any_name_is_used_and_the_nuclei_come_from_the_app(
+    page_with_one_mask_model: Page,
+) -> None:
     page = page_with_one_mask_model
     show(page, Image.open(EXAMPLES / "cat_chelsea.png"))
     expect(page.locator("#legend tbody tr").first).to_contain_text("pet")
-    expect(page.locator("#mask-model")).to_be_hidden()
+    choice = page.locator("#mask-model label")
+    assert sorted(text.strip() for text in choice.all_inner_texts()) == [
+        "Cell nuclei",
+        "cats-and-dogs",
+    ]
     page.get_by_role("tab", name="Breed").click()
     expect(page.locator("#breeds li")).to_have_count(5)

@@ -43,6 +43,7 @@ def fresh_models(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch
 def folder(tmp_path: Path, fresh_models: pytest.MonkeyPatch) -> Path:
     """An empty folder that models are loaded from."""
     fresh_models.setenv(store.SOURCE_VARIABLE, str(tmp_path))
+    fresh_models.setattr(store, "EMBEDDED", tmp_path)  # nothing comes from elsewhere
     return tmp_path
 
 

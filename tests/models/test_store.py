@@ -60,7 +60,43 @@ def test_models_are_looked_up_where_the_environment_says(
     assert store.source() == store.EMBEDDED
 
     fresh_models.setenv("PETSCOPE_MODELS", str(tmp_path))
-    assert store.source() == tmp_path
+    with pytest.raises(ModelError, match="no model in the folder"):
+        store.source()
+
+
+def copy_model(folder: Path, name: str, to: str, **facts: object) -> None:
+    """An embedded model under another name, with other facts in its card."""
+    card = json.loads((store.EMBEDDED / f"{name}.json").read_text())
+    card.pop("default", None)
+    (folder / f"{to}.json").write_text(json.dumps(card | facts))
+    (folder / f"{to}.onnx").symlink_to(store.EMBEDDED / f"{name}.onnx")
+
+
+def test_what_a_folder_lacks_comes_from_the_embedded_models(
+    tmp_path: Path, fresh_models: pytest.MonkeyPatch
+) -> None:
+    copy_model(tmp_path, "breeds", "mine")
+    (tmp_path / "._mine.json").write_bytes(b"a note of macOS")
+    fresh_models.setenv("PETSCOPE_MODELS", str(tmp_path))
+    assert store.default("classification") == "mine"
+    assert store.default("segmentation") == "pet-fine"
+    assert set(store.names()) == {"mine", "pet", "pet-fine", "nuclei"}
+    card, _ = store.load("mine", "classification")
+    assert card.labels == store.read_card("breeds", store.EMBEDDED).labels
+
+
+@pytest.mark.parametrize(
+    ("facts", "pets"),
+    [({}, "pet-fine"), ({"subject": "pet"}, "a-mask"), ({"subject": "cell"}, "pet-fine")],
+)
+def test_a_model_of_something_else_is_never_taken_for_the_pets(
+    facts: dict[str, str], pets: str, tmp_path: Path, fresh_models: pytest.MonkeyPatch
+) -> None:
+    copy_model(tmp_path, "nuclei", "a-mask", **facts)
+    fresh_models.setenv("PETSCOPE_MODELS", str(tmp_path))
+    assert store.default("segmentation") == pets
+    assert store.read_card("a-mask").subject == facts.get("subject", "nucleus")
+    assert store.default("segmentation", store.read_card("a-mask").subject) == "a-mask"
 
 
 def test_models_of_a_task_are_named_in_order(

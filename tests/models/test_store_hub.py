@@ -293,13 +293,12 @@ def test_what_is_neither_folder_nor_repository_is_an_error(
         store.source()
 
 
-def test_a_folder_that_lacks_a_model_is_an_error_and_not_filled_up(
+def test_a_folder_without_any_model_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use(monkeypatch, str(tmp_path))
-    with pytest.raises(ModelError, match="There is no model 'pet'"):
+    with pytest.raises(ModelError, match="There is no model in the folder"):
         store.load("pet", "segmentation")
-    assert store.notice() is None
 
 
 def test_a_set_can_be_downloaded_ahead(

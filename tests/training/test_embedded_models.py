@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from models import store
-from training import evaluate, pets
+from training import pets
+from training.evaluation.models import open_model
+from training.evaluation.scores import score_breeds, score_masks
 
 PICTURES = 250
 
@@ -30,8 +32,8 @@ def test_the_breed_model_is_as_good_as_its_card_says(
 ) -> None:
     claimed = store.read_card("breeds").facts["metrics"]["test"]
     assert claimed["pictures"] == 3669
-    model = evaluate.open_model("breeds")
-    measured = evaluate.evaluate_breeds(model, examples, labels, tmp_path)
+    model = open_model("breeds")
+    measured = score_breeds(model, examples, labels, tmp_path)
     for figure in ("top1", "top5"):
         error = np.sqrt(claimed[figure] * (1 - claimed[figure]) / PICTURES)
         assert measured[figure] == pytest.approx(claimed[figure], abs=3 * error)
@@ -43,8 +45,8 @@ def test_the_mask_model_is_as_good_as_its_card_says(
     card = store.read_card("pet")
     claimed = card.facts["metrics"]["test"]
     assert claimed["pictures"] == 3669 - 7
-    model = evaluate.open_model("pet")
-    measured = evaluate.evaluate_masks(model, examples, labels, tmp_path)
+    model = open_model("pet")
+    measured = score_masks(model, pets.with_masks(examples), labels, tmp_path)
     for size in (f"at {card.input.height} px", "at the photo's own size"):
         for figure, tolerance in (("pixel_accuracy", 0.01), ("mean_iou", 0.02)):
             assert measured[size][figure] == pytest.approx(claimed[size][figure], abs=tolerance)

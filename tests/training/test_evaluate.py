@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,14 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
+import documents
 from models import segmentation, store
 from models.images import open_photo
 from models.preprocessing import InputSpec
 from training import evaluate, metrics, nuclei, pets
-from training.runs import describe_run
+from training.errors import UserError
+from training.evaluation import models, scores, tables
+from training.runs import write_facts
 
 SIDE = 32
 HALF = (0.5, 0.5, 0.5)
@@ -101,14 +105,12 @@ def write_pets(
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder that models are loaded from."""
-    models = tmp_path / "models"
-    models.mkdir()
-    monkeypatch.setenv(store.SOURCE_VARIABLE, str(models))
-    segmentation.load.cache_clear()
-    yield models
-    segmentation.load.cache_clear()
+    folder = tmp_path / "models"
+    folder.mkdir()
+    monkeypatch.setenv("MODELS", str(folder))
+    return folder
 
 
 @pytest.fixture
@@ -144,8 +146,8 @@ def check_striped_pets(figures: metrics.Figures) -> None:
 
 def score(*words: str | Path, root: Path, out: Path) -> metrics.Figures:
     """Run the command, on the test split; return what it wrote."""
-    options = ["--split", "test", "--root", str(root), "--out", str(out)]
-    evaluate.main([*map(str, words), *options])
+    options = ["--models", os.environ.get("MODELS", ""), "--root", str(root), "--out", str(out)]
+    evaluate.main(["--split", "test", *options, *map(str, words)])
     return json.loads((out / "figures.json").read_text())
 
 
@@ -175,9 +177,9 @@ def test_masks_at_the_photo_s_size_are_those_served(
     write_model(folder, "pet", SURE / 10, labels, spec=spec)
     photos = [example.photo for example in pets.split(tiny_pets, "test")[:3]]
 
-    measured = evaluate.segmentations(evaluate.open_model("pet"), photos)
+    measured = models.segmentations(models.open_model("pet", folder), photos)
 
-    segmenter = segmentation.load("pet")
+    segmenter = segmentation.Segmenter(*store.load("pet", "segmentation", folder))
     for photo, (_, full) in zip(photos, measured, strict=True):
         served = segmenter.predict(open_photo(photo))
         np.testing.assert_allclose(full.probabilities, served.probabilities, atol=1e-6)
@@ -192,7 +194,7 @@ def test_photos_of_several_sizes_come_in_their_order(folder: Path, tmp_path: Pat
     for path, (number, shape) in zip(paths, enumerate(shapes), strict=True):
         Image.fromarray(np.full((*shape, 3), number, np.uint8)).save(path)
 
-    answers = list(evaluate.predictions(evaluate.open_model("pet"), paths))
+    answers = list(models.predictions(models.open_model("pet", folder), paths))
 
     for number, (shape, (photo, probabilities)) in enumerate(zip(shapes, answers, strict=True)):
         assert (photo == number).all()
@@ -243,9 +245,9 @@ def test_nuclei_against_counting_by_hand(folder: Path, tmp_path: Path) -> None:
         Image.fromarray(photo).save(f"{name}.png")
         Image.fromarray(truth).save(f"{name}_labels.png")
         examples.append(nuclei.Example(kind, Path(f"{name}.png"), Path(f"{name}_labels.png"), kind))
-    model = evaluate.open_model("nuclei")
+    model = models.open_model("nuclei", folder)
 
-    figures = evaluate.evaluate_nuclei(model, examples, tmp_path)
+    figures = scores.score_nuclei(model, examples, tmp_path)
 
     assert figures["pictures"] == 2
     assert set(figures["fluorescence"].values()) == {1}
@@ -280,7 +282,6 @@ def test_masks_of_a_network_that_is_wider_than_high(
 def test_a_path_to_a_model_and_another_size(
     pet_card: Path, striped_pets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv(store.SOURCE_VARIABLE)
 
     figures = score(
         pet_card.with_suffix(".onnx"), "--size", "16", root=striped_pets, out=tmp_path / "out"
@@ -293,10 +294,11 @@ def test_only_the_pictures_named(
     pet_card: Path, striped_pets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = tmp_path / "original trimaps.txt"
-    names.write_text("b_1\nc_1\n")
+    names.write_text("b_1.jpg\nc_1\n")
     monkeypatch.chdir(tmp_path)
 
-    evaluate.main(["pet", "--split", "test", "--root", str(striped_pets), "--names", str(names)])
+    words = ["pet", "--models", str(pet_card.parent), "--root", str(striped_pets)]
+    evaluate.main([*words, "--split", "test", "--names", str(names)])
 
     written = tmp_path / "runs" / "evaluation" / "pet-test-original trimaps" / "figures.json"
     figures = json.loads(written.read_text())
@@ -309,8 +311,9 @@ def test_writing_changes_the_card_s_figures_and_the_readme_s_table_alone(
     pet_card: Path, striped_pets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{evaluate.TABLE_START}\nold\n{evaluate.TABLE_END}\nafter\n")
-    monkeypatch.setattr(evaluate, "README", readme)
+    readme.write_text(f"before\n{tables.START}\nold\n{tables.END}\nafter\n")
+    monkeypatch.setattr(documents, "ROOT", tmp_path)
+    monkeypatch.setattr(store, "EMBEDDED", pet_card.parent)
     before = json.loads(pet_card.read_text())
 
     figures = score("pet", "--write", root=striped_pets, out=tmp_path / "out")
@@ -319,11 +322,7 @@ def test_writing_changes_the_card_s_figures_and_the_readme_s_table_alone(
     check_striped_pets(after["metrics"]["test"])
     assert figures.items() >= after["metrics"].pop("test").items()
     assert after == before
-    head, table, tail = (
-        readme.read_text()
-        .replace(evaluate.TABLE_END, evaluate.TABLE_START)
-        .split(evaluate.TABLE_START)
-    )
+    head, table, tail = readme.read_text().replace(tables.END, tables.START).split(tables.START)
     assert (head, tail) == ("before\n", "\nafter\n")
     assert table.count("| pet | pixel accuracy 93.75%, mean IoU 0.917 (pet 0.875, ") == 3
     assert "binary Dice 0.941, boundary F 0.500 | test, 2 pictures | 32 px |" in table
@@ -339,7 +338,7 @@ def test_the_table_tells_what_the_cards_have(pet_card: Path) -> None:
     old = card(validation={"top1": 0.1}, test={"top1": 0.8912, "top5": 0.95})
     new = card(test={"top1": 0.9, "expected_calibration_error": 0.0123})
     own_size = {"binary_dice": 0.91, "ap50": 0.8, "ap50_95": 0.6}
-    cells = card(**{"test, hard": {"at the photo's own size": own_size}})
+    cells = card(test={"at the photo's own size": own_size}, **{"test, hard": {"ap50": 0.9}})
     page = card()
     told = {"pets": 3669, "others": 127, "auroc": 0.98, "pets_refused": 0.02}
     page.facts["refusal"] = {
@@ -353,11 +352,11 @@ def test_the_table_tells_what_the_cards_have(pet_card: Path) -> None:
         "command": "python evidence",
     }
 
-    assert evaluate.results_table([old, new, cells, page]).splitlines()[2:] == [
+    assert tables.results_table([old, new, cells, page]).splitlines()[2:] == [
         "| x | top-1 89.12%, top-5 95.00% | test, 1,234 pictures | 99 px | `python` |",
         "| x | top-1 90.00%, calibration error 1.23% | test, 1,234 pictures | 99 px | `python` |",
         "| x | binary Dice 0.910, AP at IoU 0.5 0.800, AP at IoU 0.5 to 0.95 0.600 "
-        "| test, hard, 1,234 pictures | photo's own size | `python` |",
+        "| test, 1,234 pictures | photo's own size | `python` |",
         "| x | pets told from other things: AUROC 0.980, pets refused 2.00%, others accepted "
         "10.00% | test, 3,669 pets and 127 other photos | as on the page | `python refusal` |",
         "| x | strongest evidence on the pet 95.00% | test, 3,000 pictures | as on the page "
@@ -366,7 +365,7 @@ def test_the_table_tells_what_the_cards_have(pet_card: Path) -> None:
 
 
 def describe(run: Path, framework: str, task: store.Task, layout: str) -> None:
-    describe_run(
+    write_facts(
         run,
         task=task,
         framework=framework,
@@ -390,7 +389,7 @@ def test_a_keras_run_is_scored_like_its_export(striped_pets: Path, tmp_path: Pat
 
     check_striped_pets(figures)
     assert figures["model"] == "unet"
-    with pytest.raises(SystemExit):  # it has no card
+    with pytest.raises(UserError, match="exported models"):  # it has no card
         score(run, "--write", root=striped_pets, out=tmp_path / "out")
 
 
@@ -404,7 +403,7 @@ def test_a_timm_run_gives_probabilities(tmp_path: Path) -> None:
     describe(tmp_path, "timm", "classification", "NCHW")
     batch = np.random.default_rng(0).normal(size=(2, 3, SIDE, SIDE)).astype(np.float32)
 
-    measured = evaluate.open_model(str(tmp_path)).predict(batch)
+    measured = models.open_model(str(tmp_path)).predict(batch)
 
     with torch.inference_mode():
         expected = torch.softmax(network(torch.from_numpy(batch)), dim=1).numpy()
@@ -422,7 +421,7 @@ def test_an_smp_run_gives_probabilities_with_the_classes_last(tmp_path: Path) ->
     describe(tmp_path, "smp", "segmentation", "NCHW")
     batch = np.random.default_rng(0).normal(size=(2, 3, SIDE, SIDE)).astype(np.float32)
 
-    model = evaluate.open_model(str(tmp_path))
+    model = models.open_model(str(tmp_path))
 
     with torch.inference_mode():
         expected = torch.softmax(network(torch.from_numpy(batch)), dim=1).permute(0, 2, 3, 1)
@@ -446,7 +445,6 @@ def test_what_cannot_be_measured_is_said(
     pet_card: Path,
     striped_pets: Path,
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     write_model(pet_card.parent, "nuclei", SURE, [], data="DSB 2018 nuclei")
     (tmp_path / "nothing.txt").write_text("dog_1\n")
@@ -454,8 +452,17 @@ def test_what_cannot_be_measured_is_said(
     places = {"NAMES": str(tmp_path / "nothing.txt"), "RUN": str(tmp_path)}
     words = [places.get(word, word) for word in words]
 
-    with pytest.raises(SystemExit):
-        evaluate.main([*words, "--root", str(striped_pets), "--out", str(tmp_path / "out")])
+    with pytest.raises((UserError, store.ModelError), match=problem):
+        evaluate.main(
+            [
+                *words,
+                "--models",
+                str(pet_card.parent),
+                "--root",
+                str(striped_pets),
+                "--out",
+                str(tmp_path / "out"),
+            ]
+        )
 
-    assert problem in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

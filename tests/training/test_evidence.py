@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import documents
 from models import store
 from models.breeds import Classification
 from models.pipeline import Pet
-from training import evaluate, evidence, pets
+from training import evidence, pets
+from training.evaluation import tables
 
 LABELS = (store.Label("Pug", "dog"), store.Label("Sphynx", "cat"))
 
@@ -41,9 +43,8 @@ def test_photos_are_counted_by_where_their_peak_lies(
     for name in ("breeds", "pet"):
         (tmp_path / f"{name}.onnx").symlink_to(store.EMBEDDED / f"{name}.onnx")
         (tmp_path / f"{name}.json").write_bytes((store.EMBEDDED / f"{name}.json").read_bytes())
-    (readme := tmp_path / "README.md").write_text(f"{evaluate.TABLE_START}{evaluate.TABLE_END}")
-    monkeypatch.setattr(evaluate, "README", readme)
-    monkeypatch.setenv(store.SOURCE_VARIABLE, str(tmp_path))
+    (tmp_path / "README.md").write_text(f"{tables.START}{tables.END}")
+    monkeypatch.setattr(documents, "ROOT", tmp_path)
     held_out = pets.split(tiny_pets, "validation")
     trimaps = [pets.read_trimap(example.trimap) for example in held_out]
     # The first photo has no pet, the peak of the second is on it, those of the others are not.
@@ -53,7 +54,7 @@ def test_photos_are_counted_by_where_their_peak_lies(
     found = iter([[], *[[None]] * len(held_out)])
     monkeypatch.setattr(evidence.pipeline, "name_pets", lambda *_: next(found))
 
-    evidence.main(["breeds", "--root", str(tiny_pets), "--write"])
+    evidence.main(["breeds", "--models", str(tmp_path), "--root", str(tiny_pets), "--write"])
 
     facts = json.loads((tmp_path / "breeds.json").read_text())["evidence"]
     assert facts["pictures"] == len(held_out) - 1

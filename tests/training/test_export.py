@@ -2,9 +2,7 @@
 
 import hashlib
 import json
-import runpy
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +12,15 @@ import timm
 import torch
 from scipy.special import log_softmax, softmax
 
-from models import breeds, segmentation, store
+import documents
+from models import store
 from models.images import open_photo
 from models.preprocessing import InputSpec, prepare
 from training import evaluate, export, pets, train_breeds, train_unet
-from training.runs import describe_run, read_run
+from training.errors import UserError
+from training.evaluation import tables
+from training.exporting import common, of_timm
+from training.runs import read_facts, write_facts
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +28,7 @@ def unet_run(tiny_pets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("runs") / "unet"
     words = ["--dry-run", "--root", str(tiny_pets), "--out", str(run), "--size", "64"]
     words += ["--network", "scratch", "--filters", "2", "--depth", "2", "--verbose", "0"]
-    return train_unet.train(train_unet.parse_arguments(words))
+    return train_unet.train(**vars(train_unet.parse_arguments(words)))
 
 
 # Blocks like those of the networks that we ship, but a third as many: an export takes its time for
@@ -37,7 +39,7 @@ CNN = "test_efficientnet"
 def train_breed_run(root: Path, run: Path, arch: str, *more: str) -> Path:
     words = ["--dry-run", "--root", str(root), "--out", str(run), "--size", "160"]
     words += ["--no-pretrained", "--arch", arch, *more]
-    return train_breeds.train(train_breeds.parse_arguments(words))
+    return train_breeds.train(**vars(train_breeds.parse_arguments(words)))
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +53,7 @@ def exported(
 ) -> Path:
     folder = tmp_path_factory.mktemp("weights")
     for run, name in ((unet_run, "pet"), (breeds_run, "breeds")):
-        export.main([str(run), name, "--to", str(folder), "--root", str(tiny_pets)])
+        export.main([str(run), name, "--models", str(folder), "--root", str(tiny_pets)])
     return folder
 
 
@@ -89,7 +91,7 @@ def test_breeds_export_with_dynamic_batch(exported: Path) -> None:
 def test_masks_of_the_mirror_image_are_mirrored(
     unet_run: Path, tiny_pets: Path, tmp_path: Path
 ) -> None:
-    words = [str(unet_run), "both", "--to", str(tmp_path), "--root", str(tiny_pets), "--mirror"]
+    words = [str(unet_run), "both", "--models", str(tmp_path), "--root", str(tiny_pets), "--mirror"]
     export.main([*words, "--title", "With mirror"])
     assert store.read_card("both", tmp_path).facts["title"] == "With mirror"
     photo = np.random.default_rng(0).normal(size=(1, 64, 64, 3)).astype(np.float32)
@@ -102,19 +104,19 @@ def test_several_classifiers_become_their_calibrated_mean(
     breeds_run: Path, tiny_pets: Path, tmp_path: Path
 ) -> None:
     other = train_breed_run(tiny_pets, tmp_path / "other", "test_vit")
-    words = ["--to", str(tmp_path), "--root", str(tiny_pets), "--mirror"]
+    words = ["--models", str(tmp_path), "--root", str(tiny_pets), "--mirror"]
     export.main([str(breeds_run), str(other), "mean", *words])
     card = store.read_card("mean", tmp_path)
     photo = open_photo(pets.split(tiny_pets, "test")[0].photo)
     logits = []
     for run in (breeds_run, other):
         model = timm.create_model(f"local-dir:{run}", pretrained=True).eval()
-        spec = read_run(run)["input"]  # the two were trained with other means
+        spec = read_facts(run)["input"]  # the two were trained with other means
         for picture in (photo, photo[:, ::-1]):
             batch = torch.from_numpy(prepare(np.ascontiguousarray(picture), spec))
             with torch.inference_mode():
                 logits.append(model(batch).numpy())
-    assert read_run(breeds_run)["input"].mean != read_run(other)["input"].mean
+    assert read_facts(breeds_run)["input"].mean != read_facts(other)["input"].mean
     mean = np.mean(logits, axis=0) / card.facts["output"]["temperature"]
     expected = softmax(mean, axis=1)
     np.testing.assert_allclose(
@@ -128,7 +130,7 @@ def test_several_classifiers_become_their_calibrated_mean(
 def test_the_second_output_says_where_each_breed_s_evidence_lies(
     exported: Path, breeds_run: Path, tiny_pets: Path, tmp_path: Path
 ) -> None:
-    words = ["--to", str(tmp_path), "--root", str(tiny_pets), "--mirror"]
+    words = ["--models", str(tmp_path), "--root", str(tiny_pets), "--mirror"]
     export.main([str(breeds_run), str(breeds_run), "twice", *words])
     batch = np.random.default_rng(0).normal(size=(3, 3, 160, 160)).astype(np.float32)
     model = timm.create_model(f"local-dir:{breeds_run}", pretrained=True).eval()
@@ -159,13 +161,11 @@ def test_a_run_on_all_of_trainval_takes_its_temperature_from_one_that_held_photo
     exported: Path,
     tiny_pets: Path,
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    run = tmp_path / "whole"
-    train_breed_run(tiny_pets, run, CNN, "--split", "trainval")
-    assert read_run(run)["held_out"] == {"pictures": 0, "size": 160}
-    words = ["whole", "--to", str(tmp_path), "--root", str(tiny_pets)]
-    with pytest.raises(SystemExit, match="held nothing out"):
+    run = train_breed_run(tiny_pets, tmp_path / "whole", CNN, "--split", "trainval")
+    assert read_facts(run)["held_out"] == {"pictures": 0, "size": 160}
+    words = ["whole", "--models", str(tmp_path), "--root", str(tiny_pets)]
+    with pytest.raises(UserError, match="held nothing out"):
         export.main([str(run), *words])
     export.main([str(run), *words, "--calibrate", str(breeds_run)])
     whole = store.read_card("whole", tmp_path).facts
@@ -175,9 +175,8 @@ def test_a_run_on_all_of_trainval_takes_its_temperature_from_one_that_held_photo
     assert whole["metrics"] == {}
     # Figures on pictures that it was trained on would say nothing.
     words = [str(tmp_path / "whole.onnx"), "--root", str(tiny_pets), "--out", str(tmp_path)]
-    with pytest.raises(SystemExit):
+    with pytest.raises(UserError, match="trained on trainval"):
         evaluate.main([*words, "--split", "validation"])
-    assert "trained on trainval" in capsys.readouterr().err
     evaluate.main([*words, "--split", "test"])
     assert json.loads((tmp_path / "figures.json").read_text())["split"] == "test"
 
@@ -199,19 +198,19 @@ def test_the_temperature_may_come_from_the_held_out_photos_of_several_folds(
     for fold, folder in enumerate((breeds_run, fold_run)):
         model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
         for example in pets.split(tiny_pets, "validation", fold=fold):
-            photo = prepare(open_photo(example.photo), read_run(folder)["input"])
+            photo = prepare(open_photo(example.photo), read_facts(folder)["input"])
             with torch.inference_mode():
                 logits.append(model(torch.from_numpy(photo)).numpy()[0])
-            truth.append(example.breed)
+            truth.append(example.label)
 
     def fit_temperature(some: np.ndarray, theirs: np.ndarray) -> float:
         np.testing.assert_allclose(some, np.array(logits), atol=1e-4)
         np.testing.assert_array_equal(theirs, truth)
         return 1.25
 
-    words = ["--to", str(tmp_path), "--root", str(tiny_pets)]
+    words = ["--models", str(tmp_path), "--root", str(tiny_pets)]
     with monkeypatch.context() as patch:
-        patch.setattr(export, "fit_temperature", fit_temperature)
+        patch.setattr(of_timm, "fit_temperature", fit_temperature)
         calibrate = ["--calibrate", str(breeds_run), str(fold_run)]
         export.main([str(fold_run), "pooled", *words, *calibrate])
     assert store.read_card("pooled", tmp_path).facts["output"]["temperature"] == 1.25
@@ -226,28 +225,28 @@ def test_the_temperature_may_come_from_the_held_out_photos_of_several_folds(
 def test_runs_that_do_not_fit_together_give_no_temperature(
     breeds_run: Path, fold_run: Path, tiny_pets: Path, tmp_path: Path
 ) -> None:
-    words = ["mean", "--to", str(tmp_path), "--root", str(tiny_pets)]
-    with pytest.raises(SystemExit, match="held out different pictures"):
+    words = ["mean", "--models", str(tmp_path), "--root", str(tiny_pets)]
+    with pytest.raises(UserError, match="held out different pictures"):
         export.main([str(breeds_run), str(fold_run), *words])
-    with pytest.raises(SystemExit, match="1 runs of each fold"):
+    with pytest.raises(UserError, match="1 runs of each fold"):
         export.main([str(fold_run), *words, "--calibrate", str(breeds_run), str(breeds_run)])
 
 
 def test_what_is_no_run_of_a_network_is_not_exported(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match="is no finished training run"):
+    with pytest.raises(UserError, match="is no finished training run"):
         export.main([str(tmp_path), "breeds"])
-    describe_run(
+    write_facts(
         tmp_path,
         framework="scikit-learn",
         input_spec=InputSpec(8, 8, "squash", "bilinear", (0.5,) * 3, (0.5,) * 3, "NHWC"),
     )
-    with pytest.raises(SystemExit, match="have no network"):
+    with pytest.raises(UserError, match="have no network"):
         export.main([str(tmp_path), "breeds"])
 
 
 def test_masks_are_not_averaged(unet_run: Path, tiny_pets: Path, tmp_path: Path) -> None:
-    words = [str(unet_run), str(unet_run), "pet", "--to", str(tmp_path / "weights")]
-    with pytest.raises(SystemExit, match="give one run"):
+    words = [str(unet_run), str(unet_run), "pet", "--models", str(tmp_path / "weights")]
+    with pytest.raises(UserError, match="give one run"):
         export.main([*words, "--root", str(tiny_pets)])
     assert not (tmp_path / "weights").exists()
 
@@ -259,15 +258,13 @@ def test_an_export_that_disagrees_with_its_framework_is_stopped(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def off_by_little(runs: object, target: Path, *_: object) -> export.Exported:
+    def off_by_little(runs: object, target: Path, *_: object) -> common.Exported:
         shutil.copy(exported / "breeds.onnx", target)
-        return export.Exported(lambda batch: answers(target, batch) + 2e-3, parameters=1)
+        return common.Exported(lambda batch: answers(target, batch) + 2e-3, parameters=1)
 
-    monkeypatch.setitem(export.EXPORTERS, "timm", off_by_little)
-    with pytest.raises(export.ExportError, match="not exported"):
-        export.export(
-            [breeds_run], "breeds", tmp_path / "weights", pets.split(tiny_pets, "validation")
-        )
+    monkeypatch.setattr(export, "exporter", lambda framework: off_by_little)
+    with pytest.raises(UserError, match="not exported"):
+        export.export([breeds_run], "breeds", tmp_path / "weights", root=tiny_pets)
     assert not (tmp_path / "weights").exists()
 
 
@@ -275,18 +272,12 @@ def test_evaluation_writes_the_figures_into_card_and_readme(
     exported: Path, tiny_pets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{evaluate.TABLE_START}\nold\n{evaluate.TABLE_END}\nafter\n")
-    monkeypatch.setattr(evaluate, "README", readme)
-    monkeypatch.setenv(store.SOURCE_VARIABLE, str(exported))
-    for load in (segmentation.load, breeds.load):
-        load.cache_clear()
-    try:
-        for name in ("pet", "breeds"):
-            words = [name, "--split", "test", "--root", str(tiny_pets), "--write"]
-            evaluate.main([*words, "--out", str(tmp_path / name)])
-    finally:
-        for load in (segmentation.load, breeds.load):
-            load.cache_clear()
+    readme.write_text(f"before\n{tables.START}\nold\n{tables.END}\nafter\n")
+    monkeypatch.setattr(documents, "ROOT", tmp_path)
+    monkeypatch.setattr(store, "EMBEDDED", exported)
+    for name in ("pet", "breeds"):
+        words = [name, "--split", "test", "--root", str(tiny_pets), "--write"]
+        evaluate.main([*words, "--out", str(tmp_path / name)])
     figures = json.loads((exported / "breeds.json").read_text())["metrics"]["test"]
     examples = pets.split(tiny_pets, "test")
     assert figures["pictures"] == len(examples)
@@ -300,7 +291,7 @@ def test_evaluation_writes_the_figures_into_card_and_readme(
 
 def test_the_readme_s_results_are_those_of_the_cards() -> None:
     cards = [store.read_card(name, store.EMBEDDED) for name in store.names(folder=store.EMBEDDED)]
-    assert evaluate.results_table(cards) in evaluate.README.read_text()
+    assert tables.results_table(cards) in documents.find(tables.START).read_text()
 
 
 @pytest.mark.parametrize("scale", [0.3, 4.0])
@@ -309,21 +300,4 @@ def test_the_temperature_undoes_a_wrong_scale_of_the_logits(scale: float) -> Non
     logits = random.normal(size=(20_000, 5))
     chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     truth = (chances.cumsum(axis=1) > random.random((20_000, 1))).argmax(axis=1)
-    assert export.fit_temperature(logits * scale, truth) == pytest.approx(scale, rel=0.05)
-
-
-@pytest.mark.parametrize(
-    "module",
-    [
-        *("pets", "nuclei", "train_unet", "train_encoder_unet", "train_breeds", "train_baseline"),
-        *("export", "evaluate", "systems", "publish", "refusal", "evidence", "edges", "others"),
-    ],
-)
-@pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
-def test_every_script_explains_itself(
-    module: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys, "argv", [module, "--help"])
-    with pytest.raises(SystemExit, match="0"):
-        runpy.run_module(f"training.{module}", run_name="__main__")
-    assert f"python -m training.{module}" in capsys.readouterr().out
+    assert of_timm.fit_temperature(logits * scale, truth) == pytest.approx(scale, rel=0.05)

@@ -12,7 +12,8 @@ from PIL import Image
 from skimage.segmentation import find_boundaries
 
 from models.preprocessing import prepare
-from training import nuclei, pets, train_unet
+from training import nuclei, train_unet
+from training.archives import DataError
 
 COLORS = {"fluorescence": ((10, 10, 10), (150, 150, 150)), "bright": ((220,) * 3, (120,) * 3)}
 COLORS["stained"] = ((230, 200, 230), (110, 40, 130))
@@ -70,13 +71,13 @@ def test_the_official_zip_gives_the_same(tiny_nuclei: Path, tmp_path: Path) -> N
 def test_a_zip_that_leaves_its_folder_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "stage1_train.zip", "w") as archive:
         archive.writestr("../outside.png", b"")
-    with pytest.raises(pets.DataError, match="refused"):
+    with pytest.raises(DataError, match="refused"):
         nuclei.prepare(tmp_path / "root", tmp_path)
     assert not (tmp_path / "outside.png").exists()
 
 
 def test_a_source_without_the_archive_is_named(tmp_path: Path) -> None:
-    with pytest.raises(pets.DataError, match="must hold stage1_train"):
+    with pytest.raises(DataError, match="must hold stage1_train"):
         nuclei.prepare(tmp_path / "root", tmp_path)
 
 
@@ -136,7 +137,7 @@ def test_a_dry_run_of_the_nuclei_network(
         *("nuclei", "--root", str(tiny_nuclei), "--out", str(tmp_path), "--dry-run"),
         *("--filters", "2", "--depth", "2", "--batch", "4", "--verbose", "0"),
     ]
-    run = train_unet.train(train_unet.parse_arguments(words))
+    run = train_unet.train(**vars(train_unet.parse_arguments(words)))
     facts = json.loads((run / "run.json").read_text())
     assert facts["data"] == "DSB 2018 nuclei"
     assert facts["instances"]

@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import training.archives
 from training import pets
-from training.pets import DataError
+from training.archives import DataError
 
 # name, class id, species, pictures in trainval, pictures in test; two Egyptian Maus are faulty
 BREEDS = [
@@ -102,7 +103,7 @@ def root(archives: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory) -
     folder = tmp_path_factory.mktemp("data")
     for name, content in archives.items():
         (folder / name).write_bytes(content)
-        pets.extract(folder / name, folder / "pets")
+        training.archives.extract(folder / name, folder / "pets")
     return folder / "pets"
 
 
@@ -184,7 +185,7 @@ def be_busy(handler: Handler, _: bytes) -> None:
 
 @pytest.fixture
 def server(official: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setattr("training.pets.time.sleep", lambda _: None)
+    monkeypatch.setattr("training.archives.time.sleep", lambda _: None)
     with Server(dict(official)) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
@@ -197,7 +198,7 @@ NAME = "images.tar.gz"
 
 
 def download(server: Server, target: Path, name: str = NAME) -> bytes:
-    pets.download(f"{server.url}/{name}", target, pets.ARCHIVES[name])
+    training.archives.download(f"{server.url}/{name}", target, pets.ARCHIVES[name])
     return target.read_bytes()
 
 
@@ -310,12 +311,12 @@ def test_a_server_that_is_away_ends_in_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr("training.pets.time.sleep", pauses.append)
+    monkeypatch.setattr("training.archives.time.sleep", pauses.append)
     with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as gone:
         url = f"http://127.0.0.1:{gone.server_address[1]}/{NAME}"
 
     with pytest.raises(DataError, match="cannot be downloaded"):
-        pets.download(url, tmp_path / NAME, md5(b"never seen"), attempts=3)
+        training.archives.download(url, tmp_path / NAME, md5(b"never seen"), attempts=3)
 
     assert len(pauses) == 2
     assert pauses == sorted(pauses)
@@ -436,7 +437,7 @@ def test_an_archive_that_leaves_its_folder_is_refused(
     archive.write_bytes(tar_gz({"images/right.jpg": b"photo", **members}))
 
     with pytest.raises(DataError, match="refused"):
-        pets.extract(archive, root)
+        training.archives.extract(archive, root)
 
     allowed = {"secret", "archive.tar.gz", "root", "root/images", "root/images/right.jpg"}
     assert paths_below(tmp_path) == allowed
@@ -453,7 +454,7 @@ def test_a_link_that_lies_in_the_folder_already_is_not_followed_out(tmp_path: Pa
     archive.write_bytes(tar_gz({"images/cat.jpg": b"photo"}))
 
     with pytest.raises(DataError, match="refused"):
-        pets.extract(archive, root)
+        training.archives.extract(archive, root)
 
     assert list(outside.iterdir()) == []
 
@@ -471,7 +472,7 @@ def test_a_truncated_archive_is_refused(share: float, large_archive: bytes, tmp_
     archive.write_bytes(large_archive[: int(share * len(large_archive))])
 
     with pytest.raises(DataError, match=re.escape(str(archive))):
-        pets.extract(archive, tmp_path / "root")
+        training.archives.extract(archive, tmp_path / "root")
 
 
 @pytest.mark.parametrize("length", [1, 30, 2000])
@@ -487,7 +488,7 @@ def test_an_archive_with_changed_bytes_is_refused(
     archive.write_bytes(large_archive[:start] + changed + large_archive[start + length :])
 
     with pytest.raises(DataError, match="cannot be extracted"):
-        pets.extract(archive, tmp_path / "root")
+        training.archives.extract(archive, tmp_path / "root")
 
 
 def test_a_name_that_no_file_can_have_is_refused(tmp_path: Path) -> None:
@@ -497,7 +498,7 @@ def test_a_name_that_no_file_can_have_is_refused(tmp_path: Path) -> None:
     archive.write_bytes(tar_gz({"name": member}))
 
     with pytest.raises(DataError, match="cannot be extracted"):
-        pets.extract(archive, tmp_path / "root")
+        training.archives.extract(archive, tmp_path / "root")
 
 
 def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
@@ -505,7 +506,7 @@ def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
     archive.write_text("<html>Please log in.</html>")
 
     with pytest.raises(DataError, match="cannot be extracted"):
-        pets.extract(archive, tmp_path / "root")
+        training.archives.extract(archive, tmp_path / "root")
 
 
 def test_after_a_damaged_archive_the_preparation_starts_again(
@@ -530,8 +531,8 @@ def test_breeds_come_in_the_order_of_their_ids(root: Path) -> None:
 
 
 def test_the_official_splits_are_kept(root: Path) -> None:
-    trainval = Counter(example.breed for example in pets.split(root, "trainval"))
-    test = Counter(example.breed for example in pets.split(root, "test"))
+    trainval = Counter(example.label for example in pets.split(root, "trainval"))
+    test = Counter(example.label for example in pets.split(root, "test"))
 
     assert trainval == {0: 20, 1: 40, 2: 30}
     assert test == {0: 5, 1: 4, 2: 6}
@@ -544,7 +545,7 @@ def test_an_example_knows_its_files_and_its_breed(root: Path) -> None:
         name="american_bulldog_41",
         photo=root / "images" / "american_bulldog_41.jpg",
         trimap=root / "annotations" / "trimaps" / "american_bulldog_41.png",
-        breed=1,
+        label=1,
     )
 
 
@@ -566,7 +567,7 @@ def test_train_and_validation_are_trainval_without_overlap(root: Path) -> None:
 def test_validation_holds_the_same_share_of_every_breed(root: Path, share: float) -> None:
     validation = pets.split(root, "validation", validation_share=share)
 
-    counts = Counter(example.breed for example in validation)
+    counts = Counter(example.label for example in validation)
     assert counts == {0: 20 * share, 1: 40 * share, 2: 30 * share}
 
 

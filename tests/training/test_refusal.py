@@ -5,10 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+import documents
 from models import store
 from models.store import Refusal
-from training import evaluate, others, pets, refusal
+from training import others, pets, refusal
+from training.evaluation import tables
 
 random = np.random.default_rng(3)
 # Pets are large and named without doubt, other things small and named with doubt.
@@ -21,7 +24,7 @@ def test_the_rule_parts_pets_from_other_things() -> None:
 
     assert rule.log_share > 0
     assert rule.entropy < 0
-    figures = refusal.measure(rule, PETS, OTHERS)
+    figures = refusal.score(rule, PETS, OTHERS)
     assert figures["auroc"] > 0.999
     assert figures["pets_refused"] == pytest.approx(refusal.REFUSED, abs=0.005)
     assert figures["others_accepted"] == 0
@@ -34,7 +37,7 @@ def test_a_photo_without_a_region_is_refused_but_teaches_nothing() -> None:
 
     assert refusal.fit(np.concatenate([PETS, nothing]), np.concatenate([OTHERS, nothing])) == rule
     sure = PETS[:3] * [1, 0]
-    figures = refusal.measure(rule, np.concatenate([sure, nothing]), nothing)
+    figures = refusal.score(rule, np.concatenate([sure, nothing]), nothing)
     assert figures["pets_refused"] == 0.25
     assert figures["others_accepted"] == 0
     assert figures["auroc"] == pytest.approx(0.875)  # of four pairs, one is a draw
@@ -55,25 +58,27 @@ def test_the_command_writes_the_rule_into_the_card(
     for name in ("breeds", "pet"):
         (models / f"{name}.onnx").symlink_to(store.EMBEDDED / f"{name}.onnx")
         (models / f"{name}.json").write_bytes((store.EMBEDDED / f"{name}.json").read_bytes())
-    (readme := tmp_path / "README.md").write_text(f"{evaluate.TABLE_START}{evaluate.TABLE_END}")
-    monkeypatch.setattr(evaluate, "README", readme)
-    monkeypatch.setenv(store.SOURCE_VARIABLE, str(models))
+    (tmp_path / "README.md").write_text(f"{tables.START}{tables.END}")
+    monkeypatch.setattr(documents, "ROOT", tmp_path)
     for resource in others.RESOURCES:
         folder = tmp_path / "others" / resource
         folder.mkdir(parents=True)
         for number in range(4):
-            (folder / f"{number}.webp").touch()
+            Image.new("RGB", (8, 8)).save(folder / f"{number}.webp")
     (tmp_path / "others" / ".complete").touch()
 
     made = {".jpg": PETS, ".webp": OTHERS}
-    monkeypatch.setattr(refusal, "features", lambda paths, _: made[paths[0].suffix][: len(paths)])
+    monkeypatch.setattr(refusal, "features", lambda paths, *_: made[paths[0].suffix][: len(paths)])
 
     refusal.main(
-        ["breeds", "--write", "--root", str(tiny_pets), "--others-root", str(tmp_path / "others")]
+        [
+            *("breeds", "--models", str(models), "--write", "--root", str(tiny_pets)),
+            *("--others-root", str(tmp_path / "others")),
+        ]
     )
 
     facts = json.loads((models / "breeds.json").read_text())["refusal"]
-    assert store.read_card("breeds").refusal == Refusal(**facts["rule"])
+    assert store.read_card("breeds", models).refusal == Refusal(**facts["rule"])
     assert list(facts["measured"]) == ["train"]
     assert facts["measured"]["train"]["others"] == 12
     assert facts["measured"]["train"]["pets"] == len(pets.split(tiny_pets, "validation"))

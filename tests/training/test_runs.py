@@ -1,21 +1,178 @@
-"""What a training run tells of itself."""
+"""Whose folder a run may write into, what it leaves there, and what it tells of itself."""
 
+import json
 import time
 from pathlib import Path
 
 import pytest
 
+from models.preprocessing import InputSpec
 from training import runs
+from training.errors import Interrupted
+from training.runs import Run, RunError
+
+SPEC = InputSpec(8, 8, "squash", "bilinear", (0.5,) * 3, (0.5,) * 3, "NHWC")
+SETTINGS = {"epochs": 20, "arch": "resnet34"}
+
+
+def begun(folder: Path, script: str = "train_x", **options: bool) -> Run:
+    run = Run(folder, script, SETTINGS, **options)
+    run.begin()
+    return run
+
+
+def finished(folder: Path) -> Run:
+    run = begun(folder)
+    (folder / "model.safetensors").write_bytes(b"weights")
+    run.finish(input_spec=SPEC, data="pets")
+    return run
+
+
+@pytest.mark.parametrize("flags", [{}, {"overwrite": True}, {"resume": True}])
+def test_a_folder_with_other_people_s_files_is_left_as_it_is(
+    tmp_path: Path, flags: dict[str, bool]
+) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+
+    with pytest.raises(RunError, match="files that no training run wrote"):
+        Run(tmp_path, "train_x", SETTINGS, **flags)
+
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match="is a file"):
+        Run(tmp_path / "file", "train_x", SETTINGS)
+
+
+def test_looking_at_a_folder_makes_none(tmp_path: Path) -> None:
+    Run(tmp_path / "new", "train_x", SETTINGS)
+    assert not (tmp_path / "new").exists()
+
+
+def test_another_script_s_run_is_not_replaced(tmp_path: Path) -> None:
+    finished(tmp_path)
+    with pytest.raises(RunError, match=r"is a run of training\.train_x"):
+        Run(tmp_path, "train_y", SETTINGS, overwrite=True)
+
+
+def test_a_finished_run_is_replaced_only_when_that_is_said(tmp_path: Path) -> None:
+    finished(tmp_path)
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(RunError, match="a finished run: --overwrite replaces it"):
+        Run(tmp_path, "train_x", SETTINGS)
+    assert (tmp_path / "model.safetensors").exists()
+
+    begun(tmp_path, overwrite=True)
+
+    assert not (tmp_path / "model.safetensors").exists()
+    assert not (tmp_path / "run.json").exists()
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_run_from_before_there_were_settings_is_known_by_its_command(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text('{"command": "python -m training.train_x --epochs 3"}')
+    with pytest.raises(RunError, match="a finished run"):
+        Run(tmp_path, "train_x", SETTINGS)
+    assert Run(tmp_path, "train_x", SETTINGS, resume=True).finished
+    with pytest.raises(RunError, match=r"training\.train_x"):
+        Run(tmp_path, "train_y", SETTINGS, overwrite=True)
+
+
+def test_an_interrupted_run_is_gone_on_with_or_replaced_but_not_lost(tmp_path: Path) -> None:
+    begun(tmp_path)
+    (tmp_path / "history.csv").write_text("epoch\n0\n")
+    with pytest.raises(RunError, match="an interrupted run: --resume goes on with it"):
+        Run(tmp_path, "train_x", SETTINGS)
+
+    begun(tmp_path, resume=True)
+
+    assert (tmp_path / "history.csv").exists()
+    begun(tmp_path, overwrite=True)
+    assert not (tmp_path / "history.csv").exists()
+
+
+def test_resuming_needs_a_run(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="holds no run to go on with"):
+        Run(tmp_path / "new", "train_x", SETTINGS, resume=True)
+
+
+def test_a_finished_run_has_nothing_to_go_on_with(tmp_path: Path) -> None:
+    finished(tmp_path)
+    assert Run(tmp_path, "train_x", SETTINGS, resume=True).finished
+    assert not Run(tmp_path, "train_x", SETTINGS, overwrite=True).finished
+
+
+def test_changed_settings_are_refused_by_name(tmp_path: Path) -> None:
+    begun(tmp_path)
+    with pytest.raises(RunError) as refused:
+        Run(tmp_path, "train_x", {"epochs": 5, "arch": "resnet34"}, resume=True)
+    assert "begun with --epochs 20 and not 5:" in str(refused.value)
+    assert "--arch" not in str(refused.value)
+
+
+@pytest.mark.parametrize("kind", ["dry_run", "find_rate"])
+def test_tries_have_a_folder_of_their_own_and_replace_one_another(
+    tmp_path: Path, kind: str
+) -> None:
+    finished(tmp_path / "run")
+    before = {path: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    for _ in range(2):
+        run = begun(tmp_path / "run", **{kind: True})
+        assert run.folder == tmp_path / f"run-{kind.replace('_', '-')}"
+        (run.folder / "rate.png").touch()
+    assert before == {path: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    (run.folder / "settings.json").unlink()
+    with pytest.raises(RunError, match="no training run wrote"):
+        Run(tmp_path / "run", "train_x", SETTINGS, **{kind: True})
+    with pytest.raises(RunError, match="leave --resume out"):
+        Run(tmp_path / "run", "train_x", SETTINGS, resume=True, **{kind: True})
+
+
+def test_one_of_several_processes_writes(tmp_path: Path) -> None:
+    other = Run(tmp_path / "run", "train_x", SETTINGS, first=False)
+    other.begin()
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_interruption_after_the_beginning_can_be_gone_on_from(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt) as early, Run(tmp_path, "train_x", SETTINGS):
+        raise KeyboardInterrupt
+    assert not isinstance(early.value, Interrupted)
+    with pytest.raises(Interrupted, match="was interrupted"), begun(tmp_path):
+        raise KeyboardInterrupt
 
 
 def test_a_resumed_run_counts_the_seconds_of_the_processes_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "_START", time.perf_counter() - 30)
-    assert runs.seconds(tmp_path) == pytest.approx(30, abs=5)
-    monkeypatch.setattr(runs, "_START", time.perf_counter() - 50)
-    assert runs.seconds(tmp_path) == pytest.approx(50, abs=5)  # the same process, later
+    clock = [1000.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
+    run = begun(tmp_path)
+    for after in (30, 50):
+        clock[0] = 1000.0 + after
+        assert run.seconds() == after
 
-    monkeypatch.setattr(runs, "_earlier", {})  # another process
-    monkeypatch.setattr(runs, "_START", time.perf_counter() - 20)
-    assert runs.seconds(tmp_path) == pytest.approx(70, abs=5)
+    clock[0] = 5000.0  # another process, later
+    resumed = begun(tmp_path, resume=True)
+    clock[0] += 20
+    resumed.finish(input_spec=SPEC)
+
+    facts = json.loads((tmp_path / "run.json").read_text())
+    assert facts["seconds"] == 70
+    assert not (tmp_path / "seconds.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("epoch", "expected"),
+    [(3, "epoch 3 of 12, about 90 s left"), (12, "epoch 12 of 12")],
+)
+def test_the_time_left_is_that_of_the_whole_run(
+    monkeypatch: pytest.MonkeyPatch, epoch: int, expected: str
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
+    left = runs.TimeLeft(12, done=1)
+    clock[0] = 20.0  # two epochs of this process
+    assert left.after(epoch) == expected

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
+import documents
 from training import systems
-from training.evaluate import README
 
 FACTS = {
     "command": "python -m training.train_breeds",
@@ -18,14 +18,14 @@ FACTS = {
 }
 
 
-def test_the_readme_s_table_is_the_records() -> None:
-    assert systems.table() in README.read_text()
+def test_the_document_s_table_is_the_records() -> None:
+    assert systems.table() in documents.find(systems.START).read_text()
 
 
 def test_a_finished_run_gets_its_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n{systems.START}\nold\n{systems.END}\nafter\n")
-    monkeypatch.setattr(systems, "README", readme)
+    monkeypatch.setattr(documents, "ROOT", tmp_path)
     monkeypatch.setattr(systems, "RECORDS", tmp_path / "records")
     run = tmp_path / "runs" / "breeds-resnet34"
     run.mkdir(parents=True)

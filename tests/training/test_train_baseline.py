@@ -13,7 +13,7 @@ from training import pets, train_baseline
 from training.train_baseline import BLOCK, CELL, METHODS, ORIENTATIONS, SIDE, Part
 
 ROOT = Path(__file__).parents[2]
-OUTPUTS = {"run.json", "learning_curve.png", "predictions.png"}
+OUTPUTS = {"run.json", "settings.json", "learning_curve.png", "predictions.png"}
 
 
 def noise(seed: int = 0) -> np.ndarray:
@@ -155,7 +155,7 @@ def test_figures_against_a_truth_counted_by_hand() -> None:
 
 @pytest.mark.parametrize("name", ["official", "random"])
 def test_no_picture_is_in_two_parts_of_a_split(tiny_pets: Path, name: str) -> None:
-    parts = train_baseline.split(tiny_pets, name)
+    parts = train_baseline.divide(tiny_pets, name)
     names = [example.name for part in parts for example in part]
     assert all(parts)
     assert len(names) == len(set(names)) == 54
@@ -164,7 +164,7 @@ def test_no_picture_is_in_two_parts_of_a_split(tiny_pets: Path, name: str) -> No
 
 
 def test_the_random_split_is_tested_on_the_shared_fifth(tiny_pets: Path) -> None:
-    train_part, held_out, test = train_baseline.split(tiny_pets, "random")
+    train_part, held_out, test = train_baseline.divide(tiny_pets, "random")
     examples, fifth = pets.random_split(tiny_pets)
     assert test == fifth
     assert {example.name for example in [*train_part, *held_out]} == {
@@ -197,6 +197,7 @@ def test_a_dry_run_on_the_command_line(
         text=True,
         check=True,
     )
+    out = out.with_name("run-dry-run")
     assert {path.name for path in out.iterdir()} == OUTPUTS
     assert all(path.stat().st_size for path in out.iterdir())
     run = json.loads((out / "run.json").read_text())

@@ -15,12 +15,12 @@ from sklearn.preprocessing import StandardScaler
 
 from models.images import open_photo
 from models.preprocessing import normalize, prepare
-from training import fastai_runs, pets, train_breeds
+from training import breed_classifier, distillation, fastai_runs, pets, train_breeds
 from training.pictures import decode
-from training.runs import read_run
+from training.runs import read_facts
 
 HALF = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
-SPEC = train_breeds.input_spec(HALF, 64)
+SPEC = breed_classifier.input_spec(HALF, 64)
 
 
 def words(root: Path, run: Path, *more: str) -> list[str]:
@@ -33,7 +33,7 @@ def words(root: Path, run: Path, *more: str) -> list[str]:
 
 
 def run_of(arguments: list[str]) -> Path:
-    return train_breeds.train(train_breeds.parse_arguments(arguments))
+    return train_breeds.train(**vars(train_breeds.parse_arguments(arguments)))
 
 
 @pytest.fixture(scope="module")
@@ -46,19 +46,19 @@ def test_held_out_pictures_are_prepared_as_at_serving(tiny_pets: Path) -> None:
     held_out = pets.split(tiny_pets, "validation")
     labels = [breed.name for breed in pets.breeds(tiny_pets)]
     photos = decode(held_out, SPEC, "photos")
-    breeds = [labels[example.breed] for example in held_out]
-    loaders = train_breeds.data_loaders(photos, photos, breeds * 2, labels, SPEC, 4)
+    breeds = [labels[example.label] for example in held_out]
+    loaders = breed_classifier.data_loaders(photos, photos, breeds * 2, labels, SPEC, 4)
     batch, their_breeds = next(iter(loaders.valid))
     served = np.concatenate([prepare(open_photo(example.photo), SPEC) for example in held_out])
     np.testing.assert_allclose(batch.numpy(), served[: len(batch)], atol=1e-4)
-    assert their_breeds.tolist() == [example.breed for example in held_out[: len(batch)]]
+    assert their_breeds.tolist() == [example.label for example in held_out[: len(batch)]]
 
 
 def test_training_pictures_are_augmented_at_the_input_size(tiny_pets: Path) -> None:
     example = pets.split(tiny_pets, "train")[0]
     photos = decode([example] * 8, fastai_runs.presized(SPEC), "photos")
     assert photos.shape == (8, 80, 80, 3)
-    loaders = train_breeds.data_loaders(photos, photos[:1], ["a"] * 9, ["a", "b"], SPEC, 8)
+    loaders = breed_classifier.data_loaders(photos, photos[:1], ["a"] * 9, ["a", "b"], SPEC, 8)
     batch, _ = next(iter(loaders.train))
     assert batch.shape == (8, 3, 64, 64)
     assert not torch.allclose(batch[0], batch[1])
@@ -67,7 +67,7 @@ def test_training_pictures_are_augmented_at_the_input_size(tiny_pets: Path) -> N
 @pytest.mark.parametrize("frozen", [0.0, 0.5])
 def test_layer_groups_hold_every_parameter_once(frozen: float) -> None:
     model = timm.create_model("test_vit", num_classes=3)
-    groups = train_breeds.layer_groups(model, frozen)
+    groups = breed_classifier.layer_groups(model, frozen)
     assert len(groups) == 4
     grouped = [id(parameter) for group in groups for parameter in group]
     assert sorted(grouped) == sorted(id(parameter) for parameter in model.parameters())
@@ -83,7 +83,7 @@ def test_the_result_lies_between_the_start_and_the_fine_tuned_weights(share: flo
     start = dict(other.named_parameters())
     statistics = {name: buffer.clone() for name, buffer in model.named_buffers()}
 
-    train_breeds.go_back(model, start, share)
+    breed_classifier.go_back(model, start, share)
 
     for name, parameter in model.named_parameters():
         expected = (1 - share) * start[name] + share * tuned[name]
@@ -96,7 +96,7 @@ def test_accuracies_count_the_first_and_the_first_five() -> None:
     breeds = torch.arange(40) % 8
     loader = [(logits[:25], breeds[:25]), (logits[25:], breeds[25:])]
 
-    top_1, top_5 = train_breeds.accuracies(torch.nn.Identity(), loader)
+    top_1, top_5 = breed_classifier.accuracies(torch.nn.Identity(), loader)
 
     best = (-logits).argsort(dim=1)
     assert top_1 == (best[:, 0] == breeds).float().mean()
@@ -111,12 +111,12 @@ def test_fine_tuning_starts_from_the_best_linear_classifier() -> None:
     photos[np.arange(60), :, :, breeds] += 100
     torch.manual_seed(0)
     model = timm.create_model("mobilenetv2_050", num_classes=3)
-    train_breeds.fit_classifier(model, photos, breeds, SPEC)
+    breed_classifier.fit_classifier(model, photos, breeds, SPEC)
     inputs = torch.from_numpy(normalize(photos, SPEC))
     with torch.inference_mode():
         features = model.forward_head(model.forward_features(inputs), pre_logits=True).numpy()
         answers = model(inputs).softmax(dim=1).numpy()
-    reference = make_pipeline(StandardScaler(), LogisticRegression(C=train_breeds.PROBE_COST))
+    reference = make_pipeline(StandardScaler(), LogisticRegression(C=breed_classifier.PROBE_COST))
     expected = reference.fit(features, breeds).predict_proba(features)
     assert np.abs(answers - expected).max() < 0.1  # features in mixed precision
     assert np.mean(answers.argmax(axis=1) == breeds) > 0.9
@@ -129,7 +129,7 @@ def test_distillation_asks_the_teachers_about_the_mixed_pictures() -> None:
             return photos.mean(dim=(2, 3))
 
     teachers = [Teacher(), Teacher()]
-    callback = train_breeds.Distillation(teachers)
+    callback = distillation.Distillation(teachers)
     photos = torch.rand(4, 3, 8, 8)
 
     class Learn:
@@ -146,10 +146,10 @@ def test_distillation_asks_the_teachers_about_the_mixed_pictures() -> None:
 def test_a_teacher_answers_about_pictures_that_are_normalised_for_its_student(
     dry_run: Path,
 ) -> None:
-    own = read_run(dry_run)["input"]
-    student = train_breeds.input_spec({"mean": (0.2, 0.3, 0.4), "std": (0.1, 0.2, 0.3)}, 64)
+    own = read_facts(dry_run)["input"]
+    student = breed_classifier.input_spec({"mean": (0.2, 0.3, 0.4), "std": (0.1, 0.2, 0.3)}, 64)
     photos = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
-    teacher = train_breeds.Teacher(dry_run, student)
+    teacher = distillation.Teacher(dry_run, student)
     with torch.inference_mode():
         answers = teacher(torch.from_numpy(normalize(photos, student)))
         expected = teacher.network(torch.from_numpy(normalize(photos, own)))
@@ -205,10 +205,10 @@ def test_the_rate_finder_draws_its_plot(tiny_pets: Path, tmp_path: Path) -> None
 
 
 def test_two_processes_train_together(tiny_pets: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
+    run = tmp_path / "run-dry-run"
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
     launch += ["--standalone"]
-    arguments = words(tiny_pets, run, "--dry-run")
+    arguments = words(tiny_pets, tmp_path / "run", "--dry-run")
     done = subprocess.run(
         [*launch, "-m", "training.train_breeds", *arguments],
         env={**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"},

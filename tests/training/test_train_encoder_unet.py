@@ -24,7 +24,7 @@ def words(root: Path, run: Path, *more: str) -> list[str]:
 @pytest.fixture(scope="module")
 def run(tiny_pets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     arguments = words(tiny_pets, tmp_path_factory.mktemp("runs") / "encoder-unet")
-    return train_encoder_unet.train(train_encoder_unet.parse_arguments(arguments))
+    return train_encoder_unet.train(**vars(train_encoder_unet.parse_arguments(arguments)))
 
 
 def test_a_run_ends_in_a_network_the_package_loads_and_pictures(run: Path) -> None:
@@ -39,7 +39,7 @@ def test_a_run_ends_in_a_network_the_package_loads_and_pictures(run: Path) -> No
 def test_its_export_is_served_like_the_framework_answers(
     run: Path, tiny_pets: Path, tmp_path: Path
 ) -> None:
-    export.main([str(run), "fine", "--to", str(tmp_path), "--root", str(tiny_pets)])
+    export.main([str(run), "fine", "--models", str(tmp_path), "--root", str(tiny_pets)])
     segmenter = segmentation.Segmenter(*store.load("fine", "segmentation", tmp_path))
     photo = open_photo(pets.split(tiny_pets, "test")[0].photo)
     batch = prepare(photo, segmenter.card.input)
@@ -60,7 +60,7 @@ def test_a_larger_run_starts_from_a_smaller_one(
 ) -> None:
     monkeypatch.setattr(train_encoder_unet, "FROZEN", 1.0)
     arguments = words(tiny_pets, tmp_path / "larger", "--start-from", str(run), "--size", "96")
-    larger = train_encoder_unet.train(train_encoder_unet.parse_arguments(arguments))
+    larger = train_encoder_unet.train(**vars(train_encoder_unet.parse_arguments(arguments)))
     before, after = (smp.from_pretrained(path).encoder.state_dict() for path in (run, larger))
     for name, values in before.items():
         torch.testing.assert_close(after[name], values)

@@ -1,0 +1,99 @@
+"""What all command lines of `training/` share: help with every default, and how mistakes end."""
+
+import argparse
+import json
+import os
+import shlex
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from models import commandline
+from models.store import ModelError
+from training.errors import Interrupted, UserError
+
+
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Leaves the description as it is, and shows each option's default."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        text = action.help
+        shown = isinstance(action.default, bool | int | float | str | os.PathLike)
+        told = isinstance(action, argparse._StoreTrueAction) or "%(default)" in (text or "")
+        if shown and not told and action.default not in ("", argparse.SUPPRESS):
+            return f"{text} (default: %(default)s)" if text else "(default: %(default)s)"
+        return text
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """A command line that explains itself with its module's docstring."""
+    return argparse.ArgumentParser(description=description, formatter_class=HelpFormatter)
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """Read an option's JSON object."""
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no JSON ({error})") from None
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f"{text!r} is no JSON object, as {{}}")
+    return value
+
+
+def positive(text: str) -> int:
+    """Read an option's whole number, 1 or more."""
+    if not text.strip().isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
+    return int(text)
+
+
+def positive_float(text: str) -> float:
+    """Read an option's number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+    return value
+
+
+def share(text: str) -> float:
+    """Read an option's number from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 1")
+    return value
+
+
+def run(main: Callable[[], object]) -> NoReturn:
+    """Run a script's `main`; what its user can mend, or ended, is told in one sentence.
+
+    Exit codes: 0, 1 for a mistake, and those of `models.commandline` for Ctrl-C and a closed pipe.
+    """
+    commandline.run(lambda: _sentence(main))
+
+
+def _sentence(main: Callable[[], object]) -> int:
+    try:
+        main()
+    except (UserError, ModelError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        raise
+    except OSError as error:  # such as a full disk, or a folder that may not be written to
+        where = error.filename or "Reading or writing"
+        print(f"{where}: {error.strerror or error}.", file=sys.stderr)
+        return 1
+    except Interrupted as stopped:
+        words = [word for word in sys.argv[1:] if word not in ("--resume", "--overwrite")]
+        script = getattr(sys.modules["__main__"].__spec__, "name", sys.argv[0])
+        again = shlex.join(["python", "-m", script, *words, "--resume"])
+        print(f"\n{stopped} Go on with: {again}", file=sys.stderr)
+        return commandline.INTERRUPTED
+    return 0

@@ -1,0 +1,1 @@
+"""What `training.evaluate` measures: models from any file, their scores, and the tables."""

@@ -1,0 +1,166 @@
+"""Figures of mask, breed and nucleus models on examples, with their plots."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.segmentation import at_photo_size
+from training import nuclei
+from training.data_sets import Examples
+from training.evaluation.models import Model, predictions, segmentations
+from training.metrics import (
+    BACKGROUND,
+    Figures,
+    binary_overlap,
+    boundary_scores,
+    breed_figures,
+    class_scores,
+    confusion_matrix,
+    confusion_pairs,
+    instance_precision,
+    mask_figures,
+    negative_log_likelihood,
+    reliability,
+)
+from training.reports import plot_confusion, plot_per_class, plot_reliability
+
+CONFUSED_PAIRS = 20  # the most frequent ones are listed
+AT_PHOTO = "at the photo's own size"
+COMMON_SIDE = 128  # pixels; masks of all networks are compared at this size
+
+
+def score_masks(
+    model: Model,
+    examples: Examples,
+    labels: Sequence[str],
+    out: Path,
+) -> Figures:
+    """Figures of a mask model at the input size, a common size and each photo's own, and per breed.
+
+    Writes `per_breed.png` into the folder `out`.
+    """
+    classes, background = len(model.labels), model.labels.index(BACKGROUND)
+    sides = dict.fromkeys(((model.input.height, model.input.width), (COMMON_SIDE, COMMON_SIDE)))
+    sizes = {
+        f"at {height} px" if height == width else f"at {height}x{width} px": (height, width)
+        for height, width in sides
+    }
+    counts = {
+        size: np.zeros((len(labels), classes, classes), np.int64) for size in (*sizes, AT_PHOTO)
+    }
+    outlines: dict[str, list[tuple[float, float, float]]] = {size: [] for size in counts}
+    photos = [example.photo for example in examples]
+    for example, (small, full) in zip(examples, segmentations(model, photos), strict=True):
+        masks = {
+            size: at_photo_size(small, model.labels, model.input, *side).mask
+            for size, side in sizes.items()
+        }
+        for size, mask in (*masks.items(), (AT_PHOTO, full.mask)):
+            truth = example.read_classes(*sizes.get(size, ()))
+            counts[size][example.label] += confusion_matrix(truth, mask - 1, classes)
+            outlines[size].append(boundary_scores(truth != background, mask - 1 != background))
+    figures: Figures = {"pictures": len(examples)}
+    for size, confusion in counts.items():
+        precision, recall, score = np.mean(outlines[size], axis=0).tolist()
+        figures[size] = {
+            **mask_figures(confusion.sum(axis=0), model.labels),
+            "boundary_f": score,
+            "boundary_precision": precision,
+            "boundary_recall": recall,
+        }
+    figures["mean_iou_per_breed"] = {
+        label: mask_figures(confusion, model.labels)["mean_iou"]
+        for label, confusion in zip(labels, counts[AT_PHOTO], strict=True)
+        if confusion.any()
+    }
+    plot_per_class(figures["mean_iou_per_breed"], out / "per_breed.png", "mean IoU")
+    return figures
+
+
+def score_breeds(
+    model: Model,
+    examples: Examples,
+    labels: Sequence[str],
+    out: Path,
+) -> Figures:
+    """Figures of a breed model, overall and per breed.
+
+    The top-1 accuracy of a breed's pictures is that breed's recall. Writes `per_breed.png`,
+    `confusion.png` and `reliability.png` into the folder `out`.
+    """
+    photos = [example.photo for example in examples]
+    probabilities = np.stack([answer for _, answer in predictions(model, photos)])
+    truth = np.array([example.label for example in examples])
+    confusion = confusion_matrix(truth, probabilities.argmax(axis=1), len(labels))
+    bins = reliability(probabilities, truth)
+    per_breed = [
+        {
+            label: float(value)
+            for label, value, row in zip(labels, values, confusion, strict=True)
+            if row.any()
+        }
+        for values in class_scores(confusion)
+    ]
+    precision, recall, f1 = per_breed
+    plot_per_class(recall, out / "per_breed.png", "top-1 accuracy")
+    plot_confusion(confusion, labels, out / "confusion.png")
+    plot_reliability(bins, out / "reliability.png")
+    return {
+        "pictures": len(examples),
+        "size": model.input.height,
+        **breed_figures(probabilities, truth),
+        "top1_averaged_over_breeds": float(np.mean(list(recall.values()))),
+        "f1_averaged_over_breeds": float(np.mean(list(f1.values()))),
+        "expected_calibration_error": bins.error,
+        "negative_log_likelihood": negative_log_likelihood(probabilities, truth),
+        "top1_per_breed": recall,
+        "precision_per_breed": precision,
+        "f1_per_breed": f1,
+        "most_confused": {
+            f"{true} taken for {predicted}": count
+            for true, predicted, count in confusion_pairs(confusion, labels)[:CONFUSED_PAIRS]
+        },
+    }
+
+
+def score_nuclei(model: Model, examples: Sequence[nuclei.Example], out: Path) -> Figures:
+    """Figures of a nucleus model at each photo's own size, overall and per kind of picture.
+
+    Writes `per_kind.png` into the folder `out`.
+    """
+    background = model.labels.index(BACKGROUND)
+    counts, precisions = [], []
+    photos = [example.photo for example in examples]
+    for example, (_, full) in zip(examples, segmentations(model, photos), strict=True):
+        truth = nuclei.read_instances(example)
+        counts.append(confusion_matrix(truth > 0, full.mask - 1 != background, 2))
+        precisions.append(instance_precision(truth, full.instances()))
+    kinds = np.array([example.kind for example in examples])
+    figures: Figures = {
+        "pictures": len(examples),
+        "size": model.input.height,
+        AT_PHOTO: _nuclei_figures(np.array(counts), np.array(precisions)),
+    }
+    for kind in np.unique(kinds).tolist():
+        chosen = kinds == kind
+        figures[kind] = _nuclei_figures(np.array(counts)[chosen], np.array(precisions)[chosen])
+    found = {kind: figures[kind]["ap50"] for kind in np.unique(kinds).tolist()}
+    plot_per_class(found, out / "per_kind.png", "average precision at IoU 0.5")
+    return figures
+
+
+def _nuclei_figures(counts: NDArray[np.int64], precisions: NDArray[np.float64]) -> Figures:
+    """Figures of some pictures, from their `(n, 2, 2)` pixel counts and `(n, 10)` precisions."""
+    iou, dice = binary_overlap(counts.sum(axis=0), 0)
+    each = np.mean([binary_overlap(confusion, 0) for confusion in counts], axis=0)
+    return {
+        "pictures": len(counts),
+        "binary_iou": iou,
+        "binary_dice": dice,
+        "binary_iou_averaged_over_pictures": float(each[0]),
+        "binary_dice_averaged_over_pictures": float(each[1]),
+        "ap50": float(precisions[:, 0].mean()),
+        "ap50_95": float(precisions.mean()),
+    }

@@ -1,0 +1,1 @@
+"""How runs of each framework become one ONNX file."""

@@ -1,0 +1,122 @@
+"""Which files a model's repository and a Space hold."""
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from models import store
+from training.publishing.code import refuse_code
+from training.publishing.errors import PublishError
+from training.publishing.readme import model_readme
+from training.runs import HISTORY, read_facts
+
+ROOT = Path(__file__).parents[2]
+SPACE = (
+    "LICENSE",
+    "README.md",
+    "app.py",
+    "examples",
+    "models",
+    "requirements.txt",
+    "serving",
+    "ui",
+)
+WEIGHTS = "models/weights/"
+
+# What a run of each framework leaves, and what the Hub calls the library that reads it.
+RUN_WEIGHTS = {
+    "timm": ("model.safetensors", "config.json"),
+    "smp": ("model.safetensors", "config.json"),
+    "keras": ("model.keras",),
+}
+
+Files = dict[str, Path | bytes]  # by their path in the repository
+
+
+def model_files(name: str, folder: Path, runs: Sequence[Path], repo: str) -> Files:
+    """All files of a model's repository.
+
+    Raises
+    ------
+    PublishError
+        When one is missing, or could run code.
+    models.store.ModelError
+        When card and network do not belong together, or the network cannot be run.
+    training.runs.RunError
+        When a folder is no finished run.
+    """
+    card = store.read_card(name, folder)
+    store.load(name, card.task, folder)
+    files: Files = {
+        f"{name}.onnx": folder / f"{name}.onnx",
+        f"{name}.json": folder / f"{name}.json",
+    }
+    frameworks = []
+    for number, run in enumerate(runs, start=1):
+        framework, weights = run_files(run)
+        frameworks.append(framework)
+        place = "" if number == 1 else f"member-{number}/"
+        files |= {f"{place}{path.name}": path for path in weights}
+    refuse_code(files)
+    try:
+        readme = model_readme(card, repo, frameworks, sorted(files))
+    except KeyError as error:
+        raise PublishError(f"The card {name}.json does not say its {error}.") from error
+    return {**files, "README.md": readme.encode()}
+
+
+def run_files(run: Path) -> tuple[str, list[Path]]:
+    """Framework of a training run, and its files to publish.
+
+    Raises
+    ------
+    PublishError
+        When its weights are missing, or of a kind that is not published.
+    training.runs.RunError
+        When it is no finished run.
+    """
+    framework = read_facts(run)["framework"]
+    if framework not in RUN_WEIGHTS:
+        raise PublishError(f"{run} is a run of {framework}, whose weights are not published.")
+    weights = [run / name for name in RUN_WEIGHTS[framework]]
+    for path in weights:
+        if not path.is_file():
+            raise PublishError(f"The training run {run} has no {path.name}.")
+    history = run / HISTORY
+    # Those that begin with a dot are another system's notes, as macOS' "._curves.png".
+    plots = [path for path in sorted(run.glob("*.png")) if not path.name.startswith(".")]
+    extras = [*([history] if history.is_file() else []), *plots]
+    return framework, [*weights, *extras]
+
+
+def space_files(with_weights: bool) -> Files:
+    """The app's files that Git tracks, as they are in the working tree.
+
+    Raises
+    ------
+    PublishError
+        When this is no Git repository, or a needed file is missing or could run code.
+    models.store.ModelError
+        When a card and a network do not belong together.
+    """
+    try:
+        listing = subprocess.run(  # noqa: S603
+            ["git", "ls-files", "-z", "--", *SPACE],  # noqa: S607
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise PublishError(f"What Git tracks in {ROOT} cannot be listed ({error}).") from error
+    files: Files = {path: ROOT / path for path in listing.split("\0") if (ROOT / path).is_file()}
+    for name in SPACE:
+        if not any(path == name or path.startswith(f"{name}/") for path in files):
+            raise PublishError(f"A Space needs {name}, which Git does not track here.")
+    if with_weights:
+        for name in store.names(folder=ROOT / WEIGHTS):
+            store.read_network(store.read_card(name, ROOT / WEIGHTS), ROOT / WEIGHTS)
+    else:
+        files = {path: file for path, file in files.items() if not path.startswith(WEIGHTS)}
+    refuse_code(files)
+    return files
