@@ -48,8 +48,7 @@ def check_models() -> None:
 
     for task in ("segmentation", "classification"):
         store.default(task)
-        for card in store.cards(task):
-            store.read_network(card, store.source())
+    store.check()
 
 
 def load_models() -> None:

@@ -144,7 +144,9 @@ def table(entries: Iterable[Entry]) -> str:
     writer = csv.DictWriter(text, COLUMNS, restval="")
     writer.writeheader()
     for entry in entries:
-        file = f"'{entry.file}" if entry.file.startswith(("=", "+", "-", "@")) else entry.file
+        file = (
+            f"'{entry.file}" if entry.file.lstrip().startswith(("=", "+", "-", "@")) else entry.file
+        )
         if entry.facts is None:
             writer.writerow({"file": file, "error": str(entry.error)})
             continue

@@ -270,6 +270,25 @@ def _found(folder: Path) -> Iterator[str]:
             yield path.stem
 
 
+def check() -> None:
+    """Check that each model of the folder is whole, as far as its files tell.
+
+    Raises
+    ------
+    ModelError
+        When a card lacks its network, or a network's bytes are not those of its card.
+    """
+    folder = source()
+    for path in sorted(folder.glob("*.json")):
+        try:
+            facts = json.loads(path.read_text())
+        except ValueError:
+            facts = None
+        is_card = isinstance(facts, dict) and "task" in facts and "sha256" in facts
+        if is_card or path.with_suffix(".onnx").exists():
+            read_network(read_card(path.stem, folder), folder)
+
+
 def names(task: Task | None = None, folder: Path | None = None) -> list[str]:
     """Names of the models in the folder, of one task or of all, sorted."""
     return [card.name for card in cards(task, folder)]

@@ -1,14 +1,17 @@
-"""A process that decodes pictures for `serving.decoding` and may do nothing else.
+"""Processes that decode one picture each for `serving.decoding`, and may do nothing else.
 
-    python -m serving.decoder SOCKET MEMORY BYTES PIXELS
+    python -m serving.decoder SOCKET MEMORY READY BYTES PIXELS
 
-The first two are descriptors, the others the limits of `models.images.set_limits`. Each request is
-a few numbers with an open file, over the socket: how many pixels the longer side of the photo needs
-at least, or 0 for the whole one, and which of the file's pictures. Its pixels go into the shared
-memory; the answer is JSON that says where they lie and what else is known of the picture, or what
-is wrong with it.
+The first three are descriptors, the others the limits of `models.images.set_limits`. Each request
+is a few numbers with an open file, over the socket: how many pixels the longer side of the photo
+needs at least, or 0 for the whole one, and which of the file's pictures. Its pixels go into the
+shared memory; the answer is JSON that says where they lie and what else is known of the picture, or
+what is wrong with it. READY gets a byte whenever a new process waits for a request and the one
+before it is gone.
 """
 
+import gc
+import io
 import json
 import math
 import mmap
@@ -18,7 +21,7 @@ import socket
 import struct
 import sys
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,26 +30,33 @@ from PIL import Image
 from models import tiff
 from models.images import PhotoError, open_picture, set_limits
 from models.picture import AXES, Picture, Place
-from serving.lockdown import lock_down
+from serving.lockdown import end_with_parent, lock_down
 
 REQUEST = struct.Struct(f"!I{len(AXES)}i")  # the side, and the place, whose parts may be ANY
 ANY = -1
 HEADER = struct.Struct("!I")  # bytes of the JSON that follows
 MEMORY = 500_000_000  # bytes a picture may take
 SECONDS = 4.5  # of the processor a picture may take
+WARM = 8_000_000  # bytes of memory that a process writes before it gets a picture
+NO_MORE = 100  # exit status of a process that got no request
 ALIGNED = 64  # bytes: where arrays may begin
 
 
+def _small_picture() -> bytes:
+    content = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(content, "JPEG")
+    return content.getvalue()
+
+
+SMALL = _small_picture()
+
+
 class Shared:
-    """The shared memory, which is handed out from its beginning for each picture."""
+    """The shared memory, which is handed out from its beginning."""
 
     def __init__(self, memory: mmap.mmap) -> None:
         self._bytes = np.frombuffer(memory, np.uint8)
         self._start = self._bytes.ctypes.data
-        self._used = 0
-
-    def clear(self) -> None:
-        """Begin anew."""
         self._used = 0
 
     def allocate(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -86,35 +96,65 @@ def describe(picture: Picture, shared: Shared) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Answer requests until the other end of the socket is closed."""
-    set_limits(int(sys.argv[3]), int(sys.argv[4]))
-    with socket.socket(fileno=int(sys.argv[1])) as connection:
-        shared = Shared(mmap.mmap(int(sys.argv[2]), 0))
+    """Let a process of its own answer each request, until the other end of the socket is closed.
+
+    So memory that a decoder finds is new, and holds nothing of the picture before; and one that is
+    taken over ends with its answer. The process that starts them never sees a picture.
+    """
+    connection_number, memory_number, ready, max_bytes, max_pixels = map(int, sys.argv[1:])
+    set_limits(max_bytes, max_pixels)
+    with socket.socket(fileno=connection_number) as connection:
+        shared = Shared(mmap.mmap(memory_number, 0))
         Image.init()  # reads the modules of all formats, which is impossible later
         tiff.preload()
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        lock_down(MEMORY)
-        os.dup2(nowhere, 2)  # what decoders say about a visitor's picture
-        os.close(nowhere)
+        gc.freeze()  # so that what the processes share is not copied for their counts
         while True:
-            request, files, *_ = socket.recv_fds(connection, REQUEST.size, 1)
-            if not request:
+            try:
+                os.write(ready, b".")
+            except BrokenPipeError:  # nobody asks any more
                 return
-            side, *wanted = REQUEST.unpack(request)
-            place = Place(
-                **{name: index for name, index in zip(AXES, wanted, strict=True) if index != ANY}
-            )
-            shared.clear()
-            # Ends this process where nothing else would: inside a decoder, too.
-            signal.setitimer(signal.ITIMER_PROF, SECONDS)
-            with os.fdopen(files[0], "rb") as file:
-                try:
-                    answer = describe(open_picture(file, side, place, shared.allocate), shared)
-                except PhotoError as error:
-                    answer = {"error": error.key, "named": error.values}
-            text = json.dumps(answer).encode()
-            connection.sendall(HEADER.pack(len(text)) + text)
-            signal.setitimer(signal.ITIMER_PROF, 0)
+            child = os.fork()
+            if not child:
+                os.close(ready)  # what says that this process is gone is not its to say
+                answer_one(connection, shared)
+            _, status = os.waitpid(child, 0)
+            if os.WIFSIGNALED(status):
+                # It is told by this process's own end.
+                number = os.WTERMSIG(status)
+                signal.signal(number, signal.SIG_DFL)
+                os.kill(os.getpid(), number)
+            if status:
+                sys.exit(os.waitstatus_to_exitcode(status) % NO_MORE)
+
+
+def answer_one(connection: socket.socket, shared: Shared) -> NoReturn:
+    """Answer one request, and end."""
+    end_with_parent()
+    gc.disable()
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    lock_down(MEMORY)
+    os.dup2(nowhere, 2)  # what decoders say about a visitor's picture
+    os.close(nowhere)
+    # New memory costs time when it is first written, which is now, and not when a visitor waits.
+    bytearray(WARM)
+    open_picture(SMALL)
+    request, files, *_ = socket.recv_fds(connection, REQUEST.size, 1)
+    if not request:
+        os._exit(NO_MORE)
+    side, *wanted = REQUEST.unpack(request)
+    place = Place(**{name: index for name, index in zip(AXES, wanted, strict=True) if index != ANY})
+    # Ends this process where nothing else would: inside a decoder, too.
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    try:
+        with os.fdopen(files[0], "rb") as file:
+            answer = describe(open_picture(file, side, place, shared.allocate), shared)
+    except PhotoError as error:
+        answer = {"error": error.key, "named": error.values}
+    except BaseException:
+        os._exit(1)
+    text = json.dumps(answer).encode()
+    connection.sendall(HEADER.pack(len(text)) + text)
+    os._exit(0)
 
 
 if __name__ == "__main__":

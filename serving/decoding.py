@@ -13,6 +13,7 @@ import math
 import mmap
 import os
 import queue
+import select
 import signal
 import socket
 import subprocess
@@ -32,16 +33,17 @@ from models.images import Photo, PhotoError
 from models.picture import AXES, FIRST, Axis, Picture, Place, Stretch
 from models.runtime import usable_cores
 from serving import metrics
-from serving.decoder import ANY, HEADER, REQUEST
+from serving.decoder import ALIGNED, ANY, HEADER, REQUEST
 
 logger = logging.getLogger(__name__)
 
 ROOT = Path(__file__).parent.parent
 SECONDS = 15.0  # a picture may take, however busy the machine is; `decoder` bounds the processor's
+START = 15.0  # that a process may take to start
 WAIT = 60.0  # seconds until a request gives up that finds all processes busy
+KEPT = 40_000_000  # bytes of shared memory that are wiped rather than given back
 LONGEST_ANSWER = 100_000  # bytes
 VALUES = 6  # bytes of shared memory a pixel for the values of deep pictures
-KEPT = 40_000_000  # bytes of shared memory that a process keeps: new memory costs time
 
 # A process that may be taken over should not know the app's secrets.
 ENVIRONMENT = ("LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH", "PYTHONUTF8")
@@ -54,22 +56,24 @@ SETTINGS = {
 
 
 class Decoder:
-    """A process that decodes one picture at a time."""
+    """A process that lets one of its own decode each picture, one at a time."""
 
     def __init__(self) -> None:
         kept = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
         self._connection, theirs = socket.socketpair()
         shared = _shared_memory((3 + VALUES) * images.MAX_PIXELS)
         self._shared = mmap.mmap(shared, 0)
-        with theirs, os.fdopen(shared):
+        self._ready, ready = os.pipe()
+        with theirs, os.fdopen(shared), os.fdopen(ready):
             # It ends when this process does, however that ends: its socket is closed then. A
             # session of its own keeps the terminal's Ctrl-C from it.
-            numbers = (theirs.fileno(), shared, images.MAX_BYTES, images.MAX_PIXELS)
+            given = (theirs.fileno(), shared, ready)
+            numbers = (*given, images.MAX_BYTES, images.MAX_PIXELS)
             self.process = subprocess.Popen(  # noqa: S603
                 [sys.executable, "-m", "serving.decoder", *map(str, numbers)],
                 cwd=ROOT,
                 env=kept | SETTINGS,
-                pass_fds=[theirs.fileno(), shared],
+                pass_fds=given,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 start_new_session=True,
@@ -96,7 +100,13 @@ class Decoder:
             When the picture cannot be used, or its decoder crashed or took too long.
         """
         deadline = time.monotonic() + SECONDS
+        written = None
         try:
+            # Whoever had the picture before is gone.
+            if not select.select([self._ready], [], [], START)[0]:
+                raise TimeoutError
+            if not os.read(self._ready, 1):
+                raise ConnectionError
             self._connection.settimeout(SECONDS)
             wanted = [getattr(place, name) for name in AXES]
             request = REQUEST.pack(side, *(ANY if index is None else index for index in wanted))
@@ -109,6 +119,9 @@ class Decoder:
             text = bytearray(length)
             self._receive(memoryview(text), deadline)
             picture = self._read_answer(text)
+            written = picture.photo.nbytes + ALIGNED
+            if picture.deep:
+                written += picture.values.nbytes + ALIGNED
         except PhotoError:
             raise
         except OSError as error:
@@ -121,9 +134,22 @@ class Decoder:
         except BaseException:  # the rest of its answer would be taken for the next one's
             self.end()
             raise
-        if picture.photo.nbytes + picture.values.nbytes > KEPT and sys.platform == "linux":
-            self._shared.madvise(mmap.MADV_REMOVE)
+        finally:
+            self._wipe(written)
         return picture
+
+    def _wipe(self, written: int | None) -> None:
+        """Let nothing of a picture stay in the shared memory.
+
+        It is filled from its beginning; `written` is None where it is not known how far. New memory
+        costs time, and is taken where much is to be given back.
+        """
+        if written is not None and written <= KEPT:
+            np.frombuffer(self._shared, np.uint8, written)[:] = 0
+        elif sys.platform == "linux":
+            self._shared.madvise(mmap.MADV_REMOVE)
+        else:
+            np.frombuffer(self._shared, np.uint8)[:] = 0
 
     def _read_answer(self, text: bytearray) -> Picture:
         """The picture that an answer describes, or the error.
@@ -208,8 +234,14 @@ class Decoder:
     def end(self) -> int:
         """End the process; return how it ended: its exit status, or minus the signal's number."""
         self._connection.close()
+        if self._ready >= 0:
+            os.close(self._ready)
+            self._ready = -1
         with suppress(subprocess.TimeoutExpired):
             return self.process.wait(0.2)  # it may have ended by itself, and then why is known
+        # Its own process ends with it, on Linux by itself.
+        with suppress(OSError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.kill()
         return self.process.wait()
 

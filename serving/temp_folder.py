@@ -1,20 +1,41 @@
 """A folder of this process alone for uploads and results."""
 
 import atexit
+import fcntl
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
+
+PREFIX = "petscope-files-"
 
 
 def create() -> None:
     """Let uploads and results lie in a folder of this process alone, deleted at its end.
 
     To be called before Gradio is imported. It lies in $GRADIO_TEMP_DIR where that is set, which
-    several servers may share: each deletes what it does not know.
+    several servers may share: each deletes what it does not know. What servers left there that
+    were killed is deleted now.
     """
     parent = Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir())
     parent.mkdir(parents=True, exist_ok=True)
-    folder = tempfile.mkdtemp(prefix="petscope-", dir=parent)
-    os.environ["GRADIO_TEMP_DIR"] = folder
+    for left in parent.glob(f"{PREFIX}*"):
+        with suppress(OSError):
+            if left.lstat().st_uid == os.geteuid() and not left.is_symlink() and _lock(left):
+                shutil.rmtree(left, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+    _lock(folder)
+    os.environ["GRADIO_TEMP_DIR"] = str(folder)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
+
+
+def _lock(folder: Path) -> bool:
+    """Lock a folder until this process ends, however that happens; return whether it was free."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        return False
+    return True

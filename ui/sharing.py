@@ -1,5 +1,6 @@
 """Links that open the page as it is now: with the same example, tab and settings."""
 
+import filecmp
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -68,8 +69,8 @@ def build(
             text = written(control, value)
             if text not in (None, defaults[name]):
                 parameters[name] = text
-        if upload is not None and Path(upload.path).stem in _examples():
-            parameters["example"] = Path(upload.path).stem
+        if example := _example_of(upload):
+            parameters["example"] = example
         else:
             parameters.pop("cuts", None)  # they belong to the photo
         return urlencode(parameters, safe=",")
@@ -148,6 +149,19 @@ def _hex(color: str) -> str | None:
     except ValueError:
         return None
     return written if len(written) == len("#rrggbb") else None
+
+
+def _example_of(upload: Upload | None) -> str | None:
+    """The name of the example that an upload is, and not only called."""
+    if upload is None:
+        return None
+    name = Path(upload.path).stem
+    example = _examples().get(name)
+    try:
+        same = example is not None and filecmp.cmp(upload.path, example, shallow=False)
+    except OSError:  # it was deleted
+        return None
+    return name if same else None
 
 
 def _examples() -> dict[str, Path]:

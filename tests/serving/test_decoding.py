@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -22,6 +23,7 @@ from models.images import PhotoError
 from serving import decoding
 from serving.decoding import Decoder, Pool
 from tests.profiles import DISPLAY_P3
+from tests.raw_http import within
 
 ROOT = Path(__file__).parents[2]
 CAT = ROOT / "examples" / "cat_chelsea.png"
@@ -141,7 +143,7 @@ def test_many_requests_at_once_are_all_answered(pool: Pool, tmp_path: Path) -> N
 
 def test_a_process_that_is_killed_costs_one_request(one: Pool) -> None:
     decoder = decoder_of(one)
-    os.kill(decoder.process.pid, signal.SIGSTOP)  # as if in the middle of a picture
+    os.killpg(decoder.process.pid, signal.SIGSTOP)  # as if in the middle of a picture
     killer = threading.Timer(0.3, decoder.process.kill)
     killer.start()
 
@@ -162,9 +164,11 @@ def test_a_process_that_died_while_idle_costs_nothing(one: Pool) -> None:
 
 
 def test_a_process_that_hangs_is_given_up(one: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert_works(one)
     decoder = decoder_of(one)
+    worker(decoder)
     monkeypatch.setattr(decoding, "SECONDS", 0.5)
-    os.kill(decoder.process.pid, signal.SIGSTOP)
+    os.killpg(decoder.process.pid, signal.SIGSTOP)
     start = time.monotonic()
 
     error = refusal(one, CAT)
@@ -178,7 +182,7 @@ def test_a_process_that_hangs_is_given_up(one: Pool, monkeypatch: pytest.MonkeyP
 
 def test_who_finds_all_processes_busy_is_told(one: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     decoder = decoder_of(one)
-    os.kill(decoder.process.pid, signal.SIGSTOP)
+    os.killpg(decoder.process.pid, signal.SIGSTOP)
     with ThreadPoolExecutor(1) as threads:
         first = threads.submit(one.open_photo, CAT)
         while not one._idle.empty():
@@ -187,7 +191,7 @@ def test_who_finds_all_processes_busy_is_told(one: Pool, monkeypatch: pytest.Mon
 
         assert refusal(one, CAT).key == "photo_has_to_wait"
 
-        os.kill(decoder.process.pid, signal.SIGCONT)
+        os.killpg(decoder.process.pid, signal.SIGCONT)
         assert first.result().size
 
 
@@ -253,6 +257,13 @@ def test_an_answer_that_makes_no_sense_is_not_believed(one: Pool) -> None:
         assert_works(one)
 
 
+def worker(decoder: Decoder) -> int:
+    """The process that waits for a picture, or decodes it."""
+    children = Path(f"/proc/{decoder.process.pid}/task/{decoder.process.pid}/children")
+    assert within(15, lambda: bool(children.read_text()))
+    return int(children.read_text().split()[0])
+
+
 def peak_memory(pid: int) -> int:
     """The most memory that a process had, in bytes."""
     [line] = [
@@ -263,16 +274,36 @@ def peak_memory(pid: int) -> int:
     return int(line.split()[1]) * 1024
 
 
+@contextmanager
+def watched(decoder: Decoder) -> Iterator[list[int]]:
+    """The most memory that the process of the next picture had, at each of many looks."""
+    pid, seen, over = worker(decoder), [0], threading.Event()
+
+    def look() -> None:
+        while not over.wait(0.005):
+            with suppress(OSError, ValueError):  # it has ended
+                seen.append(peak_memory(pid))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        thread.join()
+
+
 @linux
 def test_a_picture_that_needs_too_much_memory_is_refused(one: Pool, tmp_path: Path) -> None:
     path = tmp_path / "bomb.webp"
     Image.new("RGBA", (8000, 6000)).save(path, method=0)
     decoder = decoder_of(one)
 
-    error = refusal(one, path)
+    with watched(decoder) as seen:
+        error = refusal(one, path)
 
     assert error.key == "photo_needs_memory"
-    assert peak_memory(decoder.process.pid) < 650_000_000
+    assert 0 < max(seen) < 650_000_000
     assert_works(one)
 
 
@@ -289,11 +320,12 @@ def test_a_phone_s_largest_photo_is_read(one: Pool, tmp_path: Path, file_format:
     photo = Image.open(CAT).convert("RGB").resize((8064, 6048))
     photo.save(path, file_format, icc_profile=DISPLAY_P3, **options[file_format])
     decoder = decoder_of(one)
-    before = peak_memory(decoder.process.pid)
+    before = peak_memory(worker(decoder))
 
-    assert one.open_photo(path).shape == (6048, 8064, 3)
+    with watched(decoder) as seen:
+        assert one.open_photo(path).shape == (6048, 8064, 3)
 
-    assert peak_memory(decoder.process.pid) - before < 500_000_000
+    assert 0 < max(seen) - before < 500_000_000
 
 
 TRY = """
@@ -349,14 +381,12 @@ def open_files(pid: int) -> set[str]:
 def test_a_decoder_knows_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     pool = Pool(1)
-    pid = decoder_of(pool).process.pid
+    decoder = decoder_of(pool)
     assert_works(pool)
 
+    pid = worker(decoder)
     assert b"hf_secret" not in Path(f"/proc/{pid}/environ").read_bytes()
-    deadline = time.monotonic() + 10
-    while open_files(pid) != {"socket", "/dev/null", "/memfd"}:
-        assert time.monotonic() < deadline, open_files(pid)  # the photo is closed after its answer
-        time.sleep(0.01)
+    assert within(5, lambda: open_files(pid) == {"socket", "/dev/null", "/memfd"}), open_files(pid)
     pool.close()
 
 
@@ -429,3 +459,34 @@ def test_a_process_of_its_own_costs_little(one: Pool, tmp_path: Path) -> None:
     own, apart = fastest(images.open_photo), fastest(one.open_photo)
 
     assert apart < own + 0.015
+
+
+@linux
+def test_a_picture_finds_nothing_of_the_one_before(one: Pool, tmp_path: Path) -> None:
+    """Each has a process of its own, and memory that both of them may write is empty again."""
+    decoder = decoder_of(one)
+    before = worker(decoder)
+
+    assert_works(one)
+
+    assert within(5, lambda: gone(before))
+    assert worker(decoder) != before
+    assert not np.frombuffer(decoder._shared, np.uint8, 3 * 300 * 451).any()
+
+
+@linux
+def test_a_process_that_does_not_end_gets_no_other_picture(
+    one: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one would that a picture has taken over."""
+    assert_works(one)
+    decoder = decoder_of(one)
+    worker(decoder)
+    assert within(5, lambda: bool(select.select([decoder._ready], [], [], 0)[0]))
+    os.read(decoder._ready, 1)  # as if the one before were still there
+    monkeypatch.setattr(decoding, "START", 0.2)
+
+    assert refusal(one, CAT).key == "photo_takes_too_long"
+
+    monkeypatch.undo()
+    assert_works(one)
