@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 import sys
+from base64 import b64decode
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from copy import copy
@@ -20,11 +21,12 @@ from pathlib import Path
 from subprocess import Popen
 from types import ModuleType, SimpleNamespace
 from typing import Any, Literal, NamedTuple, Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
 import fastapi
 import gradio as gr
 from fastapi import FastAPI
+from fastapi.concurrency import run_in_threadpool
 from gradio import (
     networking,
     node_server,
@@ -35,6 +37,7 @@ from gradio import (
 )
 from gradio.context import LocalContext
 from gradio.data_classes import PredictBodyInternal
+from gradio.mcp import GradioMCPServer
 from gradio.route_utils import GradioMultiPartParser
 from gradio.server_messages import (
     EstimationMessage,
@@ -83,6 +86,14 @@ INTERNAL = b"x-petscope-internal"  # header of the app's own requests, with the 
 FOR_CLIENT = b"x-petscope-client"  # of them: the client for whom the app asks itself
 CLIENT = "petscope.client"  # where a request's scope says which client asks
 _FILE_ADDRESS = re.compile(r"/gradio_api/file=([^\s\"'?<>&]+)")
+ODD_VALUES = (
+    "These values cannot be read: please send as many as the endpoint takes, each as "
+    "/gradio_api/info describes it."
+)
+SEND_FILES = (
+    " A local file is sent as a data URL: data:image/jpeg;base64, and then its bytes in base64 "
+    "(image/png and so on for others). Web addresses are not fetched."
+)
 NO_ADDRESSES = "Web addresses are not fetched here: please send the file itself."
 
 
@@ -144,6 +155,11 @@ NEEDS = (
     Need("gradio.processing_utils:ssrf_protected_download", "url cache_dir", _FETCHES),
     Need("gradio.processing_utils:save_url_to_cache", "url cache_dir", _FETCHES),
     Need("gradio.processing_utils:unsafe_download", "url cache_dir", _FETCHES),
+    Need(
+        "gradio.blocks:Blocks.preprocess_data",
+        "self block_fn inputs state explicit_call",
+        "takes what a program sends apart; what fails there gets a sentence",
+    ),
     # The queue: whose turn it is, what comes of each answer, which sessions are kept.
     Need(
         "gradio.queueing:Queue.__init__",
@@ -171,6 +187,16 @@ NEEDS = (
         "passes a client's headers on with the call that MCP makes for it",
     ),
     Need("gradio.mcp:GradioMCPServer._get_or_create_client", "self", "makes that call; marked"),
+    Need(
+        "gradio.mcp:GradioMCPServer.simplify_filedata_schema",
+        "self schema",
+        "says in MCP's tools what a file is",
+    ),
+    Need(
+        "gradio.mcp:GradioMCPServer._file_data_tool_description",
+        property,
+        "says in MCP's tools how a file is sent; replaced",
+    ),
     Need("gradio.mcp:GradioMCPServer.local_url", property, "where that call goes"),
     Need(
         f"{_H11}.__init__",
@@ -268,6 +294,7 @@ def protect(report_fault: Callable[[], None]) -> None:
         Takes the place of printing the exception that is being handled.
     """
     _refuse_addresses()
+    _tell_how_to_send_files()
     # Gradio names a file's folder by a keyed hash of its content, and the key lies beside its code
     # for as long as it is installed. This one lasts as long as the process, and is written nowhere.
     processing_utils.hash_seed = secrets.token_bytes(32)
@@ -397,6 +424,64 @@ class Rules(Protocol):
         """An answer is there, with paths of files; return the sentence that a failed one gets."""
 
 
+def _stored(data: list[Any]) -> list[Any]:
+    """The values of an event, with files in place of data URLs (RFC 2397)."""
+    return [_file_of(value) or value for value in data]
+
+
+def _file_of(value: object) -> dict[str, Any] | None:
+    """The uploaded file that a data URL becomes, by itself or as the address of file data."""
+    url = value
+    if isinstance(value, dict):
+        url = value.get("path") or value.get("url")
+    if not isinstance(url, str) or url[:5].lower() != "data:":
+        return None
+    head, _, text = url.partition(",")
+    try:
+        base64 = head.lower().endswith(";base64")
+        content = b64decode(unquote(text)) if base64 else unquote_to_bytes(text)
+    except ValueError:
+        return None
+    folder = upload_folder() / secrets.token_hex(16)
+    folder.mkdir(parents=True)
+    (folder / "photo").write_bytes(content)
+    return {"path": str(folder / "photo"), "meta": {"_type": "gradio.FileData"}}
+
+
+def _refuse_odd_values(blocks: gr.Blocks) -> None:
+    """Let what a program sends, and Gradio cannot take apart, get a sentence and be no fault."""
+    take_apart = blocks.preprocess_data
+
+    async def preprocess_data(block_fn: Any, *values: Any, **options: Any) -> Any:  # noqa: ANN401
+        try:
+            return await take_apart(block_fn, *values, **options)
+        except gr.Error:
+            raise
+        except Exception:
+            if block_fn.api_visibility != "public":
+                raise
+            raise gr.Error(ODD_VALUES, print_exception=False) from None
+
+    vars(blocks)["preprocess_data"] = preprocess_data
+
+
+def _tell_how_to_send_files() -> None:
+    """Let the schemas of MCP's tools say how a file is sent, as Gradio's do not."""
+    simplify = GradioMCPServer.simplify_filedata_schema
+
+    def simplified(
+        self: GradioMCPServer, schema: dict[str, Any]
+    ) -> tuple[dict[str, Any], list[list[str | int]]]:
+        found, places = simplify(self, schema)
+        for place in places:
+            found["properties"][place[0]]["format"] = "data-url"
+        return found, places
+
+    vars_of_class: Any = GradioMCPServer
+    vars_of_class.simplify_filedata_schema = simplified
+    vars_of_class._file_data_tool_description = property(lambda self: SEND_FILES)
+
+
 class Queue(queueing.Queue):
     """Gradio's queue, by `Rules`."""
 
@@ -421,6 +506,7 @@ class Queue(queueing.Queue):
         state_holder.SessionState = Session  # type: ignore[misc]
         blocks.api_open = False
         blocks._queue = self
+        _refuse_odd_values(blocks)
 
     async def push(
         self, body: PredictBodyInternal, request: fastapi.Request, username: str | None
@@ -430,6 +516,9 @@ class Queue(queueing.Queue):
             # Gradio fails, which would look like a fault of ours.
             raise fastapi.HTTPException(404, "There is no such function.")
         self._rules.admit(request.scope, body.session_hash)
+        if self.blocks.fns[body.fn_index].api_visibility == "public":
+            # As files, so that what waits takes no memory.
+            body.data = await run_in_threadpool(_stored, body.data)
         result = await super().push(body, request, username)
         if event := self.event_ids_to_events.get(str(result[1])):
             self._answer(event)

@@ -52,7 +52,7 @@ _ROUTES: tuple[tuple[str, str, Route], ...] = (
     ("POST", rf"{_API}/queue/join", Route("join", 1, "json")),
     ("GET", rf"{_API}/queue/data", Route("answer", stays_open=True)),
     ("POST", rf"{_API}/cancel", Route("cancel", body="json")),
-    ("POST", rf"{_API}/call/(v2/)?{_NAME}/?", Route("call", 1, "json")),
+    ("POST", rf"{_API}/call/(v2/)?{_NAME}/?", Route("call", 1, "photo")),  # a photo as base64
     ("GET", rf"{_API}/call/(v2/)?{_NAME}/{_NAME}", Route("answer", stays_open=True)),
     ("GET", rf"{_API}/mcp(/http)?/?", Route("mcp", stays_open=True)),
     ("POST", rf"{_API}/mcp(/http)?/?", Route("mcp", 1, "photo")),  # a photo as base64

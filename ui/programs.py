@@ -15,7 +15,7 @@ from models import breeds, drawing, matting, pipeline, segmentation, store, thre
 from models.images import Photo, PhotoError
 from models.thresholding import ThresholdError
 from serving import decoding
-from ui import events, photo_input, result_files, theme
+from ui import events, parameters, result_files, theme
 from ui.texts import mark
 from ui.uploads import Upload
 
@@ -42,24 +42,22 @@ MCP = f"""\
 COMMAND = "python -m models cat.jpg"
 
 
-def read(photo: Upload | None) -> Photo:
+def read(photo: Upload) -> Photo:
     """Read an upload for a program, which gets one sentence when that fails.
 
     It is not kept: programs seldom ask twice about a photo.
     """
-    if photo is None:
-        raise gr.Error("A photo is needed.", print_exception=False)
     try:
         return decoding.open_photo(photo.path)
     except PhotoError as error:
         raise gr.Error(str(error), print_exception=False) from None
 
 
-def analyze(photo: Upload | None, classes: int) -> dict[str, Any]:
+def analyze(photo: Upload, classes: int) -> dict[str, Any]:
     """Find the cats and dogs of a photo and name their breeds; part its brightness into classes.
 
     Args:
-        photo: A picture file.
+        photo: The picture file as a data URL, as in data:image/jpeg;base64,/9j/4AAQSkZJRgABAQ...
         classes: How many brightness classes, 2 to 8.
 
     Returns:
@@ -71,12 +69,12 @@ def analyze(photo: Upload | None, classes: int) -> dict[str, Any]:
 
 
 def threshold(
-    photo: Upload | None, classes: int, channel: thresholding.Channel
+    photo: Upload, classes: int, channel: thresholding.Channel
 ) -> tuple[str, dict[str, Any]]:
     """Part a photo into brightness classes: Otsu's threshold for 2, multi-Otsu's for more.
 
     Args:
-        photo: A picture file.
+        photo: The picture file as a data URL, as in data:image/jpeg;base64,/9j/4AAQSkZJRgABAQ...
         classes: How many classes, 2 to 8.
         channel: Which grey picture of it.
 
@@ -97,11 +95,11 @@ def threshold(
     return file, {"cuts": cuts.tolist(), "classes": described}
 
 
-def mask(photo: Upload | None, model: str) -> tuple[str, dict[str, float]]:
+def mask(photo: Upload, model: str) -> tuple[str, dict[str, float]]:
     """Outline the pet, or what another mask model knows, in a photo.
 
     Args:
-        photo: A picture file.
+        photo: The picture file as a data URL, as in data:image/jpeg;base64,/9j/4AAQSkZJRgABAQ...
         model: Name of the mask model.
 
     Returns:
@@ -114,11 +112,11 @@ def mask(photo: Upload | None, model: str) -> tuple[str, dict[str, float]]:
     return result_files.picture_to_keep(picture, "mask"), found.shares
 
 
-def cut_out(photo: Upload | None) -> str:
+def cut_out(photo: Upload) -> str:
     """Cut the pet of a photo out, with a soft edge and at the photo's own size.
 
     Args:
-        photo: A picture file.
+        photo: The picture file as a data URL, as in data:image/jpeg;base64,/9j/4AAQSkZJRgABAQ...
 
     Returns:
         A PNG with a transparent background.
@@ -130,11 +128,11 @@ def cut_out(photo: Upload | None) -> str:
     return result_files.picture_to_keep(Image.fromarray(cut), "cut-out")
 
 
-def breed(photo: Upload | None) -> list[dict[str, Any]]:
+def breed(photo: Upload) -> list[dict[str, Any]]:
     """Name the five most probable breeds of a photo that shows one cat or dog.
 
     Args:
-        photo: A picture file.
+        photo: The picture file as a data URL, as in data:image/jpeg;base64,/9j/4AAQSkZJRgABAQ...
 
     Returns:
         The breeds with name, species and probability, best first.
@@ -153,12 +151,12 @@ def build() -> None:
         gr.Code(COMMAND, language="shell", label=mark("programs.command"), interactive=False),
     ]
     with gr.Column(visible=False):  # endpoints need components; people have the other page
-        photo = photo_input.PhotoInput(label="photo")
-        classes = gr.Slider(2, thresholding.MAX_CLASSES, value=3, step=1, label="classes")
-        channel = gr.Dropdown(list(thresholding.CHANNELS), value="luminance", label="channel")
+        photo = parameters.PhotoParameter(label="photo")
+        classes = parameters.WholeNumberParameter(2, thresholding.MAX_CLASSES, 3, "classes")
+        channel = parameters.ChoiceParameter(list(thresholding.CHANNELS), "luminance", "channel")
         default = store.default("segmentation")
         names = [card.name for card in store.cards("segmentation")]
-        model = gr.Dropdown(names, value=default, label="model")
+        model = parameters.ChoiceParameter(names, default, "model")
         picture, facts, call = gr.File(label="picture"), gr.JSON(label="facts"), gr.Button()
         endpoints = (
             (analyze, [photo, classes], [facts]),

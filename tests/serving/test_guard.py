@@ -34,7 +34,7 @@ def sentence(answer: bytes) -> str:
     ("path", "limit"),
     [
         (JOIN, routes.JSON_LIMIT),
-        ("/gradio_api/call/analyze", routes.JSON_LIMIT),
+        ("/gradio_api/call/analyze", 2_000_000 * 4 // 3 + routes.JSON_LIMIT),
         ("/gradio_api/cancel", routes.JSON_LIMIT),
         ("/gradio_api/mcp/", 2_000_000 * 4 // 3 + routes.JSON_LIMIT),
         (UPLOAD, 2_000_000 * 40 + routes.JSON_LIMIT),
