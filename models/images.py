@@ -7,6 +7,7 @@ upright, with at most `MAX_PIXELS` pixels.
 import io
 import logging
 import os
+import struct
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -14,12 +15,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import imagecodecs
 import numpy as np
 import pillow_heif
+import pillow_jxl  # noqa: F401  (tells Pillow of JPEG XL)
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from models import icc, tiff
+from models import color_coding, icc, jpeg, jxl, tiff
+from models.color_coding import Coding
 from models.picture import FIRST, RGB, Axis, Photo, PhotoError, Picture, Place, Stretch, Values
 from models.stretch import full_range, percentile_range, to_8_bits
 from models.tiff import Stored
@@ -38,7 +42,24 @@ MAX_SIDE = 65_535
 # cameras, phones and browsers produce is let in. Pillow opens MPO (several JPEGs in one file) as
 # JPEG and knows no name for it here. AVIF goes before HEIF: libheif also takes the AVIF files that
 # call themselves "mif1", and then cannot decode them.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "HEIF")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "HEIF", "JXL")
+
+JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+# How the raw files of cameras begin that are no TIFF, or not quite: Olympus, Panasonic, Fujifilm,
+# Sigma, Minolta and an early Canon. Canon's new ones are of the family of MP4 and HEIC.
+RAW = (b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"FUJIFILM", b"FOVb", b"\0MRM", b"II\x1a\0\0\0HEAP")
+# A PNG with one of these chunks says what its values mean; others are an instrument's.
+COLOR_CHUNKS = (b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP", b"eXIf")
+
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 STRIP = 2**18  # pixels that are converted at a time: a whole photo's copy can take 400 MB
 
@@ -102,7 +123,7 @@ def open_picture(
 ) -> Picture:
     """Read a picture file: the photo to look at, and the values to count.
 
-    Reads JPEG, PNG, WebP, GIF and APNG, BMP, TIFF, HEIC and AVIF; applies the orientation,
+    Reads JPEG, PNG, WebP, GIF and APNG, BMP, TIFF, HEIC, AVIF and JPEG XL; applies the orientation,
     converts CMYK, grey and palette pictures, brings the colours of an embedded ICC profile to
     sRGB, and lays transparent pictures over white. The size is checked before anything is decoded.
 
@@ -135,8 +156,18 @@ def open_picture(
     if not content:
         raise PhotoError("photo_empty")
     try:
+        if content.startswith(RAW) or content[4:12] == b"ftypcrx ":
+            raise PhotoError("photo_raw")
         if content.startswith(tiff.MAGIC):
             return _from_tiff(content, place, allocate)
+        if content.startswith(PNG) and content[24:25] == b"\x10" and content[25] in (2, 4, 6):
+            return _from_deep_png(content, allocate)
+        if content.startswith(jxl.MAGIC):
+            _check_size(*jxl.size(content))
+        if content.startswith(JPEG) and not jpeg.has_end(content):
+            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+                _check_size(image.width, image.height)
+            content = jpeg.with_end(content)
         return _from_pillow(content, side, place, allocate)
     except PhotoError:
         raise
@@ -195,20 +226,26 @@ def _from_pillow(content: bytes, side: int, place: Place, allocate: Allocate) ->
         _check_size(image.width, image.height)
         axes = _seek(image, place)
         width, height = image.size
-        if side and max(width, height) >= 2 * side:
+        if side and max(width, height) >= 2 * side and image.format in ("JPEG", "MPO"):
+            # Of a HEIC it would be an embedded thumbnail, which may show something else.
             scale = side / max(width, height)
             image.draft(None, (max(int(width * scale), 1), max(int(height * scale), 1)))
         decoded = image.size
         image.load()
         # A wrong size in the header of a container can hide behind the first check.
         _check_size(image.width, image.height)
-        _turn_upright(image)
-        if image.mode.startswith("I;16"):
-            return _from_deep_grey(image, axes, allocate)
-        photo = _photo(image.size, partial(_crop, image), _convert(image), allocate)
+        upright = _upright(_opaque(_with_transparency(image, content)))
+        coding = _coding(content, image)
+        if upright.mode.startswith("I;16"):
+            return _from_deep_grey(upright, axes, coding, allocate)
+        profile = None if coding else upright.info.get("icc_profile")
+        convert = _to_srgb(
+            _mode(upright), profile, coding, _peak(coding, upright), image.format == "PNG"
+        )
+        photo = _photo(upright.size, partial(_crop, upright), convert, allocate)
         size = photo.shape[0], photo.shape[1]
         if decoded != (width, height):  # but the header of some containers tells another size
-            size = (height, width) if image.size == decoded else (width, height)
+            size = (height, width) if upright.size == decoded else (width, height)
         return Picture(photo, photo, size, axes=axes)
 
 
@@ -216,17 +253,84 @@ def _seek(image: Image.Image, place: Place) -> tuple[Axis, ...]:
     """Go to a frame of an animation or a page."""
     if image.format in ("JPEG", "MPO"):
         return ()  # the others are another eye's view, or what a brighter screen shows
-    count = getattr(image, "n_frames", 1)
-    if (place.page or 0) >= count:
+    try:
+        count = getattr(image, "n_frames", 1)
+    except (EOFError, OSError, ValueError):  # what follows the first is damaged
+        count = 1
+    page = image.tell() if place.page is None else place.page  # a HEIC's first may be any
+    if page >= count:
         raise PhotoError("photo_no_such_place", axis="page", count=count)
     if count == 1:
         return ()
-    if place.page:
-        image.seek(place.page)
-    return (Axis("page", count, place.page or 0),)
+    image.seek(page)
+    return (Axis("page", count, page),)
 
 
-def _from_deep_grey(image: Image.Image, axes: tuple[Axis, ...], allocate: Allocate) -> Picture:
+def _with_transparency(image: Image.Image, content: bytes) -> Image.Image:
+    """Bring the grey that a PNG of 1, 2 or 4 bits calls transparent to Pillow's 8 bits."""
+    transparent = image.info.get("transparency")
+    if image.format == "PNG" and image.mode in ("1", "L") and isinstance(transparent, int):
+        depth = content[24]
+        if depth < 8:
+            image.info["transparency"] = transparent * 255 // (2**depth - 1)
+    return image
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    """A BMP whose alpha is 0 everywhere has none: its writers left the byte empty."""
+    bmp = image.format in ("BMP", "DIB") and image.mode == "RGBA"
+    return image.convert("RGB") if bmp and image.getextrema()[3] == (0, 0) else image
+
+
+def _coding(content: bytes, image: Image.Image) -> Coding | None:
+    """The coding of the colours, where the file states it by numbers and that counts."""
+    if image.format == "PNG":
+        return color_coding.of_png(content)
+    if image.format in ("AVIF", "HEIF"):
+        coding = color_coding.of_heif(content)
+        # A profile goes before the numbers, but has none for HDR that Little CMS knows.
+        if coding and (coding.is_hdr or not image.info.get("icc_profile")):
+            return coding
+    return None
+
+
+def _peak(coding: Coding | None, image: Image.Image) -> float:
+    if coding is None or not coding.is_hdr:
+        return color_coding.BRIGHTEST
+    small = image.convert("RGB").reduce(max(max(image.size) // 1000, 1))
+    return color_coding.peak_of(coding, np.asarray(small))
+
+
+def _from_deep_png(content: bytes, allocate: Allocate) -> Picture:
+    """The picture of a PNG of 16 bits in colour or with alpha, of which Pillow reads 8 bits."""
+    width, height = struct.unpack_from(">II", content, 16)
+    _check_size(width, height)
+    with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+        image.load()  # the libraries differ in what they call damaged
+        orientation, info = _orientation(image), image.info
+    decoded = imagecodecs.png_decode(content)
+    if decoded.dtype != np.uint16 or decoded.shape[:2] != (height, width):
+        raise ValueError("This is no PNG of 16 bits.")
+    values = tiff.upright(decoded, orientation)
+    colors = 3 if values.shape[2] > 2 else 1
+    alpha = values[:, :, colors] if values.shape[2] > colors else None
+    coding = color_coding.of_png(content)
+    kinds = [kind for kind, _ in color_coding.png_chunks(content)]
+    stored = Stored(
+        values[:, :, :3] if colors == 3 else values[:, :, 0],
+        "color" if colors == 3 else "grey",
+        16,
+        alpha=alpha,
+        profile=None if coding else info.get("icc_profile"),
+        camera=any(kind in kinds for kind in COLOR_CHUNKS),
+        coding=coding,
+    )
+    return _from_stored(stored, allocate)
+
+
+def _from_deep_grey(
+    image: Image.Image, axes: tuple[Axis, ...], coding: Coding | None, allocate: Allocate
+) -> Picture:
     """The picture of a grey PNG of 16 bits."""
     values = allocate((image.height, image.width), np.dtype(np.uint16))
     for rows in _strips(image.width, image.height):
@@ -235,7 +339,8 @@ def _from_deep_grey(image: Image.Image, axes: tuple[Axis, ...], allocate: Alloca
     if (transparent := image.info.get("transparency")) is not None:
         alpha = np.where(values == transparent, 0, 65535).astype(np.uint16)
     profile = image.info.get("icc_profile")
-    stored = Stored(values, "grey", 16, alpha=alpha, profile=profile, camera=bool(profile))
+    camera = bool(profile or coding)
+    stored = Stored(values, "grey", 16, alpha=alpha, profile=profile, camera=camera, coding=coding)
     return _from_stored(replace(stored, axes=axes), allocate, values)
 
 
@@ -291,10 +396,16 @@ def _from_stored(stored: Stored, allocate: Allocate, kept: Values | None = None)
             return image.convert(mode)
         return Image.frombytes(mode, (width, len(both)), both.tobytes())
 
+    peak = color_coding.BRIGHTEST
     mode = {"cmyk": "CMYK", "color": "RGB"}.get(stored.kind, "L")
     if stored.colors is not None:
         mode = "RGB"
-    photo = _photo((width, height), strip, _to_srgb(mode, stored.profile), allocate)
+    if stored.coding and stored.coding.is_hdr:
+        step = max(max(values.shape) // 1000, 1)
+        sample = np.dstack([to_8_bits(values[::step, ::step], low, high)] * 3)[:, :, -3:]
+        peak = color_coding.peak_of(stored.coding, sample)
+    convert = _to_srgb(mode, stored.profile, stored.coding, peak, is_png=True)
+    photo = _photo((width, height), strip, convert, allocate)
     channels = RGB
     if counted and stored.kind != "color":
         channels = stored.channels
@@ -342,15 +453,20 @@ def _crop(image: Image.Image, rows: slice) -> Image.Image:
     return image.crop((0, rows.start, image.width, rows.stop))
 
 
-def _convert(image: Image.Image) -> Callable[[Image.Image], Image.Image | Photo]:
-    """How strips of a picture with 8 bits a channel become sRGB."""
-    mode = image.mode if image.mode in ("L", "CMYK") else "RGB"
-    return _to_srgb(mode, image.info.get("icc_profile"))
+def _mode(image: Image.Image) -> str:
+    return image.mode if image.mode in ("L", "CMYK") else "RGB"
 
 
-def _to_srgb(mode: str, profile: bytes | None) -> Callable[[Image.Image], Image.Image | Photo]:
+def _to_srgb(
+    mode: str,
+    profile: bytes | None,
+    coding: Coding | None = None,
+    peak: float = color_coding.BRIGHTEST,
+    is_png: bool = False,
+) -> Callable[[Image.Image], Image.Image | Photo]:
     """How strips that are "L", "RGB" or "CMYK", or become so, become sRGB over white."""
     follow = icc.to_srgb(profile, mode)
+    recode = color_coding.to_srgb(coding, peak, is_png) if coding else None
 
     def convert(strip: Image.Image) -> Image.Image | Photo:
         if strip.has_transparency_data:
@@ -359,6 +475,8 @@ def _to_srgb(mode: str, profile: bytes | None) -> Callable[[Image.Image], Image.
             strip.paste(layer, mask=layer)
         if strip.mode != mode:
             strip = strip.convert("RGB")
+        if recode:
+            return recode(np.asarray(strip.convert("RGB")))
         if follow and strip.mode == mode:
             return follow(strip)
         return strip if strip.mode == "RGB" else strip.convert("RGB")
@@ -366,11 +484,25 @@ def _to_srgb(mode: str, profile: bytes | None) -> Callable[[Image.Image], Image.
     return convert
 
 
-def _turn_upright(image: Image.Image) -> None:
-    """Apply the EXIF orientation in place; with damaged EXIF the picture stays as it is."""
+def _upright(image: Image.Image) -> Image.Image:
+    """Turn the picture as the EXIF orientation says."""
+    if image.format == "TIFF":
+        # libtiff has turned some already; Pillow knows which.
+        return ImageOps.exif_transpose(image)
+    turn = TURNS.get(_orientation(image))
+    return image if turn is None else image.transpose(turn)
+
+
+def _orientation(image: Image.Image) -> int:
+    """The orientation that EXIF data states, as browsers take it; 1 where it is damaged.
+
+    Pillow's own function also follows XMP, which browsers do not.
+    """
     try:
-        ImageOps.exif_transpose(image, in_place=True)
+        exif = Image.Exif()
+        exif.load(image.info["exif"])
+        return int(exif.get(0x0112, 1))
     except MemoryError:
         raise
-    except Exception:  # the parser raises almost anything on damaged data
-        logger.debug("The EXIF data is damaged.", exc_info=True)
+    except Exception:  # there is none, or the parser raises almost anything on damaged data
+        return 1

@@ -133,3 +133,18 @@ class Picture:
             return self.values
         channel = self.axis("channel")
         return self.values[:, :, channel.index if channel else 0]
+
+    @property
+    def counted(self) -> Values:
+        """What is counted of the values: all finite, `(height, width)` or `(height, width, 3)` RGB.
+
+        What is no number counts as the smallest value, as it is shown.
+        """
+        values = self.values if self.gray is None else self.gray
+        if values.dtype.kind != "f":
+            return values
+        finite = np.isfinite(values)
+        if finite.all():
+            return values
+        low, high = (values[finite].min(), values[finite].max()) if finite.any() else (0, 0)
+        return np.nan_to_num(values, nan=low, posinf=high, neginf=low)

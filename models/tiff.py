@@ -17,6 +17,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from models.color_coding import Coding
 from models.picture import AXES, Axis, AxisName, PhotoError, Place, Values
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # of TIFF and BigTIFF, in both byte orders
@@ -52,7 +53,7 @@ CODECS = {
     52546: (),
 }
 OTHERS = ("delta_decode", "floatpred_decode", "packints_decode", "bitorder_decode")
-OTHERS += ("float24_decode", "xor_decode")
+OTHERS += ("float24_decode", "png_decode")
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, CIELAB, ICCLAB = 0, 1, 2, 3, 5, 6, 8, 9
 MOSAIC, LINEAR_RAW = 32803, 34892
@@ -69,7 +70,7 @@ tifffile.logger().setLevel(logging.CRITICAL)  # what it says of odd files is sai
 
 @dataclass(frozen=True)
 class Stored:
-    """One picture of a TIFF, upright.
+    """One picture in its file's own numbers, upright.
 
     Attributes
     ----------
@@ -89,6 +90,8 @@ class Stored:
         An ICC profile.
     camera
         Whether it is a photo whose values are meant as they are.
+    coding
+        What its colours mean, where that is stated by numbers.
     channels, axes, pixel_size
         As of `Picture`.
     """
@@ -102,6 +105,7 @@ class Stored:
     stated: tuple[tuple[float, float], ...] = ()
     profile: bytes | None = None
     camera: bool = False
+    coding: Coding | None = None
     channels: tuple[str, ...] = ()
     axes: tuple[Axis, ...] = ()
     pixel_size: tuple[float, float] | None = None
@@ -402,7 +406,7 @@ def _decode(key: tifffile.TiffPage, page: tifffile.TiffPage | Values | None) -> 
     kind, bits = _kind(key), key.bitspersample
     if key.photometric == WHITE_IS_ZERO:
         values = _inverted(values, bits)
-    values = _upright(values, key.tags.valueof(274, 1))
+    values = upright(values, key.tags.valueof(274, 1))
     profile = key.tags.valueof(34675)
     stored = Stored(
         values,
@@ -436,8 +440,8 @@ def _inverted(values: Values, bits: int) -> Values:
     return values.dtype.type(2**bits - 1) - values
 
 
-def _upright(values: Values, orientation: object) -> Values:
-    """Apply TIFF's tag 274."""
+def upright(values: Values, orientation: object) -> Values:
+    """Turn rows and columns as the orientation says, which is TIFF's tag 274 and EXIF's."""
     if orientation in (5, 6, 7, 8):
         values = values.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):

@@ -20,8 +20,9 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageCms, ImageFile
 from PIL.PngImagePlugin import PngInfo
 
-from models import images
+from models import images, jxl
 from models.images import Photo, PhotoError, open_photo, open_picture, open_preview
+from models.picture import Axis, Place
 from tests.profiles import CURVES, DISPLAY_P3, PRIMARIES, SRGB, profile
 
 # Four plain quarters of different colours: which way is up shows, and lossy formats keep them.
@@ -891,3 +892,162 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(pipe)
 
     refuse(pipe, "cannot be read")
+
+
+def test_an_orientation_in_xmp_alone_is_ignored_as_by_browsers() -> None:
+    packet = (
+        b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF '
+        b'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description '
+        b'xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/></rdf:RDF></x:xmpmeta>'
+    )
+    for file_format in ("JPEG", "WEBP"):  # others turn the picture when they are written
+        content = encode(Image.fromarray(SCENE), file_format, quality=90, xmp=packet)
+        assert packet in content
+
+        assert_shows(open_photo(content), SCENE)
+
+
+@pytest.mark.parametrize(
+    "beginning", [b"IIRO", b"IIU\0\x08", b"FUJIFILMCCD-RAW", b"\0\0\0\x18ftypcrx isom"]
+)
+def test_raw_files_that_are_no_tiff_are_named(beginning: bytes) -> None:
+    refuse(beginning + bytes(100), "raw file of a camera")
+
+
+@pytest.mark.parametrize(("depth", "value"), [(1, 1), (2, 2), (4, 9), (8, 9)])
+def test_the_transparent_grey_of_a_png_of_few_bits_becomes_white(depth: int, value: int) -> None:
+    values = np.arange(2**depth, dtype=np.uint8)
+    bits = np.unpackbits(values[:, np.newaxis], axis=1)[:, -depth:]
+    row = b"\0" + np.packbits(bits).tobytes()
+    transparent = (b"tRNS", struct.pack(">H", value))
+
+    photo = open_photo(png(len(values), 1, row, depth, 0, (transparent,)))
+
+    expected = values * (255 // (2**depth - 1))
+    expected[value] = 255
+    assert photo[0, :, 1].tolist() == expected.tolist()
+
+
+def test_the_transparent_colour_of_a_16_bit_png_is_exact() -> None:
+    """Another colour with the same upper bytes stays."""
+    row = b"\0" + struct.pack(">9H", 0x1234, 7, 9, 0x1235, 7, 9, 65535, 0, 0)
+    transparent = (b"tRNS", struct.pack(">3H", 0x1234, 7, 9))
+
+    photo = open_photo(png(3, 1, row, 16, 2, (transparent,)))
+
+    assert photo[0].tolist() == [[255, 255, 255], [18, 0, 0], [255, 0, 0]]
+
+
+@pytest.mark.parametrize(("color", "samples"), [(2, 3), (4, 2), (6, 4)])
+def test_a_png_of_16_bits_keeps_its_values(color: int, samples: int) -> None:
+    values = np.random.default_rng(1).integers(0, 65536, (5, 7, samples)).astype(np.uint16)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+
+    picture = open_picture(png(7, 5, rows, 16, color))
+
+    expected = values[:, :, :3] if samples > 2 else values[:, :, 0]
+    np.testing.assert_array_equal(picture.values, expected)
+    assert picture.colored == (samples > 2)
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_a_jpeg_that_lacks_only_its_end_is_read(mode: str, progressive: bool) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (80, 100, 3)).astype(np.uint8)
+    image = Image.fromarray(noise).convert(mode)
+    content = encode(image, "JPEG", quality=90, progressive=progressive)
+    assert content.endswith(b"\xff\xd9")
+
+    np.testing.assert_array_equal(open_photo(content[:-2]), open_photo(content))
+    np.testing.assert_array_equal(open_photo(content[:-1]), open_photo(content))
+    if not progressive:
+        for missing in (60, 200, len(content) // 3):
+            refuse(content[:-missing], "damaged")
+
+
+def bmp_with_alpha(pixels: NDArray[np.uint8]) -> bytes:
+    """A BMP whose header, of version 4, has a mask for alpha; `pixels` are RGBA."""
+    height, width = pixels.shape[:2]
+    masks = struct.pack("<4I", 0xFF, 0xFF00, 0xFF0000, 0xFF000000)
+    size = struct.pack("<IiiHHIIiiII", 108, width, -height, 1, 32, 3, 0, 0, 0, 0, 0)
+    header = size + masks + b"BGRs" + bytes(48)
+    start = 14 + len(header)
+    return (
+        struct.pack("<2sIHHI", b"BM", start + pixels.nbytes, 0, 0, start)
+        + header
+        + (pixels.tobytes())
+    )
+
+
+def test_a_bmp_with_no_alpha_anywhere_is_opaque() -> None:
+    clear = np.dstack([SCENE, np.zeros(SCENE.shape[:2], np.uint8)])
+    content = bmp_with_alpha(clear)
+    assert Image.open(io.BytesIO(content)).mode == "RGBA"
+
+    np.testing.assert_array_equal(open_photo(content), SCENE)
+
+
+def test_a_bmp_with_some_alpha_is_laid_over_white() -> None:
+    content = bmp_with_alpha(np.array([[[9, 8, 7, 255], [0, 0, 0, 0]]], np.uint8))
+
+    assert first_row(content) == [[9, 8, 7], [255, 255, 255]]
+
+
+def test_the_preview_of_a_heic_is_not_its_thumbnail() -> None:
+    """A program may have changed the picture since the thumbnail was made."""
+    stale = Image.fromarray(255 - PORTRAIT)
+    import pillow_heif
+
+    file = pillow_heif.from_pillow(stale)
+    buffer = io.BytesIO()
+    file.save(buffer, quality=90, thumbnails=[128])
+
+    photo, size = open_preview(buffer.getvalue(), 100)
+
+    assert size == photo.shape[:2] == (640, 480)
+
+
+def test_a_jpeg_with_more_pictures_behind_it_is_its_first() -> None:
+    """A gain map, as of Ultra HDR, or another eye's view: as JPEG and as MPO."""
+    gain = Image.new("L", (16, 12), 99)
+    first = Image.fromarray(SCENE)
+    as_mpo = encode(first, "MPO", save_all=True, append_images=[gain.convert("RGB")], quality=92)
+    plain = encode(first, "JPEG", quality=92)
+    as_jpeg = plain + encode(gain, "JPEG")
+
+    for content in (as_mpo, as_jpeg):
+        picture = open_picture(content)
+        assert_shows(picture.photo, SCENE)
+        assert picture.axes == ()
+        assert open_preview(content, 16)[1] == (48, 64)
+
+
+@pytest.mark.parametrize("name", ["animated GIF", "APNG", "animated WebP", "animated AVIF"])
+def test_the_frames_of_an_animation_are_found(name: str) -> None:
+    content = files()[name]
+
+    first, second = (open_picture(content, place=Place(page=index)) for index in (0, 1))
+
+    assert first.axes == (Axis("page", 2, 0),)
+    assert second.axes == (Axis("page", 2, 1),)
+    assert_shows(first.photo, SCENE)
+    assert_shows(second.photo, 255 - SCENE)
+    np.testing.assert_array_equal(open_photo(content), first.photo)
+    with pytest.raises(PhotoError, match="ends with page 2"):
+        open_picture(content, place=Place(page=2))
+
+
+def test_jpeg_xl_is_read_and_its_size_checked_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = SCENE[::2, ::2]
+    bare = encode(Image.fromarray(small), "JXL", lossless=True)
+    boxed = encode(Image.fromarray(small), "JXL", lossless=True, use_container=True)
+    wide = encode(Image.new("RGB", (300, 100)), "JXL", lossless=True)
+
+    for content in (bare, boxed):
+        assert jxl.size(content) == (32, 24)
+        np.testing.assert_array_equal(open_photo(content), small)
+        refuse(content[: len(content) // 2], "damaged|not a picture")
+    assert jxl.size(wide) == (300, 100)
+    monkeypatch.setattr(images, "MAX_PIXELS", 10)
+    monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("It was decoded."))
+    refuse(bare, "32 x 24 pixels")

@@ -1,0 +1,58 @@
+"""The size of a JPEG XL picture, which is known before it is decoded (ISO/IEC 18181)."""
+
+import struct
+
+CODESTREAM = b"\xff\x0a"
+CONTAINER = b"\0\0\0\x0cJXL \r\n\x87\n"
+MAGIC = (CODESTREAM, CONTAINER)
+
+RATIOS = {1: (1, 1), 2: (12, 10), 3: (4, 3), 4: (3, 2), 5: (16, 9), 6: (5, 4), 7: (2, 1)}
+
+
+def size(content: bytes) -> tuple[int, int]:
+    """Width and height.
+
+    Raises
+    ------
+    ValueError
+        When the file has no pixels.
+    """
+    stream = content if content.startswith(CODESTREAM) else _codestream(content)
+    if not stream.startswith(CODESTREAM):
+        raise ValueError("There is no JPEG XL in this file.")
+    bits = int.from_bytes(stream[2:18], "little")
+
+    def take(count: int) -> int:
+        nonlocal bits
+        value = bits & ((1 << count) - 1)
+        bits >>= count
+        return value
+
+    small = take(1)
+
+    def length() -> int:
+        return 8 * (1 + take(5)) if small else 1 + take((9, 13, 18, 30)[take(2)])
+
+    height = length()
+    ratio = take(3)
+    if not ratio:
+        return length(), height
+    wide, high = RATIOS[ratio]
+    return height * wide // high, height
+
+
+def _codestream(content: bytes) -> bytes:
+    """The beginning of what the container holds (ISO/IEC 18181-2)."""
+    place = 0
+    while place + 8 <= len(content):
+        length, kind = struct.unpack_from(">I4s", content, place)
+        start = place + 8
+        if length == 1 and start + 8 <= len(content):
+            (length,) = struct.unpack_from(">Q", content, start)
+            start += 8
+        if kind in (b"jxlc", b"jxlp"):
+            return content[start + 4 * (kind == b"jxlp") :][:100]
+        if length < 8:
+            break
+        place += length
+    return b""
