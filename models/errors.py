@@ -15,7 +15,7 @@ SENTENCES = {
     "photo_far_too_many_pixels": "The picture has far more than the {megapixels} megapixels "
     "allowed: please send a smaller copy.",
     "photo_unknown_format": "This file is damaged or not a picture that can be read here: please "
-    "use a JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC or AVIF file.",
+    "use a JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC, AVIF or JPEG XL file.",
     "photo_damaged": "The picture is damaged or cut off: please save or send it again.",
     "photo_raw": "This is a raw file of a camera, or begins with a thumbnail like one: please "
     "export a JPEG or a TIFF from it.",
