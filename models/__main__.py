@@ -15,7 +15,8 @@ import sys
 from collections.abc import Sequence
 
 from models import pipeline, store, thresholding
-from models.images import PhotoError, open_photo
+from models.images import PhotoError, open_picture
+from models.picture import AXES, Place
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -38,11 +39,18 @@ def main(words: Sequence[str] | None = None) -> int:
         default=3,
         help="brightness classes",
     )
+    for axis in AXES:
+        parser.add_argument(
+            f"--{axis}", type=_ordinal, metavar="N", help=f"of a stack, the {axis} from 1 on"
+        )
     arguments = parser.parse_args(words)
+    chosen = {axis: getattr(arguments, axis) for axis in AXES}
+    place = Place(**{axis: number - 1 for axis, number in chosen.items() if number})
     failed = False
     for path in arguments.photos:
         try:
-            described = pipeline.describe(open_photo(path), arguments.classes)
+            picture = open_picture(path, place=place)
+            described = pipeline.describe(picture.photo, arguments.classes, values=picture.counted)
         except PhotoError as error:
             print(f"{path}: {error}", file=sys.stderr)
             failed = True
@@ -52,6 +60,13 @@ def main(words: Sequence[str] | None = None) -> int:
         else:
             print(json.dumps({"photo": path, **described}), flush=True)
     return int(failed)
+
+
+def _ordinal(word: str) -> int:
+    number = int(word)
+    if not 1 <= number < 2**31:
+        raise argparse.ArgumentTypeError("the first is 1")
+    return number
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from PIL import Image, ImageStat
 from models import breeds, segmentation, store, thresholding
 from models.breeds import Breed, BreedClassifier, Classification
 from models.images import Photo
+from models.picture import Values
 
 Box = tuple[int, int, int, int]
 
@@ -169,7 +170,12 @@ def _alone(photo: Photo, regions: NDArray[np.integer], number: int) -> Photo:
     return np.asarray(alone)
 
 
-def describe(photo: Photo, classes: int = 3, pets: Sequence[Pet] | None = None) -> dict[str, Any]:
+def describe(
+    photo: Photo,
+    classes: int = 3,
+    pets: Sequence[Pet] | None = None,
+    values: Values | None = None,
+) -> dict[str, Any]:
     """All that is found in a photo, ready for JSON.
 
     Parameters
@@ -180,14 +186,16 @@ def describe(photo: Photo, classes: int = 3, pets: Sequence[Pet] | None = None) 
         How many brightness classes to part it into.
     pets
         What `analyze` found, if that was asked before.
+    values
+        What is counted, where that is not the photo: `Picture.counted`.
 
     Returns
     -------
-    `width`, `height`; `cuts`, the grey values that part the brightness classes, or null where the
-    photo has too few different ones; and `pets`, each with its `box` (left, top, right, bottom),
-    its `share` of the photo, five `breeds` with name, species and probability, how probably it is
-    `known`, one of the breeds at all (null for a model without a rule for that), and whether it is
-    `refused` because that is too little.
+    `width`, `height`; `cuts`, the grey values in the file's own numbers that part the brightness
+    classes, or null where there are too few different ones; and `pets`, each with its `box` (left,
+    top, right, bottom), its `share` of the photo, five `breeds` with name, species and probability,
+    how probably it is `known`, one of the breeds at all, and whether it is `refused` because that
+    is too little.
 
     Raises
     ------
@@ -195,7 +203,8 @@ def describe(photo: Photo, classes: int = 3, pets: Sequence[Pet] | None = None) 
         When a model is missing or damaged.
     """
     try:
-        cuts = thresholding.multi_otsu(thresholding.gray_channel(photo), classes).tolist()
+        gray = thresholding.gray_channel(photo if values is None else values)
+        cuts = thresholding.multi_otsu(gray, classes).tolist()
     except thresholding.ThresholdError:
         cuts = None
     return {

@@ -12,7 +12,9 @@ import numpy as np
 from PIL import Image
 
 from models import breeds, drawing, matting, pipeline, segmentation, store, thresholding
-from models.images import Photo, PhotoError
+from models.images import PhotoError
+from models.picture import Picture
+from models.stains import micrograph
 from models.thresholding import ThresholdError
 from serving import decoding
 from ui import events, parameters, result_files, theme
@@ -42,13 +44,13 @@ MCP = f"""\
 COMMAND = "python -m models cat.jpg"
 
 
-def read(photo: Upload) -> Photo:
+def read(photo: Upload) -> Picture:
     """Read an upload for a program, which gets one sentence when that fails.
 
     It is not kept: programs seldom ask twice about a photo.
     """
     try:
-        return decoding.open_photo(photo.path)
+        return decoding.open_picture(photo.path)
     except PhotoError as error:
         raise gr.Error(str(error), print_exception=False) from None
 
@@ -61,11 +63,13 @@ def analyze(photo: Upload, classes: int) -> dict[str, Any]:
         classes: How many brightness classes, 2 to 8.
 
     Returns:
-        width and height; cuts, the grey values between the classes; and pets, each with its box
-        (left, top, right, bottom), its share of the photo, its five most probable breeds, how
-        probably it is known (of one of the breeds at all), and whether it is refused for that.
+        width and height; cuts, the values between the classes in the numbers of the file; and pets,
+        each with its box (left, top, right, bottom), its share of the photo, its five most probable
+        breeds, how probably it is known (of one of the breeds at all), and whether it is refused
+        for that.
     """
-    return pipeline.describe(read(photo), classes)
+    picture = read(photo)
+    return pipeline.describe(picture.photo, classes, values=picture.counted)
 
 
 def threshold(
@@ -82,7 +86,7 @@ def threshold(
         The classes as an indexed PNG: 0 for the darkest, 1 for the next, and so on.
         The cuts, and the grey values, pixels and share of each class.
     """
-    gray = thresholding.gray_channel(read(photo), channel)
+    gray = thresholding.gray_channel(read(photo).counted, channel)
     counted = thresholding.histogram(gray)
     try:
         cuts = thresholding.multi_otsu(counted, classes)
@@ -106,10 +110,12 @@ def mask(photo: Upload, model: str) -> tuple[str, dict[str, float]]:
         The mask as an indexed PNG: 1 for the first class, 2 for the second, and so on.
         The share of the photo that each class covers, in this order.
     """
-    found = segmentation.load(model).predict(read(photo))
+    segmenter = segmentation.load(model)
+    picture = read(photo)
+    found = segmenter.predict(micrograph(picture) if segmenter.card.instances else picture.photo)
     colors = dict(enumerate(theme.mask_colors(found.shares).values(), start=1))
-    picture = drawing.indexed_picture(found.mask, colors)
-    return result_files.picture_to_keep(picture, "mask"), found.shares
+    mask = drawing.indexed_picture(found.mask, colors)
+    return result_files.picture_to_keep(mask, "mask"), found.shares
 
 
 def cut_out(photo: Upload) -> str:
@@ -121,7 +127,7 @@ def cut_out(photo: Upload) -> str:
     Returns:
         A PNG with a transparent background.
     """
-    picture = read(photo)
+    picture = read(photo).photo
     segmenter = segmentation.load(store.default("segmentation"))
     foreground = np.round(segmenter.predict(picture).foreground() * 255).astype(np.uint8)
     cut = matting.extract(picture, foreground, segmenter.card.input)
@@ -138,7 +144,7 @@ def breed(photo: Upload) -> list[dict[str, Any]]:
         The breeds with name, species and probability, best first.
     """
     classifier = breeds.load(store.default("classification"))
-    return [asdict(each) for each in classifier.predict(read(photo))]
+    return [asdict(each) for each in classifier.predict(read(photo).photo)]
 
 
 def build() -> None:

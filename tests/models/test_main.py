@@ -71,3 +71,26 @@ def test_a_missing_model_is_said_in_one_sentence(
     said = capsys.readouterr()
     assert said.out == ""
     assert "no model for classification" in said.err
+
+
+def test_a_deep_picture_is_cut_in_its_own_numbers(
+    photo: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By scikit-image on the file's values; a stack by the place that is named."""
+    import tifffile
+    from skimage.filters import threshold_otsu
+
+    path = tmp_path / "stack.tif"
+    noise = np.random.default_rng(0).normal(0, 40, (2, 60, 80))
+    values = (700 + noise + 2000 * (np.arange(80) > 40)).astype(np.uint16)
+    values[1] += 500
+    tifffile.imwrite(path, values, imagej=True, metadata={"axes": "ZYX"})
+
+    assert main([str(path), "--classes", "2"]) == 0
+    assert main([str(path), "--classes", "2", "--z", "2"]) == 0
+    assert main([str(path), "--z", "3"]) == 1
+
+    said = capsys.readouterr()
+    cuts = [json.loads(line)["cuts"] for line in said.out.splitlines()]
+    assert cuts == [[threshold_otsu(values[0])], [threshold_otsu(values[1])]]
+    assert "ends with z 2" in said.err
