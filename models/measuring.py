@@ -2,12 +2,21 @@
 
 import csv
 import io
-from dataclasses import dataclass, fields
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.picture import Values
+
 BINS = 20
+STATISTICS = ("mean", "min", "max")
+# Of the objects' files, in this order; the size of pixels and channels add others.
+COLUMNS = ("number", "area", "centroid_x", "centroid_y", "left", "top", "right", "bottom")
+COLUMNS += ("equivalent_diameter", "eccentricity", "perimeter", "circularity")
 
 
 @dataclass(frozen=True)
@@ -32,6 +41,15 @@ class Objects:
     eccentricity
         `(n,)` float64 from 0, as round as a disc, to 1, a line: that of the ellipse with the same
         second moments.
+    perimeter
+        `(n,)` float64, pixels.
+    circularity
+        `(n,)` float64 from 0 to 1, a disc: 4 pi area / perimeter^2.
+    intensities
+        For each channel `(n, 3)` float64: mean, smallest and largest value of the object's pixels
+        in the numbers of the file.
+    pixel_size
+        Height and width of a pixel in micrometres, where they are known.
     """
 
     number: NDArray[np.int64]
@@ -44,27 +62,71 @@ class Objects:
     bottom: NDArray[np.int64]
     equivalent_diameter: NDArray[np.float64]
     eccentricity: NDArray[np.float64]
+    perimeter: NDArray[np.float64]
+    circularity: NDArray[np.float64]
+    intensities: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    pixel_size: tuple[float, float] | None = None
+
+    @property
+    def area_um2(self) -> NDArray[np.float64] | None:
+        """`(n,)` square micrometres; None where the size of a pixel is not known."""
+        return self.area * math.prod(self.pixel_size) if self.pixel_size else None
 
     def __len__(self) -> int:
         """How many objects there are."""
         return len(self.number)
 
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """All measurements by name, one value an object."""
+        columns = {name: getattr(self, name) for name in COLUMNS}
+        if self.area_um2 is not None:
+            columns["area_um2"] = self.area_um2
+        for channel, values in self.intensities.items():
+            columns |= {f"{kind}_{channel}": values[:, i] for i, kind in enumerate(STATISTICS)}
+        return columns
+
+    def rows(self) -> list[dict[str, float]]:
+        """The measurements of each object by name."""
+        columns = {name: _rounded(values) for name, values in self.columns().items()}
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
     def csv(self) -> str:
         """The measurements as CSV (RFC 4180): a row of the columns' names, then one an object."""
-        names = [field.name for field in fields(self)]
-        columns = [getattr(self, name).round(3).tolist() for name in names]
+        columns = self.columns()
         text = io.StringIO()
-        csv.writer(text).writerows([names, *zip(*columns, strict=True)])
+        values = map(_rounded, columns.values())
+        csv.writer(text).writerows([list(columns), *zip(*values, strict=True)])
         return text.getvalue()
 
 
-def measure(instances: NDArray[np.integer]) -> Objects:
+def _rounded(values: NDArray[Any]) -> list[Any]:
+    """To a thousandth, or to five digits where the values are smaller than one."""
+    if values.dtype.kind != "f":
+        return values.tolist()
+    return [
+        round(value, 3) if abs(value) >= 1 else float(f"{value:.5g}") for value in values.tolist()
+    ]
+
+
+def measure(
+    instances: NDArray[np.integer],
+    values: Values | None = None,
+    channels: Sequence[str] = (),
+    pixel_size: tuple[float, float] | None = None,
+) -> Objects:
     """Measure each object of a picture with scikit-image's `regionprops`.
 
     Parameters
     ----------
     instances
         `(height, width)`: 0 background, a number for each object, as of `Segmentation.instances`.
+    values
+        `(height, width)` or `(height, width, channels)`: the numbers of the file, as
+        `Picture.values`.
+    channels
+        Names of the channels; those without are numbered.
+    pixel_size
+        Height and width of a pixel in micrometres.
 
     Examples
     --------
@@ -73,13 +135,14 @@ def measure(instances: NDArray[np.integer]) -> Objects:
     """
     from skimage.measure import regionprops_table
 
-    columns = regionprops_table(
-        instances,
-        properties=(
-            *("label", "area", "centroid", "bbox"),
-            *("equivalent_diameter_area", "eccentricity"),
-        ),
-    )
+    properties = ["label", "area", "centroid", "bbox", "perimeter"]
+    properties += ["equivalent_diameter_area", "eccentricity"]
+    if values is not None:
+        properties += [f"intensity_{kind}" for kind in STATISTICS]
+    columns = regionprops_table(instances, values, properties=properties)
+    perimeter = columns["perimeter"]
+    # Digital outlines of a few pixels can be shorter than a circle's.
+    round_area = np.divide(perimeter**2, 4 * np.pi, where=perimeter > 0, out=columns["area"] * 1.0)
     return Objects(
         number=columns["label"],
         area=columns["area"].astype(np.int64),
@@ -91,7 +154,25 @@ def measure(instances: NDArray[np.integer]) -> Objects:
         bottom=columns["bbox-2"],
         equivalent_diameter=columns["equivalent_diameter_area"],
         eccentricity=columns["eccentricity"],
+        perimeter=perimeter,
+        circularity=np.minimum(columns["area"] / round_area, 1),
+        intensities={} if values is None else _intensities(columns, values, channels),
+        pixel_size=pixel_size,
     )
+
+
+def _intensities(
+    columns: Mapping[str, NDArray[Any]], values: Values, channels: Sequence[str]
+) -> dict[str, NDArray[np.float64]]:
+    """The statistics of each channel, by its name."""
+    if values.ndim == 2:
+        return {"intensity": np.stack([columns[f"intensity_{kind}"] for kind in STATISTICS], 1)}
+    found: dict[str, NDArray[np.float64]] = {}
+    for index in range(values.shape[2]):
+        name = channels[index] if index < len(channels) else ""
+        name = name if name and name not in found else f"channel_{index + 1}"
+        found[name] = np.stack([columns[f"intensity_{kind}-{index}"] for kind in STATISTICS], 1)
+    return found
 
 
 def area_histogram(areas: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

@@ -8,7 +8,7 @@ import pytest
 from skimage.draw import disk, ellipse
 from skimage.measure import label, regionprops
 
-from models.measuring import area_histogram, iou, measure
+from models.measuring import STATISTICS, area_histogram, iou, measure
 
 
 def test_a_rectangle_and_a_pixel_are_measured_as_by_hand() -> None:
@@ -104,3 +104,39 @@ def test_iou_is_the_shared_part_of_both_masks() -> None:
     second[:, 4:] = True
     assert iou(first, second) == pytest.approx(2 / 10)
     assert iou(first, first) == 1
+
+
+def test_intensities_are_those_of_the_file_for_each_channel() -> None:
+    instances = np.zeros((30, 40), np.int32)
+    instances[disk((12, 12), 8)] = 1
+    instances[disk((15, 30), 6)] = 2
+    values = np.random.default_rng(0).integers(0, 65536, (30, 40, 2)).astype(np.uint16)
+
+    grey = measure(instances, values[:, :, 0])
+    both = measure(instances, values, ("DAPI", ""), (0.5, 2.0))
+
+    np.testing.assert_array_equal(grey.intensities["intensity"], both.intensities["DAPI"])
+    for index, name in enumerate(("DAPI", "channel_2")):
+        for number in (1, 2):
+            inside = values[instances == number, index]
+            expected = inside.mean(), inside.min(), inside.max()
+            np.testing.assert_allclose(both.intensities[name][number - 1], expected)
+    np.testing.assert_array_equal(both.area_um2, both.area)
+    header = both.csv().splitlines()[0].split(",")
+    assert header[-7:] == [
+        "area_um2",
+        *(f"{k}_{c}" for c in ("DAPI", "channel_2") for k in STATISTICS),
+    ]
+
+
+def test_circularity_is_one_for_a_disc() -> None:
+    instances = np.zeros((300, 300), np.int32)
+    instances[disk((90, 90), 80)] = 1
+    instances[200:204, 20:280] = 2
+    instances[280, 5] = 3
+
+    found = measure(instances).circularity
+
+    assert found[0] == pytest.approx(1, abs=0.12)
+    assert found[1] < 0.1
+    assert found[2] == 1
