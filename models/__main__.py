@@ -20,7 +20,7 @@ from models.picture import AXES, Place
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Print what is in each photo; what cannot be used is said on stderr, and the rest goes on.
+    """Print what is in each photo; unusable ones are reported on stderr, and the others continue.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Many photos: each looked at by itself, its results kept in a folder and packed at the end."""
+"""Many photos: each is analyzed by itself, and the results are kept in a folder and packed."""
 
 import csv
 import io
@@ -44,11 +44,11 @@ class Entry:
     file
         The photo's name, different from that of every other in the album.
     facts
-        What `pipeline.describe` says, or None where the photo could not be used.
+        The result of `pipeline.describe`, or None where the photo could not be used.
     error
         Why it could not be used, else None.
     preview
-        A small JPEG with its pets marked, or None.
+        A small JPEG with the pets marked, or None.
     """
 
     file: str
@@ -58,7 +58,7 @@ class Entry:
 
 
 def unique_names(names: Iterable[str]) -> list[str]:
-    """File names without folders, each once: the second `cat.jpg` becomes `cat (2).jpg`."""
+    """File names without folders, made unique: the second `cat.jpg` becomes `cat (2).jpg`."""
     taken: set[str] = set()
     unique = []
     for name in names:
@@ -82,26 +82,26 @@ def examine(
     preview_side: int,
     read: Callable[[Path], Photo] = open_photo,
 ) -> Entry:
-    """Look at one photo, and write its mask, its cut-out and a preview into a folder.
+    """Analyze one photo, and write its mask, its cut-out and a preview into a folder.
 
     Parameters
     ----------
     photo_file
-        Where the photo lies.
+        Path of the photo.
     name
-        Its name in the album, as of `unique_names`.
+        Its name in the album, one of `unique_names`.
     folder
-        Where `masks/`, `cut-outs/` and `previews/` are, or will be.
+        Folder for `masks/`, `cut-outs/` and `previews/`, which are made where missing.
     mask_colors
-        How viewers show the mask's values 1, 2, 3.
+        Colours of the mask's values 1, 2 and 3 in viewers.
     pet_colors
         Colours of the pets in the preview, in turn.
     unsure
-        What the preview calls a pet whose breeds are not to be believed.
+        What the preview writes at a pet whose breed was refused.
     preview_side
         Longer side of the preview in pixels.
     read
-        What reads the photo, like `models.images.open_photo`.
+        Function that reads the photo, like `models.images.open_photo`.
 
     Raises
     ------
@@ -136,9 +136,9 @@ def examine(
 
 
 def table(entries: Iterable[Entry]) -> str:
-    """The album as CSV: a line for each pet, and one for each photo without one.
+    """The album as CSV: a row for each pet, and one for each photo without any.
 
-    What a spreadsheet would take for a formula begins with an apostrophe.
+    Text that a spreadsheet would take for a formula gets an apostrophe in front.
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, restval="")
@@ -177,7 +177,7 @@ def _pet_columns(number: int, pet: dict[str, Any]) -> dict[str, Any]:
 def pack(entries: Iterable[Entry], folder: Path) -> Path:
     """Write `album.zip` into the folder: its masks and cut-outs, and `pets.csv`."""
     target = folder / "album.zip"
-    with zipfile.ZipFile(target, "w") as archive:  # PNGs are compressed already
+    with zipfile.ZipFile(target, "w") as archive:  # PNGs are already compressed
         archive.writestr("pets.csv", table(entries), zipfile.ZIP_DEFLATED)
         for kind in ("masks", "cut-outs"):
             for file in sorted((folder / kind).glob("*.png")):

@@ -1,4 +1,4 @@
-"""Which breed it is: the most probable of the 37 breeds of the Oxford-IIIT Pet data set."""
+"""The most probable breeds of a pet, of the 37 of the Oxford-IIIT Pet data set."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -24,7 +24,7 @@ class Breed:
 
 @dataclass(frozen=True)
 class Classification:
-    """What a breed model says of a photo.
+    """A breed model's answer to a photo.
 
     Attributes
     ----------
@@ -33,8 +33,8 @@ class Classification:
     labels
         The breeds in this order.
     activation
-        `(breeds, rows, columns)` float32 class-activation maps over the whole photo: how much each
-        place speaks for each breed. The mean of a breed's map is its logit. None where the model
+        `(breeds, rows, columns)` float32 class-activation maps over the whole photo: how strongly
+        each place supports each breed. The mean of a breed's map is its logit. None where the model
         has no such output.
     """
 
@@ -53,14 +53,14 @@ class Classification:
 
     @property
     def entropy(self) -> float:
-        """How undecided it is, in nats: 0 when sure, log(37) when all 37 breeds seem alike."""
+        """Entropy of the probabilities in nats: 0 when certain, log(37) when all are equal."""
         present = self.probabilities[self.probabilities > 0]
         return float(-(present * np.log(present)).sum())
 
     def evidence(self, breed: str, height: int, width: int) -> NDArray[np.float32] | None:
-        """Where the photo speaks for a breed: `(height, width)` float32, 1 at the strongest place.
+        """Where the photo supports a breed: `(height, width)` float32, 1 at the strongest place.
 
-        What speaks against it is 0. None where the model has no such output.
+        Places that count against the breed are 0. None where the model has no such output.
 
         Parameters
         ----------
@@ -115,7 +115,7 @@ class BreedClassifier:
         return self.classify(photo).top(top)
 
     def classify(self, photo: Photo) -> Classification:
-        """Say all that the model says of a photo, `(height, width, 3)` uint8 RGB."""
+        """All that the model finds in a photo, `(height, width, 3)` uint8 RGB."""
         probabilities, *more = self._network.run_all(prepare(photo, self.card.input))
         activation = more[0][0] if more else None
         return Classification(probabilities[0], self.card.labels, activation)
@@ -127,7 +127,7 @@ class BreedClassifier:
 
 @cache
 def load(name: str = "breeds") -> BreedClassifier:
-    """Load a breed model once; later calls give the same one.
+    """Load a breed model once; later calls return the same one.
 
     Raises
     ------

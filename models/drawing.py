@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from models.images import Photo
+from models.scaling import reduced_size, scaled
 
 Color = tuple[int, int, int]
 
-# A picture's longer side divided by this is how many pixels wide its lines are, so that they can
-# still be seen when it is shown whole.
+# The width of lines in pixels is the picture's longer side divided by this, so that they can still
+# be seen when the whole picture is shown small.
 LINES_PER_SIDE = 800
-NAMES_PER_SIDE = 36  # likewise for the size of the letters
-CARD_WIDTH, CARD_HEIGHT = 1200, 630  # as sites show links
+NAMES_PER_SIDE = 36  # the same for the size of letters
+CARD_WIDTH, CARD_HEIGHT = 1200, 630  # the format in which websites show links
 CARD_EDGE, CARD_TEXT, CARD_LINES = 24, 36, 2
 
 
@@ -106,12 +107,11 @@ def annotate(
     boxes
         `(left, top, right, bottom)` of each in pixels of the regions.
     names, colors
-        What is written at each box, and the colour of its lines.
+        The text at each box, and the colour of its lines.
     side
         Longer side of the picture in pixels; a smaller photo keeps its size.
     """
-    scale = min(side / max(photo.shape[:2]), 1.0)
-    rows, columns = (max(round(length * scale), 1) for length in photo.shape[:2])
+    rows, columns = reduced_size(photo.shape[0], photo.shape[1], side)
     painted = np.array(Image.fromarray(photo).resize((columns, rows), reducing_gap=1.0))
     numbers = Image.fromarray(regions if regions.dtype == np.uint8 else regions.astype(np.int32))
     small = np.asarray(numbers.resize((columns, rows), Image.Resampling.NEAREST))
@@ -139,14 +139,14 @@ def annotate(
 def share_card(
     pictures: Sequence[Photo], lines: Sequence[str], colors: Sequence[Color], footer: str
 ) -> Image.Image:
-    """Pictures side by side with lines of text below: 1,200 x 630 pixels, as sites show links.
+    """Pictures side by side above lines of text: 1,200 x 630 pixels, as websites show links.
 
     Parameters
     ----------
     pictures
         `(height, width, 3)` uint8 each; they are scaled to fit.
     lines, colors
-        What is written, and the colour of the mark before each; only the first two find room.
+        The lines of text, and the colour of the mark before each; only the first two fit.
     footer
         Small text at the lower edge.
     """
@@ -159,10 +159,10 @@ def share_card(
     for index, picture in enumerate(pictures):
         image = Image.fromarray(picture)
         scale = min(room[0] / image.width, room[1] / image.height)
-        size = max(round(image.width * scale), 1), max(round(image.height * scale), 1)
-        left = CARD_EDGE + index * (room[0] + CARD_EDGE) + (room[0] - size[0]) // 2
-        place = left, CARD_EDGE + (room[1] - size[1]) // 2
-        card.paste(image.resize(size, reducing_gap=2.0), place)
+        height, width = scaled(image.height, image.width, scale)
+        left = CARD_EDGE + index * (room[0] + CARD_EDGE) + (room[0] - width) // 2
+        place = left, CARD_EDGE + (room[1] - height) // 2
+        card.paste(image.resize((width, height), reducing_gap=2.0), place)
     for number, (line, color) in enumerate(zip(lines[:CARD_LINES], colors, strict=False)):
         middle = texts_top + number * line_height + line_height // 2
         mark = (CARD_EDGE, middle - CARD_TEXT // 3, CARD_EDGE + CARD_TEXT * 2 // 3)
@@ -184,7 +184,7 @@ def heat(photo: Photo, evidence: NDArray[np.floating], color: Color, opacity: fl
     evidence
         `(height, width)` in [0, 1].
     color, opacity
-        The colour, and how much of it the strongest place gets.
+        The colour, and its opacity at the strongest place.
     """
     grey = Image.fromarray(photo).convert("L").convert("RGB")
     strength = Image.fromarray(np.round(evidence * (255 * opacity)).astype(np.uint8))
@@ -222,8 +222,7 @@ def fewer_pixels(gray: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 
     Pixels are left out, not mixed: each one that stays keeps its value.
     """
-    scale = min(side / max(gray.shape), 1.0)
-    rows, columns = (max(round(length * scale), 1) for length in gray.shape)
+    rows, columns = reduced_size(gray.shape[0], gray.shape[1], side)
     small = Image.fromarray(gray).resize((columns, rows), Image.Resampling.NEAREST)
     return np.asarray(small)
 
@@ -241,7 +240,7 @@ def binary_preview(gray: NDArray[np.uint8], cut: float, side: int) -> bytes:
 def gray_preview(gray: NDArray[np.uint8], side: int) -> bytes:
     """The `(height, width)` grey values reduced to at most `side` pixels, as PNG.
 
-    As of `fewer_pixels`: each pixel keeps its value and so its class.
+    As in `fewer_pixels`, each pixel keeps its value and so its class.
     """
     return _png(Image.fromarray(fewer_pixels(gray, side)))
 

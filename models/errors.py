@@ -1,4 +1,4 @@
-"""Errors that whoever chose the photo can mend: one English sentence each, and what it is made of.
+"""Errors that the person who chose the photo can mend: a key, and the values of its sentence.
 
 A page in another language finds its own sentence by the key. `ui/texts` has them all.
 """
@@ -56,7 +56,7 @@ class ExplainedError(ValueError):
     key
         Of `SENTENCES`.
     values
-        What stands for its placeholders.
+        Values of the sentence's placeholders.
 
     Examples
     --------

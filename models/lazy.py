@@ -40,6 +40,6 @@ class lazy(Generic[Value]):  # noqa: N801 -- used as a decorator, like `property
     def __get__(self, instance: object | None, owner: type) -> "lazy[Value] | Value":
         if instance is None:
             return self
-        # Found there from now on, before this method is looked for.
+        # From now on the attribute is found there, before this method is looked up.
         value = instance.__dict__[self._name] = self._compute(instance)
         return value

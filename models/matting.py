@@ -5,8 +5,7 @@ own colours decide where the edge runs. What varies slowly is computed on a redu
 applied to the full one strip by strip, so time and memory stay small for large photos.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,41 +14,42 @@ from PIL import Image, ImageOps
 from models.drawing import Color
 from models.images import Photo
 from models.preprocessing import InputSpec, grain
+from models.scaling import reduced_size, scaled_rows, strips
 
-WORKING_SIDE = 1024  # pixels; longer side of the reduced photo, at most
-# What windows of RADIUS grains average can be sampled coarsely: by a quarter of their radius in He
-# and Sun (2015), by a sixth here.
+WORKING_SIDE = 1024  # pixels; the longest side that the reduced photo may have
+# Averages over windows of RADIUS grains can be sampled coarsely: at a quarter of the radius in He
+# and Sun (2015), at a sixth here.
 PIXELS_PER_GRAIN = 2
 STRIP = 500_000  # pixels
 
 # docs/ablation.md says how these were chosen.
 RADIUS = 3  # grains, see `preprocessing.grain`
-REGULARIZATION = 1e-3  # variance of values in [0, 1] that counts as flat
+REGULARIZATION = 1e-3  # variance of values in [0, 1] below which a window counts as flat
 PASSES = 3
-CONTRAST = 2  # of each pass's answer around one half
+CONTRAST = 2  # how steeply each pass stretches its result around one half
 
 BLUR = 0.02  # standard deviation of the blurred background, as a share of the longer side
-UNSEEN = 1e-3  # weight of a colour where all that should be averaged is missing
+UNSEEN = 1e-3  # weight of each colour in a window where all others have weight 0
 
 
 def refine(photo: Photo, foreground: NDArray[np.uint8], grain: float) -> NDArray[np.uint8]:
-    """Move a coarse mask's edge to that of the photo: `(height, width)` uint8 opacity.
+    """Move a coarse mask's edge to the edge in the photo: `(height, width)` uint8 opacity.
 
     A guided filter with the colour photo as guide: in each window the mask is fitted as a linear
     function of the colour, so it changes where the colour does (He, Sun, Tang, "Guided image
     filtering", PAMI 2013), with its coefficients computed on a reduced photo (He, Sun, "Fast guided
-    filter", arXiv 1505.00996, 2015). It runs several times over its own answer with the contrast
-    raised, which narrows the wide band in which the network was in doubt.
+    filter", arXiv 1505.00996, 2015). It runs several times over its own result with the contrast
+    raised, which narrows the wide band where the network was undecided.
 
     Parameters
     ----------
     photo
         `(height, width, 3)` uint8.
     foreground
-        `(height, width)` uint8: 255 where the subject is, 0 where it is not, as of
+        `(height, width)` uint8: 255 where the subject is, 0 where it is not;
         `Segmentation.foreground` times 255.
     grain
-        Side in pixels of the photo of what the network saw as one pixel, at least 1.
+        How many of the photo's pixels, along a side, the network saw as one; at least 1.
 
     Examples
     --------
@@ -69,9 +69,10 @@ def refine(photo: Photo, foreground: NDArray[np.uint8], grain: float) -> NDArray
         slopes, offset = _fit(reduced, mask, means, inverse, radius)
         mask = _opacity(reduced, [*slopes, offset])
     planes = [Image.fromarray(plane) for plane in (*slopes, offset)]
-    opacity = np.empty(photo.shape[:2], np.uint8)
-    for rows in _strips(photo):
-        enlarged = [_enlarge(plane, rows, photo) for plane in planes]
+    height, width = photo.shape[:2]
+    opacity = np.empty((height, width), np.uint8)
+    for rows in strips(height, width, STRIP):
+        enlarged = [scaled_rows(plane, rows, height, width) for plane in planes]
         values = _opacity(photo[rows] * np.float32(1 / 255), enlarged)
         opacity[rows] = np.rint(values * 255)
     return opacity
@@ -82,15 +83,15 @@ def cut_out(photo: Photo, opacity: NDArray[np.uint8], grain: float) -> NDArray[n
 
     A pixel of the soft edge shows foreground and background mixed. Its foreground colour is
     estimated from the mean colours of both around it: Forte, "Approximate fast foreground colour
-    estimation", ICIP 2021. Where nothing of the foreground is, the colour is black, so that nobody
-    can bring the background back.
+    estimation", ICIP 2021. Where nothing belongs to the foreground the colour is black, so that the
+    background cannot be recovered.
 
     Parameters
     ----------
     photo
         `(height, width, 3)` uint8.
     opacity
-        `(height, width)` uint8, as of `refine`.
+        `(height, width)` uint8, from `refine`.
     grain
         As for `refine`.
     """
@@ -101,25 +102,26 @@ def cut_out(photo: Photo, opacity: NDArray[np.uint8], grain: float) -> NDArray[n
     inside, outside = (
         Image.fromarray(_mean_color(reduced, weights, radius)) for weights in (share, 1 - share)
     )
-    cut = np.empty((*photo.shape[:2], 4), np.uint8)
+    height, width = photo.shape[:2]
+    cut = np.empty((height, width, 4), np.uint8)
     cut[:, :, :3] = photo
     cut[:, :, 3] = opacity
-    for rows in _strips(photo):
+    for rows in strips(height, width, STRIP):
         strip = cut[rows]
         strip.view(np.uint32)[strip[:, :, 3] == 0] = 0  # all four bytes of a pixel at once
         soft = (strip[:, :, 3] > 0) & (strip[:, :, 3] < 255)
         if soft.any():
             mixed = strip[soft].astype(np.float32)
             alpha = mixed[:, 3:] / 255
-            front = _enlarge(inside, rows, photo)[soft].astype(np.float32)
-            back = _enlarge(outside, rows, photo)[soft]
+            front = scaled_rows(inside, rows, height, width)[soft].astype(np.float32)
+            back = scaled_rows(outside, rows, height, width)[soft]
             front += alpha * (mixed[:, :3] - alpha * front - (1 - alpha) * back)
             strip[soft, :3] = np.rint(np.clip(front, 0, 255))
     return cut
 
 
 def extract(photo: Photo, foreground: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
-    """Refine a mask and cut the photo's foreground out by it: `(height, width, 4)` uint8 RGBA.
+    """Refine a mask and cut the photo's foreground out with it: `(height, width, 4)` uint8 RGBA.
 
     Parameters
     ----------
@@ -148,7 +150,7 @@ def lay_over(cut: NDArray[np.uint8], background: Photo | Color) -> Photo:
 
 
 def cover(picture: Photo, height: int, width: int) -> Photo:
-    """A picture scaled until it just covers the size, and its middle: `(height, width, 3)`."""
+    """A picture scaled to just cover the size, and cropped to its middle: `(height, width, 3)`."""
     size = (width, height)
     return np.asarray(ImageOps.fit(Image.fromarray(picture), size, Image.Resampling.BICUBIC))
 
@@ -163,7 +165,7 @@ def blur_background(photo: Photo, opacity: NDArray[np.uint8]) -> Photo:
     photo
         `(height, width, 3)` uint8.
     opacity
-        `(height, width)` uint8 of the foreground, as of `refine`.
+        `(height, width)` uint8 of the foreground, from `refine`.
     """
     from scipy.ndimage import gaussian_filter
 
@@ -184,33 +186,15 @@ def _working_side(photo: Photo, grain: float) -> int:
 
 
 def _reduce(picture: NDArray[np.uint8], side: int) -> Image.Image:
-    """The picture with a longer side of at most `side`."""
-    height, width = picture.shape[:2]
-    scale = min(side / max(height, width), 1.0)
-    size = (max(round(width * scale), 1), max(round(height * scale), 1))
-    return Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+    """The picture, reduced to a longer side of at most `side` where it is larger."""
+    height, width = reduced_size(picture.shape[0], picture.shape[1], side)
+    resampling = Image.Resampling.BILINEAR
+    return Image.fromarray(picture).resize((width, height), resampling, reducing_gap=2.0)
 
 
 def _radius(photo: Photo, grain: float, side: int) -> int:
     """Radius of the windows in pixels of the reduced photo."""
     return max(round(RADIUS * grain * min(side / max(photo.shape), 1.0)), 1)
-
-
-def _strips(photo: Photo) -> Iterator[slice]:
-    """Rows that together are the photo, few enough at a time for arrays of float."""
-    height, width = photo.shape[:2]
-    step = max(STRIP // width, 1)
-    for start in range(0, height, step):
-        yield slice(start, min(start + step, height))
-
-
-def _enlarge(plane: Image.Image, rows: slice, photo: Photo) -> NDArray[Any]:
-    """Some rows of a reduced picture scaled bilinearly to the photo's size."""
-    height, width = photo.shape[:2]
-    scale = plane.height / height
-    box = (0, rows.start * scale, plane.width, rows.stop * scale)
-    size = (width, rows.stop - rows.start)
-    return np.asarray(plane.resize(size, Image.Resampling.BILINEAR, box=box))
 
 
 def _window_mean(plane: NDArray[np.float32], radius: int) -> NDArray[np.float32]:
@@ -258,7 +242,7 @@ def _fit(
     inverse: NDArray[np.float32],
     radius: int,
 ) -> tuple[list[NDArray[np.float32]], NDArray[np.float32]]:
-    """Slopes and offset that make the mask of the colour, averaged over the windows of a pixel."""
+    """Slopes and offset that predict the mask from the colour, averaged over a pixel's windows."""
     mean = _window_mean(mask, radius)
     shared = np.stack(
         [_window_mean(photo[:, :, i] * mask, radius) - means[i] * mean for i in range(3)]
@@ -271,7 +255,7 @@ def _fit(
 def _opacity(
     photo: NDArray[np.float32], coefficients: Sequence[NDArray[np.float32]]
 ) -> NDArray[np.float32]:
-    """What slopes and an offset make of the colours, with more contrast, in [0, 1]."""
+    """The mask that slopes and an offset predict from colours, with more contrast, in [0, 1]."""
     *slopes, offset = coefficients
     values = offset - np.float32(0.5)
     for channel, slope in enumerate(slopes):

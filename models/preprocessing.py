@@ -1,4 +1,4 @@
-"""A photo as a network wants it, described by data that travels in the model's card.
+"""A network's input, made from a photo as the model's card describes.
 
 Evaluation in `training/` and serving call the same function with the same `InputSpec`, so a model
 is served exactly as it was measured.
@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models.images import Photo
+from models.scaling import scaled
 
 
 @dataclass(frozen=True)
 class InputSpec:
-    """How a network wants its photo.
+    """How a photo is made into a network's input.
 
     Attributes
     ----------
@@ -55,7 +56,7 @@ class InputSpec:
     multiple: int = 1
 
     def __post_init__(self) -> None:
-        # A card is written by other programs too; a word unknown here must not be guessed at.
+        # Other programs write cards too; the meaning of an unknown word must not be guessed.
         for name, known in (
             ("resize", ("squash", "crop", "fit")),
             ("interpolation", ("bilinear", "bicubic")),
@@ -73,15 +74,15 @@ class InputSpec:
 
 
 def scaled_size(height: int, width: int, spec: InputSpec) -> tuple[int, int]:
-    """Height and width in the network's input of a photo of this size, without what pads it."""
+    """Height and width that a photo of this size has in the network's input, without padding."""
     if spec.resize != "fit":
         return spec.height, spec.width
     scale = min(spec.height / height, spec.width / width, 1.0)
-    return max(round(height * scale), 1), max(round(width * scale), 1)
+    return scaled(height, width, scale)
 
 
 def grain(height: int, width: int, spec: InputSpec) -> float:
-    """Side in pixels of a photo of this size of what the network sees as one pixel, at least 1."""
+    """How many of a photo's pixels, along a side, the network sees as one; at least 1."""
     rows, columns = scaled_size(height, width, spec)
     return max(height / rows, width / columns, 1.0)
 
@@ -93,7 +94,7 @@ def resize_photo(photo: Photo, spec: InputSpec) -> Photo:
     box = (0.0, 0.0, float(columns), float(rows))
     if spec.resize == "crop":
         scale = min(columns / width, rows / height)
-        # Rounding can leave a little less than nothing, which Pillow refuses.
+        # Rounding can give slightly negative numbers, which Pillow refuses.
         left = max((columns - width * scale) / 2, 0.0)
         top = max((rows - height * scale) / 2, 0.0)
         box = (left, top, columns - left, rows - top)

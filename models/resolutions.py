@@ -1,4 +1,4 @@
-"""What a mask model says of a photo that it sees at other sizes than its usual one."""
+"""What a mask model makes of a photo at other input sizes than its usual one."""
 
 import math
 import time
@@ -11,23 +11,23 @@ from models.preprocessing import InputSpec, prepare, resize_photo, scaled_size
 from models.segmentation import Segmentation, Segmenter
 
 SIDES = (64, 128, 192, 256, 384)  # pixels, of the longer side
-# A U-Net halves its input up to five times, and what comes back must fit what was kept.
+# A U-Net halves its input up to five times, and the decoder's sizes must match the encoder's.
 HALVINGS = 2**5
 
 
 @dataclass(frozen=True)
 class Seen:
-    """A photo as a mask model saw it.
+    """A photo as a mask model saw it at some size.
 
     Attributes
     ----------
     height, width
-        How many pixels it saw of the photo.
+        Size in pixels at which the model saw the photo.
     segmentation
-        What it says of these, at that size: probabilities `(height, width, classes)`. A network of
-        a fixed input size answers at its own size.
+        The answer at that size: probabilities `(height, width, classes)`. A network with a fixed
+        input size answers at its own size.
     seconds
-        How long the network took, without the photo's preparation.
+        How long the network took, without preparing the photo.
     """
 
     height: int
@@ -37,16 +37,16 @@ class Seen:
 
 
 def usual_side(segmenter: Segmenter, photo: Photo) -> int:
-    """Longer side in pixels at which the model sees the photo unasked."""
+    """Longer side in pixels at which the model usually sees the photo."""
     height, width = photo.shape[:2]
     return max(scaled_size(height, width, segmenter.card.input))
 
 
 def sides(segmenter: Segmenter, photo: Photo) -> list[int]:
-    """Longer sides to compare, rising: the usual one, and those of `SIDES` that say more.
+    """Longer sides to compare, rising: the usual one, and those of `SIDES` that show a difference.
 
-    More than its fixed input size shows a network nothing new, and neither does more than the
-    photo has where the model keeps the photo's scale.
+    A network with a fixed input size sees nothing new at larger sizes, and neither does a model
+    that keeps the photo's scale when the photo has no more pixels.
     """
     usual = usual_side(segmenter, photo)
     larger = segmenter.any_size and segmenter.card.input.resize != "fit"
@@ -54,10 +54,10 @@ def sides(segmenter: Segmenter, photo: Photo) -> list[int]:
 
 
 def see(segmenter: Segmenter, photo: Photo, side: int) -> Seen:
-    """Segment a photo that the model sees at another size.
+    """Segment a photo as the model sees it at another size.
 
-    A network that takes inputs of any size gets one of this size. To another the photo is reduced
-    to this size and enlarged again to the network's: it sees as much as is left of the photo then.
+    A network that takes inputs of any size gets one of this size. For another network the photo is
+    reduced to this size and enlarged again to its input size, so that it sees only what is left.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def see(segmenter: Segmenter, photo: Photo, side: int) -> Seen:
     photo
         `(height, width, 3)` uint8 RGB.
     side
-        Longer side of what it sees in pixels, as of `sides`.
+        Longer side in pixels of what it sees, one of `sides`.
     """
     own = segmenter.card.input
     spec = own if side == usual_side(segmenter, photo) else at_side(own, side)
@@ -80,13 +80,13 @@ def see(segmenter: Segmenter, photo: Photo, side: int) -> Seen:
     start = time.perf_counter()
     (answer,) = segmenter.run(batch)
     seconds = time.perf_counter() - start
-    # What pads the photo is cut off.
+    # The padding is cut off.
     segmentation = Segmentation(np.ascontiguousarray(answer[:rows, :columns]), segmenter.classes)
     return Seen(height, width, segmentation, seconds)
 
 
 def at_side(spec: InputSpec, side: int) -> InputSpec:
-    """The specification with its longer side changed, and its other rules kept."""
+    """The specification with another longer side and otherwise the same rules."""
     if spec.resize == "fit":
         return replace(spec, height=side, width=side)
     step = math.lcm(HALVINGS, spec.multiple)

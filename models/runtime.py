@@ -17,15 +17,15 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-# Values in a batch that the memory of a network's intermediate results is kept for: one photo of
+# The memory of intermediate results is kept for batches of at most so many values: one photo of
 # 256 px.
 KEPT = 256 * 256 * 3
-# Bytes of addresses that the memory of all networks begins with, which take no memory until they
-# are used. Three photos at a time need 70 MB. Grown piece by piece instead, it went on growing when
-# photos met in ever other ways.
+# The arena that all networks share reserves so many bytes of address space at the start, which take
+# no memory until they are used. Three photos at a time need 70 MB. An arena that grew piece by
+# piece never stopped growing, because overlapping photos ask for memory in ever new orders.
 ARENA = 128 << 20
-# Photos that the GPU answers at a time. cuDNN prepares itself for each size of a batch when it is
-# first seen, so there are few sizes, and all are seen before the first visitor's.
+# Sizes of the batches that the GPU gets. cuDNN prepares itself when it first sees a size, so there
+# are few of them, and each is run once before the first visitor comes.
 SIZES = (1, 2, 4, 8, 16)
 
 Answers = list[NDArray[np.float32]]
@@ -34,14 +34,14 @@ Providers = list[str | tuple[str, dict[str, str]]]
 
 logger = logging.getLogger(__name__)
 
-gpu_failed = Event()  # set once a network had to leave the GPU, for good
+gpu_failed = Event()  # set, for good, when a network had to leave the GPU
 
 
 class Cores:
-    """Divides the cores among the runs that happen at the same time, of whatever networks.
+    """Divides the cores among all networks that run at the same time.
 
-    Runs that each take all cores wait for one another's threads: two photos at a time on two cores
-    then take a tenth longer than with one core each.
+    Runs that each use all cores wait for one another's threads: two photos at a time on two cores
+    take a tenth longer that way than with one core each.
     """
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class Cores:
 
     @contextmanager
     def share(self, cores: int) -> Iterator[int]:
-        """How many threads a run gets that begins now: all cores, half of them, a quarter, ..."""
+        """Threads for a run that begins now: as many as all cores, half of them, a quarter, ..."""
         with self._lock:
             self._runs += 1
             halvings = (self._runs - 1).bit_length()
@@ -65,24 +65,24 @@ running = Cores()
 
 
 class Network:
-    """A network ready to run, on the GPU where this machine and its packages have one.
+    """A network ready to run, on the GPU where the machine has one and the packages support it.
 
-    When the GPU fails, by a lack of memory or because it is gone, the network goes on on the CPU.
-    There it has a session for each number of threads that its runs get, opened when first needed.
+    When the GPU fails, out of memory or lost, the network continues on the CPU. There it has one
+    session for each number of threads, opened when it is first needed.
 
     Attributes
     ----------
     device
-        Where it runs, for people: "GPU" or "CPU".
+        Where it runs: "GPU" or "CPU".
     input_shape
-        Lengths of its input's axes, None where it takes any.
+        Lengths of the input's axes; None where any length is accepted.
     """
 
     def __init__(self, content: bytes, warm_up_shape: Sequence[int]) -> None:
         """Load a network from the bytes of an `.onnx` file and run it on zeros.
 
-        The first run allocates memory and picks kernels; a visitor should not wait for it. On a GPU
-        that holds for each size of a batch.
+        The first run allocates memory and selects kernels, which no visitor should wait for. On a
+        GPU that is true of the first run at each batch size.
         """
         self._content = content
         self._lock = Lock()
@@ -113,7 +113,7 @@ class Network:
             return self._run_on_cpu(batch)
         try:
             return self._gathered(batch)
-        except Exception:  # ONNX Runtime's errors have no other base
+        except Exception:  # ONNX Runtime's errors have no narrower base class
             logger.exception("The GPU failed, so a model goes on on the CPU.")
             self._leave_gpu()
             return self._run_on_cpu(batch)
@@ -135,7 +135,7 @@ class Network:
         return session
 
     def _run_rounded(self, batch: NDArray[np.float32]) -> Answers:
-        """Run a batch with as many empty photos as the next of the `SIZES` has room for."""
+        """Run a batch, filled up with empty photos to the next of the `SIZES`."""
         size = next((size for size in SIZES if size >= len(batch)), len(batch))
         empty = np.zeros((size - len(batch), *batch.shape[1:]), np.float32)
         return [answer[: len(batch)] for answer in self._run(np.concatenate([batch, empty]))]
@@ -148,17 +148,18 @@ class Network:
                 gpu_failed.set()
 
 
-@dataclass(frozen=True, eq=False)  # arrays cannot be compared
+@dataclass(frozen=True, eq=False)  # comparing arrays gives no single truth value
 class _Waiting:
     batch: NDArray[np.float32]
     answers: "Future[Answers]"
 
 
 class Gathered:
-    """Runs batches that wait for the GPU at the same time as one, since that takes hardly longer.
+    """Runs batches that wait for the GPU at the same time as one batch.
 
-    Whoever comes while the GPU is busy waits a few milliseconds for it, and goes with all others of
-    the same size that wait by then. A batch that comes alone does not wait.
+    One large batch takes the GPU hardly longer than a small one. A batch that arrives while the GPU
+    is busy waits a few milliseconds, and is then run together with all others of the same size that
+    are waiting. A batch that arrives alone does not wait.
     """
 
     def __init__(self, run: Run, most: int = SIZES[-1]) -> None:
@@ -168,7 +169,7 @@ class Gathered:
         self._list, self._gpu = Lock(), Lock()
 
     def __call__(self, batch: NDArray[np.float32]) -> Answers:
-        """Run a batch, perhaps with others; raises what the run raises."""
+        """Run a batch, possibly together with others; raises what the run raises."""
         own = _Waiting(batch, Future())
         with self._list:
             self._waiting.append(own)
@@ -178,7 +179,7 @@ class Gathered:
         return own.answers.result()
 
     def _take(self, own: _Waiting) -> list[_Waiting]:
-        """Take one's own batch and others of its size from those that wait."""
+        """Take the own batch, and others of its size, from the waiting ones."""
         taken, photos = [own], len(own.batch)
         with self._list:
             self._waiting.remove(own)
@@ -193,7 +194,7 @@ class Gathered:
     def _answer(self, taken: list[_Waiting]) -> None:
         try:
             outputs = self._run(np.concatenate([each.batch for each in taken]))
-        except Exception as error:  # each who waits hears of it
+        except Exception as error:  # every waiting batch gets it
             for each in taken:
                 each.answers.set_exception(error)
             return
@@ -204,10 +205,10 @@ class Gathered:
 
 
 def usable_cores() -> int:
-    """Cores that this process may use, which can be fewer than the machine has.
+    """Number of cores that this process may use, possibly fewer than the machine has.
 
-    A container may be bound to some of them, or to a share of their time. $PETSCOPE_CORES says so
-    where several such processes share a machine.
+    A container may be bound to some cores, or to a share of their time. $PETSCOPE_CORES sets the
+    number where several processes share a machine.
     """
     if cores := os.environ.get("PETSCOPE_CORES"):
         return int(cores)
@@ -219,7 +220,7 @@ def usable_cores() -> int:
 
 
 def _quota(folder: Path = Path("/sys/fs/cgroup")) -> float:
-    """Cores that the control group of a container allows, rounded up; infinite without a limit.
+    """Number of cores that a container's control group allows, rounded up; infinity if unlimited.
 
     Source: Linux's documentation, admin-guide/cgroup-v2, `cpu.max`.
     """
@@ -236,11 +237,11 @@ def _open(
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only
     options.intra_op_num_threads = threads
-    # A waiting thread that spins takes a core from the other models and the page.
+    # A thread that spins while it waits takes a core from the other models and the page.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # Without an arena, each run asks the system for the pages of its largest arrays anew, which
-    # makes a mask of 256 px take 40 % longer. With one, what the largest input ever needed is kept:
-    # so not for a network that is made for large inputs, and larger ones than usual give it back.
+    # Without an arena, each run asks the system again for the memory of its largest arrays, and a
+    # mask of 256 px takes 40 % longer. An arena keeps what the largest input ever needed. So
+    # networks for large inputs have none, and runs with unusually large inputs give memory back.
     options.enable_cpu_mem_arena = keeps
     if keeps:
         _make_common_arena()
@@ -251,7 +252,7 @@ def _open(
 
 @cache
 def _make_common_arena() -> None:
-    """Make the arena of all sessions; each one's own would take 20 MB more."""
+    """Make one arena for all sessions; an own one for each would take 20 MB more."""
     kind, use = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, onnxruntime.OrtMemType.DEFAULT
     memory = onnxruntime.OrtMemoryInfo("Cpu", kind, 0, use)
     settings = onnxruntime.OrtArenaCfg({"initial_chunk_size_bytes": ARENA})
@@ -267,21 +268,21 @@ def _give_memory_back() -> onnxruntime.RunOptions:
 
 @cache
 def _providers() -> Providers:
-    # A Space without a GPU has the packages for one, too, and their libraries take long to load.
+    # A Space without a GPU has the GPU packages too, whose libraries take long to load.
     available = onnxruntime.get_available_providers()
     if "CUDAExecutionProvider" not in available or not _has_gpu():
         return ["CPUExecutionProvider"]
-    # Finds the CUDA and cuDNN libraries that pip installed beside onnxruntime-gpu. Where they do
-    # not fit the GPU, the session falls back to the CPU by itself.
+    # Finds the CUDA and cuDNN libraries that pip installed with onnxruntime-gpu. If they do not fit
+    # the GPU, the session falls back to the CPU by itself.
     onnxruntime.preload_dlls()
-    # By default every new size of an input is tried with all of cuDNN's algorithms, which takes
-    # many times as long as the answer.
+    # By default all of cuDNN's algorithms are tried for each new input size, which takes many times
+    # as long as the run itself.
     options = {"cudnn_conv_algo_search": "HEURISTIC"}
     return [("CUDAExecutionProvider", options), "CPUExecutionProvider"]
 
 
 def _has_gpu() -> bool:
-    """Whether NVIDIA's driver is here and knows a GPU."""
+    """Whether NVIDIA's driver is installed and finds a GPU."""
     try:
         driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
     except OSError:

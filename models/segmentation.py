@@ -1,6 +1,6 @@
 """Where the pet (or another subject) is: a probability per class and pixel, at photo size."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -13,6 +13,7 @@ from models.images import Photo
 from models.lazy import lazy
 from models.preprocessing import InputSpec, prepare, scaled_size
 from models.runtime import Network
+from models.scaling import reduced_size, scaled, scaled_rows, strips
 
 # Probabilities of the interior at which distances to its edge are measured, and how much deeper two
 # parts must be than the neck between them, in pixels, to count as two. What is nowhere as deep is
@@ -74,12 +75,12 @@ class Segmentation:
         height, width = self.shape
         planes = [_plane(self.answer, index) for index in range(len(self.classes))]
         mask = np.ones((height, width), np.uint8)
-        for rows in _strips(height, width):
+        for rows in strips(height, width, STRIP):
             # Class by class: `argmax` takes half as long again, and eight bytes a pixel.
-            best = _rows(planes[0], rows, height, width)
+            best = scaled_rows(planes[0], rows, height, width)
             strip = mask[rows]
             for index, plane in enumerate(planes[1:], start=2):
-                values = _rows(plane, rows, height, width)
+                values = scaled_rows(plane, rows, height, width)
                 np.putmask(strip, values > best, index)
                 best = np.maximum(best, values)
         return mask
@@ -106,9 +107,7 @@ class Segmentation:
 
         They have the photo's shape, and neither side is longer than `side`.
         """
-        height, width = self.shape
-        scale = min(side / max(height, width), 1.0)
-        small = self.resized(max(round(height * scale), 1), max(round(width * scale), 1))
+        small = self.resized(*reduced_size(*self.shape, side))
         return np.moveaxis(np.round(small.probabilities * 255).astype(np.uint8), 2, 0)
 
     def foreground(self) -> NDArray[np.float32]:
@@ -119,7 +118,8 @@ class Segmentation:
         """
         height, width = self.shape
         # Scaled and then clipped, it is what the probabilities at the photo's size would give.
-        return np.clip(self._ramp().resize((width, height), BILINEAR), 0, 1)
+        ramp = np.asarray(self._ramp().resize((width, height), BILINEAR))
+        return np.clip(ramp, 0, 1)
 
     def _ramp(self) -> Image.Image:
         """Subject and half the border, stretched, at the answer's size and not yet clipped."""
@@ -146,7 +146,7 @@ class Segmentation:
 
         height, width = self.shape
         scale = min((LARGEST_FLOOD / (height * width)) ** 0.5, 1.0)
-        rows, columns = max(round(height * scale), 1), max(round(width * scale), 1)
+        rows, columns = scaled(height, width, scale)
         maps = self.resized(rows, columns).probabilities
         interior = np.pad(maps[:, :, self.classes.index(self.subject)], 1)
         inside = np.pad(maps[:, :, self.classes.index("background")] < 0.5, 1)
@@ -165,8 +165,7 @@ class Segmentation:
         from skimage.segmentation import expand_labels
 
         height, width = self.shape
-        scale = min(REGION_SIDE / max(height, width), 1.0)
-        rows, columns = max(round(height * scale), 1), max(round(width * scale), 1)
+        rows, columns = reduced_size(height, width, REGION_SIDE)
         plane = _plane(self.answer, self.classes.index(self.subject))
         interior = np.asarray(plane.resize((columns, rows), BILINEAR))
         inside = self.resized(rows, columns).foreground() > 0.5
@@ -185,8 +184,8 @@ class Segmentation:
         image = Image.fromarray(kept)
         regions = np.array(image.resize((width, height), Image.Resampling.NEAREST))
         ramp = self._ramp()
-        for rows in _strips(height, width):
-            regions[rows] *= _rows(ramp, rows, height, width) > 0.5
+        for strip in strips(height, width, STRIP):
+            regions[strip] *= scaled_rows(ramp, strip, height, width) > 0.5
         return regions
 
 
@@ -243,12 +242,11 @@ def _window(inside: NDArray[np.bool_]) -> tuple[slice, slice]:
 
     Around the true pixels lie as many others as the smoothing reaches, so that nothing changes.
     """
-    rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
-    if not len(rows):
+    if not inside.any():
         return slice(0), slice(0)
     rows, columns = (
         slice(max(places[0] - SMOOTHING_REACH, 0), places[-1] + 1 + SMOOTHING_REACH)
-        for places in (rows, columns)
+        for places in (np.flatnonzero(inside.any(axis=axis)) for axis in (1, 0))
     )
     return rows, columns
 
@@ -362,28 +360,14 @@ def _scale(maps: NDArray[np.float32], height: int, width: int) -> NDArray[np.flo
 
     Each class lies in memory as one plane, which is the order they are made and read in.
     """
-    scaled = np.empty((maps.shape[2], height, width), np.float32)
-    for index, plane in enumerate(scaled):
-        plane[:] = _plane(maps, index).resize((width, height), BILINEAR)
-    return np.moveaxis(scaled, 0, 2)
+    planes = np.empty((maps.shape[2], height, width), np.float32)
+    for index, plane in enumerate(planes):
+        plane[:] = np.asarray(_plane(maps, index).resize((width, height), BILINEAR))
+    return np.moveaxis(planes, 0, 2)
 
 
 def _plane(maps: NDArray[np.float32], index: int) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(maps[:, :, index]))
-
-
-def _strips(height: int, width: int) -> Iterator[slice]:
-    """Rows that together are a picture, few enough at a time for arrays of float."""
-    step = max(STRIP // width, 1)
-    for start in range(0, height, step):
-        yield slice(start, min(start + step, height))
-
-
-def _rows(plane: Image.Image, rows: slice, height: int, width: int) -> NDArray[np.float32]:
-    """Some rows of a plane scaled bilinearly to a height and width."""
-    scale = plane.height / height
-    box = (0, rows.start * scale, plane.width, rows.stop * scale)
-    return np.asarray(plane.resize((width, rows.stop - rows.start), BILINEAR, box=box))
 
 
 @cache

@@ -1,0 +1,54 @@
+"""Sizes of scaled pictures, and large pictures done a few rows at a time."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+
+def scaled(height: int, width: int, scale: float) -> tuple[int, int]:
+    """Height and width times a scale, in whole pixels, at least 1.
+
+    Examples
+    --------
+    >>> scaled(1000, 3, 0.1)
+    (100, 1)
+    """
+    return max(round(height * scale), 1), max(round(width * scale), 1)
+
+
+def reduced_size(height: int, width: int, side: int) -> tuple[int, int]:
+    """Height and width reduced to at most `side`; a smaller picture keeps its size.
+
+    Examples
+    --------
+    >>> reduced_size(1500, 3000, 1000)
+    (500, 1000)
+    """
+    return scaled(height, width, min(side / max(height, width), 1.0))
+
+
+def strips(height: int, width: int, pixels: int) -> Iterator[slice]:
+    """Slices of rows that together are a picture, each of about `pixels` pixels.
+
+    Examples
+    --------
+    >>> list(strips(5, 100, 200))
+    [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
+    """
+    step = max(pixels // width, 1)
+    for top in range(0, height, step):
+        yield slice(top, min(top + step, height))
+
+
+def scaled_rows(plane: Image.Image, rows: slice, height: int, width: int) -> NDArray[Any]:
+    """Some rows of a plane that is scaled bilinearly to a height and width, in the plane's mode.
+
+    They are the same as those of the whole plane scaled at once, but for rounding.
+    """
+    scale = plane.height / height
+    box = (0, rows.start * scale, plane.width, rows.stop * scale)
+    size = (width, rows.stop - rows.start)
+    return np.asarray(plane.resize(size, Image.Resampling.BILINEAR, box=box))
