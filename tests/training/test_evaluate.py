@@ -18,7 +18,7 @@ import documents
 from models import segmentation, store
 from models.images import open_photo
 from models.preprocessing import InputSpec
-from training import evaluate, metrics, nuclei, pets
+from training import evaluate, metrics, nuclei, pets, summary
 from training.errors import UserError
 from training.evaluation import models, scores, tables
 from training.runs import write_facts
@@ -312,6 +312,7 @@ def test_writing_changes_the_card_s_figures_and_the_readme_s_table_alone(
 ) -> None:
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n{tables.START}\nold\n{tables.END}\nafter\n")
+    (short := tmp_path / "SHORT.md").write_text(f"{summary.START}{summary.END}")
     monkeypatch.setattr(documents, "ROOT", tmp_path)
     monkeypatch.setattr(store, "EMBEDDED", pet_card.parent)
     before = json.loads(pet_card.read_text())
@@ -327,6 +328,7 @@ def test_writing_changes_the_card_s_figures_and_the_readme_s_table_alone(
     assert table.count("| pet | pixel accuracy 93.75%, mean IoU 0.917 (pet 0.875, ") == 3
     assert "binary Dice 0.941, boundary F 0.500 | test, 2 pictures | 32 px |" in table
     assert "boundary F 0.500 | test, 2 pictures | photo's own size |" in table
+    assert "| `pet` | mean IoU 0.917" in short.read_text()
 
 
 def test_the_table_tells_what_the_cards_have(pet_card: Path) -> None:

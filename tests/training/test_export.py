@@ -16,7 +16,7 @@ import documents
 from models import store
 from models.images import open_photo
 from models.preprocessing import InputSpec, prepare
-from training import evaluate, export, pets, train_breeds, train_unet
+from training import evaluate, export, pets, summary, train_breeds, train_unet
 from training.errors import UserError
 from training.evaluation import tables
 from training.exporting import common, of_timm
@@ -273,6 +273,7 @@ def test_evaluation_writes_the_figures_into_card_and_readme(
 ) -> None:
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n{tables.START}\nold\n{tables.END}\nafter\n")
+    (tmp_path / "SHORT.md").write_text(f"{summary.START}{summary.END}")
     monkeypatch.setattr(documents, "ROOT", tmp_path)
     monkeypatch.setattr(store, "EMBEDDED", exported)
     for name in ("pet", "breeds"):

@@ -7,6 +7,7 @@ from typing import Any
 
 import documents
 from models import store
+from training import summary
 from training.metrics import Figures
 
 START = "<!-- results: written by training.evaluate -->"
@@ -121,9 +122,10 @@ def _measured(figures: Figures) -> str:
 
 
 def renew_results() -> None:
-    """Make the table of results anew from the cards of the embedded models."""
+    """Make the tables of results anew from the cards of the embedded models."""
     cards = [store.read_card(name, store.EMBEDDED) for name in store.names(folder=store.EMBEDDED)]
     documents.renew(START, END, results_table(cards))
+    summary.renew()
 
 
 def store_facts(card: Path, name: str, facts: Figures) -> None:
