@@ -14,6 +14,7 @@ if __name__ == "__main__":
 
 import argparse
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -25,7 +26,7 @@ from batch.places import SourceError
 from batch.rounds import Settings
 from batch.runner import Progress, RunError
 from batch.sources import tell
-from models.store import ModelError
+from models.store import SOURCE_VARIABLE, ModelError
 from models.thresholding import MAX_CLASSES
 
 
@@ -47,15 +48,36 @@ def main(words: Sequence[str] | None = None) -> int:
     add("--address", help="of a Ray cluster: HOST:6379, or auto; otherwise this machine alone")
     add("--workers", type=int, help="how many (default: one a core, or as GPUs have room for)")
     add("--workers-per-gpu", type=int, help="run on GPUs, so many workers on each")
-    add("--part", type=int, default=500, help="photos of a part: what is redone after a crash")
+    part = "photos of a part: what is redone after a crash (default: %(default)s)"
+    add("--part", type=int, default=500, help=part)
     add("--column", help="of Parquet files, what holds the pictures (default: the first that can)")
-    add("--classes", type=int, choices=range(2, MAX_CLASSES + 1), default=3, metavar="N")
-    add("--seconds", type=float, default=60, help="that one photo may take")
-    add("--memory", type=float, default=4, help="GB that a worker may take for photos; 0: any")
-    add("--patience", type=float, default=300, help="seconds of silence until workers are replaced")
+    classes = f"brightness classes, 2 to {MAX_CLASSES} (default: %(default)s)"
+    add(
+        "--classes",
+        type=int,
+        choices=range(2, MAX_CLASSES + 1),
+        default=3,
+        metavar="N",
+        help=classes,
+    )
+    models = "folder, or OWNER/REPO of the Hub (default: $PETSCOPE_MODELS, else the built-in ones)"
+    add("--models", metavar="FOLDER", help=models)
+    seconds = "that one photo may take (default: %(default)g)"
+    add("--seconds", type=float, default=60, help=seconds)
+    memory = "GB that a worker may take for photos; 0: any (default: %(default)g)"
+    add("--memory", type=float, default=4, help=memory)
+    patience = "seconds of silence until workers are replaced (default: %(default)g)"
+    add("--patience", type=float, default=300, help=patience)
     arguments = parser.parse_args(words)
     if arguments.patience <= ATTEMPTS * arguments.seconds:
         parser.error(f"--patience must be more than {ATTEMPTS} times --seconds")
+    for name in ("part", "workers", "workers_per_gpu"):
+        if (number := getattr(arguments, name)) is not None and number < 1:
+            parser.error(f"--{name.replace('_', '-')} must be 1 or more")
+    if arguments.models:
+        is_folder = Path(arguments.models).is_dir()
+        chosen = str(Path(arguments.models).absolute()) if is_folder else arguments.models
+        os.environ[SOURCE_VARIABLE] = chosen  # for the workers too
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     settings = Settings(
         results=arguments.results,

@@ -37,7 +37,14 @@ def main(words: Sequence[str] | None = None) -> int:
         type=int,
         choices=range(2, thresholding.MAX_CLASSES + 1),
         default=3,
-        help="brightness classes",
+        metavar="N",
+        help=f"brightness classes, 2 to {thresholding.MAX_CLASSES} (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--models",
+        metavar="FOLDER",
+        help="a folder of models, or OWNER/REPO of the Hugging Face Hub; what it lacks comes from "
+        "the built-in ones (default: $PETSCOPE_MODELS, else those)",
     )
     for axis in AXES:
         parser.add_argument(
@@ -46,6 +53,7 @@ def main(words: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(words)
     chosen = {axis: getattr(arguments, axis) for axis in AXES}
     place = Place(**{axis: number - 1 for axis, number in chosen.items() if number})
+    store.choose(arguments.models)
     failed = False
     for path in arguments.photos:
         try:

@@ -57,12 +57,40 @@ class Entry:
     preview: Path | None = None
 
 
+@dataclass(frozen=True)
+class Spreadsheet:
+    """How a table is written, so that a double click opens it rightly in the reader's language.
+
+    Attributes
+    ----------
+    separator
+        Between columns.
+    decimal
+        The decimal point.
+    tell
+        Makes the sentence of an error.
+    """
+
+    separator: str = ","
+    decimal: str = "."
+    tell: Callable[[PhotoError], str] = str
+
+
+ENGLISH = Spreadsheet()
+
+
 def unique_names(names: Iterable[str]) -> list[str]:
-    """File names without folders, made unique: the second `cat.jpg` becomes `cat (2).jpg`."""
+    """File names without folders, made unique: the second `cat.jpg` becomes `cat (2).jpg`.
+
+    What a spreadsheet would take for a formula gets a `_` before it: `-cat.jpg` becomes
+    `_-cat.jpg`, in the table and in the archive alike.
+    """
     taken: set[str] = set()
     unique = []
     for name in names:
         path = Path(Path(name.replace("\\", "/")).name or "photo")
+        if path.name.lstrip().startswith(("=", "+", "-", "@")):
+            path = path.with_name(f"_{path.name}")
         candidate, number = path.name, 1
         while candidate.lower() in taken:
             number += 1
@@ -135,50 +163,57 @@ def examine(
     return Entry(name, pipeline.describe(photo, pets=pets), preview=preview)
 
 
-def table(entries: Iterable[Entry]) -> str:
-    """The album as CSV: a row for each pet, and one for each photo without any.
-
-    Text that a spreadsheet would take for a formula gets an apostrophe in front.
-    """
+def table(entries: Iterable[Entry], spreadsheet: Spreadsheet = ENGLISH) -> str:
+    """The album as CSV: a row for each pet, and one for each photo without any."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, restval="")
+    writer = csv.DictWriter(text, COLUMNS, restval="", delimiter=spreadsheet.separator)
     writer.writeheader()
+
+    def written(number: float, form: str) -> str:
+        return format(number, form).replace(".", spreadsheet.decimal)
+
     for entry in entries:
-        file = (
-            f"'{entry.file}" if entry.file.lstrip().startswith(("=", "+", "-", "@")) else entry.file
-        )
         if entry.facts is None:
-            writer.writerow({"file": file, "error": str(entry.error)})
+            told = spreadsheet.tell(entry.error) if entry.error else ""
+            writer.writerow({"file": entry.file, "error": told})
             continue
         photo = {
-            "file": file,
+            "file": entry.file,
             "width": entry.facts["width"],
             "height": entry.facts["height"],
-            "cuts": " ".join(f"{cut:g}" for cut in entry.facts["cuts"] or ()),
+            "cuts": " ".join(written(cut, "g") for cut in entry.facts["cuts"] or ()),
         }
-        lines = [_pet_columns(number, pet) for number, pet in enumerate(entry.facts["pets"], 1)]
+        lines = [
+            _pet_columns(number, pet, written) for number, pet in enumerate(entry.facts["pets"], 1)
+        ]
         writer.writerows({**photo, **line} for line in lines or [{}])
     return text.getvalue()
 
 
-def _pet_columns(number: int, pet: dict[str, Any]) -> dict[str, Any]:
+def _pet_columns(
+    number: int, pet: dict[str, Any], written: Callable[[float, str], str]
+) -> dict[str, Any]:
     best = pet["breeds"][0]
     return {
         "pet": number,
         **dict(zip(("left", "top", "right", "bottom"), pet["box"], strict=True)),
-        "share": f"{pet['share']:.4f}",
+        "share": written(pet["share"], ".4f"),
         "refused": pet["refused"],
         "breed": best["name"],
         "species": best["species"],
-        "probability": f"{best['probability']:.4f}",
+        "probability": written(best["probability"], ".4f"),
     }
 
 
-def pack(entries: Iterable[Entry], folder: Path) -> Path:
-    """Write `album.zip` into the folder: its masks and cut-outs, and `pets.csv`."""
+def pack(entries: Iterable[Entry], folder: Path, spreadsheet: Spreadsheet = ENGLISH) -> Path:
+    """Write `album.zip` into the folder: its masks and cut-outs, and `pets.csv`.
+
+    The table begins with a byte-order mark, by which spreadsheets know that it is UTF-8.
+    """
     target = folder / "album.zip"
     with zipfile.ZipFile(target, "w") as archive:  # PNGs are already compressed
-        archive.writestr("pets.csv", table(entries), zipfile.ZIP_DEFLATED)
+        content = table(entries, spreadsheet).encode("utf-8-sig")
+        archive.writestr("pets.csv", content, zipfile.ZIP_DEFLATED)
         for kind in ("masks", "cut-outs"):
             for file in sorted((folder / kind).glob("*.png")):
                 archive.write(file, f"{kind}/{file.name}")

@@ -10,6 +10,11 @@ models.
     python -m models.store OWNER/REPO@REVISION    # download it now, however long it takes
 """
 
+from models import commandline
+
+if __name__ == "__main__":
+    commandline.quiet_interrupts()
+
 import argparse
 import atexit
 import hashlib
@@ -580,4 +585,4 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    commandline.run(main)

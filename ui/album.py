@@ -9,13 +9,18 @@ from pathlib import Path
 import gradio as gr
 
 from models import album, store
-from models.album import Entry
+from models.album import Entry, Spreadsheet
 from serving import decoding
 from serving.routes import ALBUM_PHOTOS
 from ui import markup, result_files, theme
-from ui.texts import mark, number, say, say_error
+from ui.texts import Language, language, mark, number, say, say_error
 
 PREVIEW_SIDE = 480
+# Spreadsheets expect the decimal point of their language, and what separates columns then.
+SPREADSHEETS: dict[Language, Spreadsheet] = {
+    "en": Spreadsheet(tell=say_error),
+    "de": Spreadsheet(";", ",", tell=say_error),
+}
 REFRESH = 2.0  # seconds between two updates of the results so far
 
 
@@ -149,7 +154,7 @@ def finish(found: Album | None) -> tuple[str, object, str, object, object]:
     sentence = say("album.done", count=done)
     if bad:
         sentence += " " + say("album.bad", count=bad)
-    archive = album.pack(found.entries, found.folder)
+    archive = album.pack(found.entries, found.folder, SPREADSHEETS[language()])
     return (
         markup.notice(sentence),
         preview_gallery(found.entries),

@@ -52,7 +52,7 @@ def test_an_album_is_packed_with_its_table_masks_and_cut_outs(tmp_path: Path) ->
     archive = album.pack(entries, folder)
 
     with zipfile.ZipFile(archive) as packed:
-        lines = list(csv.DictReader(io.StringIO(packed.read("pets.csv").decode())))
+        lines = list(csv.DictReader(io.StringIO(packed.read("pets.csv").decode("utf-8-sig"))))
         assert sorted(packed.namelist()) == [
             "cut-outs/none.png.png",
             "cut-outs/two.png.png",
@@ -101,14 +101,46 @@ def test_a_cut_out_is_reduced_to_what_two_hundred_may_take(tmp_path: Path) -> No
         (["a (2).jpg", "a.jpg", "a.jpg"], ["a (2).jpg", "a.jpg", "a (3).jpg"]),
         (["../../etc/passwd", "C:\\photos\\cat.png"], ["passwd", "cat.png"]),
         (["", "/"], ["photo", "photo (2)"]),
+        (["-a.jpg", " =1+1.png", "+b", "@c"], ["_-a.jpg", "_ =1+1.png", "_+b", "_@c"]),
     ],
 )
 def test_each_photo_gets_a_name_of_its_own(names: list[str], unique: list[str]) -> None:
     assert album.unique_names(names) == unique
 
 
-def test_a_spreadsheet_takes_no_file_name_for_a_formula() -> None:
-    bad = PhotoError("photo_damaged")
-    (line,) = csv.DictReader(io.StringIO(album.table([Entry("=HYPERLINK(1).png", error=bad)])))
+@pytest.mark.usefixtures("models")
+def test_the_table_s_names_are_those_of_the_files_beside_it(tmp_path: Path) -> None:
+    paths = [
+        photo_file(tmp_path, name, (60, 200, RED)) for name in ("-Kätzchen süß.png", "=cmd|x.png")
+    ]
+    entries = [
+        examine(path, name, tmp_path / "results")
+        for path, name in zip(paths, album.unique_names([path.name for path in paths]), strict=True)
+    ]
 
-    assert line["file"] == "'=HYPERLINK(1).png"
+    with zipfile.ZipFile(album.pack(entries, tmp_path / "results")) as packed:
+        content = packed.read("pets.csv")
+        names = set(packed.namelist())
+
+    assert content.startswith(b"\xef\xbb\xbf")  # by which Excel knows UTF-8
+    lines = list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"))))
+    assert [line["file"] for line in lines] == ["_-Kätzchen süß.png", "_=cmd|x.png"]
+    for line in lines:
+        assert {f"{kind}/{line['file']}.png" for kind in ("masks", "cut-outs")} <= names
+
+
+@pytest.mark.usefixtures("models")
+def test_a_table_is_written_for_the_reader_s_language(tmp_path: Path) -> None:
+    photo = photo_file(tmp_path, "two.png", (60, 200, RED))
+    entries = [
+        examine(photo, photo.name, tmp_path / "results"),
+        Entry("bad.jpg", error=PhotoError("photo_damaged")),
+    ]
+    german = album.Spreadsheet(";", ",", lambda error: f"Das Bild ist beschädigt ({error.key}).")
+
+    pet, bad = csv.DictReader(io.StringIO(album.table(entries, german)), delimiter=";")
+
+    usual, _ = csv.DictReader(io.StringIO(album.table(entries)))
+    assert pet["share"] == usual["share"].replace(".", ",")
+    assert "," in pet["probability"]
+    assert bad["error"] == "Das Bild ist beschädigt (photo_damaged)."

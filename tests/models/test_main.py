@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from models import store
 from models.__main__ import main
 
 AddModel = Callable[..., Path]
@@ -94,3 +95,25 @@ def test_a_deep_picture_is_cut_in_its_own_numbers(
     cuts = [json.loads(line)["cuts"] for line in said.out.splitlines()]
     assert cuts == [[threshold_otsu(values[0])], [threshold_otsu(values[1])]]
     assert "ends with z 2" in said.err
+
+
+def test_models_of_a_folder_are_filled_up_with_the_built_in_ones(
+    photo: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a folder of nuclei lacks, the pet's outline and breeds, is built in."""
+    monkeypatch.delenv(store.SOURCE_VARIABLE)
+    nuclei = tmp_path / "nuclei"
+    nuclei.mkdir()
+    card = json.loads((tmp_path / "pet.json").read_text())
+    card["labels"] = [{"name": name} for name in ("nucleus", "background", "border")]
+    (nuclei / "a-nuclei.json").write_text(json.dumps(card))
+    (nuclei / "a-nuclei.onnx").write_bytes((tmp_path / "pet.onnx").read_bytes())
+
+    assert main([photo, "--models", str(nuclei)]) == 0
+    with_folder = json.loads(capsys.readouterr().out)
+    assert store.default("segmentation", "nucleus") == "a-nuclei"
+    assert main([photo]) == 0
+    assert json.loads(capsys.readouterr().out) == with_folder
+    assert main([photo, "--models", str(tmp_path / "none")]) == 1
+    assert "is neither a folder nor a repository" in capsys.readouterr().err
+    store.choose(None)
