@@ -83,7 +83,7 @@ def main(words: Sequence[str] | None = None) -> None:
     chosen = settings.parse(words, __doc__)
     keep_memory_small()
 
-    from serving import temp_folder
+    from serving import sockets, temp_folder
 
     temp_folder.create()  # Gradio looks for it when it is imported
     from models import images, store
@@ -92,6 +92,7 @@ def main(words: Sequence[str] | None = None) -> None:
     images.set_limits(chosen.photo_bytes, chosen.photo_pixels)
     store.choose(chosen.models)
     try:
+        listening = sockets.take_port(chosen.host, chosen.port)
         check_models()  # before all that takes longer
         # Gradio is imported meanwhile.
         loading = ThreadPoolExecutor(1).submit(load_models)
@@ -120,6 +121,7 @@ def main(words: Sequence[str] | None = None) -> None:
             ),
             workers=usable_cores() + 1,  # one more, for the moments in which an answer waits
             translate=texts.say_to,
+            listening=listening,
         )
     except (store.ModelError, settings.CannotStart) as error:
         raise SystemExit(str(error)) from None

@@ -215,6 +215,7 @@ def resolve(setting: str) -> Source:
         if Path(name).is_dir():
             if not any(_found(Path(name))) and Path(name) != EMBEDDED:
                 raise ModelError(f"There is no model in the folder {name}.")
+            _check_complete(Path(name))
             folders.append(Path(name))
             continue
         try:
@@ -224,10 +225,29 @@ def resolve(setting: str) -> Source:
                 f"The models of {name} cannot be had ({error}), so the built-in ones are used."
             )
     if EMBEDDED not in folders:
+        _check_complete(EMBEDDED)
         folders.append(EMBEDDED)
     for sentence in notices:
         logger.warning(sentence)
     return Source(_union(folders), " ".join(notices) or None)
+
+
+def _check_complete(folder: Path) -> None:
+    """Check that each card of a folder has its network, as another would be used in its place.
+
+    Raises
+    ------
+    ModelError
+        When one has none.
+    """
+    for path in sorted(folder.glob("*.json")):
+        try:
+            facts = json.loads(path.read_text())
+        except (OSError, ValueError):
+            continue
+        is_card = isinstance(facts, dict) and "task" in facts and "sha256" in facts
+        if is_card and not path.with_suffix(".onnx").exists():
+            raise ModelError(f"The model file {path.with_suffix('.onnx')} is missing.")
 
 
 def _union(folders: Sequence[Path]) -> Path:
@@ -276,22 +296,15 @@ def _found(folder: Path) -> Iterator[str]:
 
 
 def check() -> None:
-    """Check that each model of the folder is whole, as far as its files tell.
+    """Check that each model that can be chosen is whole, as far as its files tell.
 
     Raises
     ------
     ModelError
-        When a card lacks its network, or a network's bytes are not those of its card.
+        When a network's bytes are not those of its card.
     """
-    folder = source()
-    for path in sorted(folder.glob("*.json")):
-        try:
-            facts = json.loads(path.read_text())
-        except ValueError:
-            facts = None
-        is_card = isinstance(facts, dict) and "task" in facts and "sha256" in facts
-        if is_card or path.with_suffix(".onnx").exists():
-            read_network(read_card(path.stem, folder), folder)
+    for card in cards():
+        read_network(card, source())
 
 
 def names(task: Task | None = None, folder: Path | None = None) -> list[str]:

@@ -662,7 +662,7 @@ def stop_node(process: "Popen[bytes]") -> None:
     node_server.stop_node_process(process)
 
 
-def mounted(app: FastAPI, blocks: gr.Blocks, url: str, token: str) -> None:
+def mounted(app: FastAPI, blocks: gr.Blocks, url: str, token: str, mcp_bytes: int) -> None:
     """Set what Gradio sets when it starts a server itself.
 
     Parameters
@@ -675,6 +675,8 @@ def mounted(app: FastAPI, blocks: gr.Blocks, url: str, token: str) -> None:
         Where this process reaches itself.
     token
         By which the guard knows the calls that MCP makes for its clients.
+    mcp_bytes
+        How large a request to MCP may be.
     """
     gradio_app = app.routes[-1].app  # type: ignore[attr-defined]
     blocks.app = blocks.server_app = gradio_app
@@ -686,6 +688,9 @@ def mounted(app: FastAPI, blocks: gr.Blocks, url: str, token: str) -> None:
     if mcp is None or not hasattr(mcp, "_local_url") or not hasattr(mcp, "_client_instance"):
         raise Unexpected("gradio.mcp:GradioMCPServer")
     mcp._local_url = url  # else it would ask the host that a request names
+    # Without a way to say it, a photo through MCP is smaller than one of the page.
+    if hasattr(getattr(mcp.manager, "asgi_app", None), "max_body_size"):
+        mcp.manager.asgi_app.max_body_size = mcp_bytes
     get_client = mcp._get_or_create_client
 
     def get_marked_client() -> Any:  # noqa: ANN401 -- gradio_client's

@@ -86,12 +86,17 @@ def find(method: str, path: str) -> Route | None:
     return None
 
 
+def photo_as_text(photo_bytes: int) -> int:
+    """How many bytes a request may carry that holds a photo in base64."""
+    return photo_bytes * 4 // 3 + JSON_LIMIT
+
+
 def body_limit(route: Route, photo_bytes: int) -> int:
     """How many bytes a request may carry, where a photo may have `photo_bytes`."""
     return {
         "none": KILOBYTE,
         "json": JSON_LIMIT,
-        "photo": photo_bytes * 4 // 3 + JSON_LIMIT,
+        "photo": photo_as_text(photo_bytes),
         "upload": photo_bytes * ALBUM_PHOTOS // 5 + JSON_LIMIT,
     }[route.body]
 

@@ -29,11 +29,12 @@ from serving.messages import Translate
 from serving.node import NodePages
 from serving.queueing import AnswerQueue
 from serving.settings import CannotStart, Settings
+from serving.sockets import LOCALHOST, take_port
 
-LOCALHOST = "127.0.0.1"
 OPEN_FILES = 8192  # that the process asks the system for
 GRACE = 30.0  # seconds that running answers may take when the process is told to stop
 START = 30.0  # seconds that the server may take to start
+BACKLOG = 2048  # connections that wait until they are taken
 CLOSE = 2.0  # seconds that open connections may take to end
 
 
@@ -107,31 +108,6 @@ class Running:
         log.write("closed", all_answered=ended)
 
 
-def listen(host: str | None, port: int) -> socket.socket:
-    """Take a port, before all that takes longer.
-
-    Raises
-    ------
-    CannotStart
-        When it is taken or the address is not this machine's.
-    """
-    # A Space of the Hugging Face Hub says the address so.
-    address = (host or os.environ.get("GRADIO_SERVER_NAME") or LOCALHOST).strip("[]")
-    found = None
-    try:
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        found = socket.socket(family, socket.SOCK_STREAM)
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        found.bind((address, port))
-        found.listen(2048)
-    except (OSError, OverflowError) as error:
-        if found:
-            found.close()
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise CannotStart(f"The port {port} of {address} cannot be used: {reason}.") from None
-    return found
-
-
 def launch(
     blocks: gr.Blocks,
     settings: Settings,
@@ -156,7 +132,7 @@ def launch(
     translate
         Makes the server's own sentences in a visitor's language.
     listening
-        The socket of `listen`, if it was called before.
+        The socket of `take_port`, if it was called before.
     ssr
         Whether Node renders the page; by default, as $GRADIO_SSR_MODE says.
 
@@ -167,7 +143,8 @@ def launch(
     """
     changed = internals.check()
     log.start()
-    listening = listening or listen(settings.host, settings.port)
+    listening = listening or take_port(settings.host, settings.port)
+    listening.listen(BACKLOG)
     host, port = listening.getsockname()[:2]
     internals.protect(log.fault)
     if not any("Matplotlib" in place for place in changed):
@@ -196,7 +173,8 @@ def launch(
             css_paths=look.css_paths,
             head=look.head,
         )
-    internals.mounted(app, blocks, f"http://{_reachable(host)}:{port}/", token)
+    mcp_bytes = routes.photo_as_text(settings.photo_bytes)
+    internals.mounted(app, blocks, f"http://{_reachable(host)}:{port}/", token, mcp_bytes)
     open_limit = _open_files() * 8 // 10
     pages = NodePages(app)
     guard = Guard(pages, queue, store, settings, open_limit, translate, token)

@@ -26,11 +26,11 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     from starlette.middleware import Middleware
 
-    from serving import log, server
+    from serving import log, server, sockets
     from serving.settings import Settings
     from ui import examples, page, texts, theme
 
-    listening = server.listen("127.0.0.1", 0)
+    listening = sockets.take_port("127.0.0.1", 0)
     settings = Settings(max_megabytes=2, max_waiting=60, behind_proxy=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))

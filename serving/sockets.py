@@ -1,0 +1,32 @@
+"""The socket that the app listens on: taken first, since all else takes longer."""
+
+import os
+import socket
+
+from serving.settings import CannotStart
+
+LOCALHOST = "127.0.0.1"
+
+
+def take_port(host: str | None, port: int) -> socket.socket:
+    """Take a port of an address, at which nobody is answered yet.
+
+    Raises
+    ------
+    CannotStart
+        When it is taken or the address is not this machine's.
+    """
+    # A Space of the Hugging Face Hub says the address so.
+    address = (host or os.environ.get("GRADIO_SERVER_NAME") or LOCALHOST).strip("[]")
+    found = None
+    try:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        found = socket.socket(family, socket.SOCK_STREAM)
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind((address, port))
+    except (OSError, OverflowError) as error:
+        if found:
+            found.close()
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise CannotStart(f"The port {port} of {address} cannot be used: {reason}.") from None
+    return found
