@@ -92,8 +92,8 @@ def main(words: Sequence[str] | None = None) -> None:
     images.set_limits(chosen.photo_bytes, chosen.photo_pixels)
     store.choose(chosen.models)
     try:
-        listening = sockets.take_port(chosen.host, chosen.port)
         check_models()  # before all that takes longer
+        listening = sockets.take_port(chosen.host, chosen.port)
         # Gradio is imported meanwhile.
         loading = ThreadPoolExecutor(1).submit(load_models)
         from serving import decoding

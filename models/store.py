@@ -247,7 +247,9 @@ def _check_complete(folder: Path) -> None:
             continue
         is_card = isinstance(facts, dict) and "task" in facts and "sha256" in facts
         if is_card and not path.with_suffix(".onnx").exists():
-            raise ModelError(f"The model file {path.with_suffix('.onnx')} is missing.")
+            raise ModelError(
+                f"The model file {path.with_suffix('.onnx')} cannot be read: it is missing."
+            )
 
 
 def _union(folders: Sequence[Path]) -> Path:

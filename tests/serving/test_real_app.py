@@ -285,7 +285,7 @@ def test_only_the_hub_may_show_the_page_in_a_frame(app: App) -> None:
 
 @pytest.mark.parametrize(
     ("change", "said"),
-    [("flip", "pet.onnx is damaged"), ("remove", "pet-fine.onnx is missing")],
+    [("flip", "pet.onnx is damaged"), ("remove", "pet-fine.onnx cannot be read")],
 )
 def test_a_model_that_is_not_whole_is_said_at_the_start(
     tmp_path: Path, change: str, said: str
