@@ -126,7 +126,7 @@ def _extract_tar(archive: Path, root: Path) -> None:
     with (
         archive.open("rb") as file,
         tqdm.wrapattr(file, "read", total=size, desc=f"extracting {archive.name}") as counted,
-        gzip.open(counted) as content,
+        gzip.GzipFile(fileobj=counted) as content,  # type: ignore[arg-type]  # it reads alone
         tarfile.open(fileobj=content, mode="r|") as tar,
     ):
         for member in tar:

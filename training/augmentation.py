@@ -1,5 +1,7 @@
 """Augmentation of photos together with their masks."""
 
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
@@ -33,7 +35,7 @@ def augment(
     batch, rows, columns = masks.shape
 
     def uniform(largest: float) -> NDArray[np.float64]:
-        return random.uniform(-largest, largest, batch)
+        return np.asarray(random.uniform(-largest, largest, batch))
 
     angle = uniform(np.deg2rad(ROTATION[kind]))
     zoom = np.exp(uniform(np.log(ZOOM[kind])))
@@ -50,7 +52,7 @@ def augment(
     zero = np.zeros(batch)
     transforms = np.stack([a, b, x, c, d, y, zero, zero], axis=1).astype(np.float32)
 
-    def warp(images: NDArray[np.generic], interpolation: str) -> NDArray[np.generic]:
+    def warp(images: NDArray[Any], interpolation: str) -> NDArray[Any]:
         return tf.raw_ops.ImageProjectiveTransformV3(
             images=images,
             transforms=transforms,

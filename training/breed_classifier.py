@@ -15,6 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
 from models.preprocessing import InputSpec, normalize
+from training.pretrained import TorchNetwork
 
 MIN_SCALE = 0.5  # smallest share of the picture's area that a random crop keeps
 PROBE_BATCH = 32
@@ -48,7 +49,7 @@ def data_loaders(
     )
 
 
-def layer_groups(model: torch.nn.Module, frozen: float) -> list[list[torch.nn.Parameter]]:
+def layer_groups(model: TorchNetwork, frozen: float) -> list[list[torch.nn.Parameter]]:
     """Split a timm network into frozen, early and late body, and classifier."""
     head = list(model.get_classifier().parameters())
     in_head = {id(parameter) for parameter in head}
@@ -57,7 +58,7 @@ def layer_groups(model: torch.nn.Module, frozen: float) -> list[list[torch.nn.Pa
 
 
 def fit_classifier(
-    model: torch.nn.Module,
+    model: TorchNetwork,
     photos: NDArray[np.uint8],
     breeds: NDArray[np.integer],
     spec: InputSpec,
@@ -127,7 +128,7 @@ def linear_probe(
     return weights, biases
 
 
-def go_back(model: torch.nn.Module, start: Mapping[str, torch.Tensor], share: float) -> None:
+def go_back(model: TorchNetwork, start: Mapping[str, torch.Tensor], share: float) -> None:
     """Move the weights from where fine-tuning ended back towards where it started.
 
     Between the two lie networks that keep more of what pretraining taught than the tuned one and
@@ -148,7 +149,7 @@ def go_back(model: torch.nn.Module, start: Mapping[str, torch.Tensor], share: fl
 
 
 def accuracies(
-    model: torch.nn.Module, loader: Iterable[tuple[torch.Tensor, torch.Tensor]]
+    model: TorchNetwork, loader: Iterable[tuple[torch.Tensor, torch.Tensor]]
 ) -> tuple[float, float]:
     """Top-1 and top-5 accuracy in [0, 1], by this process alone: fastai's own asks all of them."""
     hits = []

@@ -137,7 +137,7 @@ def _smooth_fill(colours: NDArray[np.float32], known: NDArray[np.float32]) -> ND
         ],
         axis=-1,
     )
-    return np.where(known[..., None] > 0, colours, large)
+    return np.where(known[..., None] > 0, colours, large).astype(np.float32)
 
 
 def _soft(mask: NDArray[np.bool_], deviation: float) -> NDArray[np.float32]:
@@ -197,7 +197,7 @@ def compose(background: Photo, cut_outs: Sequence[CutOut], random: np.random.Gen
                 photo = _blend(photo, _in_the_light_of(photo, picture, opacity, random), opacity)
                 classes = np.where(its_classes != BACKGROUND, its_classes, classes)
                 placed = [*hidden, its_classes]
-                whole.append(new)
+                whole.append(int(new))
                 break
     return Scene(photo, classes, tuple(placed))
 
@@ -269,9 +269,9 @@ class Scenes:
     def background(self, random: np.random.Generator) -> Photo:
         """A picture without a pet, of random size and shape."""
         if self.backgrounds and random.random() < 0.5:
-            photo = open_photo(self.backgrounds[random.integers(len(self.backgrounds))])
+            photo = open_photo(self.backgrounds[int(random.integers(len(self.backgrounds)))])
         else:
-            example = self.examples[random.integers(len(self.examples))]
+            example = self.examples[int(random.integers(len(self.examples)))]
             photo = without_pet(open_photo(example.photo), read_classes(example), random)
         height, width = (int(side) for side in random.integers(SIDES[0], SIDES[1] + 1, 2))
         rows, columns = photo.shape[:2]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.images import open_photo
 from training import folders, nuclei, pets, pictures
 from training.archives import DataError
 from training.errors import UserError
@@ -88,7 +89,7 @@ def _read(example: Any, masks: bool) -> list[Path]:  # noqa: ANN401
     Exception
         When one cannot be read.
     """
-    photo = pictures.open_photo(example.photo)
+    photo = open_photo(example.photo)
     files = [example.photo]
     if masks:
         mask: NDArray[np.integer]
@@ -111,7 +112,7 @@ def open_pets(root: Path | None = None, source: str | Path | None = None) -> Dat
         tuple({"name": breed.name, "species": breed.species} for breed in pets.breeds(root)),
         pets.MASK_CLASSES,
         pets.SPLITS,
-        lambda name, fold=0: pets.split(root, name, fold=fold),
+        lambda name, fold: pets.split(root, name, fold=fold),
         root,
         random=lambda: pets.random_split(root),
     )
@@ -125,7 +126,7 @@ def open_nuclei(root: Path | None = None, source: str | Path | None = None) -> D
         (),
         nuclei.MASK_CLASSES,
         nuclei.SPLITS,
-        lambda name, fold=0: nuclei.split(root, name),
+        lambda name, fold: nuclei.split(root, name),
         root,
     )
 
@@ -139,7 +140,7 @@ def open_folder(folder: Path, *, masks: bool) -> DataSet:
         () if masks else tuple({"name": label} for label in folders.classes(folder)),
         (name, "background", "border"),
         folders.SPLITS,
-        lambda part, fold=0: folders.split(found, part, fold),
+        lambda name, fold: folders.split(found, name, fold),
         Path(folder),
         own=True,
     )

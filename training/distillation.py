@@ -44,6 +44,9 @@ class Teacher(torch.nn.Module):
     The two networks may want different means and standard deviations.
     """
 
+    scale: torch.Tensor
+    shift: torch.Tensor
+
     def __init__(self, run: Path, student: InputSpec) -> None:
         super().__init__()
         facts = read_facts(run)
@@ -55,7 +58,7 @@ class Teacher(torch.nn.Module):
         mean, std = torch.tensor([own.mean, student.mean]), torch.tensor([own.std, student.std])
         self.register_buffer("scale", (std[1] / std[0]).reshape(3, 1, 1))
         self.register_buffer("shift", ((mean[1] - mean[0]) / std[0]).reshape(3, 1, 1))
-        self.to(fastai_runs.DEVICE, memory_format=torch.channels_last)
+        self.to(fastai_runs.DEVICE).to(memory_format=torch.channels_last)
 
     def forward(self, photos: torch.Tensor) -> torch.Tensor:
         """Logits for `(batch, 3, height, width)` pictures that are normalised for the student."""

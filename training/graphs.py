@@ -4,6 +4,8 @@ What exporters write is right, but not always what ONNX Runtime does fastest. `s
 the patterns that cost most in the embedded models, and leaves alone what it does not know.
 """
 
+from typing import Any
+
 import numpy as np
 import onnx
 from numpy.typing import NDArray
@@ -32,7 +34,7 @@ class Graph:
         self.proto = model.graph
         self.constants = {each.name: each for each in self.proto.initializer}
 
-    def value(self, name: str) -> NDArray[np.generic] | None:
+    def value(self, name: str) -> NDArray[Any] | None:
         """The value of a constant, None for what is computed."""
         return numpy_helper.to_array(self.constants[name]) if name in self.constants else None
 
@@ -72,7 +74,7 @@ class Graph:
     def remove_unused(self) -> None:
         """Remove the nodes and constants that no output needs."""
         needed = {output.name for output in self.proto.output}
-        nodes = []
+        nodes: list[onnx.NodeProto] = []
         for node in reversed(self.proto.node):
             if needed.intersection(node.output):
                 needed.update(node.input)
@@ -122,7 +124,7 @@ def _crop_by_padding(graph: Graph, node: onnx.NodeProto) -> None:
     known = attributes(node)
     if padded is None or "pads" in known:
         return
-    excess = np.subtract(known["kernel_shape"], known["strides"])
+    excess = np.array(known["kernel_shape"]) - np.array(known["strides"])
     begin = excess // 2
     pads = [*begin.tolist(), *(excess - begin).tolist()]
     node.attribute.append(helper.make_attribute("pads", pads))
@@ -136,7 +138,7 @@ def _fold_batch_norm(graph: Graph, node: onnx.NodeProto) -> None:
     """
     scaled = graph.only_user(node.output[0], "Mul")
     shifted = scaled and graph.only_user(scaled.output[0], "Add")
-    if shifted is None or len(node.input) > 2:
+    if scaled is None or shifted is None or len(node.input) > 2:
         return
     weights = graph.value(node.input[1])
     scale, shift = (

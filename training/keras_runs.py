@@ -74,7 +74,7 @@ class _SeedDropout(keras.callbacks.Callback):
                 layer.seed_generator.state.assign([self.seed, epoch])
 
 
-@keras.saving.register_keras_serializable(package="petscope")
+@keras.saving.register_keras_serializable(package="petscope")  # type: ignore[untyped-decorator]
 def dice_cross_entropy(truth: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     """Cross-entropy plus soft Dice loss, for `(batch, height, width)` class indices.
 
@@ -135,7 +135,7 @@ class SeveralProcesses(tf.distribute.MultiWorkerMirroredStrategy):
     """
 
     def reduce(
-        self, reduce_op: tf.distribute.ReduceOp | str, value: object, axis: int | None = None
+        self, reduce_op: tf.distribute.ReduceOp | str, value: tf.Tensor, axis: int | None = None
     ) -> object:
         """Reduce a value over all processes; a batch, which is a tuple, is this process's part."""
         if isinstance(value, tuple):
@@ -285,7 +285,7 @@ def find_rate(model: keras.Model, batches: Batches, run: Run, steps: int = 100) 
     Smith, "Cyclical learning rates for training neural networks", WACV 2017. What is suggested is
     the rate at which the smoothed loss falls fastest. The model's weights are spent afterwards.
     """
-    rates = np.geomspace(1e-6, 1, steps)
+    rates = np.geomspace(1e-6, 1, steps).tolist()
     losses: list[float] = []
     with model.distribute_strategy.scope():
         prepare(model, keras.optimizers.AdamW(rates[0], clipnorm=CLIP))

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -214,7 +214,7 @@ def main(words: Sequence[str] | None = None) -> None:
     root = prepare(arguments.root, arguments.source)
     for name in SPLITS:
         part = split(root, name)
-        kinds = {kind: sum(example.kind == kind for example in part) for kind in Kind.__args__}
+        kinds = {kind: sum(example.kind == kind for example in part) for kind in get_args(Kind)}
         print(f"{name}: {len(part)} pictures, {kinds}")
 
 

@@ -16,7 +16,6 @@ from training.errors import UserError
 
 if TYPE_CHECKING:
     import keras
-    import torch
 
 # What Keras downloads for MobileNetV2 without its top.
 KERAS_WEIGHTS = (
@@ -25,6 +24,10 @@ KERAS_WEIGHTS = (
 )
 
 ANSWER_TIMEOUT = 6.0  # seconds until a server that does not answer is taken to be away
+
+Statistics = tuple[float, float, float]
+TorchNetwork = Any
+"""A network of timm or smp: PyTorch knows the attributes of a module only as tensors or modules."""
 
 # Of ImageNet's pictures, as nearly all encoders want their input.
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -37,7 +40,7 @@ def timm_network(
     pretrained: bool,
     pretrained_cfg: Mapping[str, Any] | None = None,
     model_args: Mapping[str, Any] | None = None,
-) -> "torch.nn.Module":
+) -> TorchNetwork:
     """A network of timm with a new classifier.
 
     Parameters
@@ -83,7 +86,7 @@ def timm_network(
 
 def smp_unet(
     encoder: str, classes: int, weights: str, encoder_args: Mapping[str, Any] | None = None
-) -> "torch.nn.Module":
+) -> TorchNetwork:
     """A U-Net of segmentation-models-pytorch.
 
     Parameters
@@ -156,12 +159,13 @@ def _encoder_repository(encoder: str) -> str | None:
     return settings["repo_id"] if settings else None
 
 
-def encoder_statistics(model: "torch.nn.Module") -> tuple[tuple[float, ...], tuple[float, ...]]:
+def encoder_statistics(model: TorchNetwork) -> tuple[Statistics, Statistics]:
     """Mean and standard deviation, in [0, 1], of the input that an smp U-Net's encoder wants."""
     config = getattr(getattr(model.encoder, "model", None), "pretrained_cfg", None)
     if config is None:
         return IMAGENET_MEAN, IMAGENET_STD
-    return tuple(config["mean"]), tuple(config["std"])
+    (*mean,), (*std,) = config["mean"], config["std"]
+    return (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])
 
 
 def keras_encoder_weights(weights: str) -> None:

@@ -41,9 +41,11 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = command_line.parser(__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    help_like_this = {"formatter_class": command_line.HelpFormatter}
+    shape = command_line.HelpFormatter
 
-    model = commands.add_parser("model", help="a model and its training runs", **help_like_this)
+    model = commands.add_parser(
+        "model", help="a model and its training runs", formatter_class=shape
+    )
     model.add_argument("name", help="name of the model: NAME.onnx and NAME.json")
     model.add_argument(
         "--run", type=Path, action="append", default=[], help="training run's folder; repeatable"
@@ -54,7 +56,7 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     model.add_argument("--revision", help="branch to commit to, made where missing; default: main")
     model.add_argument("--tag", help="tag to give to the commit")
 
-    space = commands.add_parser("space", help="the app", **help_like_this)
+    space = commands.add_parser("space", help="the app", formatter_class=shape)
     space.add_argument(
         "--models",
         default="",

@@ -9,6 +9,7 @@ matplotlib.use("Agg")  # no window: runs happen on servers
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
@@ -172,7 +173,7 @@ def plot_per_class(values: Mapping[str, float], path: Path, title: str) -> None:
     _save(figure, path)
 
 
-def _save(figure: plt.Figure, path: Path, bottom: float = 0.0) -> None:
+def _save(figure: Figure, path: Path, bottom: float = 0.0) -> None:
     figure.tight_layout(rect=(0, bottom, 1, 1))
     figure.savefig(path, dpi=110)
     plt.close(figure)

@@ -60,7 +60,7 @@ Labels = NDArray[np.intp]
 
 def pixel_features(photo: Photo) -> NDArray[np.float32]:
     """The grey values of a `(height, width, 3)` photo: `(height * width,)` float32 in [0, 1]."""
-    return gray_channel(photo).ravel().astype(np.float32) / 255
+    return gray_channel(photo).ravel().astype(np.float32) / np.float32(255)
 
 
 def hog_features(photo: Photo) -> NDArray[np.float32]:
@@ -299,10 +299,12 @@ def train(
         dry_run=dry_run,
     )
     data = data_sets.open_pets(root, source)
-    parts = divide(data.home, split)
-    if dry_run:
-        parts = tuple(few(part, DRY_PICTURES) for part in parts)
-    parts = tuple(data.check(part, masks=False, skip_damaged=skip_damaged) for part in parts)
+    parts = [
+        data.check(
+            few(part, DRY_PICTURES) if dry_run else part, masks=False, skip_damaged=skip_damaged
+        )
+        for part in divide(data.home, split)
+    ]
     run.begin()
     baseline = METHODS[method]
     train_part = load(data.home, parts[0], baseline, baseline.mirror, "training")
@@ -379,7 +381,7 @@ def plot_predictions(classifier: ClassifierMixin, part: Part, path: Path) -> Non
     prediction = predicted_labels(classifier, part)
     shown = range(len(part.labels))[:: max(len(part.labels) // 16, 1)][:16]
     plot_classifications(
-        part.photos[shown],
+        list(part.photos[shown]),
         [SPECIES[part.labels[index]] for index in shown],
         [SPECIES[prediction[index]] for index in shown],
         probabilities[shown].tolist(),

@@ -62,7 +62,7 @@ from training.data_sets import CLASS_FOLDER, DataSet, Examples
 from training.distillation import Distillation, Teacher
 from training.errors import UserError
 from training.pictures import decode, few
-from training.pretrained import timm_network
+from training.pretrained import TorchNetwork, timm_network
 from training.reports import plot_classifications, plot_curves
 from training.runs import Run, RunError
 
@@ -227,7 +227,7 @@ def _teaching(teachers: Sequence[Path], spec: InputSpec, data: DataSet) -> list[
 
 
 def make_learner(
-    model: torch.nn.Module,
+    model: TorchNetwork,
     train_part: Examples,
     held_out: Examples,
     data: DataSet,
@@ -278,7 +278,7 @@ def make_learner(
 
 def write_results(
     run: Run,
-    model: torch.nn.Module,
+    model: TorchNetwork,
     network_args: Mapping[str, Any],
     data: DataSet,
     held_out: Examples,
@@ -289,7 +289,7 @@ def write_results(
     labels = [label["name"] for label in data.labels]
     save_for_hf(
         model.to(memory_format=torch.contiguous_format),
-        run.folder,
+        str(run.folder),
         model_config={"label_names": labels},
         model_args=dict(network_args),
         safe_serialization=True,
@@ -310,7 +310,7 @@ def write_results(
 
 
 def plot_predictions(
-    model: torch.nn.Module,
+    model: TorchNetwork,
     examples: Examples,
     labels: Sequence[str],
     spec: InputSpec,

@@ -48,7 +48,7 @@ from training.data_sets import MASK_FOLDER, Examples
 from training.errors import UserError
 from training.metrics import confusion_matrix, mask_figures
 from training.pictures import decode, few
-from training.pretrained import encoder_statistics, smp_unet
+from training.pretrained import Statistics, TorchNetwork, encoder_statistics, smp_unet
 from training.reports import plot_curves, plot_segmentations
 from training.runs import Run, RunError, read_facts
 
@@ -66,9 +66,9 @@ WEIGHT_DECAY = 0.01
 SEED = 42
 
 
-def input_spec(mean: Sequence[float], std: Sequence[float], size: int) -> InputSpec:
+def input_spec(mean: Statistics, std: Statistics, size: int) -> InputSpec:
     """The photo as the encoder wants it, squashed to a square."""
-    return InputSpec(size, size, "squash", "bilinear", tuple(mean), tuple(std), layout="NCHW")
+    return InputSpec(size, size, "squash", "bilinear", mean, std, layout="NCHW")
 
 
 def data_loaders(
@@ -116,7 +116,7 @@ def pixel_accuracy(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     return (logits.argmax(dim=1) == truth).float().mean()
 
 
-def take_weights(model: torch.nn.Module, run: Path) -> None:
+def take_weights(model: TorchNetwork, run: Path) -> None:
     """Give a network the weights of a finished run.
 
     Raises
@@ -238,7 +238,7 @@ def train(
     return run.folder
 
 
-def make_learner(model: torch.nn.Module, loaders: DataLoaders, frozen: float) -> Learner:
+def make_learner(model: TorchNetwork, loaders: DataLoaders, frozen: float) -> Learner:
     """A learner of a U-Net of segmentation-models-pytorch, whose encoder keeps a share frozen."""
     body = list(model.encoder.parameters())
     head = [*model.decoder.parameters(), *model.segmentation_head.parameters()]
@@ -256,7 +256,7 @@ def make_learner(model: torch.nn.Module, loaders: DataLoaders, frozen: float) ->
 
 def write_results(
     run: Run,
-    model: torch.nn.Module,
+    model: TorchNetwork,
     held_out: Examples,
     classes: Sequence[str],
     spec: InputSpec,
@@ -273,7 +273,7 @@ def write_results(
 
 
 def predicted_classes(
-    model: torch.nn.Module, photos: Sequence[NDArray[np.uint8]], spec: InputSpec
+    model: TorchNetwork, photos: Sequence[NDArray[np.uint8]], spec: InputSpec
 ) -> NDArray[np.int64]:
     """Class indices `(n, height, width)` of photos at the network's size."""
     inputs = torch.from_numpy(np.concatenate([prepare(photo, spec) for photo in photos]))
@@ -282,7 +282,7 @@ def predicted_classes(
 
 
 def held_out_figures(
-    model: torch.nn.Module, held_out: Examples, classes: Sequence[str], spec: InputSpec
+    model: TorchNetwork, held_out: Examples, classes: Sequence[str], spec: InputSpec
 ) -> dict[str, Any]:
     """Figures of the held-out part at the network's size."""
     confusion = np.zeros((len(classes), len(classes)), np.int64)
@@ -294,7 +294,7 @@ def held_out_figures(
 
 
 def plot_predictions(
-    model: torch.nn.Module,
+    model: TorchNetwork,
     examples: Examples,
     classes: Sequence[str],
     spec: InputSpec,
@@ -305,7 +305,7 @@ def plot_predictions(
     plot_segmentations(
         [resize_photo(photo, spec) for photo in photos],
         [read_mask(example, spec) for example in examples],
-        predicted_classes(model, photos, spec),
+        list(predicted_classes(model, photos, spec)),
         classes,
         folder / "predictions.png",
     )

@@ -47,7 +47,7 @@ from training import command_line, composites, data_sets, others, pets, runs
 from training.composites import BACKGROUND, PET, Classes, Scenes, read_classes
 from training.errors import UserError
 from training.pictures import few
-from training.pretrained import weights_file
+from training.pretrained import TorchNetwork, weights_file
 from training.runs import Run
 from training.train_encoder_unet import (
     MULTIPLE,
@@ -139,7 +139,7 @@ def unbelieved(examples: Sequence[pets.Example], deeplab: DeepLab) -> NDArray[np
     return maps
 
 
-class Pictures(torch.utils.data.Dataset):
+class Pictures(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor]]):
     """Training pictures, made anew each time: the network's input and its `(size, size)` classes.
 
     Parameters
@@ -173,7 +173,7 @@ class Pictures(torch.utils.data.Dataset):
         if kind < PLAIN:
             example = self.scenes.examples[index]
             photo, classes = open_photo(example.photo), read_classes(example)
-            subjects: tuple[Classes, ...] = (classes,)
+            subjects: Sequence[Classes] = (classes,)
             doubt = Image.fromarray(self.doubtful[index])
             doubted = np.asarray(doubt.resize(classes.shape[::-1], Image.Resampling.NEAREST))
             classes = np.where(doubted, IGNORED, classes).astype(np.uint8)
@@ -185,10 +185,9 @@ class Pictures(torch.utils.data.Dataset):
             classes, subjects = np.full(photo.shape[:2], BACKGROUND, np.uint8), ()
         turns = int(random.integers(1, 4)) if random.random() < QUARTER_TURNS else 0
         mirrored = random.random() < 0.5
-        photo, classes, *subjects = (
-            _turn(array, turns, mirrored) for array in (photo, classes, *subjects)
-        )
-        photo, classes, *subjects = _tilt([photo, classes, *subjects], random)
+        turned = [_turn(array, turns, mirrored) for array in (photo, classes, *subjects)]
+        photo, classes, *rest = _tilt(turned, random)
+        subjects = rest
         if subjects and random.random() < CLOSE:
             chosen = subjects[random.integers(len(subjects))]
             if (box := composites.box_of(np.where(chosen == PET, PET, BACKGROUND))) is not None:
@@ -201,7 +200,9 @@ def _turn(array: NDArray[np.uint8], turns: int, mirrored: bool) -> NDArray[np.ui
     return np.ascontiguousarray(turned[:, ::-1] if mirrored else turned)
 
 
-def _tilt(arrays: Sequence[NDArray[np.uint8]], random: np.random.Generator) -> list[NDArray]:
+def _tilt(
+    arrays: Sequence[NDArray[np.uint8]], random: np.random.Generator
+) -> list[NDArray[np.uint8]]:
     """Turn a photo and class maps by a small angle, half of the time; corners teach nothing."""
     if random.random() < 0.5:
         return list(arrays)
@@ -285,7 +286,7 @@ def weather(photo: Photo, random: np.random.Generator) -> Photo:
     return np.asarray(image)
 
 
-class HeldOut(torch.utils.data.Dataset):
+class HeldOut(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor]]):
     """Held-out pictures as at serving, whole, with their trimaps."""
 
     def __init__(self, examples: Sequence[pets.Example], spec: InputSpec) -> None:
@@ -433,7 +434,7 @@ def train(
 
 
 def make_learner(
-    model: torch.nn.Module,
+    model: TorchNetwork,
     train_part: Sequence[pets.Example],
     held_out: Sequence[pets.Example],
     backgrounds: Sequence[Path],

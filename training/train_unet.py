@@ -128,7 +128,8 @@ def load_nuclei(
     ]
 
     def make(indices: NDArray[np.intp], random: np.random.Generator) -> keras_runs.Batch:
-        cuts = [nuclei.random_window(*pictures[windows[i]], WINDOW, random) for i in indices]
+        chosen = [pictures[windows[index]] for index in indices]
+        cuts = [nuclei.random_window(*both, side=WINDOW, random=random) for both in chosen]
         photos, labels = (np.stack(arrays) for arrays in zip(*cuts, strict=True))
         photos, labels = augment(photos, labels, WINDOW, WINDOW, "nuclei", random)
         return normalize(photos, spec), nuclei.classes_of(labels)
@@ -347,7 +348,9 @@ def plot_results(
     shown = few(range(len(pictures.photos)), 8)
     photos, masks = pictures.photos[shown], pictures.masks[shown]
     predicted = model.predict_on_batch(normalize(photos, pictures.spec)).argmax(axis=-1)
-    plot_segmentations(photos, masks, predicted, classes, folder / "predictions.png")
+    plot_segmentations(
+        list(photos), list(masks), list(predicted), classes, folder / "predictions.png"
+    )
 
 
 def input_size(text: str) -> tuple[int, int]:

@@ -157,7 +157,7 @@ def test_a_pet_model_of_any_name_is_used_and_the_nuclei_come_from_the_app(
     choice = page.locator("#mask-model label")
     assert sorted(text.strip() for text in choice.all_inner_texts()) == [
         "Cell nuclei",
-        "cats-and-dogs",
+        "Pet, quick",
     ]
     page.get_by_role("tab", name="Breed").click()
     expect(page.locator("#breeds li")).to_have_count(5)

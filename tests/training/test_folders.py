@@ -144,13 +144,13 @@ def test_what_could_be_read_is_remembered_until_it_changes(
     data = data_sets.open_folder(flowers, masks=False)
     examples = data.split("train", 0)
     read: list[Path] = []
-    really = data_sets.pictures.open_photo
+    really = data_sets.open_photo
 
     def count(path: Path) -> np.ndarray:
         read.append(path)
         return really(path)
 
-    monkeypatch.setattr(data_sets.pictures, "open_photo", count)
+    monkeypatch.setattr(data_sets, "open_photo", count)
     data.check(examples, masks=False, skip_damaged=False)
     assert len(read) == len(examples)
     picture(examples[4].photo, value=200)

@@ -86,7 +86,7 @@ def open_model(name: str, folder: Path = store.EMBEDDED) -> Model:
 
 def _open_exported(name: str, folder: Path) -> Model:
     card = store.read_card(name, folder)
-    kind = {"segmentation": Segmenter, "classification": BreedClassifier}[card.task]
+    kind = Segmenter if card.task == "segmentation" else BreedClassifier
     return Model(
         name=name,
         task=card.task,

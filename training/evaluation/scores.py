@@ -135,7 +135,8 @@ def score_nuclei(model: Model, examples: Sequence[nuclei.Example], out: Path) ->
     photos = [example.photo for example in examples]
     for example, (_, full) in zip(examples, segmentations(model, photos), strict=True):
         truth = nuclei.read_instances(example)
-        counts.append(confusion_matrix(truth > 0, full.mask - 1 != background, 2))
+        found = (full.mask - 1 != background).astype(np.uint8)
+        counts.append(confusion_matrix((truth > 0).astype(np.uint8), found, 2))
         precisions.append(instance_precision(truth, full.instances()))
     kinds = np.array([example.kind for example in examples])
     figures: Figures = {

@@ -19,6 +19,7 @@ from models.images import open_photo
 from models.preprocessing import InputSpec, prepare
 from training.exporting.common import Calibration, Exported, Run
 from training.exporting.of_torch import export_torch
+from training.pretrained import TorchNetwork
 
 
 class Ensemble(torch.nn.Module):
@@ -41,13 +42,13 @@ class Ensemble(torch.nn.Module):
 
     def __init__(
         self,
-        classifiers: Sequence[torch.nn.Module],
+        classifiers: Sequence[TorchNetwork],
         specs: Sequence[InputSpec],
         mirror: bool,
         temperature: float = 1.0,
     ) -> None:
         super().__init__()
-        self.classifiers = torch.nn.ModuleList(classifiers)
+        self.classifiers: TorchNetwork = torch.nn.ModuleList(classifiers)
         self.specs, self.mirror, self.temperature = specs, mirror, temperature
         for index, spec in enumerate(specs):
             std = torch.tensor(spec.std)
@@ -120,7 +121,7 @@ class Ensemble(torch.nn.Module):
         return probabilities, self.activation_of(features) / self.temperature
 
 
-def local_logits(classifier: torch.nn.Module, features: torch.Tensor) -> torch.Tensor:
+def local_logits(classifier: TorchNetwork, features: torch.Tensor) -> torch.Tensor:
     """The classifier's head on each place of its last feature maps alone.
 
     Behind average pooling and a linear layer these are class-activation maps, whose mean over all

@@ -123,9 +123,9 @@ def pin(api: HfApi, name: str) -> Pinned:
     """Look up which commit `OWNER/REPO@REVISION` is at, and which models it has."""
     repo, revision = store.split(name)
     info = api.model_info(repo, revision=revision)
-    files = {sibling.rfilename for sibling in info.siblings}
+    files = {sibling.rfilename for sibling in info.siblings or ()}
     cards = (path.removesuffix(".json") for path in sorted(files) if path.endswith(".json"))
-    return Pinned(repo, info.sha, tuple(card for card in cards if f"{card}.onnx" in files))
+    return Pinned(repo, str(info.sha), tuple(card for card in cards if f"{card}.onnx" in files))
 
 
 def space_readme(readme: str, pinned: Sequence[Pinned]) -> str:
