@@ -11,6 +11,7 @@ import urllib.request
 import zipfile
 import zlib
 from pathlib import Path
+from typing import IO, cast
 
 from tqdm import tqdm
 
@@ -126,7 +127,7 @@ def _extract_tar(archive: Path, root: Path) -> None:
     with (
         archive.open("rb") as file,
         tqdm.wrapattr(file, "read", total=size, desc=f"extracting {archive.name}") as counted,
-        gzip.GzipFile(fileobj=counted) as content,  # type: ignore[arg-type]  # it reads alone
+        gzip.open(cast(IO[bytes], counted)) as content,
         tarfile.open(fileobj=content, mode="r|") as tar,
     ):
         for member in tar:

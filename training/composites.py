@@ -118,7 +118,8 @@ def _smooth_fill(colours: NDArray[np.float32], known: NDArray[np.float32]) -> ND
     if known.all() or not known.any():
         return colours
     if min(height, width) < 2:
-        return np.where(known[..., None] > 0, colours, colours[known > 0].mean(axis=0))
+        mean = colours[known > 0].mean(axis=0)
+        return np.where(known[..., None] > 0, colours, mean).astype(np.float32)
     rows, columns = (height + 1) // 2, (width + 1) // 2
     padded = ((0, 2 * rows - height), (0, 2 * columns - width))
     weights = np.pad(known, padded).reshape(rows, 2, columns, 2).sum(axis=(1, 3))

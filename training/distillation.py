@@ -14,6 +14,7 @@ import timm  # isort: skip
 from fastai.vision.all import Callback  # isort: skip
 
 from models.preprocessing import InputSpec
+from training.pretrained import TorchNetwork
 from training.runs import RunError, read_facts
 
 
@@ -58,7 +59,8 @@ class Teacher(torch.nn.Module):
         mean, std = torch.tensor([own.mean, student.mean]), torch.tensor([own.std, student.std])
         self.register_buffer("scale", (std[1] / std[0]).reshape(3, 1, 1))
         self.register_buffer("shift", ((mean[1] - mean[0]) / std[0]).reshape(3, 1, 1))
-        self.to(fastai_runs.DEVICE).to(memory_format=torch.channels_last)
+        network: TorchNetwork = self
+        network.to(fastai_runs.DEVICE, memory_format=torch.channels_last)
 
     def forward(self, photos: torch.Tensor) -> torch.Tensor:
         """Logits for `(batch, 3, height, width)` pictures that are normalised for the student."""

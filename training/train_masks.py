@@ -88,7 +88,9 @@ class DeepLab(torch.nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.encoder = timm.create_model("mobilenetv2_100", num_classes=0, pad_type="same")
+        self.encoder: TorchNetwork = timm.create_model(
+            "mobilenetv2_100", num_classes=0, pad_type="same"
+        )
         self.heads = torch.nn.ModuleDict(
             {
                 "aspp": torch.nn.Conv2d(320, 256, 1),
@@ -314,7 +316,7 @@ class BelievedLoss(torch.nn.Module):
         return self.entropy(logits, truth) + self.dice(logits, truth)
 
 
-def build(deeplab: Path | None) -> torch.nn.Module:
+def build(deeplab: Path | None) -> TorchNetwork:
     """The U-Net, on DeepLab's encoder, or on a random one."""
     model = smp.Unet(
         ENCODER,

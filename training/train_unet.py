@@ -129,7 +129,7 @@ def load_nuclei(
 
     def make(indices: NDArray[np.intp], random: np.random.Generator) -> keras_runs.Batch:
         chosen = [pictures[windows[index]] for index in indices]
-        cuts = [nuclei.random_window(*both, side=WINDOW, random=random) for both in chosen]
+        cuts = [nuclei.random_window(photo, numbers, WINDOW, random) for photo, numbers in chosen]
         photos, labels = (np.stack(arrays) for arrays in zip(*cuts, strict=True))
         photos, labels = augment(photos, labels, WINDOW, WINDOW, "nuclei", random)
         return normalize(photos, spec), nuclei.classes_of(labels)

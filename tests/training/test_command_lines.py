@@ -18,7 +18,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from tests.hub import FakeHub
-from training import command_line, fastai_runs, pretrained, train_breeds
+from training import command_line, fastai_runs, pets, pretrained, train_breeds
 from training.runs import read_facts
 
 TRAININGS = ("train_baseline", "train_breeds", "train_encoder_unet", "train_masks", "train_unet")
@@ -200,7 +200,7 @@ def _no_network(*_: object) -> None:
 def test_a_dry_run_whose_pictures_lack_a_class_starts_from_the_others(
     places: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def first(examples: list[object], count: int) -> list[object]:
+    def first(examples: list[pets.Example], count: int) -> list[pets.Example]:
         return sorted(examples, key=lambda example: example.label)[:count]
 
     monkeypatch.setattr(train_breeds, "few", first)

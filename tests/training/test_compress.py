@@ -3,6 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -35,7 +36,7 @@ def network() -> onnx.ModelProto:
         "scale": random.normal(size=(1, 3, 1, 1)),
         "shift": random.normal(size=(1, 3, 1, 1)),
     }
-    up = {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [0, 0, 1, 1]}
+    up: dict[str, Any] = {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [0, 0, 1, 1]}
     nodes = [
         helper.make_node("Conv", ["photo", "kernel", "bias"], ["a"], pads=[1, 1, 1, 1]),
         helper.make_node("Relu", ["a"], ["b"]),
@@ -101,8 +102,8 @@ def test_int8_is_as_near_as_half_a_step_of_each_output_channel(
     shape: tuple[int, ...], channels: int
 ) -> None:
     value = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-    value = np.moveaxis(np.moveaxis(value, channels, -1) * np.logspace(-3, 3, 8), -1, channels)
-    value = value.astype(np.float32)
+    scales = np.logspace(-3, 3, 8).astype(np.float32)
+    value = np.moveaxis(np.moveaxis(value, channels, -1) * scales, -1, channels)
     weights, scale = compress.round_weights(value, 1, channels)
     assert weights.dtype == np.int8
     decoded = compress.decode((weights, scale))

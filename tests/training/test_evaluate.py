@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -48,7 +48,10 @@ def write_model(
         helper.make_node("MatMul", ["photo" if masks else "mean", "weights"], ["logits"]),
         helper.make_node("Softmax", ["logits"], ["probabilities"], axis=-1),
     ]
-    tensors = {"weights": weights.T.copy(), "axes": np.array([1, 2], np.int64)}
+    tensors: dict[str, NDArray[Any]] = {
+        "weights": weights.T.copy(),
+        "axes": np.array([1, 2], np.int64),
+    }
     axes = [list("bhwc"), list("bhwk" if masks else "bk")]
     graph = helper.make_graph(
         nodes[masks:],
@@ -174,7 +177,7 @@ def test_masks_at_the_photo_s_size_are_those_served(
     spec: InputSpec, folder: Path, tiny_pets: Path
 ) -> None:
     labels = [{"name": name} for name in pets.MASK_CLASSES]
-    write_model(folder, "pet", SURE / 10, labels, spec=spec)
+    write_model(folder, "pet", SURE / np.float32(10), labels, spec=spec)
     photos = [example.photo for example in pets.split(tiny_pets, "test")[:3]]
 
     measured = models.segmentations(models.open_model("pet", folder), photos)
@@ -235,7 +238,8 @@ def test_nuclei_against_counting_by_hand(folder: Path, tmp_path: Path) -> None:
     spec = replace(SPEC, height=256, width=256, resize="fit", multiple=32)
     write_model(folder, "nuclei", SURE, labels, data="DSB 2018 nuclei", spec=spec)
     examples = []
-    for kind, size in (("fluorescence", (64, 64)), ("stained", (70, 60))):
+    sizes: dict[nuclei.Kind, tuple[int, int]] = {"fluorescence": (64, 64), "stained": (70, 60)}
+    for kind, size in sizes.items():
         truth = np.zeros(size, np.uint16)
         truth[8:24, 8:24], truth[8:24, 40:56] = 1, 2
         photo = np.where(truth[:, :, np.newaxis] > 0, RED, GREEN)
@@ -343,17 +347,19 @@ def test_the_table_tells_what_the_cards_have(pet_card: Path) -> None:
     cells = card(test={"at the photo's own size": own_size}, **{"test, hard": {"ap50": 0.9}})
     page = card()
     told = {"pets": 3669, "others": 127, "auroc": 0.98, "pets_refused": 0.02}
-    page.facts["refusal"] = {
+    facts = dict(page.facts)
+    facts["refusal"] = {
         "measured": {"test": {**told, "others_accepted": 0.1}},
         "command": "python refusal",
     }
-    page.facts["evidence"] = {
+    facts["evidence"] = {
         "split": "test",
         "on_pet": 0.95,
         "pictures": 3000,
         "command": "python evidence",
     }
 
+    page = replace(page, facts=facts)
     assert tables.results_table([old, new, cells, page]).splitlines()[2:] == [
         "| x | top-1 89.12%, top-5 95.00% | test, 1,234 pictures | 99 px | `python` |",
         "| x | top-1 90.00%, calibration error 1.23% | test, 1,234 pictures | 99 px | `python` |",
@@ -366,7 +372,7 @@ def test_the_table_tells_what_the_cards_have(pet_card: Path) -> None:
     ]
 
 
-def describe(run: Path, framework: str, task: store.Task, layout: str) -> None:
+def describe(run: Path, framework: str, task: store.Task, layout: Literal["NCHW", "NHWC"]) -> None:
     write_facts(
         run,
         task=task,
@@ -401,7 +407,7 @@ def test_a_timm_run_gives_probabilities(tmp_path: Path) -> None:
     from timm.models import save_for_hf
 
     network = timm.create_model("mobilenetv2_050", num_classes=3).eval()
-    save_for_hf(network, tmp_path, safe_serialization=True)
+    save_for_hf(network, str(tmp_path), safe_serialization=True)
     describe(tmp_path, "timm", "classification", "NCHW")
     batch = np.random.default_rng(0).normal(size=(2, 3, SIDE, SIDE)).astype(np.float32)
 

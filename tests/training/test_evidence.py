@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import documents
-from models import store
+from models import pipeline, store
 from models.breeds import Classification
 from models.pipeline import Pet
 from training import evidence, pets
@@ -52,7 +52,7 @@ def test_photos_are_counted_by_where_their_peak_lies(
     peaks = iter([inside, *[(0, 0)] * len(held_out)])
     monkeypatch.setattr(evidence, "peak", lambda _: next(peaks))
     found = iter([[], *[[None]] * len(held_out)])
-    monkeypatch.setattr(evidence.pipeline, "name_pets", lambda *_: next(found))
+    monkeypatch.setattr(pipeline, "name_pets", lambda *_: next(found))
 
     evidence.main(["breeds", "--models", str(tmp_path), "--root", str(tiny_pets), "--write"])
 

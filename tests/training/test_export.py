@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -133,7 +134,7 @@ def test_the_second_output_says_where_each_breed_s_evidence_lies(
     words = ["--models", str(tmp_path), "--root", str(tiny_pets), "--mirror"]
     export.main([str(breeds_run), str(breeds_run), "twice", *words])
     batch = np.random.default_rng(0).normal(size=(3, 3, 160, 160)).astype(np.float32)
-    model = timm.create_model(f"local-dir:{breeds_run}", pretrained=True).eval()
+    model: Any = timm.create_model(f"local-dir:{breeds_run}", pretrained=True).eval()
     linear = model.get_classifier()
 
     def by_hand(photos: np.ndarray) -> np.ndarray:
@@ -260,7 +261,9 @@ def test_an_export_that_disagrees_with_its_framework_is_stopped(
 ) -> None:
     def off_by_little(runs: object, target: Path, *_: object) -> common.Exported:
         shutil.copy(exported / "breeds.onnx", target)
-        return common.Exported(lambda batch: answers(target, batch) + 2e-3, parameters=1)
+        return common.Exported(
+            lambda batch: answers(target, batch) + np.float32(2e-3), parameters=1
+        )
 
     monkeypatch.setattr(export, "exporter", lambda framework: off_by_little)
     with pytest.raises(UserError, match="not exported"):

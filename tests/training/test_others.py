@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from training import others
-from training.pets import DataError
+from training.archives import DataError
 
 
 def resource_file(files: Mapping[str, bytes]) -> bytes:

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -109,5 +110,5 @@ def test_the_page_s_commands_lead_from_pictures_to_a_published_model(
     assert (cups.task, cups.subject) == ("segmentation", "cups")
     for path, content in before.items():
         assert path.read_bytes() == content, path
-    network = timm.create_model(f"local-dir:{home / 'runs/mypets'}", pretrained=True)
+    network: Any = timm.create_model(f"local-dir:{home / 'runs/mypets'}", pretrained=True)
     assert network.pretrained_cfg["label_names"] == ["minka", "rex"]

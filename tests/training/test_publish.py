@@ -7,9 +7,10 @@ import shutil
 import subprocess
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 from urllib.parse import unquote
 
 import numpy as np
@@ -45,7 +46,7 @@ def timm_runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         torch.manual_seed(seed)
         run = tmp_path_factory.mktemp("timm")
         model = timm.create_model("test_vit", num_classes=len(LABELS))
-        save_for_hf(model, run, model_config={"label_names": LABELS}, safe_serialization=True)
+        save_for_hf(model, str(run), model_config={"label_names": LABELS}, safe_serialization=True)
         runs.append(_finish(run, "timm"))
         (run / "epoch_1.pth").write_bytes(pickle.dumps({}))  # a checkpoint stays at home
     return runs
@@ -105,6 +106,11 @@ def refusal(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     return sentence
 
 
+def metadata_of(page: str) -> Any:  # noqa: ANN401
+    """The Hub's metadata of a README, whose attributes it finds when it reads it."""
+    return ModelCard(page).data
+
+
 # A model
 
 
@@ -135,7 +141,7 @@ def test_an_ensemble_goes_up_in_one_commit_and_comes_back(
     assert any(call.startswith("PUT /lfs/") for call in hub.requests)
 
     # timm takes the networks from the repository.
-    model = timm.create_model("hf-hub:me/pets", pretrained=True)
+    model: Any = timm.create_model("hf-hub:me/pets", pretrained=True)
     ours = timm.create_model(f"local-dir:{timm_runs[0]}", pretrained=True)
     assert model.pretrained_cfg["label_names"] == LABELS
     for name, weight in ours.state_dict().items():
@@ -172,7 +178,7 @@ def test_runs_of_other_frameworks_bring_their_own_weights(
     assert set(repository.files) == ours | weights
     assert repository.private
     page = repository.files["README.md"].decode()
-    assert ModelCard(page).data.library_name == readme.LIBRARIES[framework]
+    assert metadata_of(page).library_name == readme.LIBRARIES[framework]
     assert {"keras": "keras.models.load_model", "smp": "smp.from_pretrained"}[framework] in page
 
 
@@ -235,7 +241,7 @@ def test_what_the_hub_takes_as_a_large_file_is_said(
 def test_the_readme_says_what_the_card_says(tiny_models: Path) -> None:
     card = store.read_card("breeds", tiny_models)
     text = readme.model_readme(card, "me/pets", ["timm", "timm"], ["curves.png", "config.json"])
-    metadata = ModelCard(text).data
+    metadata = metadata_of(text)
     assert metadata.license == "apache-2.0"
     assert metadata.library_name == "timm"
     assert metadata.pipeline_tag == "image-classification"
@@ -280,7 +286,7 @@ def test_the_embedded_models_readmes_hold_all_their_figures(card: Path) -> None:
 
     facts = store.read_card(card.stem, card.parent)
     text = readme.model_readme(facts, "me/pets", [], [])
-    assert ModelCard(text).data.library_name == "onnx"
+    assert metadata_of(text).library_name == "onnx"
     for number in numbers(facts.facts["metrics"]):
         assert f"| {number:.4f} |" in text
 
@@ -456,25 +462,27 @@ def checkout(
     root = tmp_path / "app"
     monkeypatch.setattr(files, "ROOT", root)
 
-    def write(tracked: bool = True, **files: bytes) -> None:
-        for path, content in files.items():
+    def write(content: Mapping[str, bytes], tracked: bool = True) -> None:
+        for path, some in content.items():
             (root / path).parent.mkdir(parents=True, exist_ok=True)
-            (root / path).write_bytes(content)
+            (root / path).write_bytes(some)
         if tracked:
-            subprocess.run(["git", "add", "--force", *files], cwd=root, check=True)
+            subprocess.run(["git", "add", "--force", *content], cwd=root, check=True)
 
     root.mkdir()
     subprocess.run(["git", "init", "--quiet"], cwd=root, check=True)
     names = ("app.py", "ui/page.py", "models/store.py", "serving/guard.py", "examples/cat.jpg")
     write(
-        **dict.fromkeys(
-            (*names, "requirements.txt", "LICENSE", "training/train.py", "tests/test_app.py"),
-            b"content",
-        ),
-        **{f"models/weights/{path.name}": path.read_bytes() for path in tiny_models.iterdir()},
-        **{"README.md": (ROOT / "README.md").read_bytes()},
+        {
+            **dict.fromkeys(
+                (*names, "requirements.txt", "LICENSE", "training/train.py", "tests/test_app.py"),
+                b"content",
+            ),
+            **{f"models/weights/{path.name}": path.read_bytes() for path in tiny_models.iterdir()},
+            "README.md": (ROOT / "README.md").read_bytes(),
+        }
     )
-    write(tracked=False, **{"ui/secret.txt": b"", "data/x": b"", "runs/y": b"", "app.pyc": b""})
+    write({"ui/secret.txt": b"", "data/x": b"", "runs/y": b"", "app.pyc": b""}, tracked=False)
     return write
 
 
@@ -525,8 +533,8 @@ def test_a_space_can_load_its_models_from_a_repository(
 
     assert set(space(hub).files) == CODE | {".gitattributes"}
     assert space(hub).variables == {"PETSCOPE_MODELS": f"me/both@{both}"}
-    page, before = (
-        RepoCard(text.decode())
+    page, before = (  # their data's attributes are found when they are read
+        cast(Any, RepoCard(text.decode()))
         for text in (space(hub).files["README.md"], (ROOT / "README.md").read_bytes())
     )
     entry = f"me/both breeds.json,breeds.onnx,pet.json,pet.onnx {both}"
@@ -563,7 +571,7 @@ def test_a_space_without_all_its_parts_is_refused(
     hub: FakeHub, checkout: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["space", "--repo", "me/app"]
-    checkout(**{"ui/model.pkl": pickle.dumps(1)})
+    checkout({"ui/model.pkl": pickle.dumps(1)})
     assert "ui/model.pkl is a pickle by its name" in refusal(words, capsys)
     (files.ROOT / "ui" / "model.pkl").unlink()
     (files.ROOT / "models" / "weights" / "pet.onnx").write_bytes(b"another")

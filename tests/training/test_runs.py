@@ -15,8 +15,8 @@ SPEC = InputSpec(8, 8, "squash", "bilinear", (0.5,) * 3, (0.5,) * 3, "NHWC")
 SETTINGS = {"epochs": 20, "arch": "resnet34"}
 
 
-def begun(folder: Path, script: str = "train_x", **options: bool) -> Run:
-    run = Run(folder, script, SETTINGS, **options)
+def begun(folder: Path, **options: bool) -> Run:
+    run = Run(folder, "train_x", SETTINGS, **options)
     run.begin()
     return run
 

@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -114,7 +115,7 @@ def test_what_is_easily_told_apart_is_learnt(method: train_baseline.Method) -> N
 
 
 def test_training_uses_photos_and_mirror_images_with_their_labels() -> None:
-    seen: dict[str, np.ndarray] = {}
+    seen: dict[str, Any] = {}
 
     def remember(features: np.ndarray, labels: np.ndarray, cost: float) -> SVC:
         seen.update(features=features, labels=labels, cost=cost)

@@ -3,6 +3,8 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -110,7 +112,7 @@ def test_fine_tuning_starts_from_the_best_linear_classifier() -> None:
     photos = random.integers(0, 90, (60, 32, 32, 3), dtype=np.uint8)
     photos[np.arange(60), :, :, breeds] += 100
     torch.manual_seed(0)
-    model = timm.create_model("mobilenetv2_050", num_classes=3)
+    model: Any = timm.create_model("mobilenetv2_050", num_classes=3)
     breed_classifier.fit_classifier(model, photos, breeds, SPEC)
     inputs = torch.from_numpy(normalize(photos, SPEC))
     with torch.inference_mode():
@@ -132,10 +134,8 @@ def test_distillation_asks_the_teachers_about_the_mixed_pictures() -> None:
     callback = distillation.Distillation(teachers)
     photos = torch.rand(4, 3, 8, 8)
 
-    class Learn:
-        training, x = True, photos
-
-    callback.learn = learn = Learn()
+    learn: Any = SimpleNamespace(training=True, x=photos)
+    callback.learn = learn
     callback.before_batch()
     (mixed,), (answers,) = learn.xb, learn.yb
     assert not torch.equal(mixed, photos)

@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -106,9 +107,10 @@ def test_held_out_pictures_are_prepared_as_at_serving(tiny_pets: Path) -> None:
 
 
 def test_every_epoch_shows_every_picture_in_another_order() -> None:
-    batches = keras_runs.Batches(
-        10, 4, seed=1, make=lambda indices, random: (indices, random.random())
-    )
+    def make(indices: np.ndarray, random: np.random.Generator) -> Any:  # noqa: ANN401
+        return indices, random.random()
+
+    batches = keras_runs.Batches(10, 4, seed=1, make=make)
     assert batches.steps == 3
     batches.epochs = range(2)
     everything = [batches[index] for index in range(len(batches))]
@@ -192,7 +194,7 @@ def test_a_resumed_run_ends_like_one_that_was_not_interrupted(
             train_unet.train(**vars(train_unet.parse_arguments(words)))
     resumed = train_unet.train(**vars(train_unet.parse_arguments([*words, "--resume"])))
     histories = [np.genfromtxt(run / "history.csv", delimiter=",") for run in (whole, resumed)]
-    np.testing.assert_allclose(*histories, rtol=1e-3)
+    np.testing.assert_allclose(histories[0], histories[1], rtol=1e-3)
     assert histories[0][1:, 0].tolist() == [0, 1]
     weights = [
         keras.models.load_model(run / "model.keras").get_weights() for run in (whole, resumed)
