@@ -143,7 +143,9 @@ def _smooth_fill(colours: NDArray[np.float32], known: NDArray[np.float32]) -> ND
 
 def _soft(mask: NDArray[np.bool_], deviation: float) -> NDArray[np.float32]:
     image = Image.fromarray((mask * 255).astype(np.uint8))
-    return np.asarray(image.filter(ImageFilter.GaussianBlur(deviation)), np.float32) / 255
+    return np.asarray(image.filter(ImageFilter.GaussianBlur(deviation)), np.float32) / np.float32(
+        255
+    )
 
 
 def _blend(below: Photo, above: Photo, opacity: NDArray[np.float32]) -> Photo:
