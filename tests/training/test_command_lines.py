@@ -61,7 +61,7 @@ def test_the_help_explains_each_option_and_shows_its_default(
         if isinstance(action, argparse._SubParsersAction):
             parsers += action.choices.values()
     for parser in parsers:
-        shown = " ".join(parser.format_help().split())
+        shown = "".join(parser.format_help().split())  # lines are broken within words too
         for action in parser._actions:
             if isinstance(action, argparse._SubParsersAction):
                 continue
@@ -69,7 +69,7 @@ def test_the_help_explains_each_option_and_shows_its_default(
             plain = isinstance(action.default, int | float | str | Path)
             unsaid = isinstance(action.default, bool) or action.default in ("", argparse.SUPPRESS)
             if plain and not unsaid:
-                assert f"(default: {action.default})" in shown, action.option_strings
+                assert f"(default:{action.default})" in shown, action.option_strings
 
 
 # Training, each row one run; together they use every option.
@@ -187,7 +187,10 @@ def test_a_small_run_ends_with_its_results_and_asks_no_hub(
         assert f"{plot}: a peak learning rate of about" in said
         return
     run = out.with_name("run-dry-run") if "--dry-run" in words else out
-    assert read_facts(run)["command"]
+    facts = read_facts(run)
+    assert facts["held_out"]["pictures"] or "trainval" in words
+    for split in {"random", "trainval"} & set(words):
+        assert facts["split"] == split
     assert (run / "predictions.png").exists() != ("trainval" in words)
     assert [path.name for path in out.parent.iterdir()] == [run.name]
     assert str(run) in said

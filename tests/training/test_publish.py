@@ -451,6 +451,17 @@ def test_a_failure_is_told_in_one_sentence_with_what_to_do(
     assert reason in sentence
 
 
+def test_a_hub_that_is_away_is_told_in_one_sentence(
+    copied: tuple[Path, Path, list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("HF_TOKEN", "hf_test")
+    assert "the Hub cannot be reached" in refusal(copied[2], capsys)
+
+
 # A Space
 
 

@@ -185,7 +185,7 @@ def test_examples_become_photos_features_and_species(tiny_pets: Path) -> None:
     assert photo[0].mean() == pytest.approx(whole, abs=0.1)
 
 
-@pytest.mark.parametrize(("method", "split"), [("pixels", "random"), ("hog", "official")])
+@pytest.mark.parametrize(("method", "split"), [("pixels", "official")])
 def test_a_dry_run_on_the_command_line(
     tiny_pets: Path, tmp_path: Path, method: str, split: str
 ) -> None:

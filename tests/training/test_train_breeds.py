@@ -11,6 +11,7 @@ import pytest
 import timm
 import torch
 from safetensors.torch import load_file
+from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -124,6 +125,25 @@ def test_fine_tuning_starts_from_the_best_linear_classifier() -> None:
     assert np.mean(answers.argmax(axis=1) == breeds) > 0.9
 
 
+@pytest.mark.parametrize("present", [(0, 1, 2, 3), (0, 3), (1, 2, 3)])
+def test_the_linear_probe_is_scikit_learns_also_when_classes_are_missing(
+    present: tuple[int, ...],
+) -> None:
+    random = np.random.default_rng(0)
+    labels = np.array(present)[random.integers(0, len(present), 80)]
+    features = random.normal(size=(80, 6)).astype(np.float32)
+    features[np.arange(80), labels] += 2
+    weights, biases = breed_classifier.linear_probe(features, labels, 4)
+    logits = features @ weights.T + biases
+    reference = make_pipeline(StandardScaler(), LogisticRegression(C=breed_classifier.PROBE_COST))
+    expected = reference.fit(features, labels).predict_proba(features)
+    chosen = softmax(logits[:, present], axis=1)
+    np.testing.assert_allclose(chosen, expected, atol=1e-3)
+    missing = sorted(set(range(4)) - set(present))
+    assert not weights[missing].any()
+    assert (biases[missing] == biases[list(present)].min()).all()
+
+
 def test_distillation_asks_the_teachers_about_the_mixed_pictures() -> None:
     class Teacher(torch.nn.Module):
         def forward(self, photos: torch.Tensor) -> torch.Tensor:
@@ -188,20 +208,6 @@ def test_a_run_ends_in_a_standard_timm_checkpoint_and_pictures(dry_run: Path) ->
     for name in ("curves.png", "predictions.png", "run.json"):
         assert (dry_run / name).stat().st_size > 0
     assert list((dry_run / "tensorboard").glob("events.*"))
-
-
-def test_a_student_learns_from_finished_runs(
-    dry_run: Path, tiny_pets: Path, tmp_path: Path
-) -> None:
-    student = words(tiny_pets, tmp_path / "student", "--dry-run", "--split", "random")
-    run = run_of([*student, "--teachers", str(dry_run)])
-    assert json.loads((run / "run.json").read_text())["split"] == "random"
-
-
-def test_the_rate_finder_draws_its_plot(tiny_pets: Path, tmp_path: Path) -> None:
-    run = run_of(words(tiny_pets, tmp_path / "run", "--find-rate"))
-    assert (run / "rate.png").stat().st_size > 0
-    assert not (run / "model.safetensors").exists()
 
 
 def test_two_processes_train_together(tiny_pets: Path, tmp_path: Path) -> None:

@@ -151,19 +151,6 @@ def test_the_learning_rate_warms_up_and_ends_at_zero() -> None:
     assert [float(again(step)) for step in (3, 30)] == [values[3], values[30]]
 
 
-def test_a_dry_run_ends_in_a_network_and_pictures(tiny_pets: Path, tmp_path: Path) -> None:
-    words = ["--root", str(tiny_pets), "--out", str(tmp_path), "--size", "32", "--dry-run"]
-    run = train_unet.train(
-        **vars(train_unet.parse_arguments([*words, "--encoder-weights", "none", "--verbose", "0"]))
-    )
-    for name in ("curves.png", "predictions.png", "run.json", "history.csv"):
-        assert (run / name).stat().st_size > 0
-    assert list((run / "tensorboard").rglob("events.*"))
-    model = keras.models.load_model(run / "model.keras")
-    assert model.count_params() == 6_504_227
-    assert {layer.compute_dtype for layer in model.layers} == {"float32"}
-
-
 def scratch(root: Path, run: Path, *more: str) -> list[str]:
     """A tiny run, of two epochs unless more is said."""
     return [
@@ -178,6 +165,14 @@ def whole(tiny_pets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny run of one process on one device, uninterrupted."""
     words = scratch(tiny_pets, tmp_path_factory.mktemp("runs") / "whole")
     return train_unet.train(**vars(train_unet.parse_arguments(words)))
+
+
+def test_a_run_ends_in_a_plain_network_and_pictures(whole: Path) -> None:
+    for name in ("curves.png", "predictions.png", "run.json", "history.csv"):
+        assert (whole / name).stat().st_size > 0
+    assert list((whole / "tensorboard").rglob("events.*"))
+    model = keras.models.load_model(whole / "model.keras")
+    assert {layer.compute_dtype for layer in model.layers} == {"float32"}
 
 
 def test_a_resumed_run_ends_like_one_that_was_not_interrupted(
@@ -203,8 +198,15 @@ def test_a_resumed_run_ends_like_one_that_was_not_interrupted(
         np.testing.assert_allclose(one, other, rtol=1e-2, atol=1e-3)
 
 
+def test_the_suggested_rate_is_where_the_loss_falls_fastest() -> None:
+    rates = np.geomspace(1e-6, 1, 100).tolist()
+    losses = [2 / (1 + (rate / 1e-3) ** 2) + 0.01 * (-1) ** step for step, rate in enumerate(rates)]
+    assert keras_runs.steepest(rates, losses) == pytest.approx(1e-3, rel=0.5)
+    assert keras_runs.steepest(rates[:2], [1.0, float("nan")]) == rates[0]
+
+
 def test_the_rate_finder_draws_its_plot(tiny_pets: Path, tmp_path: Path) -> None:
-    words = scratch(tiny_pets, tmp_path, "--find-rate")
+    words = scratch(tiny_pets, tmp_path / "run", "--find-rate")
     run = train_unet.train(**vars(train_unet.parse_arguments(words)))
     assert (run / "rate.png").stat().st_size > 0
     assert not (run / "model.keras").exists()
