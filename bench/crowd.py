@@ -13,6 +13,11 @@ tells.
 Another build is served beside this one, and the two are asked in turns.
 """
 
+from models import commandline
+
+if __name__ == "__main__":
+    commandline.quiet_interrupts()
+
 import argparse
 import io
 import itertools
@@ -38,7 +43,7 @@ from gradio_client import Client, handle_file
 from gradio_client.utils import QueueError
 from PIL import Image, ImageOps
 
-from bench import visitors
+from bench import odd_requests, visitors
 from bench.page_visitor import PageVisitor, RefusedError
 from models import images, pipeline
 from models.runtime import usable_cores
@@ -109,6 +114,18 @@ def endpoint_visitor(port: int, number: int) -> Iterator[Ask]:
 
 
 VISITORS = {"page": page_visitor, "analyze": endpoint_visitor}
+
+
+def mixed(ask: Ask, port: int, number: int) -> Ask:
+    """A visitor who sends an odd request now and then."""
+
+    def either(turn: int) -> object:
+        if not odd_requests.is_odd(turn):
+            return ask(turn)
+        odd_requests.send(port, turn, address(number))
+        return None
+
+    return either
 
 
 @dataclass
@@ -209,7 +226,7 @@ def served(root: Path) -> Iterator[Build]:
 
 
 def measure(
-    event: Event, minutes: float, clients: int, against: Path | None = None
+    event: Event, minutes: float, clients: int, against: Path | None = None, odd: bool = False
 ) -> dict[str, Any]:
     """Let a crowd ask this build for so many minutes, and another one in turns where there is one.
 
@@ -225,6 +242,11 @@ def measure(
             [stack.enter_context(VISITORS[event](build.port, number)) for number in range(clients)]
             for build in builds
         ]
+        if odd:
+            crowds = [
+                [mixed(ask, build.port, number) for number, ask in enumerate(everyone)]
+                for build, everyone in zip(builds, crowds, strict=True)
+            ]
         for everyone in crowds:
             for turn in range(WARM_UP):
                 outcome_of(everyone[turn % clients], next(turns))
@@ -234,6 +256,7 @@ def measure(
                 build.ask(everyone, turns, 60 * minutes / ROUNDS)
         first, *others = [build.figures() for build in builds]
     command = "python -m bench.crowd" + ("" if event == "page" else f" --event {event}")
+    command += " --odd" if odd else ""
     first |= {
         "command": command,
         "machine": visitors.machine(),
@@ -292,15 +315,18 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--minutes", type=float, default=10, help="of each build (%(default)s)")
     parser.add_argument("--clients", type=int, default=50, help="visitors (%(default)s)")
     parser.add_argument("--against", type=Path, help="another checkout, asked in turns")
+    parser.add_argument("--odd", action="store_true", help="a tenth are odd; keeps no record")
     parser.add_argument("--dry-run", action="store_true", help="keep no record")
     arguments = parser.parse_args(words)
-    figures = measure(arguments.event, arguments.minutes, arguments.clients, arguments.against)
+    figures = measure(
+        arguments.event, arguments.minutes, arguments.clients, arguments.against, arguments.odd
+    )
     if arguments.event == "analyze":  # what it has to do is what `models` does
         figures |= models_alone(max(5, arguments.minutes * 60 / 8))
     print(json.dumps(figures, indent=2))
-    if not arguments.dry_run:
+    if not (arguments.dry_run or arguments.odd):
         visitors.record("crowd" if arguments.event == "page" else "crowd_analyze", figures)
 
 
 if __name__ == "__main__":
-    main()
+    commandline.run(main)

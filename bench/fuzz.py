@@ -7,6 +7,11 @@ the first file that ends in anything but a photo or a `PhotoError`; that file is
 limited to 1 megapixel, so that the time goes into the decoders' many ways rather than into pixels.
 """
 
+from models import commandline
+
+if __name__ == "__main__":
+    commandline.quiet_interrupts()
+
 import argparse
 import os
 import subprocess
@@ -85,4 +90,4 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    commandline.run(main)

@@ -8,6 +8,11 @@ the visitor, in what time, and with how much memory. It fails where a file took 
 500 MB, or ended in anything else.
 """
 
+from models import commandline
+
+if __name__ == "__main__":
+    commandline.quiet_interrupts()
+
 import argparse
 import io
 import itertools
@@ -573,4 +578,4 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    commandline.run(main)

@@ -17,6 +17,11 @@ multiplies large matrices with, or its weights, input and output at the rate tha
 with, whichever is longer. Both rates are measured in the same run.
 """
 
+from models import commandline
+
+if __name__ == "__main__":
+    commandline.quiet_interrupts()
+
 import argparse
 import json
 import os
@@ -300,4 +305,4 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    commandline.run(main)

@@ -3,9 +3,15 @@
     python -m bench.soak                     # 20,000 requests, about an hour on two cores
     python -m bench.soak --requests 2000
 
-Visitors send pictures of all kinds and sizes, some of them damaged, to all endpoints in turn; no
-file is sent twice. Files stay one minute here, so that the disk comes to its balance soon.
+Visitors send pictures of all kinds and sizes, some of them damaged, to all endpoints in turn, and
+a tenth of the requests are odd ones; no file is sent twice. Files stay one minute here, so that the
+disk comes to its balance soon.
 """
+
+from models import commandline
+
+if __name__ == "__main__":
+    commandline.quiet_interrupts()
 
 import argparse
 import itertools
@@ -19,7 +25,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from bench import visitors
+from bench import odd_requests, visitors
 
 FIRST = 1000  # requests after which memory may not grow any more
 EVERY = 100  # requests between two looks
@@ -49,6 +55,10 @@ def soak(port: int, requests: int, minutes: float) -> tuple[list[dict[str, float
             name, more = ENDPOINTS[turn // len(pictures) % len(ENDPOINTS)]
             client = f"9.8.{turn >> 8 & 255}.{turn & 255}"
             try:
+                if odd_requests.is_odd(turn):
+                    odd_requests.send(port, turn, client)
+                    outcomes["odd, answered as it should be"] += 1
+                    continue
                 outcomes[visitors.ask(port, name, photo, more, client)] += 1
             except Exception as error:
                 outcomes[f"{type(error).__name__}: {error}"] += 1
@@ -144,4 +154,4 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    commandline.run(main)

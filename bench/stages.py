@@ -10,6 +10,11 @@ answered, where as many run at a time as there are cores. The bare networks are 
 do without: their runs for these answers, with nothing before and after.
 """
 
+from models import commandline
+
+if __name__ == "__main__":
+    commandline.quiet_interrupts()
+
 import argparse
 import asyncio
 import shutil
@@ -224,4 +229,4 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    commandline.run(main)

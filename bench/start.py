@@ -8,6 +8,11 @@ counted. The page is all of `/` and then `/config`; the answer is that of `/anal
 uploaded as a program would. How soon the app says that something is wrong is measured, too.
 """
 
+from models import commandline
+
+if __name__ == "__main__":
+    commandline.quiet_interrupts()
+
 import argparse
 import subprocess
 import sys
@@ -106,4 +111,4 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    commandline.run(main)

@@ -110,7 +110,12 @@ def ask(port: int, name: str, photo: bytes, more: list[object], client: str) -> 
     if status != 200:
         return f"upload {status}"
     file = {"path": json.loads(body)[0], "meta": {"_type": "gradio.FileData"}}
-    data = json.dumps({"data": [file, *more]}).encode()
+    return call(port, name, [file, *more], client)
+
+
+def call(port: int, name: str, values: list[object], client: str) -> str:
+    """Ask an endpoint with these values; returns as `ask`."""
+    data = json.dumps({"data": values}).encode()
     status, body = request(
         port, "POST", f"/gradio_api/call/{name}", data, "application/json", client
     )
