@@ -6,6 +6,7 @@ Colours are `(red, green, blue)` tuples of 0 to 255.
 import io
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -217,22 +218,28 @@ def reduced(photo: Photo, side: int) -> Photo:
     return np.asarray(image)
 
 
-def fewer_pixels(gray: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """The `(height, width)` grey values reduced to at most `side` pixels.
+def fewer_pixels(gray: NDArray[Any], side: int) -> NDArray[Any]:
+    """The `(height, width)` values of any type reduced to at most `side` pixels.
 
     Pixels are left out, not mixed: each one that stays keeps its value.
     """
     rows, columns = reduced_size(gray.shape[0], gray.shape[1], side)
-    small = Image.fromarray(gray).resize((columns, rows), Image.Resampling.NEAREST)
-    return np.asarray(small)
+    if gray.dtype == np.uint8:
+        small = Image.fromarray(gray).resize((columns, rows), Image.Resampling.NEAREST)
+        return np.asarray(small)
+    down, along = (
+        ((np.arange(few) + 0.5) * many / few).astype(int)
+        for few, many in zip((rows, columns), gray.shape, strict=True)
+    )
+    return gray[np.ix_(down, along)]
 
 
-def binary_preview(gray: NDArray[np.uint8], cut: float, side: int) -> bytes:
+def binary_preview(gray: NDArray[Any], cut: float, side: int) -> bytes:
     """The pixels above a cut in white, the others black, as a small PNG.
 
     The picture is thresholded at its own size and then reduced to at most `side` pixels.
     """
-    image = Image.fromarray(gray).point([255 * (value > cut) for value in range(256)])
+    image = Image.fromarray((gray > cut).astype(np.uint8) * 255)
     image.thumbnail((side, side), reducing_gap=2.0)
     return _png(image)
 

@@ -4,8 +4,7 @@
 // histogram.py draws, `props`, whose value the server gets, and `trigger`, which calls it. The
 // sliders themselves hold the cuts: there is no second copy to keep in step.
 
-const LEVELS = 256;
-const PAGE = 10;
+const PAGE = 10; // bars
 const PERCENT = { style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 };
 const POINTED = [229, 0, 11]; // the red of the cuts
 const FADED = 0.75; // how far the other classes go towards white
@@ -15,9 +14,11 @@ canvas.className = "live-classes";
 canvas.setAttribute("aria-hidden", "true"); // the picture under it has the alternative text
 
 let key; // of the chart that the rest belongs to
-let counts = []; // pixels at each grey value
+let scale = {}; // which values the bars stand for: histogram.py's Scale
+let counts = []; // pixels of each bar
+let logarithmic = false; // how high the bars are
 let texts = {}; // what is said, with places for values
-let preview = null; // the grey values themselves, once decoded: { width, height, values }
+let preview = null; // the bar of each pixel, once decoded: { width, height, values }
 let drag = null; // the slider that is held, and how far from its line
 let moved = false; // whether the server has yet to hear of the cuts
 let settled = true; // whether the server's picture shows them
@@ -39,10 +40,32 @@ function say(sentence) {
   element.querySelector(".readout").textContent = sentence;
 }
 
-/** The grey value under the pointer, with its fraction. */
-function valueAt(event) {
+/** The bar under the pointer, with its fraction. */
+function placeAt(event) {
   const { left, width } = element.querySelector(".histogram").getBoundingClientRect();
-  return ((event.clientX - left) / width) * LEVELS;
+  return ((event.clientX - left) / width) * scale.bars;
+}
+
+/** Where a cut lies, in bars: at the end of what it leaves below. */
+const place = (cut) => (cut + Number(scale.whole) - scale.first) / scale.step;
+
+/** The cut that lies there. */
+const cutAt = (bars) => scale.first + bars * scale.step - Number(scale.whole);
+
+/** The middle of a bar's values. */
+const middle = (bar) => cutAt(bar + 0.5) + Number(scale.whole) / 2;
+
+const written = (value) => value.toFixed(scale.decimals);
+
+/** Let the bars be as high as there are pixels, or as the logarithm of that. */
+function showHeights() {
+  const shape = element.querySelector("#histogram-shape");
+  const button = element.querySelector(".logarithmic");
+  if (!shape || !button || button.getAttribute("aria-pressed") === String(logarithmic)) return;
+  button.setAttribute("aria-pressed", logarithmic);
+  const other = shape.dataset.other;
+  shape.dataset.other = shape.getAttribute("d");
+  shape.setAttribute("d", other);
 }
 
 /** Take over a chart when the server has drawn another. */
@@ -55,6 +78,8 @@ async function readChart() {
   settled = true;
   canvas.remove();
   if (!chart) return;
+  showHeights();
+  scale = JSON.parse(chart.dataset.scale);
   counts = JSON.parse(chart.dataset.counts);
   texts = JSON.parse(chart.dataset.texts);
 
@@ -74,8 +99,8 @@ async function readChart() {
 }
 
 /**
- * Paint the classes over the server's picture. A grey value that is pointed at stands out in red,
- * and its class from the others.
+ * Paint the classes over the server's picture. A bar that is pointed at stands out in red, and its
+ * class from the others.
  */
 function paint(pointed = null) {
   const picture = document.querySelector("#classes-picture");
@@ -86,10 +111,10 @@ function paint(pointed = null) {
   const colors = [...element.querySelectorAll(".band")].map((band) =>
     band.getAttribute("fill").match(/[0-9a-f]{2}/g).map((digits) => parseInt(digits, 16)),
   );
-  const paints = Uint32Array.from({ length: LEVELS }, (_, value) => {
-    const own = classOf(value, cuts);
-    const fade = pointed === null || own === classOf(pointed, cuts) ? 0 : FADED;
-    const [red, green, blue] = value === pointed ? POINTED : colors[own];
+  const paints = Uint32Array.from({ length: scale.bars }, (_, bar) => {
+    const own = classOf(middle(bar), cuts);
+    const fade = pointed === null || own === classOf(middle(pointed), cuts) ? 0 : FADED;
+    const [red, green, blue] = bar === pointed ? POINTED : colors[own];
     const faded = (part) => Math.round(part + (255 - part) * fade);
     return (255 << 24) | (faded(blue) << 16) | (faded(green) << 8) | faded(red);
   });
@@ -122,12 +147,13 @@ function paint(pointed = null) {
 function follow() {
   const cuts = readCuts();
   const all = sliders();
-  const darkest = counts.findIndex(Boolean);
-  const bounds = [darkest - 1, ...cuts, counts.findLastIndex(Boolean)];
-  const percent = (value) => (100 * (value + 1)) / LEVELS;
+  const unit = scale.whole ? 1 : scale.step;
+  const bounds = [scale.lowest - unit, ...cuts, scale.highest];
+  const percent = (cut) => (100 * place(cut)) / scale.bars;
   all.forEach((slider, i) => {
-    slider.setAttribute("aria-valuemin", bounds[i] + 1);
-    slider.setAttribute("aria-valuemax", bounds[i + 2] - 1);
+    slider.setAttribute("aria-valuemin", bounds[i] + unit);
+    slider.setAttribute("aria-valuemax", bounds[i + 2] - unit);
+    slider.setAttribute("aria-valuetext", written(cuts[i]));
     slider.style.left = `${percent(cuts[i])}%`;
   });
 
@@ -139,9 +165,9 @@ function follow() {
 
   document.querySelectorAll("#cuts tbody tr").forEach((row, i) => {
     const [, values, pixels, share] = row.cells;
-    const inside = sum(counts.slice(bounds[i] + 1, bounds[i + 1] + 1));
-    const lower = i ? `> ${bounds[i]}` : darkest;
-    values.textContent = fill("range", { lower, upper: bounds[i + 1] });
+    const inside = sum(counts.filter((_, bar) => classOf(middle(bar), cuts) === i));
+    const lower = i ? `> ${written(bounds[i])}` : written(scale.lowest);
+    values.textContent = fill("range", { lower, upper: written(bounds[i + 1]) });
     pixels.textContent = number(inside);
     share.textContent = number(inside / sum(counts), PERCENT);
   });
@@ -159,7 +185,7 @@ function move(slider, value) {
   if (cut === aria(slider, "now")) return;
   slider.setAttribute("aria-valuenow", cut);
   follow();
-  say(fill("moved", { cut: slider.getAttribute("aria-label"), value: cut }));
+  say(fill("moved", { cut: slider.getAttribute("aria-label"), value: written(cut) }));
 }
 
 function release() {
@@ -170,13 +196,16 @@ function release() {
 }
 
 function point(event) {
-  const value = Math.min(Math.max(Math.floor(valueAt(event)), 0), LEVELS - 1);
-  const own = classOf(value, readCuts()) + 1;
-  say(fill("pointed", { value, pixels: number(counts[value]), number: own }));
-  const bar = element.querySelector(".pointed");
-  bar.setAttribute("x", `${(100 * value) / LEVELS}%`);
-  bar.setAttribute("visibility", "visible");
-  paint(value);
+  const bar = Math.min(Math.max(Math.floor(placeAt(event)), 0), scale.bars - 1);
+  const own = classOf(middle(bar), readCuts()) + 1;
+  const one = scale.whole && scale.step === 1;
+  const ends = one ? [middle(bar)] : [cutAt(bar) + Number(scale.whole), cutAt(bar + 1)];
+  const value = ends.map(written).join(" – ");
+  say(fill("pointed", { value, pixels: number(counts[bar]), number: own }));
+  const mark = element.querySelector(".pointed");
+  mark.setAttribute("x", `${(100 * bar) / scale.bars}%`);
+  mark.setAttribute("visibility", "visible");
+  paint(bar);
 }
 
 function pointNowhere() {
@@ -188,16 +217,16 @@ function pointNowhere() {
 element.addEventListener("pointerdown", (event) => {
   if (event.target.matches(".cut") && event.button === 0) {
     // The handles of neighbours overlap: the nearest is meant.
-    const offset = (slider) => aria(slider, "now") + 1 - valueAt(event);
+    const offset = (slider) => place(aria(slider, "now")) - placeAt(event);
     const [slider] = sliders().sort((a, b) => Math.abs(offset(a)) - Math.abs(offset(b)));
-    drag = { slider, offset: offset(slider) - 1 };
+    drag = { slider, offset: offset(slider) };
     slider.setPointerCapture(event.pointerId);
     pointNowhere();
   } else if (event.target.closest(".histogram")) point(event);
 });
 
 element.addEventListener("pointermove", (event) => {
-  if (drag) move(drag.slider, Math.round(valueAt(event) + drag.offset));
+  if (drag) move(drag.slider, cutAt(Math.round(placeAt(event) + drag.offset)));
   else if (event.target.closest(".histogram")) point(event);
   else pointNowhere();
 });
@@ -216,12 +245,12 @@ element.addEventListener("keydown", (event) => {
   if (!slider.matches(".cut")) return;
   const now = aria(slider, "now");
   const aims = {
-    ArrowLeft: now - 1,
-    ArrowDown: now - 1,
-    ArrowRight: now + 1,
-    ArrowUp: now + 1,
-    PageDown: now - PAGE,
-    PageUp: now + PAGE,
+    ArrowLeft: now - scale.step,
+    ArrowDown: now - scale.step,
+    ArrowRight: now + scale.step,
+    ArrowUp: now + scale.step,
+    PageDown: now - PAGE * scale.step,
+    PageUp: now + PAGE * scale.step,
     Home: aria(slider, "min"),
     End: aria(slider, "max"),
   };
@@ -235,6 +264,10 @@ element.addEventListener("keyup", release);
 element.addEventListener("focusout", release);
 
 element.addEventListener("click", (event) => {
+  if (event.target.matches(".logarithmic")) {
+    logarithmic = !logarithmic;
+    showHeights();
+  }
   if (!event.target.matches(".reset")) return;
   for (const slider of sliders()) slider.setAttribute("aria-valuenow", slider.dataset.best);
   follow();

@@ -3,8 +3,11 @@
 import base64
 import html
 import json
+import math
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 import numpy as np
@@ -18,10 +21,80 @@ from ui.texts import raw, say
 SCRIPT = Path(__file__).with_suffix(".js")
 WIDTH, HEIGHT = 512, 190
 AXIS = 34  # room below the chart for the sliders' knobs and the numbers
-STEP = WIDTH / 256
+BARS = 256  # at most
 ANY = "any"  # key of cuts that come with a link, for the first chart that is drawn
 PREVIEW_SIDE = 640
 SPOKEN = ("histogram.moved", "histogram.pointed", "threshold.range")  # by the script
+MOST = 2.0**64  # beyond what any picture's values are
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Where a chart shows which values: all of a byte's, or those between a picture's extremes.
+
+    Attributes
+    ----------
+    first
+        The value at the chart's left edge.
+    step
+        How many values, or which part of one, a bar counts.
+    bars
+        How many bars there are, `BARS` at most.
+    whole
+        Whether all values are integers; the bar of the value v then begins at v and ends at v + 1.
+    lowest, highest
+        The least and the largest value of the picture, for floats the ends of the bars.
+    """
+
+    first: float
+    step: float
+    bars: int
+    whole: bool
+    lowest: float
+    highest: float
+
+    @property
+    def decimals(self) -> int:
+        """Of the values that are shown."""
+        return 0 if self.whole else max(0, math.ceil(1 - math.log10(self.step)))
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The values at both ends of a chart, between which cuts can lie."""
+        return self.first, self.first + self.bars * self.step - self.whole
+
+    def place(self, cut: float) -> float:
+        """Where a cut lies, in bars from the left: at the end of what it leaves below."""
+        return (cut + self.whole - self.first) / self.step
+
+    def bar(self, gray: NDArray[Any]) -> NDArray[np.uint8]:
+        """Which bar counts each pixel."""
+        if gray.dtype == np.uint8 and (self.first, self.step) == (0, 1):
+            return gray
+        places = (gray.astype(np.float64) - self.first) / self.step
+        return np.clip(places, 0, self.bars - 1).astype(np.uint8)
+
+    def written(self, value: float) -> str:
+        """A value, as exactly as the bars show it."""
+        return f"{value:.{self.decimals}f}"
+
+
+def scale_of(counted: Histogram) -> tuple[Scale, NDArray[np.int64]]:
+    """The scale that shows a histogram, and the pixels of each of its bars: `(bars,)`."""
+    counts, centers = counted
+    width = float(centers[1] - centers[0]) if len(centers) > 1 else 1.0
+    low, high = float(centers[0]), float(centers[-1])
+    if width == 1 and low.is_integer():
+        if low >= 0 and high < BARS:
+            scale = Scale(0, 1, BARS, True, low, high)
+            return scale, np.pad(counts, (int(low), BARS - 1 - int(high)))
+        group = -(-len(counts) // BARS)
+        scale = Scale(low, group, -(-len(counts) // group), True, low, high)
+    else:
+        group = -(-len(counts) // BARS)
+        low, high = low - width / 2, high + width / 2
+        scale = Scale(low, width * group, -(-len(counts) // group), False, low, high)
+    return scale, np.add.reduceat(counts, np.arange(0, len(counts), group))
 
 
 def build() -> tuple[gr.HTML, gr.HTML]:
@@ -38,22 +111,29 @@ def build() -> tuple[gr.HTML, gr.HTML]:
     return chosen, chart
 
 
-def chosen_cuts(chosen: object, key: str, classes: int) -> NDArray[np.float64] | None:
-    """The visitor's `classes - 1` cuts, if they are for the chart with this key or for any."""
+def chosen_cuts(
+    chosen: object, key: str, classes: int, limits: tuple[float, float] = (0, BARS - 1)
+) -> NDArray[np.float64] | None:
+    """The visitor's `classes - 1` cuts, if they are for the chart with this key or for any.
+
+    Cuts beyond the limits of its scale are none.
+    """
     cuts = valid_cuts(chosen)
     if not isinstance(chosen, dict) or cuts is None or len(cuts) != classes - 1:
+        return None
+    if cuts[0] < limits[0] or cuts[-1] > limits[1]:
         return None
     return cuts if chosen.get("key") in (key, ANY) else None
 
 
 def valid_cuts(chosen: object) -> NDArray[np.float64] | None:
-    """The cuts in what came from a browser, which may be anything: rising and in [0, 255]."""
+    """The cuts in what came from a browser, which may be anything: numbers that rise."""
     if not isinstance(chosen, dict):
         return None
     cuts = chosen.get("cuts")
-    if not isinstance(cuts, list):
+    if not isinstance(cuts, list) or not cuts:
         return None
-    if not all(isinstance(cut, int | float) and 0 <= cut <= 255 for cut in cuts):
+    if not all(isinstance(cut, int | float) and abs(cut) <= MOST for cut in cuts):
         return None
     if not all(lower < upper for lower, upper in pairwise(cuts)):
         return None
@@ -66,7 +146,7 @@ def waiting(chosen: object) -> bool:
 
 
 def draw(
-    gray: NDArray[np.uint8],
+    gray: NDArray[Any],
     counted: Histogram,
     cuts: NDArray[np.float64],
     best: NDArray[np.float64],
@@ -74,80 +154,97 @@ def draw(
 ) -> str:
     """The histogram as HTML: bars in the colours of their classes, and a slider for each cut.
 
-    It carries what the script needs: the pixels at each grey value, a small grey picture, the best
-    cuts to go back to, and the key that comes back with the cuts.
+    It carries what the script needs: the scale and the pixels of each bar, a small picture of the
+    bars that count its pixels, the best cuts to go back to, and the key that comes back with the
+    cuts.
     """
-    counts = _by_value(counted)
-    figure = _bars(counts, cuts)
+    scale, counts = scale_of(counted)
+    figure = _bars(scale, counts, cuts)
     if not len(cuts):
         return figure
-    preview = base64.b64encode(drawing.gray_preview(gray, PREVIEW_SIDE)).decode()
+    few = scale.bar(drawing.fewer_pixels(gray, PREVIEW_SIDE))
+    preview = base64.b64encode(drawing.gray_preview(few, PREVIEW_SIDE)).decode()
     texts = {key.partition(".")[2]: raw(key) for key in SPOKEN}
+    described = {**asdict(scale), "decimals": scale.decimals}
     return (
         f'<div class="histogram" data-key="{html.escape(key)}" '
+        f'data-scale="{html.escape(json.dumps(described))}" '
         f'data-counts="{json.dumps(counts.tolist())}" '
         f'data-texts="{html.escape(json.dumps(texts))}" '
         f'data-preview="data:image/png;base64,{preview}">'
-        f"{figure}{_sliders(counts, cuts, best)}</div>"
+        f"{figure}{_sliders(scale, cuts, best)}</div>"
         f'<p class="hint">{html.escape(say("histogram.invitation"))}</p>'
         '<p class="hint readout" role="status"></p><button type="button" class="reset"'
         f"{' disabled' * np.array_equal(cuts, best)}>{html.escape(say('histogram.back'))}</button>"
+        f'<button type="button" class="logarithmic" aria-pressed="false">'
+        f"{html.escape(say('histogram.logarithmic'))}</button>"
     )
 
 
-def _by_value(counted: Histogram) -> NDArray[np.int64]:
-    """How often each of the values 0 to 255 occurs: `(256,)`."""
-    counts = np.zeros(256, np.int64)
-    counts[counted.centers.astype(int)] = counted.counts
-    return counts
+def _shape(heights: NDArray[Any]) -> str:
+    """The outline of bars, the highest of which fills the chart."""
+    tops = HEIGHT * (1 - heights / heights.max())
+    step = WIDTH / len(heights)
+    return f"M0 {HEIGHT}{''.join(f'V{top:.1f}h{step:.6g}' for top in tops)}V{HEIGHT}z"
 
 
-def _bars(counts: NDArray[np.int64], cuts: NDArray[np.float64]) -> str:
-    tops = HEIGHT * (1 - counts / counts.max())
-    steps = "".join(f"V{top:.1f}h{STEP:.0f}" for top in tops)
-    shape = f"M0 {HEIGHT}{steps}V{HEIGHT}z"
+def _bars(scale: Scale, counts: NDArray[np.int64], cuts: NDArray[np.float64]) -> str:
+    step = WIDTH / scale.bars
     # The colours lie behind the bars' shape: moving a cut only moves the edges of two rectangles.
-    edges = [0, *((cuts + 1) * STEP), WIDTH]
+    edges = [0, *(scale.place(cut) * step for cut in cuts), WIDTH]
     colors = theme.class_colors(len(cuts) + 1) if len(cuts) else [theme.GREY]
     bands = "".join(
-        f'<rect class="band" x="{left:.0f}" width="{right - left:.0f}" height="{HEIGHT}" '
+        f'<rect class="band" x="{left:.1f}" width="{right - left:.1f}" height="{HEIGHT}" '
         f'fill="{theme.css(color)}"/>'
         for (left, right), color in zip(pairwise(edges), colors, strict=True)
     )
     numbers = "".join(
         f'<text x="{x:.0f}" y="{HEIGHT + AXIS - 4}" text-anchor="{anchor}">{value}</text>'
-        for value, x, anchor in (
-            (0, 0, "start"),
-            *((value, value * STEP, "middle") for value in (64, 128, 192)),
-            (255, WIDTH, "end"),
-        )
+        for value, x, anchor in _numbers(scale)
     )
-    said = ", ".join(f"{cut:.0f}" for cut in cuts) or say("histogram.none")
-    alternative = html.escape(say("histogram.alt", cuts=said))
+    said = ", ".join(scale.written(cut) for cut in cuts) or say("histogram.none")
+    low, high = (scale.written(value) for value in scale.limits)
+    alternative = html.escape(say("histogram.alt", cuts=said, low=low, high=high))
     return (
         f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT + AXIS}" role="img" '
         f'aria-label="{alternative}">'
-        f'<clipPath id="histogram-bars"><path id="histogram-shape" d="{shape}"/></clipPath>'
+        f'<clipPath id="histogram-bars"><path id="histogram-shape" d="{_shape(counts)}" '
+        f'data-other="{_shape(np.log1p(counts))}"/></clipPath>'
         f'<g clip-path="url(#histogram-bars)">{bands}</g>'
         # The darkest class would not show on a dark page, nor the lightest on a light one.
         '<use class="outline" href="#histogram-shape"/>'
-        f'<rect class="pointed" width="{STEP:.0f}" height="{HEIGHT}" visibility="hidden"/>'
+        f'<rect class="pointed" width="{step:.1f}" height="{HEIGHT}" visibility="hidden"/>'
         f'<line class="axis" x1="0" x2="{WIDTH}" y1="{HEIGHT}" y2="{HEIGHT}"/>{numbers}</svg>'
     )
 
 
-def _sliders(
-    counts: NDArray[np.int64], cuts: NDArray[np.float64], best: NDArray[np.float64]
-) -> str:
-    darkest, *_, brightest = np.flatnonzero(counts)
+def _numbers(scale: Scale) -> list[tuple[str, float, str]]:
+    """What stands below a chart: the values, where, and how they lie there."""
+    low, high = scale.limits
+    between = [
+        (scale.first + scale.bars * scale.step * part, WIDTH * part) for part in (0.25, 0.5, 0.75)
+    ]
+    if scale.step * scale.bars < 4 and scale.whole:
+        between = []
+    return [
+        (scale.written(low), 0, "start"),
+        *((scale.written(value), x, "middle") for value, x in between),
+        (scale.written(high), WIDTH, "end"),
+    ]
+
+
+def _sliders(scale: Scale, cuts: NDArray[np.float64], best: NDArray[np.float64]) -> str:
     # Each cut leaves the first and the last class a pixel, and stays between its neighbours.
-    bounds = [darkest - 1, *cuts, brightest]
+    unit = 1.0 if scale.whole else scale.step
+    bounds = [scale.lowest - unit, *cuts, scale.highest]
     return "".join(
         f'<span class="cut" role="slider" tabindex="0" '
         f'aria-label="{say("histogram.cut", number=number)}" '
-        f'aria-valuemin="{lower + 1:.0f}" aria-valuemax="{upper - 1:.0f}" '
-        f'aria-valuenow="{cut:.0f}" data-best="{aim:.0f}" '
-        f'style="left: {(cut + 1) / 256:.3%}; height: {HEIGHT / (HEIGHT + AXIS):.2%}"></span>'
+        f'aria-valuemin="{lower + unit:.15g}" aria-valuemax="{upper - unit:.15g}" '
+        f'aria-valuenow="{cut:.15g}" aria-valuetext="{scale.written(cut)}" '
+        f'data-best="{aim:.15g}" '
+        f'style="left: {scale.place(cut) / scale.bars:.3%}; '
+        f'height: {HEIGHT / (HEIGHT + AXIS):.2%}"></span>'
         for number, (lower, cut, upper, aim) in enumerate(
             zip(bounds, cuts, bounds[2:], best, strict=False), start=1
         )

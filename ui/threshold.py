@@ -4,6 +4,7 @@ import base64
 import html
 import math
 import time
+from typing import Any
 
 import gradio as gr
 import numpy as np
@@ -13,23 +14,12 @@ from PIL import Image
 from models import drawing, thresholding
 from models.images import PhotoError
 from models.thresholding import GrayClass, Histogram, MethodResult, ThresholdError
-from ui import events, histogram, markup, result_files, theme
+from ui import events, histogram, lab, markup, result_files, theme
+from ui.histogram import Scale
 from ui.texts import mark, number, say, say_error
 from ui.uploads import PREVIEW_SIDE as SHOWN_SIDE
 from ui.uploads import Upload
 
-# Who proposed each method; the text `method.NAME.how` says how it chooses.
-PAPERS = {
-    "isodata": "Ridler and Calvard, “Picture thresholding using an iterative selection method”, "
-    "1978",
-    "li": "Li and Lee, “Minimum cross entropy thresholding”, 1993",
-    "mean": "Glasbey, “An analysis of histogram-based thresholding algorithms”, 1993",
-    "minimum": "Prewitt and Mendelsohn, “The analysis of cell images”, 1966",
-    "otsu": "Otsu, “A threshold selection method from gray-level histograms”, 1979",
-    "triangle": "Zack, Rogers and Latt, “Automatic measurement of sister chromatid exchange "
-    "frequency”, 1977",
-    "yen": "Yen, Chang and Chang, “A new criterion for automatic multilevel thresholding”, 1995",
-}
 PREVIEW_SIDE = 320
 SAMPLED = 4  # pixels of the photo along a side of a preview's, of which that shows the mean
 CURVE_HEIGHT = 70
@@ -74,10 +64,11 @@ def build(current: gr.State) -> dict[str, gr.Component]:
             score = gr.HTML(padding=False, elem_id="score", elem_classes=markup.SPOKEN)
             curve = gr.HTML(padding=False, elem_id="variance")
             table = gr.HTML(padding=False, elem_id="cuts")
+    other_channel = events.followed(channel)
+    controls = lab.build(current, channel, other_channel)
     gr.HTML(f"<h2>{mark('threshold.methods')}</h2>", padding=False)
     methods = gr.HTML(padding=False, elem_id="methods")
 
-    other_channel = events.followed(channel)
     choice = [current, classes, channel, chosen]
     gr.on(
         [current.change, classes.change, other_channel.change, chosen.release],
@@ -101,7 +92,7 @@ def build(current: gr.State) -> dict[str, gr.Component]:
         concurrency_id=events.INFERENCE,
         api_visibility="private",
     )
-    return {"classes": classes, "channel": channel, "cuts": chosen}
+    return {"classes": classes, "channel": channel, "cuts": chosen, **controls}
 
 
 def show_classes(
@@ -128,7 +119,8 @@ def show_classes(
         return markup.notice(say_error(error)), None, chart, None, "", "", nothing
     seconds = time.perf_counter() - start
     key = chart_key(upload, classes, channel)
-    own = histogram.chosen_cuts(chosen, key, classes)
+    scale, _ = histogram.scale_of(counted)
+    own = histogram.chosen_cuts(chosen, key, classes, scale.limits)
     cuts = best if own is None else own
     picture = classes_picture(drawing.fewer_pixels(gray, SHOWN_SIDE), cuts)
     if own is None:
@@ -139,12 +131,12 @@ def show_classes(
     else:  # the sliders stand where the visitor put them, and may be on their way again
         chart = kept = gr.skip()
     return (
-        markup.took("threshold.took", seconds, "CPU", cuts=_said(best), count=classes - 1),
+        markup.took("threshold.took", seconds, "CPU", cuts=_said(best, scale), count=classes - 1),
         result_files.picture_to_keep(picture, "classes"),
         chart,
         kept,
         score_sentence(counted, cuts, best),
-        classes_table(thresholding.describe_classes(counted, cuts)),
+        classes_table(thresholding.describe_classes(_exact(gray, counted), cuts), scale),
         gr.Button(interactive=True),
     )
 
@@ -160,7 +152,9 @@ def write_classes(
         When the photo has too few different values.
     """
     gray = upload.gray(channel)
-    cuts = histogram.chosen_cuts(chosen, chart_key(upload, classes, channel), classes)
+    scale, _ = histogram.scale_of(upload.histogram(channel))
+    key = chart_key(upload, classes, channel)
+    cuts = histogram.chosen_cuts(chosen, key, classes, scale.limits)
     if cuts is None:
         try:
             cuts = thresholding.multi_otsu(upload.histogram(channel), classes)
@@ -169,7 +163,12 @@ def write_classes(
     return result_files.picture_to_keep(classes_picture(gray, cuts), f"{channel}-{classes}-classes")
 
 
-def classes_picture(gray: NDArray[np.uint8], cuts: NDArray[np.float64]) -> Image.Image:
+def _exact(gray: NDArray[Any], counted: Histogram) -> NDArray[Any] | Histogram:
+    """What tells the pixels between two cuts: floats themselves, of others the histogram."""
+    return gray if np.issubdtype(gray.dtype, np.floating) else counted
+
+
+def classes_picture(gray: NDArray[Any], cuts: NDArray[np.float64]) -> Image.Image:
     """The class of each pixel, shown in the classes' colours."""
     colors = dict(enumerate(theme.class_colors(len(cuts) + 1)))
     return drawing.indexed_picture(thresholding.classify(gray, cuts), colors)
@@ -187,11 +186,12 @@ def score_sentence(counted: Histogram, cuts: NDArray[np.float64], best: NDArray[
     own, most = (thresholding.variance_of_cuts(counted, each) for each in (cuts, best))
     # 100% is for what separates the pixels as well as the best.
     share = math.floor(own / most * 1000) / 1000
-    return markup.notice(say("threshold.score", cuts=_said(cuts), share=share, count=len(cuts)))
+    said = _said(cuts, histogram.scale_of(counted)[0])
+    return markup.notice(say("threshold.score", cuts=said, share=share, count=len(cuts)))
 
 
-def _said(cuts: NDArray[np.float64]) -> str:
-    return ", ".join(f"{cut:.0f}" for cut in cuts)
+def _said(cuts: NDArray[np.float64], scale: Scale) -> str:
+    return ", ".join(scale.written(cut) for cut in cuts)
 
 
 def show_methods(upload: Upload | None, channel: thresholding.Channel) -> tuple[str, str]:
@@ -206,15 +206,16 @@ def show_methods(upload: Upload | None, channel: thresholding.Channel) -> tuple[
     except PhotoError as error:
         return markup.notice(say_error(error), wrong=True), ""
     start = time.perf_counter()
-    results = thresholding.compare_all(counted)
+    results = thresholding.compare_all(_exact(gray, counted))
     seconds = time.perf_counter() - start
     few = drawing.fewer_pixels(gray, SAMPLED * PREVIEW_SIDE)
-    panels = "".join(_method_panel(few, result) for result in results)
+    scale, _ = histogram.scale_of(counted)
+    panels = "".join(_method_panel(few, result, scale) for result in results)
     line = markup.took("threshold.methods_took", seconds, "CPU")
     return f'<div class="methods">{panels}</div>{line}', variance_chart(counted)
 
 
-def _method_panel(gray: NDArray[np.uint8], result: MethodResult) -> str:
+def _method_panel(gray: NDArray[Any], result: MethodResult, scale: Scale) -> str:
     name = say(f"method.{result.method}")
     if result.cut is None or result.reason is not None:
         reason = say_error(result.reason) if result.reason else ""
@@ -223,14 +224,12 @@ def _method_panel(gray: NDArray[np.uint8], result: MethodResult) -> str:
     else:
         preview = drawing.binary_preview(gray, result.cut, PREVIEW_SIDE)
         data = base64.b64encode(preview).decode()
-        caption = say("threshold.cut", cut=f"{result.cut:.0f}")
+        caption = say("threshold.cut", cut=scale.written(result.cut))
         alternative = say("threshold.method_alt", method=name, cut=caption)
         panel = f'<img src="data:image/png;base64,{data}" alt="{html.escape(alternative)}">'
-    how, paper = say(f"method.{result.method}.how"), PAPERS[result.method]
     return (
-        f"<figure>{panel}<figcaption><b>{name}</b>, {caption}"
-        f"<details><summary>{say('threshold.how')}</summary>{html.escape(how)} "
-        f'<cite lang="en">{html.escape(paper)}</cite></details></figcaption></figure>'
+        f"<figure>{panel}<figcaption><b>{name}</b>, {caption}{lab.explanation(result.method)}"
+        "</figcaption></figure>"
     )
 
 
@@ -239,14 +238,15 @@ def variance_chart(counted: Histogram) -> str:
     cuts, variance = thresholding.between_class_variance(counted)
     if not len(cuts) or not variance.any():
         return ""
-    best = int(variance.argmax())
-    width, step = histogram.WIDTH, histogram.STEP
-    scaled = CURVE_HEIGHT * (1 - variance / variance[best])
-    points = " ".join(
-        f"{(cut + 1) * step:.1f},{y:.1f}" for cut, y in zip(cuts, scaled, strict=True)
-    )
-    x = (cuts[best] + 1) * step
-    said = html.escape(say("threshold.curve", cut=f"{cuts[best]:.0f}"))
+    scale, _ = histogram.scale_of(counted)
+    best, width = int(variance.argmax()), histogram.WIDTH
+    every = -(-len(cuts) // width)  # more points than pixels show nothing more
+    shown = np.unique([*range(0, len(cuts), every), best])
+    places = [width * scale.place(cut) / scale.bars for cut in cuts[shown]]
+    heights = CURVE_HEIGHT * (1 - variance[shown] / variance[best])
+    points = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(places, heights, strict=True))
+    x = width * scale.place(cuts[best]) / scale.bars
+    said = html.escape(say("threshold.curve", cut=scale.written(cuts[best])))
     return (
         f'<figure class="curve"><svg class="chart" viewBox="0 -4 {width} {CURVE_HEIGHT + 5}" '
         f'role="img" aria-label="{said}"><polyline points="{points}"/>'
@@ -257,13 +257,13 @@ def variance_chart(counted: Histogram) -> str:
     )
 
 
-def classes_table(classes: list[GrayClass]) -> str:
+def classes_table(classes: list[GrayClass], scale: Scale) -> str:
     """Cut values and area of each class as an HTML table."""
     colors = theme.class_colors(len(classes))
     rows = []
     for i, (entry, color) in enumerate(zip(classes, colors, strict=True)):
-        lower = f"> {entry.lower:.0f}" if i else f"{entry.lower:.0f}"
-        values = say("threshold.range", lower=lower, upper=f"{entry.upper:.0f}")
+        lower = "> " * bool(i) + scale.written(entry.lower)
+        values = say("threshold.range", lower=lower, upper=scale.written(entry.upper))
         rows.append(
             f"<tr><td>{markup.swatch(color)}{i + 1}</td><td>{html.escape(values)}</td>"
             f"<td>{number(entry.pixels, ',')}</td><td>{number(entry.share, '.1%')}</td></tr>"

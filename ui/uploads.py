@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from models import breeds, drawing, matting, measuring, pipeline, segmentation, 
 from models.drawing import reduced
 from models.images import Photo
 from models.pipeline import Pet
-from models.thresholding import Channel, Histogram
+from models.thresholding import Channel, Histogram, Settings
 from serving import decoding
 from ui.memory import Memory
 
@@ -85,6 +85,7 @@ class CutOutResult:
 class _Decoded:
     preview: Photo
     whole: Photo | None  # where it had to be decoded for the preview
+    values: NDArray[Any] | None  # where they are others than the photo's
     size: tuple[int, int]
 
 
@@ -130,18 +131,32 @@ class Upload:
             return decoded.whole
         return self._once("whole", lambda: _read_only(decoding.open_photo(self.path)))
 
-    def gray(self, channel: Channel) -> NDArray[np.uint8]:
-        """One channel in all detail, `(height, width)`."""
-        return self._once(
-            ("gray", channel),
-            lambda: _read_only(thresholding.gray_channel(self.whole, channel)),
-        )
+    def gray(self, channel: Channel) -> NDArray[Any]:
+        """One channel in all detail and in the file's own numbers, `(height, width)`."""
+        return self._once(("gray", channel), lambda: _gray(self, channel))
 
     def histogram(self, channel: Channel) -> Histogram:
         """How often each grey value occurs in a channel, in all detail."""
         return self._once(
             ("histogram", channel), lambda: thresholding.histogram(self.gray(channel))
         )
+
+    def prepared(self, settings: Settings) -> NDArray[Any]:
+        """What these settings part: a channel, blurred where they say so."""
+        if not settings.blur:
+            return self.gray(settings.channel)
+        name = ("prepared", settings.channel, settings.blur)
+        return self._once(name, lambda: thresholding.prepare(self._values, settings))
+
+    @property
+    def coloured(self) -> bool:
+        """Whether the file's numbers are those of red, green and blue."""
+        return self._values.ndim == 3
+
+    @property
+    def number_type(self) -> np.dtype[Any]:
+        """Of the file's own numbers."""
+        return self._values.dtype
 
     def mask(self, model: str) -> MaskResult:
         """What a mask model says of the photo."""
@@ -171,6 +186,12 @@ class Upload:
         return _cut(self, self.whole)
 
     @property
+    def _values(self) -> NDArray[Any]:
+        """The file's own numbers, `(height, width)` or `(height, width, 3)`."""
+        values = self._decoded.values
+        return self.whole if values is None else values
+
+    @property
     def _decoded(self) -> _Decoded:
         return self._once("decoded", lambda: _decode(self.path))
 
@@ -183,15 +204,23 @@ def to_preview(photo: Photo) -> Photo:
     return reduced(photo, PREVIEW_SIDE) if max(photo.shape) > 1.1 * PREVIEW_SIDE else photo
 
 
-def _read_only(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
     array.setflags(write=False)
     return array
 
 
 def _decode(path: str) -> _Decoded:
-    photo, size = decoding.open_preview(path, PREVIEW_SIDE)
-    whole = _read_only(photo) if photo.shape[:2] == size else None
-    return _Decoded(_read_only(to_preview(photo)), whole, size)
+    picture = decoding.open_picture(path, PREVIEW_SIDE)
+    photo, values = picture.photo, None
+    if picture.deep:
+        values = picture.values if picture.gray is None else picture.gray
+        values = _read_only(np.ascontiguousarray(values))
+    whole = _read_only(photo) if photo.shape[:2] == picture.size else None
+    return _Decoded(_read_only(to_preview(photo)), whole, picture.size, values)
+
+
+def _gray(upload: Upload, channel: Channel) -> NDArray[Any]:
+    return _read_only(thresholding.prepare(upload._values, Settings(channel=channel)))
 
 
 def _segment(upload: Upload, model: str) -> MaskResult:

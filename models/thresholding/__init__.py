@@ -2,7 +2,8 @@
 
 A picture here is an array of any integer or float type in its file's own numbers, and so are the
 cuts. Rooms: `histograms` counts, `channels` makes one grey channel of colours, `multilevel` finds
-several cuts, `global_methods` one, `local_methods` one for each pixel.
+several cuts, `global_methods` one, `local_methods` one for each pixel; `lab`
+makes masks of them.
 """
 
 from models.thresholding.channels import CHANNELS, Channel, gray_channel
@@ -14,6 +15,7 @@ from models.thresholding.global_methods import (
     find_cut,
 )
 from models.thresholding.histograms import MAX_LEVELS, Histogram, ThresholdError, histogram
+from models.thresholding.lab import Segmentation, Settings, prepare, segment, snippet
 from models.thresholding.local_methods import LOCAL_METHODS, local_threshold
 from models.thresholding.multilevel import (
     MAX_CLASSES,
@@ -37,6 +39,8 @@ __all__ = [
     "GrayClass",
     "Histogram",
     "MethodResult",
+    "Segmentation",
+    "Settings",
     "ThresholdError",
     "between_class_variance",
     "classify",
@@ -48,5 +52,8 @@ __all__ = [
     "local_threshold",
     "multi_otsu",
     "otsu",
+    "prepare",
+    "segment",
+    "snippet",
     "variance_of_cuts",
 ]

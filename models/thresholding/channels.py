@@ -9,8 +9,7 @@ from PIL import Image
 Channel = Literal[
     "luminance", "red", "green", "blue", "saturation", "hue", "lightness", "lab_a", "lab_b"
 ]
-ALL_CHANNELS: tuple[Channel, ...] = get_args(Channel)
-CHANNELS = ALL_CHANNELS[:5]
+CHANNELS: tuple[Channel, ...] = get_args(Channel)
 RGB = ("red", "green", "blue")
 LAB = ("lightness", "lab_a", "lab_b")
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
@@ -33,7 +32,7 @@ def gray_channel(picture: NDArray[Any], channel: Channel = "luminance") -> NDArr
         `(height, width, 3)` RGB: uint8, other unsigned integers or floats in [0, 1]; or
         `(height, width)`, which stands for three equal channels.
     channel
-        One of `ALL_CHANNELS`.
+        One of `CHANNELS`.
 
     Returns
     -------
@@ -44,8 +43,8 @@ def gray_channel(picture: NDArray[Any], channel: Channel = "luminance") -> NDArr
     ValueError
         For another channel.
     """
-    if channel not in ALL_CHANNELS:
-        raise ValueError(f"The channel must be one of {', '.join(ALL_CHANNELS)}, not {channel!r}.")
+    if channel not in CHANNELS:
+        raise ValueError(f"The channel must be one of {', '.join(CHANNELS)}, not {channel!r}.")
     if picture.ndim == 2:
         if channel in ("luminance", *RGB):
             return picture

@@ -448,7 +448,7 @@ GLOBAL_METHODS = {
     ),
 }
 
-METHODS = ("isodata", "li", "mean", "minimum", "otsu", "triangle", "yen")
+METHODS = tuple(GLOBAL_METHODS)
 
 
 def find_cut(gray: NDArray[Any] | Histogram, method: str, bins: int = 256) -> float:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from skimage import data, filters, io
 
 from models.thresholding import GLOBAL_METHODS, LOCAL_METHODS, ThresholdError
-from models.thresholding.channels import ALL_CHANNELS, Channel
+from models.thresholding.channels import CHANNELS, Channel
 from models.thresholding.lab import Settings, prepare, segment, snippet
 
 METHODS = [*GLOBAL_METHODS, *LOCAL_METHODS]
@@ -76,7 +76,7 @@ def test_a_snippet_makes_the_mask_that_is_seen(
         assert 0 < mask.mean() < 1
 
 
-@pytest.mark.parametrize("channel", ALL_CHANNELS)
+@pytest.mark.parametrize("channel", CHANNELS)
 def test_a_snippet_takes_every_channel(
     channel: Channel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
