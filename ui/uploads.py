@@ -85,8 +85,8 @@ class CutOutResult:
 class _Decoded:
     preview: Photo
     whole: Photo | None  # where it had to be decoded for the preview
-    values: NDArray[Any] | None  # where they are others than the photo's
     size: tuple[int, int]
+    values: NDArray[Any] | None  # where they are others than the photo's
 
 
 @dataclass(frozen=True)

@@ -185,7 +185,7 @@ def _channel_lines(channel: Channel, kind: np.dtype[Any], colored: bool) -> list
             lines.append("gray = gray.astype(picture.dtype)")
         return lines
     if kind == np.uint8:
-        luma = "(picture @ np.array([19595, 38470, 7471]) + 32768 >> 16).astype(np.uint8)"
+        luma = "((picture @ np.array([19595, 38470, 7471]) + 32768) >> 16).astype(np.uint8)"
     elif np.issubdtype(kind, np.integer):
         luma = "np.rint(picture @ np.array([0.299, 0.587, 0.114])).astype(picture.dtype)"
     else:

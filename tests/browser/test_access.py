@@ -26,7 +26,7 @@ SCREENS: tuple[tuple[int, Scheme], ...] = (
 RESULTS = {
     "Pets": "#share-card:enabled",
     "Cut out": "#cut-out img >> nth=1",
-    "Threshold": "#methods figure >> nth=6",
+    "Threshold": "#methods figure >> nth=15",
     "Mask": "#probabilities img >> nth=2",
     "Breed": "#breeds li >> nth=4",
     "Many photos": "#album-gallery img",

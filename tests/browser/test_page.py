@@ -58,7 +58,7 @@ def test_an_upload_is_answered_on_every_tab_in_little_memory(page: Page, served:
     open_tab(page, "Threshold")
     expect(page.locator("#cuts tbody tr")).to_have_count(3)
     expect(page.locator("#histogram .cut")).to_have_count(2)
-    expect(page.locator("#methods figure")).to_have_count(7)
+    expect(page.locator("#methods figure")).to_have_count(16)
     assert shown_size(page.locator("#classes-picture img")) == (451, 300)
     expect(
         page.get_by_text(re.compile(r"Cuts at 90, 132 found in .* ms on the [CG]PU"))

@@ -46,7 +46,7 @@ def test_the_server_renders_the_page_and_every_tab_answers(page: Page) -> None:
 
     open_tab(page, "Threshold")
     expect(page.locator("#cuts tbody tr")).to_have_count(3)
-    expect(page.locator("#methods figure")).to_have_count(7)
+    expect(page.locator("#methods figure")).to_have_count(16)
     cut = page.get_by_role("slider", name="Cut 1")
     cut.scroll_into_view_if_needed()
     box = cut.bounding_box()

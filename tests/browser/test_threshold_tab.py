@@ -36,7 +36,7 @@ def test_a_picture_of_few_values_is_explained(page: Page) -> None:
         upload(page, "flat.png", picture_file("PNG", Image.fromarray(picture)))
         expect(page.get_by_text(sentence)).to_be_visible()
         expect(page.locator("#histogram svg")).to_be_visible()
-        expect(page.locator("#methods figure")).to_have_count(7)
+        expect(page.locator("#methods figure")).to_have_count(16)
 
 
 @on_phone
@@ -60,7 +60,7 @@ def open_cat_for_cutting(page: Page) -> None:
     """The Threshold tab with a picture of 451 x 300 pixels, cut at 90 and 132, fully loaded."""
     upload(page, "cat.png", (EXAMPLES / "cat_chelsea.png").read_bytes())
     open_tab(page, "Threshold")
-    expect(page.locator("#methods figure")).to_have_count(7)
+    expect(page.locator("#methods figure")).to_have_count(16)
     shown_size(page.locator("#classes-picture img"))
     slider(page, 1).scroll_into_view_if_needed()
 
@@ -259,7 +259,7 @@ def test_each_method_is_explained_with_its_paper_and_otsu_by_its_curve(page: Pag
     cut = re.search(r"Otsu, cut (\d+)", otsu.inner_text())
     assert cut
     expect(page.locator("#variance")).to_contain_text(f"the best is {cut[1]}, Otsu’s cut")
-    expect(page.locator("#methods summary")).to_have_count(7)
+    expect(page.locator("#methods summary")).to_have_count(16)
     otsu.locator("summary").click()
     expect(otsu.locator("cite")).to_be_visible()
     expect(otsu.locator("cite")).to_contain_text("1979")

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from models import pipeline, store, thresholding
-from models.images import Photo, open_photo
+from models.images import open_photo
+from models.picture import Picture
 from serving import decoding
 from ui import cutout, examples, mask, pets, threshold
 from ui.uploads import PREVIEW_SIDE, Upload
@@ -61,11 +62,11 @@ def test_a_pet_is_found_and_named_without_all_detail(
 ) -> None:
     sides = []
 
-    def open_preview(path: str, side: int) -> tuple[Photo, tuple[int, int]]:
+    def open_picture(path: str, side: int = 0) -> Picture:
         sides.append(side)
-        return decoding.start().open_preview(path, side)
+        return decoding.start().open_picture(path, side)
 
-    monkeypatch.setattr(decoding, "open_preview", open_preview)
+    monkeypatch.setattr(decoding, "open_picture", open_picture)
     copy = Path(large.path).with_name("copy.jpg")
     copy.write_bytes(Path(large.path).read_bytes())
     upload = Upload(str(copy))

@@ -229,7 +229,7 @@ def test_a_name_in_a_picture_is_drawn_with_plain_spaces() -> None:
 @pytest.mark.usefixtures("in_german")
 def test_answers_of_the_tabs_are_german() -> None:
     assert "Such ein Foto aus" in pets.show_pets(None)[0]
-    assert "Mittelwert" in threshold.show_methods(None, "luminance")[0]
+    assert "Verfahren" in threshold.show_methods(None, "luminance")[0]
     assert "Zellkern aufhört" not in mask_lesson.explain("pet")
     assert "wo ein Tier aufhört" in mask_lesson.explain("pet")
 

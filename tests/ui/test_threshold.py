@@ -13,7 +13,7 @@ from PIL import Image
 
 from models import thresholding
 from models.images import open_photo
-from ui import histogram, threshold
+from ui import histogram, lab, threshold
 from ui.uploads import Upload
 
 CAT = Path(__file__).parent.parent.parent / "examples" / "cat_chelsea.png"
@@ -165,3 +165,123 @@ def test_cuts_of_a_link_wait_for_its_photo_and_are_dropped_where_they_do_not_fit
     assert (
         threshold.show_classes(None, 3, "luminance", {"key": key(), "cuts": [80, 140]})[3] is None
     )
+
+
+DEEP = np.arange(700, 4795, dtype=np.uint16).reshape(45, 91)
+
+
+@pytest.fixture
+def deep(tmp_path: Path) -> Upload:
+    """A 12-bit picture that a microscope's program saved in 16."""
+    path = tmp_path / "deep.png"
+    Image.fromarray(DEEP).save(path)
+    return Upload(str(path))
+
+
+def test_a_deep_picture_is_cut_and_counted_in_its_own_numbers(deep: Upload) -> None:
+    cut = thresholding.otsu(DEEP)
+    assert cut > 255
+
+    _, file, chart, _, _, table, _ = threshold.show_classes(deep, 2, "luminance", None)
+
+    np.testing.assert_array_equal(np.asarray(Image.open(file)), cut < DEEP)
+    assert f"700 to {cut:.0f}" in html.unescape(table)
+    assert f"> {cut:.0f} to 4794" in html.unescape(table)
+    assert f'aria-valuenow="{cut:.0f}"' in chart
+    assert ">700</text>" in chart
+    assert f"cut {cut:.0f}" in threshold.show_methods(deep, "luminance")[0]
+    own = {"key": threshold.chart_key(deep, 2, "luminance"), "cuts": [1000]}
+    moved = threshold.show_classes(deep, 2, "luminance", own)
+    np.testing.assert_array_equal(np.asarray(Image.open(moved[1])), DEEP > 1000)
+    beyond = {**own, "cuts": [100]}
+    assert threshold.show_classes(deep, 2, "luminance", beyond)[3] is None
+
+
+@pytest.mark.parametrize("channel", ["hue", "lightness", "lab_a", "lab_b"])
+def test_a_channel_of_floats_has_a_chart_and_masks(channel: thresholding.Channel) -> None:
+    upload = Upload(str(CAT))
+
+    _, file, chart, _, _, table, _ = threshold.show_classes(upload, 3, channel, None)
+
+    gray = thresholding.gray_channel(open_photo(CAT), channel)
+    cuts = thresholding.multi_otsu(gray, 3)
+    expected = thresholding.classify(gray, cuts)
+    np.testing.assert_array_equal(np.asarray(Image.open(file)), expected)
+    for pixels in np.bincount(expected.ravel()):
+        assert f"<td>{pixels:,}</td>" in table
+    assert len(re.findall(r'role="slider"', chart)) == 2
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16, np.float32])
+def test_a_scale_shows_each_pixel_in_the_bar_that_counts_it(dtype: type[Any]) -> None:
+    gray = np.random.default_rng(0).gamma(3, 20, (40, 50)) * (1 if dtype == np.uint8 else 30) - 3
+    gray = gray.clip(0, 250 if dtype == np.uint8 else None).astype(dtype)
+    counted = thresholding.histogram(gray)
+
+    scale, counts = histogram.scale_of(counted)
+
+    assert scale.bars == len(counts) <= histogram.BARS
+    shown = np.bincount(scale.bar(gray).ravel(), minlength=scale.bars)
+    if np.issubdtype(dtype, np.integer):
+        np.testing.assert_array_equal(shown, counts)
+    assert np.abs(shown - counts).max() <= 2  # rounding at the edges of floats' bars
+    low, high = scale.limits
+    assert low <= gray.min()
+    assert gray.max() <= high + 1e-3
+
+
+def mask(upload: Upload, method: str, **changed: object) -> tuple[Any, ...]:
+    usual = {"blur": 0, "window": 15, "k": 0.2, "hysteresis": 0, "inner": False, "objects": "light"}
+    values = usual | changed
+    return lab.show_mask(upload, method, "luminance", *[values[name] for name in ORDER])
+
+
+ORDER = ("blur", "window", "k", "hysteresis", "inner", "objects")
+
+
+@pytest.mark.parametrize("method", ["huang", "sauvola", "local_otsu"])
+def test_the_mask_is_that_of_the_controls(method: str, deep: Upload) -> None:
+    for upload in (deep, Upload(str(CAT))):
+        file, line, *_, code = mask(upload, method, blur=1.0, objects="dark", hysteresis=0.1)
+
+        k = 0.2 if method == "sauvola" else None
+        window = thresholding.Settings.window if method == "huang" else 15
+        settings = thresholding.Settings(
+            method, blur=1.0, window=window, k=k, hysteresis=0.1, dark=True
+        )
+        expected = thresholding.segment(upload.prepared(settings), settings).mask
+        np.testing.assert_array_equal(np.asarray(Image.open(file)) > 0, expected)
+        assert f"{expected.mean():.1%}" in line
+        assert code.visible is False
+
+
+def test_what_belongs_to_a_method_is_shown_with_it() -> None:
+    seen = {name: [each.visible for each in lab.show_controls(name)] for name in lab.METHODS}
+
+    assert seen["otsu"] == [False, False, True]
+    assert seen["sauvola"] == [True, True, False]
+    assert seen["local_otsu"] == [True, False, False]
+    assert lab.usual_k("phansalkar") == 0.25
+    assert lab.usual_k("otsu") == gr.skip()
+
+
+def test_the_python_is_that_of_the_controls() -> None:
+    values = ("niblack", "red", 0, 21, -0.1, 0, False, "light")
+
+    code = lab.show_snippet(Upload(str(CAT)), *values)
+
+    assert "filters.threshold_niblack(gray, 21, -0.1)" in code.value
+    assert repr(CAT.name) in code.value
+    assert lab.show_snippet(None, *values).visible is False
+
+
+def test_a_method_without_a_cut_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "flat.png"
+    Image.fromarray(np.full((9, 9), 7, np.uint8)).save(path)
+
+    file, line, download, *_ = mask(Upload(str(path)), "otsu")
+
+    assert file is None
+    assert "nothing to separate" in line
+    assert download.interactive is False
+    assert lab.show_mask(None, *("otsu", "red", 0, 3, 0, 0, False, "light"))[0] is None

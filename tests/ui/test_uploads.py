@@ -41,9 +41,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         monkeypatch.setattr(module, name, call)
 
     for module, name in (
-        (decoding, "open_preview"),
+        (decoding, "open_picture"),
         (decoding, "open_photo"),
-        (thresholding, "gray_channel"),
+        (thresholding, "prepare"),
         (thresholding, "histogram"),
         (pipeline, "recognize"),
         (matting, "extract"),
@@ -71,7 +71,7 @@ def test_all_tabs_together_compute_each_result_once(upload: Upload, calls: Count
 
     assert calls.pop("load") == 2  # by the mask and by the cut-out, for the model's card
     assert calls == Counter(
-        {"open_preview": 1, "gray_channel": 1, "histogram": 1, "recognize": 1, "extract": 1}
+        {"open_picture": 1, "prepare": 1, "histogram": 1, "recognize": 1, "extract": 1}
     )
 
 
@@ -82,9 +82,9 @@ def test_a_slider_counts_no_pixels_again(upload: Upload, calls: Counter[str]) ->
     threshold.show_classes(upload, 3, "green", {"key": key, "cuts": [80, 140]})
     threshold.show_methods(upload, "green")
 
-    assert calls["histogram"] == calls["gray_channel"] == 1
+    assert calls["histogram"] == calls["prepare"] == 1
     threshold.show_methods(upload, "red")
-    assert calls["histogram"] == calls["gray_channel"] == 2
+    assert calls["histogram"] == calls["prepare"] == 2
 
 
 def test_the_same_file_is_the_same_upload_for_all(upload: Upload, calls: Counter[str]) -> None:
@@ -94,7 +94,7 @@ def test_the_same_file_is_the_same_upload_for_all(upload: Upload, calls: Counter
     assert hash(again) == hash(upload)
     assert again.preview is upload.preview
     assert again != Upload(str(CAT), upload.memory)
-    assert calls["open_preview"] == 1
+    assert calls["open_picture"] == 1
 
 
 def test_results_are_those_of_the_models(upload: Upload) -> None:
@@ -156,5 +156,5 @@ def test_a_large_photo_is_kept_in_all_detail_only_where_that_is_asked_for(
     def refuse(path: str, side: int) -> tuple[Photo, tuple[int, int]]:
         raise AssertionError("decoded again")
 
-    monkeypatch.setattr(decoding, "open_preview", refuse)
+    monkeypatch.setattr(decoding, "open_picture", refuse)
     assert upload.whole is upload.whole
