@@ -130,8 +130,8 @@ function paint(pointed = null) {
   const outer = picture.getBoundingClientRect();
   const frame = image.getBoundingClientRect();
   const { naturalWidth, naturalHeight } = image;
-  const scale = Math.min(1, frame.width / naturalWidth, frame.height / naturalHeight);
-  const shown = { width: naturalWidth * scale, height: naturalHeight * scale };
+  const zoom = Math.min(1, frame.width / naturalWidth, frame.height / naturalHeight);
+  const shown = { width: naturalWidth * zoom, height: naturalHeight * zoom };
   const left = frame.left - outer.left + (frame.width - shown.width) / 2;
   const top = frame.top - outer.top + (frame.height - shown.height) / 2;
   Object.assign(canvas.style, {
