@@ -182,7 +182,8 @@ def test_a_deep_picture_is_cut_and_counted_in_its_own_numbers(deep: Upload) -> N
     cut = thresholding.otsu(DEEP)
     assert cut > 255
 
-    _, file, chart, _, _, table, _ = threshold.show_classes(deep, 2, "luminance", None)
+    answer: tuple[Any, ...] = threshold.show_classes(deep, 2, "luminance", None)
+    _, file, chart, _, _, table, _ = answer
 
     np.testing.assert_array_equal(np.asarray(Image.open(file)), cut < DEEP)
     assert f"700 to {cut:.0f}" in html.unescape(table)
@@ -191,7 +192,7 @@ def test_a_deep_picture_is_cut_and_counted_in_its_own_numbers(deep: Upload) -> N
     assert ">700</text>" in chart
     assert f"cut {cut:.0f}" in threshold.show_methods(deep, "luminance")[0]
     own = {"key": threshold.chart_key(deep, 2, "luminance"), "cuts": [1000]}
-    moved = threshold.show_classes(deep, 2, "luminance", own)
+    moved: tuple[Any, ...] = threshold.show_classes(deep, 2, "luminance", own)
     np.testing.assert_array_equal(np.asarray(Image.open(moved[1])), DEEP > 1000)
     beyond = {**own, "cuts": [100]}
     assert threshold.show_classes(deep, 2, "luminance", beyond)[3] is None
@@ -201,7 +202,8 @@ def test_a_deep_picture_is_cut_and_counted_in_its_own_numbers(deep: Upload) -> N
 def test_a_channel_of_floats_has_a_chart_and_masks(channel: thresholding.Channel) -> None:
     upload = Upload(str(CAT))
 
-    _, file, chart, _, _, table, _ = threshold.show_classes(upload, 3, channel, None)
+    answer: tuple[Any, ...] = threshold.show_classes(upload, 3, channel, None)
+    _, file, chart, _, _, table, _ = answer
 
     gray = thresholding.gray_channel(open_photo(CAT), channel)
     cuts = thresholding.multi_otsu(gray, 3)
