@@ -3,20 +3,20 @@
 import html
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
 import numpy as np
 
-from models import drawing, measuring, resolutions, segmentation, store
+from models import drawing, measuring, object_files, resolutions, segmentation, store
 from models.drawing import Color
 from models.images import Photo, PhotoError
 from models.measuring import Objects
 from models.resolutions import Seen
 from ui import events, markup, result_files, theme
 from ui.texts import mark, number, say, say_error, say_name
-from ui.uploads import Upload
+from ui.uploads import Instances, Upload
 
 MAP_SIDE = 512  # pixels of the pictures of probabilities
 SHOWN_SIDE = 360  # and of those of the sizes
@@ -48,17 +48,31 @@ def build(current: gr.State, model: gr.Radio, chosen: gr.State) -> None:
     download = gr.DownloadButton(
         mark("lesson.objects_download"), visible=False, size="sm", elem_id="objects-download"
     )
+    with gr.Row(visible=False) as more:
+        pixel = gr.Number(
+            minimum=0,
+            label=mark("lesson.pixel_size"),
+            info=mark("lesson.pixel_size_info"),
+            elem_id="pixel-size",
+        )
+        labels, rois, geojson = (
+            gr.Button(mark(f"lesson.{name}_download"), size="sm", elem_id=f"{name}-download")
+            for name in ("labels", "rois", "geojson")
+        )
     maps = gr.HTML(padding=False, elem_id="probabilities")
     gr.HTML(f"<h2>{mark('lesson.sizes')}</h2>", padding=False)
     button = gr.Button(mark("lesson.sizes_button"), size="sm", elem_id="compare-sizes")
     sizes = gr.HTML(padding=False, elem_id="sizes")
     with gr.Accordion(mark("lesson.how_good"), open=False, elem_id="how-good"):
         explanation = gr.HTML(padding=False)
+    events.save_on_click(labels, write_labels, [current, model, pixel])
+    events.save_on_click(rois, write_rois, [current, model])
+    events.save_on_click(geojson, write_geojson, [current, model, pixel])
     gr.on(
-        [current.change, chosen.change],
+        [current.change, chosen.change, pixel.submit, pixel.blur],
         show_objects,
-        [current, model],
-        [objects, download],
+        [current, model, pixel],
+        [objects, download, more],
         show_progress="hidden",
         trigger_mode="always_last",
         concurrency_id=events.INFERENCE,
@@ -146,9 +160,14 @@ def meaning(name: str) -> str:
     return say("lesson.subject", name=say_name("class", name))
 
 
-def show_objects(upload: Upload | None, model: str) -> tuple[str, object]:
-    """How large the objects are, and the file that says more, for models that tell them apart."""
-    nothing = "", gr.DownloadButton(visible=False)
+def show_objects(
+    upload: Upload | None, model: str, pixel: float | None = None
+) -> tuple[str, object, object]:
+    """How large the objects are, and what saves more, for models that tell them apart.
+
+    `pixel` is the side of a pixel in micrometres, where the visitor knows it.
+    """
+    nothing = "", gr.DownloadButton(visible=False), gr.Row(visible=False)
     if upload is None:
         return nothing
     try:
@@ -157,17 +176,51 @@ def show_objects(upload: Upload | None, model: str) -> tuple[str, object]:
         return nothing
     if found.instances is None:
         return nothing
-    objects = found.instances.objects
+    objects = _sized(found.instances.objects, pixel)
     file = result_files.text(objects.csv(), "objects.csv")
     heading = f"<h2>{say('lesson.objects')}</h2>"
     if not len(objects):
-        return f"{heading}{markup.notice(say('lesson.no_objects'))}", nothing[1]
+        return f"{heading}{markup.notice(say('lesson.no_objects'))}", *nothing[1:]
     color = theme.mask_colors(found.segmentation.classes)[found.segmentation.subject]
     share = objects.area.sum() / math.prod(upload.size)
     return (
         f"{heading}{objects_table(objects, share)}{area_chart(objects, color)}",
         gr.DownloadButton(value=file, visible=True),
+        gr.Row(visible=True),
     )
+
+
+def _sized(objects: Objects, pixel: float | None) -> Objects:
+    """The objects with the size of a pixel that a visitor has typed in."""
+    return replace(objects, pixel_size=(pixel, pixel)) if pixel and pixel > 0 else objects
+
+
+def write_labels(upload: Upload, model: str, pixel: float | None) -> str:
+    """The objects' numbers as a TIFF file."""
+    found = _instances(upload, model)
+    size = _sized(found.objects, pixel).pixel_size
+    return result_files.content(object_files.label_tiff(found.numbers, size), "labels.tif")
+
+
+def write_rois(upload: Upload, model: str) -> str:
+    """The objects' outlines as a ZIP file for ImageJ."""
+    return result_files.content(
+        object_files.imagej_rois(_instances(upload, model).numbers), "rois.zip"
+    )
+
+
+def write_geojson(upload: Upload, model: str, pixel: float | None) -> str:
+    """The objects' outlines and measurements as a GeoJSON file for QuPath."""
+    found = _instances(upload, model)
+    text = object_files.geojson(found.numbers, _sized(found.objects, pixel))
+    return result_files.text(text, "objects.geojson")
+
+
+def _instances(upload: Upload, model: str) -> Instances:
+    found = upload.mask(model).instances
+    if found is None:
+        raise gr.Error(say("photo.missing"), print_exception=False)
+    return found
 
 
 def clear_sizes(upload: Upload | None, model: str, comparison: Comparison) -> object:
@@ -297,6 +350,8 @@ def objects_table(objects: Objects, share: float) -> str:
         say("lesson.largest"): say("lesson.px", area=int(objects.area.max())),
         say("lesson.share"): number(share, ".1%"),
     }
+    if objects.area_um2 is not None:
+        facts[say("lesson.median_um2")] = number(float(np.median(objects.area_um2)), ",.2f")
     rows = "".join(f"<tr><td>{name}</td><td>{value}</td></tr>" for name, value in facts.items())
     return f'<table class="facts"><tbody>{rows}</tbody></table>'
 

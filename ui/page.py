@@ -53,7 +53,7 @@ def build() -> gr.Blocks:
                 # The upload that was accepted last and that the Pets tab has answered.
                 current = gr.State(None)
                 answered = gr.State(None)  # the same when that can be seen
-                photo, message = photo_input.build()
+                photo, message, chooser = photo_input.build()
             with gr.Column(min_width=320, elem_id="answers"), gr.Tabs(elem_id="tabs") as tabs:
                 with gr.Tab(mark("tab.pets"), id="pets", elem_id="tab-pets"):
                     answers = pets.build(current)
@@ -72,7 +72,7 @@ def build() -> gr.Blocks:
             with gr.Column(min_width=320, elem_id="more"):
                 sharing.build(photo, current, tabs, controls)
                 examples.build_credits()
-        photo_input.keep_usable(photo, current, message, pets.show_pets, answers)
+        photo_input.keep_usable(photo, current, message, pets.show_pets, answers, chooser)
         # The other tabs wait until this answer is painted: they would slow it down.
         current.change(
             lambda upload: upload,

@@ -1,6 +1,8 @@
 """Where a photo comes in: upload, paste, webcam or example, and a sentence where it is unusable."""
 
-from collections.abc import Callable, Sequence
+import html
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,10 @@ from PIL import Image
 
 from models import drawing
 from models.images import PhotoError, open_file, open_photo
+from models.picture import AXES, FIRST, AxisName, Place
 from ui import examples, markup, result_files
 from ui.events import INFERENCE
-from ui.texts import mark, say_error
+from ui.texts import mark, say, say_error
 from ui.uploads import Upload
 
 THUMBNAIL_SIDE = 240
@@ -38,12 +41,26 @@ class PhotoInput(gr.Image):
         return super().postprocess(value.path if isinstance(value, Upload) else value)
 
 
-def build() -> tuple[PhotoInput, gr.HTML]:
-    """Lay out the photo input and the examples.
+@dataclass(frozen=True)
+class Chooser:
+    """What chooses one of a file's pictures: sliders that count from 1, and what they say."""
+
+    sliders: Mapping[AxisName, gr.Slider]
+    said: gr.HTML
+
+    @property
+    def components(self) -> list[gr.Component]:
+        """The sliders, and the sentence."""
+        return [*self.sliders.values(), self.said]
+
+
+def build() -> tuple[PhotoInput, gr.HTML, Chooser]:
+    """Lay out the photo input, the choice of a file's pictures, and the examples.
 
     Returns
     -------
-    The input, and the message that says what is wrong with a photo: both are for `keep_usable`.
+    The input, the message that says what is wrong with a photo, and the choice: all are for
+    `keep_usable`.
     """
     photo = PhotoInput(
         label=mark("photo.label"),
@@ -56,6 +73,15 @@ def build() -> tuple[PhotoInput, gr.HTML]:
         elem_id="photo",
     )
     message = gr.HTML(visible=False, padding=False, elem_id="message")
+    chooser = Chooser(
+        {
+            name: gr.Slider(
+                1, 2, 1, step=1, label=mark(f"axis.{name}"), visible=False, elem_id=f"axis-{name}"
+            )
+            for name in AXES
+        },
+        gr.HTML(visible=False, padding=False, elem_id="picture-said", elem_classes=markup.SPOKEN),
+    )
     shown = examples.examples()
     gr.HTML(f'<p class="hint">{mark("examples.try")}</p>', padding=False, elem_id="examples-try")
     gallery = gr.Gallery(
@@ -75,7 +101,7 @@ def build() -> tuple[PhotoInput, gr.HTML]:
         return str(shown[event.index].path)
 
     gallery.select(pick, None, photo, show_progress="hidden", api_visibility="private")
-    return photo, message
+    return photo, message, chooser
 
 
 def keep_usable(
@@ -84,6 +110,7 @@ def keep_usable(
     message: gr.HTML,
     answer: Callable[[Upload | None], Sequence[object]] = lambda upload: (),
     answers: Sequence[gr.Component] = (),
+    chooser: Chooser | None = None,
 ) -> None:
     """Keep the upload that was accepted last, and answer it in the same event.
 
@@ -100,13 +127,31 @@ def keep_usable(
     answer, answers
         What a visitor waits for most, and where it is shown. It has no event of its own, because
         each event takes the browser and the server some time.
+    chooser
+        Chooses one of the file's pictures.
     """
+    choices = chooser.components if chooser else []
 
     def take(upload: Upload | None, before: Upload | None) -> tuple[object, ...]:
         shown, kept, said = _accept(upload, before)
         if kept is None or isinstance(kept, Upload):
-            return shown, kept, said, *answer(kept)
-        return shown, kept, said, *[gr.skip()] * len(answers)
+            return shown, kept, said, *answer(kept), *(_choices(kept) if chooser else [])
+        return shown, kept, said, *[gr.skip()] * (len(answers) + len(choices))
+
+    def choose(before: Upload | None, *numbers: float) -> tuple[object, ...]:
+        nothing = [gr.skip()] * (3 + len(answers) + len(choices))
+        if before is None:
+            return tuple(nothing)
+        axes = [axis.name for axis in before.picture.axes]
+        wanted = {n: int(i) - 1 for n, i in zip(AXES, numbers, strict=True) if n in axes}
+        upload = replace(before, place=Place(**wanted))
+        try:
+            shown = _shown(upload)
+        except PhotoError as error:
+            said = gr.HTML(markup.notice(say_error(error), wrong=True), visible=True)
+            return gr.skip(), gr.skip(), said, *nothing[3:]
+        hidden = gr.HTML(visible=False)
+        return shown, upload, hidden, *answer(upload), *_choices(upload)
 
     take.__name__ = answer.__name__ if answers else _accept.__name__  # for logs and metrics
     # Only "change" brings the new value for uploads, the webcam, the clipboard and removal. When
@@ -117,31 +162,81 @@ def keep_usable(
     arrived.change(
         take,
         [photo, accepted],
-        [photo, accepted, message, *answers],
+        [photo, accepted, message, *answers, *choices],
         show_progress="minimal" if answers else "hidden",
         show_progress_on=list(answers) or None,
         trigger_mode="always_last",
         concurrency_id=INFERENCE,
         api_visibility="private",
     )
+    if chooser:
+        gr.on(
+            [slider.input for slider in chooser.sliders.values()],
+            choose,
+            [accepted, *chooser.sliders.values()],
+            [photo, accepted, message, *answers, *choices],
+            show_progress="minimal",
+            show_progress_on=list(answers) or None,
+            trigger_mode="always_last",
+            concurrency_id=INFERENCE,
+            api_visibility="private",
+        )
+
+
+def _choices(upload: Upload | None) -> list[object]:
+    """The sliders of an upload, and what is said of its pictures and their range."""
+    axes = {} if upload is None else {axis.name: axis for axis in upload.picture.axes}
+    sliders: list[object] = [
+        gr.Slider(maximum=axes[name].count, value=axes[name].index + 1, visible=True)
+        if name in axes
+        else gr.Slider(visible=False)
+        for name in AXES
+    ]
+    sentences = [
+        say("axis.of", name=say(f"axis.{name}"), number=axis.index + 1, count=axis.count)
+        for name, axis in axes.items()
+    ]
+    if upload is not None and upload.picture.stretch and upload.picture.shown:
+        low, high = (f"{value:.6g}" for value in upload.picture.shown)
+        sentences.append(say(f"stretch.{upload.picture.stretch}", low=low, high=high))
+    text = "".join(f'<p class="hint">{html.escape(each)}</p>' for each in sentences)
+    return [*sliders, gr.HTML(text, visible=bool(text))]
 
 
 def _accept(upload: Upload | None, before: Upload | None) -> tuple[object, object, object]:
     """What the photo input, the accepted upload and the message become."""
-    if upload == before:  # the echo of what was set below
-        return gr.skip(), gr.skip(), gr.skip()
+    if upload == before or (upload and before and _is_shown(upload, before)):
+        return gr.skip(), gr.skip(), gr.skip()  # the echo of what was set below
     hidden = gr.HTML(visible=False)
     if upload is None:
         return gr.skip(), None, hidden
     try:
         upload.preview  # noqa: B018 -- decodes it
-        if not _browser_can_show(upload):
-            shown = result_files.picture_to_keep(Image.fromarray(upload.whole), "photo")
-            return shown, gr.skip(), hidden  # comes again as a PNG, and is then accepted
+        shown = gr.skip() if _browser_can_show(upload) else _shown(upload)
     except PhotoError as error:
         # The photo before comes back; its results never left.
-        return before, gr.skip(), gr.HTML(markup.notice(say_error(error), wrong=True), visible=True)
-    return gr.skip(), upload, hidden
+        said = gr.HTML(markup.notice(say_error(error), wrong=True), visible=True)
+        return before and _shown(before), gr.skip(), said
+    return shown, upload, hidden
+
+
+def _shown(upload: Upload) -> str | Upload:
+    """What the photo input shows of an upload: the file, or a PNG where browsers cannot show that.
+
+    The PNG's name tells whose it is, because the browser hands it back as if it were uploaded.
+    """
+    if upload.place == FIRST and _browser_can_show(upload):
+        return upload
+    return result_files.picture_to_keep(Image.fromarray(upload.whole), _shown_name(upload))
+
+
+def _shown_name(upload: Upload) -> str:
+    return f"photo-{upload.key}"
+
+
+def _is_shown(upload: Upload, before: Upload) -> bool:
+    """Whether a file is what was shown of the upload before."""
+    return Path(upload.path).name == f"{_shown_name(before)}.png"
 
 
 def _thumbnail(path: Path) -> Image.Image:

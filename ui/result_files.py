@@ -6,7 +6,7 @@ from PIL import Image
 
 from serving.files import new_folder
 
-__all__ = ["new_folder", "picture_to_keep", "picture_to_show", "text"]
+__all__ = ["content", "new_folder", "picture_to_keep", "picture_to_show", "text"]
 
 
 def picture_to_keep(picture: Image.Image, name: str) -> str:
@@ -42,4 +42,11 @@ def text(content: str, name: str) -> str:
     """Write a text into a folder of its own; return its path."""
     file = new_folder() / name
     file.write_text(content, newline="")
+    return str(file)
+
+
+def content(content: bytes, name: str) -> str:
+    """Write bytes into a folder of its own; return its path."""
+    file = new_folder() / name
+    file.write_bytes(content)
     return str(file)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 from models import breeds, drawing, matting, measuring, pipeline, segmentation, store, thresholding
 from models.drawing import reduced
 from models.images import Photo
+from models.picture import AXES, FIRST, Picture, Place
 from models.pipeline import Pet
+from models.stains import micrograph
 from models.thresholding import Channel, Histogram, Settings
+from models.windows import find_objects
 from serving import decoding
 from ui.memory import Memory
 
@@ -29,11 +32,15 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Instances:
-    """How many objects a mask model found, their outlines in the preview, and measurements."""
+    """How many objects a mask model found, their outlines in the preview, and measurements.
+
+    `numbers` has the number of each pixel's object, in all detail, and 0 for the background.
+    """
 
     count: int
     outlines: NDArray[np.bool_]
     objects: measuring.Objects
+    numbers: NDArray[np.integer]
 
 
 @dataclass(frozen=True)
@@ -85,7 +92,7 @@ class CutOutResult:
 class _Decoded:
     preview: Photo
     whole: Photo | None  # where it had to be decoded for the preview
-    size: tuple[int, int]
+    picture: Picture  # with a photo of the preview's detail
     values: NDArray[Any] | None  # where they are others than the photo's
 
 
@@ -103,15 +110,26 @@ class Upload:
     ----------
     path
         Where Gradio stores the file: in a folder that is named for the content.
+    place
+        Which of its pictures, of a file with several.
     """
 
     path: str
     memory: Memory = field(default=memory, repr=False, compare=False)
+    place: Place = FIRST
 
     @property
     def key(self) -> str:
         """A name that tells it from other uploads, and nothing about the photo."""
-        return Path(self.path).parent.name
+        folder = Path(self.path).parent.name
+        chosen = [(name, getattr(self.place, name)) for name in AXES]
+        parts = (f"{name}{index}" for name, index in chosen if index is not None)
+        return "-".join([folder, *parts])
+
+    @property
+    def picture(self) -> Picture:
+        """What its file says of it, with its own numbers; the photo may lack detail."""
+        return self._decoded.picture
 
     @property
     def preview(self) -> Photo:
@@ -121,7 +139,7 @@ class Upload:
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the whole photo in pixels."""
-        return self._decoded.size
+        return self._decoded.picture.size
 
     @property
     def whole(self) -> Photo:
@@ -129,7 +147,9 @@ class Upload:
         decoded = self._decoded
         if decoded.whole is not None:
             return decoded.whole
-        return self._once("whole", lambda: _read_only(decoding.open_photo(self.path)))
+        return self._once(
+            "whole", lambda: _read_only(decoding.open_picture(self.path, place=self.place).photo)
+        )
 
     def gray(self, channel: Channel) -> NDArray[Any]:
         """One channel in all detail and in the file's own numbers, `(height, width)`."""
@@ -193,10 +213,10 @@ class Upload:
 
     @property
     def _decoded(self) -> _Decoded:
-        return self._once("decoded", lambda: _decode(self.path))
+        return self._once("decoded", lambda: _decode(self.path, self.place))
 
     def _once(self, name: Hashable, compute: Callable[[], Result]) -> Result:
-        return self.memory.get((self.path, name), compute)
+        return self.memory.get((self.path, self.place, name), compute)
 
 
 def to_preview(photo: Photo) -> Photo:
@@ -209,14 +229,12 @@ def _read_only(array: NDArray[Any]) -> NDArray[Any]:
     return array
 
 
-def _decode(path: str) -> _Decoded:
-    picture = decoding.open_picture(path, PREVIEW_SIDE)
-    photo, values = picture.photo, None
-    if picture.deep:
-        values = picture.values if picture.gray is None else picture.gray
-        values = _read_only(np.ascontiguousarray(values))
-    whole = _read_only(photo) if photo.shape[:2] == picture.size else None
-    return _Decoded(_read_only(to_preview(photo)), whole, picture.size, values)
+def _decode(path: str, place: Place) -> _Decoded:
+    picture = decoding.open_picture(path, PREVIEW_SIDE, place)
+    photo = _read_only(picture.photo)
+    whole = photo if photo.shape[:2] == picture.size else None
+    values = _read_only(np.ascontiguousarray(picture.counted)) if picture.deep else None
+    return _Decoded(_read_only(to_preview(photo)), whole, picture, values)
 
 
 def _gray(upload: Upload, channel: Channel) -> NDArray[Any]:
@@ -225,17 +243,24 @@ def _gray(upload: Upload, channel: Channel) -> NDArray[Any]:
 
 def _segment(upload: Upload, model: str) -> MaskResult:
     segmenter = segmentation.load(model)
-    # Objects are counted and measured in pixels of the photo; an outline needs no such detail.
-    photo = upload.whole if segmenter.card.instances else upload.preview
-    start = time.perf_counter()
-    result = segmenter.predict(photo)
-    shown = result.resized(*upload.preview.shape[:2])
     if not segmenter.card.instances:
+        start = time.perf_counter()
+        result = segmenter.predict(upload.preview)
+        shown = result.resized(*upload.preview.shape[:2])
         return MaskResult(shown, None, time.perf_counter() - start, segmenter.device)
-    numbers = result.instances()
+    # Objects are counted and measured in pixels of the photo, in the numbers of the file.
+    picture = upload.picture
+    if not picture.deep:
+        picture = replace(picture, photo=upload.whole, values=upload.whole)
+    start = time.perf_counter()
+    result, numbers = find_objects(segmenter, micrograph(picture))
     seconds = time.perf_counter() - start
+    shown = result.resized(*upload.preview.shape[:2])
     outlines = drawing.instance_outlines(segmentation.scale_numbers(numbers, *shown.shape))
-    instances = Instances(int(numbers.max()), outlines, measuring.measure(numbers))
+    objects = measuring.measure(numbers, picture.values, picture.channels, picture.pixel_size)
+    count = int(numbers.max())
+    kept = numbers.astype(np.min_scalar_type(count))
+    instances = Instances(count, outlines, objects, _read_only(kept))
     return MaskResult(shown, instances, seconds, segmenter.device)
 
 
