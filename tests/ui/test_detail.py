@@ -9,7 +9,7 @@ from PIL import Image
 
 from models import pipeline, store, thresholding
 from models.images import open_photo
-from models.picture import Picture
+from models.picture import FIRST, Picture, Place
 from serving import decoding
 from ui import cutout, examples, mask, pets, threshold
 from ui.uploads import PREVIEW_SIDE, Upload
@@ -62,9 +62,9 @@ def test_a_pet_is_found_and_named_without_all_detail(
 ) -> None:
     sides = []
 
-    def open_picture(path: str, side: int = 0) -> Picture:
+    def open_picture(path: str, side: int = 0, place: Place = FIRST) -> Picture:
         sides.append(side)
-        return decoding.start().open_picture(path, side)
+        return decoding.start().open_picture(path, side, place)
 
     monkeypatch.setattr(decoding, "open_picture", open_picture)
     copy = Path(large.path).with_name("copy.jpg")

@@ -1,0 +1,45 @@
+"""Pictures of microscopes on the page: stacks are chosen from, and counted in their own numbers."""
+
+import io
+
+import numpy as np
+import pytest
+import tifffile
+from playwright.sync_api import Page, expect
+
+from tests.browser.visits import on_desktop, open_tab, upload
+
+pytestmark = pytest.mark.browser
+
+
+@on_desktop
+def test_a_plane_of_a_stack_is_chosen_and_its_nuclei_are_counted(page: Page) -> None:
+    y, x = np.mgrid[:128, :160]
+    values = np.full((3, 2, 128, 160), 150, np.uint16)
+    for z in range(3):
+        for left in range(z + 1):
+            inside = (y - 64) ** 2 + (x - 40 - 45 * left) ** 2 < 17**2
+            values[z, :, inside] = 1200
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, values, imagej=True, metadata={"axes": "ZCYX"})
+
+    upload(page, "stack.tif", buffer.getvalue())
+
+    said = page.locator("#picture-said")
+    expect(said).to_contain_text("z 1 of 3")
+    expect(said).to_contain_text("Shown from 150 (black) to 1200 (white)")
+    expect(page.locator("#axis-page")).to_be_hidden()
+    open_tab(page, "Mask")
+    page.get_by_label("Cell nuclei").check()
+    expect(page.locator("#legend")).to_contain_text("Objects found: 1")
+
+    page.locator("#axis-z input[type=number]").fill("3")
+    page.locator("#axis-z input[type=number]").press("Enter")
+
+    expect(said).to_contain_text("z 3 of 3")
+    expect(page.locator("#legend")).to_contain_text("Objects found: 3")
+    with page.expect_download() as download:
+        page.locator("#labels-download").click()
+    labels = tifffile.imread(download.value.path())
+    assert labels.dtype == np.uint16
+    assert labels.max() == 3
