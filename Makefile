@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 # The GPU packages are large: only for machines that have one.
 CPU := $(if $(shell nvidia-smi -L 2>/dev/null),,-cpu)
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# The decoders' own packages; without them they use the app's.
+DECODERS := $(BIN)/python -m serving.decoder_packages || true
 
 # Three at a time on two cores: many tests wait for a process or a page. For the frameworks in them,
 # threads that outnumber the cores wait for one another.
@@ -43,10 +45,12 @@ $(BIN)/python:
 
 $(VENV)/.app: requirements$(CPU).txt | $(BIN)/python
 	$(PIP_INSTALL) -r $<
+	@$(DECODERS)
 	@touch $@
 
 $(VENV)/.training: requirements$(CPU).txt training/requirements$(CPU).txt | $(BIN)/python
 	$(PIP_INSTALL) $(addprefix -r ,$^)
+	@$(DECODERS)
 	@touch $(VENV)/.app $@
 
 # All at once: pip then looks only once for versions that fit together. It would compile all modules
@@ -54,6 +58,7 @@ $(VENV)/.training: requirements$(CPU).txt training/requirements$(CPU).txt | $(BI
 $(VENV)/.tests: requirements$(CPU).txt training/requirements$(CPU).txt \
   batch/requirements.txt bench/requirements.txt tests/requirements.txt | $(BIN)/python
 	$(PIP_INSTALL) --no-compile $(addprefix -r ,$^)
+	@$(DECODERS)
 	@$(BIN)/python -m compileall -q -q -j 0 -x '/tests/' $(VENV)/lib || true
 	@touch $(VENV)/.app $(VENV)/.training $@
 

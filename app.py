@@ -8,6 +8,7 @@ Each option can be given as an environment variable instead; the option wins.
 
 import ctypes
 import os
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -96,8 +97,15 @@ def main(words: Sequence[str] | None = None) -> None:
         listening = sockets.take_port(chosen.host, chosen.port)
         # Gradio is imported meanwhile.
         loading = ThreadPoolExecutor(1).submit(load_models)
-        from serving import decoding
+        from serving import decoder_packages, decoding
 
+        in_space = "SPACE_ID" in os.environ  # whose set-up knows requirements.txt alone
+        if (decoder_packages.install() if in_space else decoder_packages.find()) is None:
+            print(
+                "The decoders use the app's own Pillow, which has known holes: "
+                "python -m serving.decoder_packages gives them a newer one.",
+                file=sys.stderr,
+            )
         decoding.start()
         from serving import lean
 

@@ -32,7 +32,7 @@ from models import images
 from models.images import Photo, PhotoError
 from models.picture import AXES, FIRST, Axis, Picture, Place, Stretch
 from models.runtime import usable_cores
-from serving import metrics
+from serving import decoder_packages, metrics
 from serving.decoder import ALIGNED, ANY, HEADER, REQUEST
 
 logger = logging.getLogger(__name__)
@@ -60,6 +60,9 @@ class Decoder:
 
     def __init__(self) -> None:
         kept = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
+        if own := decoder_packages.find():
+            paths = [str(own), *filter(None, [kept.get("PYTHONPATH")])]
+            kept["PYTHONPATH"] = os.pathsep.join(paths)
         self._connection, theirs = socket.socketpair()
         shared = _shared_memory((3 + VALUES) * images.MAX_PIXELS)
         self._shared = mmap.mmap(shared, 0)

@@ -20,7 +20,7 @@ from PIL import Image
 
 from models import images
 from models.images import PhotoError
-from serving import decoding
+from serving import decoder_packages, decoding
 from serving.decoding import Decoder, Pool
 from tests.profiles import DISPLAY_P3
 from tests.raw_http import within
@@ -490,3 +490,17 @@ def test_a_process_that_does_not_end_gets_no_other_picture(
 
     monkeypatch.undo()
     assert_works(one)
+
+
+@linux
+def test_decoders_have_a_pillow_of_their_own(one: Pool) -> None:
+    own = decoder_packages.find()
+    if own is None:
+        pytest.skip("python -m serving.decoder_packages was not run, or PyPI cannot be reached")
+
+    assert_works(one)
+
+    mapped = Path(f"/proc/{worker(decoder_of(one))}/maps").read_text()
+    used = {line.split()[-1] for line in mapped.splitlines() if "/PIL/_imaging." in line}
+    assert used
+    assert all(Path(path).is_relative_to(own.resolve()) for path in used)
