@@ -1,15 +1,17 @@
 """Tables are written where their marks stand, and nowhere else."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 import documents
+from models import store
 
 START, END = "<!-- cats: written by cats -->", "<!-- /cats -->"
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "docs").mkdir()
     (tmp_path / "README.md").write_text("Nothing here.\n")
@@ -31,3 +33,16 @@ def test_without_both_marks_nothing_is_written(root: Path, text: str) -> None:
     with pytest.raises(LookupError, match="cats"):
         documents.renew(START, END, "new")
     assert (root / "docs" / "cats.md").read_text() == text
+
+
+def test_the_readme_s_python_prints_what_it_says(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(store.SOURCE_VARIABLE, raising=False)
+    monkeypatch.chdir(documents.ROOT)
+    readme = (documents.ROOT / "README.md").read_text()
+    (program,) = re.findall(r"```python\n(from models.*?)```", readme, re.DOTALL)
+    exec(compile(program, "README.md", "exec"), {})  # noqa: S102  (our own)
+    told = [line.removeprefix("# ") for line in program.splitlines() if line.startswith("# ")]
+    assert capsys.readouterr().out.splitlines() == told
+    assert len(told) == 2
