@@ -131,17 +131,18 @@ def open_nuclei(root: Path | None = None, source: str | Path | None = None) -> D
     )
 
 
-def open_folder(folder: Path, *, masks: bool) -> DataSet:
+def open_folder(folder: str | Path, *, masks: bool) -> DataSet:
     """One's own pictures: with the masks beside them, or in folders by class."""
+    folder = Path(folder)
     found = folders.examples(folder, masks)
-    name = Path(folder).resolve().name
+    name = folder.resolve().name
     return DataSet(
         name,
         () if masks else tuple({"name": label} for label in folders.classes(folder)),
         (name, "background", "border"),
         folders.SPLITS,
         lambda name, fold: folders.split(found, name, fold),
-        Path(folder),
+        folder,
         own=True,
     )
 

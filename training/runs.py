@@ -101,7 +101,7 @@ class Run:
 
     def __init__(
         self,
-        out: Path,
+        out: str | Path,
         script: str,
         settings: Mapping[str, object],
         *,

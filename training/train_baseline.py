@@ -275,7 +275,7 @@ def species_figures(truth: Labels, prediction: Labels) -> Figures:
 
 def train(
     method: str,
-    out: Path | None = None,
+    out: str | Path | None = None,
     *,
     root: Path | None = None,
     source: str | None = None,

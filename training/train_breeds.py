@@ -83,11 +83,11 @@ SEED = 42
 
 
 def train(
-    out: Path = OUT,
+    out: str | Path = OUT,
     *,
     root: Path | None = None,
     source: str | None = None,
-    folder: Path | None = None,
+    folder: str | Path | None = None,
     split: str = "official",
     fold: int = 0,
     arch: str = ARCH,
@@ -201,7 +201,7 @@ def train(
             labels=data.labels,
             input_spec=spec,
             data=data.name,
-            folder=str(folder.resolve()) if folder else None,
+            folder=str(Path(folder).resolve()) if folder else None,
             split=split,
             fold=fold,
             processes=max(num_distrib(), 1),

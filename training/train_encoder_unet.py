@@ -132,11 +132,11 @@ def take_weights(model: TorchNetwork, run: Path) -> None:
 
 
 def train(
-    out: Path = OUT,
+    out: str | Path = OUT,
     *,
     root: Path | None = None,
     source: str | None = None,
-    folder: Path | None = None,
+    folder: str | Path | None = None,
     encoder: str = ENCODER,
     encoder_weights: str = "imagenet",
     encoder_args: Mapping[str, Any] | None = None,
@@ -224,7 +224,7 @@ def train(
             labels=[{"name": name} for name in classes],
             input_spec=spec,
             data=data.name,
-            folder=str(folder.resolve()) if folder else None,
+            folder=str(Path(folder).resolve()) if folder else None,
             held_out={
                 "pictures": len(held_out),
                 "size": size,

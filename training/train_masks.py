@@ -335,7 +335,7 @@ def build(deeplab: Path | None) -> TorchNetwork:
 
 
 def train(
-    out: Path = OUT,
+    out: str | Path = OUT,
     *,
     root: Path | None = None,
     source: str | None = None,

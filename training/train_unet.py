@@ -186,11 +186,11 @@ class Network:
 
 def train(
     data: str = DATA[0],
-    out: Path = OUT,
+    out: str | Path = OUT,
     *,
     root: Path | None = None,
     source: str | None = None,
-    folder: Path | None = None,
+    folder: str | Path | None = None,
     split: str = "official",
     network: str | None = None,
     size: tuple[int, int] = PET_SIZE,
@@ -311,7 +311,7 @@ def train(
             labels=[{"name": name} for name in classes],
             input_spec=pictures.spec,
             data=data_set.name,
-            folder=str(folder.resolve()) if folder else None,
+            folder=str(Path(folder).resolve()) if folder else None,
             split=split,
             devices=strategy.num_replicas_in_sync,
             instances=on_nuclei,  # single nuclei are worth counting
@@ -329,7 +329,7 @@ def train(
 
 
 def _open(
-    data: str, root: Path | None, source: str | None, folder: Path | None
+    data: str, root: Path | None, source: str | None, folder: str | Path | None
 ) -> data_sets.DataSet:
     if folder:
         return data_sets.open_folder(folder, masks=True)

@@ -129,18 +129,17 @@ ROWS = {
         "--dry-run",
         f"{BREEDS} --pretrained-cfg CFG --folder OWN --fold 1 --epochs 1 --batch 4 --rate 1e-3",
         f"{BREEDS} --no-pretrained --teachers TEACHER --split random --dry-run",
-        f'{BREEDS} --no-pretrained --find-rate --model-args {{"drop_path_rate":0.1}} --batch 16',
+        f'{BREEDS} --no-pretrained --find-rate --model-args {{"drop_path_rate":0.1}} --batch 4',
     ],
     "train_encoder_unet": [
         f"{UNETS} --encoder-weights ENCODER --dry-run",
-        f"{UNETS} --encoder-weights none --folder OWN --epochs 1 --batch 4 --rate 1e-3 --seed 1",
-        f'{UNETS} --encoder-weights none --encoder-args {{"output_stride":32}} --find-rate',
+        f"{UNETS} --encoder-weights none --folder OWN --epochs 1 --batch 4 --rate 1e-3 --seed 1 "
+        '--encoder-args {"output_stride":32}',
     ],
     "train_unet": [
         f"{KERAS} --network mobilenet --encoder-weights KERAS --bottom block_16_expand_relu "
-        "--dry-run",
+        "--split random --dry-run",
         f"{SCRATCH} --folder OWN --epochs 1 --batch 4 --rate 1e-3 --seed 1",
-        f"{SCRATCH} --split random --dry-run",
     ],
     "train_masks": [
         "--root ROOT --size 32 --dry-run --batch 4",
