@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 PICTURES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib"),
-    *(".tif", ".tiff", ".heic", ".heif", ".hif", ".avif", ".mpo"),
+    *(".tif", ".tiff", ".heic", ".heics", ".heif", ".heifs", ".hif", ".avif", ".avifs", ".mpo"),
+    ".jxl",
 )
 ZIPS = (".zip",)
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")

@@ -1,13 +1,16 @@
 """A photo that ends, holds up or overfills its process gets a sentence; the next one its row."""
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
+from PIL import Image
+from skimage.filters import threshold_otsu
 
-from batch import rle
+from batch import rle, rows
 from batch.analyst import Analyst, AnalystError
 from models import pipeline, store
 from models.images import open_photo
@@ -37,6 +40,18 @@ def test_a_photo_is_described_as_everywhere_else(analyst: Analyst) -> None:
     assert row["pets"][0]["box"] == list(expected["pets"][0]["box"])
     assert row["pets"][0]["breeds"][0]["name"] == expected["pets"][0]["breeds"][0]["name"]
     assert row["pets"][0]["share"] == pytest.approx(pet.share, rel=1e-3)
+
+
+def test_a_deep_picture_is_cut_in_its_own_numbers() -> None:
+    """By scikit-image on the file's values."""
+    noise = np.random.default_rng(0).normal(0, 40, (60, 80))
+    values = (700 + noise + 2000 * (np.arange(80) > 40)).astype(np.uint16)
+    content = io.BytesIO()
+    Image.fromarray(values).save(content, "PNG")
+
+    row = rows.describe(content.getvalue(), classes=2)
+
+    assert row["cuts"] == [threshold_otsu(values)]
 
 
 def test_each_bad_photo_has_its_sentence_and_the_others_their_row(

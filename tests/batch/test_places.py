@@ -7,12 +7,14 @@ from typing import Literal
 
 import pytest
 from huggingface_hub import HfFileSystem, close_session, constants
+from PIL import Image
 
 from batch import places, runner, sources
 from batch.places import SourceError, UnreachableError
 from batch.rounds import Settings
 from batch.runner import RunError
 from batch.sources import Found
+from models import images
 from tests.hub import FakeHub, Fault
 
 
@@ -249,3 +251,10 @@ def test_a_source_that_comes_back_is_planned_then(
     assert runner._plan(words, settings, 10) == complete
     with pytest.raises(RunError, match="other sources"):
         runner._plan(words[1:], settings, 10)
+
+
+def test_every_kind_of_picture_that_can_be_read_is_found() -> None:
+    Image.init()
+    endings = {ending for ending, kind in Image.EXTENSION.items() if kind in images.FORMATS}
+
+    assert endings <= set(places.PICTURES)
