@@ -47,8 +47,7 @@ def check_models() -> None:
     """
     from models import store
 
-    for task in ("segmentation", "classification"):
-        store.default(task)
+    store.defaults()  # they must be there
     store.check()
 
 
@@ -60,10 +59,9 @@ def load_models() -> None:
     models.store.ModelError
         When a model is missing or damaged.
     """
-    from models import breeds, segmentation, store
+    from models import pipeline
 
-    segmentation.load(store.default("segmentation"))
-    breeds.load(store.default("classification"))
+    pipeline.load()
 
 
 def warm_up() -> None:

@@ -117,12 +117,11 @@ def _serve(
     os.environ.update(environment)
     _be_the_first_to_go(memory)
     from batch import rows
-    from models import breeds, segmentation, store
+    from models import pipeline, store
     from models.errors import ExplainedError
 
     try:
-        segmentation.load(store.default("segmentation"))
-        breeds.load(store.default("classification"))
+        pipeline.load()
         pipe.send_bytes(json.dumps({"models": rows.models_used()}).encode())
     except store.ModelError as error:
         pipe.send_bytes(json.dumps({"error": str(error)}).encode())

@@ -88,8 +88,7 @@ def describe(content: bytes, classes: int) -> dict[str, Any]:
 
 def models_used() -> dict[str, str]:
     """The models that `describe` asks, with the SHA-256 of each."""
-    cards = [store.read_card(store.default(task)) for task in ("segmentation", "classification")]
-    return {card.name: card.sha256 for card in cards}
+    return {card.name: card.sha256 for card in store.defaults()}
 
 
 def part_file(results: Path, number: int) -> Path:

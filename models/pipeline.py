@@ -1,6 +1,6 @@
 """From a photo to the pets in it: where each is, and which breed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any
@@ -9,13 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageStat
 
-from models import breeds, segmentation, store, thresholding
+from models import breeds, detection, segmentation, store, thresholding
 from models.breeds import Breed, BreedClassifier, Classification
+from models.detection import Detector
 from models.images import Photo
 from models.picture import Values
+from models.segmentation import Segmenter
 
 Box = tuple[int, int, int, int]
 
+MOST_PETS = 20  # of one photo that are looked at
 MARGIN = 0.35  # of the box's longer side, around what the classifier sees
 LONGEST = 2.0  # ratio of the sides of what it sees, where the photo has room
 
@@ -62,6 +65,22 @@ class Pet:
         return float(np.count_nonzero(self.mask) / self.mask.size)
 
 
+def load() -> list[Segmenter | BreedClassifier | Detector]:
+    """Load the models that are used unasked, so that no photo waits for them.
+
+    Raises
+    ------
+    models.store.ModelError
+        When a model is missing or damaged.
+    """
+    detector = detection.default()
+    return [
+        segmentation.load(store.default("segmentation")),
+        breeds.load(store.default("classification")),
+        *([detector] if detector else []),
+    ]
+
+
 def analyze(photo: Photo) -> list[Pet]:
     """Find the pets of a photo and name the breed of each, the largest pet first.
 
@@ -84,7 +103,45 @@ def analyze(photo: Photo) -> list[Pet]:
     """
     segmenter = segmentation.load(store.default("segmentation"))
     classifier = breeds.load(store.default("classification"))
-    return recognize(photo, segmenter.predict(photo).regions(), classifier)[0]
+    regions = find(photo, segmenter, lambda: segmenter.predict(photo).regions())
+    return recognize(photo, regions, classifier)[0]
+
+
+def find(
+    photo: Photo, segmenter: Segmenter, whole: Callable[[], NDArray[np.uint8]]
+) -> NDArray[np.uint8]:
+    """Find the pets of a photo one by one: boxes first, then a closer look into each.
+
+    So a small pet is seen as large as one that fills the photo, and pets that overlap are told
+    apart.
+
+    Parameters
+    ----------
+    photo
+        `(height, width, 3)` uint8 RGB.
+    segmenter
+        The mask model that looks closer.
+    whole
+        Gives the regions of the photo as a whole, `(height, width)` as of `Segmentation.regions`:
+        they count where no pet is detected, or there is no detector.
+
+    Returns
+    -------
+    `(height, width)` uint8: 0 background, else 1 to n by falling area.
+
+    Raises
+    ------
+    models.store.ModelError
+        When a model is missing or damaged.
+    """
+    detector = detection.default()
+    found = detector.detect(photo)[:MOST_PETS] if detector else []
+    if found:
+        looks = [segmenter.look_closer(photo, each.box) for each in found]
+        regions = segmentation.settle(looks, *photo.shape[:2])
+        if regions.any():
+            return regions
+    return whole()
 
 
 def recognize(

@@ -27,7 +27,9 @@ class InputSpec:
         "squash" scales the whole photo to the input size and ignores its aspect ratio; "crop"
         scales it until it just covers the input and takes the centre; "fit" keeps the photo's own
         scale where it fits into the input size, shrinks it to fit where it does not, and mirrors
-        it at its right and lower edge until height and width are divisible by `multiple`.
+        it at its right and lower edge until height and width are divisible by `multiple`;
+        "letterbox" scales the whole photo, up too, until it fits into the input size, and fills it
+        up with the mean colour at its right and lower edge to sides divisible by `multiple`.
     interpolation
         "bilinear" or "bicubic", both with antialiasing.
     mean, std
@@ -37,7 +39,7 @@ class InputSpec:
     color
         Channel order; always "RGB".
     multiple
-        What a "fit" input's height and width are divisible by.
+        What the height and width of a "fit" or "letterbox" input are divisible by.
 
     Raises
     ------
@@ -47,7 +49,7 @@ class InputSpec:
 
     height: int
     width: int
-    resize: Literal["squash", "crop", "fit"]
+    resize: Literal["squash", "crop", "fit", "letterbox"]
     interpolation: Literal["bilinear", "bicubic"]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
@@ -58,7 +60,7 @@ class InputSpec:
     def __post_init__(self) -> None:
         # Other programs write cards too; the meaning of an unknown word must not be guessed.
         for name, known in (
-            ("resize", ("squash", "crop", "fit")),
+            ("resize", ("squash", "crop", "fit", "letterbox")),
             ("interpolation", ("bilinear", "bicubic")),
             ("layout", ("NCHW", "NHWC")),
             ("color", ("RGB",)),
@@ -75,10 +77,10 @@ class InputSpec:
 
 def scaled_size(height: int, width: int, spec: InputSpec) -> tuple[int, int]:
     """Height and width that a photo of this size has in the network's input, without padding."""
-    if spec.resize != "fit":
+    if spec.resize in ("squash", "crop"):
         return spec.height, spec.width
-    scale = min(spec.height / height, spec.width / width, 1.0)
-    return scaled(height, width, scale)
+    scale = min(spec.height / height, spec.width / width)
+    return scaled(height, width, min(scale, 1.0) if spec.resize == "fit" else scale)
 
 
 def grain(height: int, width: int, spec: InputSpec) -> float:
@@ -103,10 +105,15 @@ def resize_photo(photo: Photo, spec: InputSpec) -> Photo:
     resized = np.asarray(
         Image.fromarray(photo).resize((width, height), resampling, box=box, reducing_gap=3.0)
     )
-    if spec.resize != "fit":
+    if spec.resize in ("squash", "crop"):
         return resized
     padding = (-height % spec.multiple, -width % spec.multiple)
-    return np.pad(resized, ((0, padding[0]), (0, padding[1]), (0, 0)), mode="symmetric")
+    if spec.resize == "fit":
+        return np.pad(resized, ((0, padding[0]), (0, padding[1]), (0, 0)), mode="symmetric")
+    filled = np.empty((height + padding[0], width + padding[1], 3), np.uint8)
+    filled[:] = np.round(255 * np.array(spec.mean)).astype(np.uint8)
+    filled[:height, :width] = resized
+    return filled
 
 
 def normalize(resized: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.float32]:

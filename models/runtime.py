@@ -18,8 +18,8 @@ import onnxruntime
 from numpy.typing import NDArray
 
 # The memory of intermediate results is kept for batches of at most so many values: one photo of
-# 256 px.
-KEPT = 256 * 256 * 3
+# 448 px, which is what the detector sees.
+KEPT = 448 * 448 * 3
 # The arena that all networks share reserves so many bytes of address space at the start, which take
 # no memory until they are used. Three photos at a time need 70 MB. An arena that grew piece by
 # piece never stopped growing, because overlapping photos ask for memory in ever new orders.

@@ -11,7 +11,7 @@ from PIL import Image
 from models import store
 from models.images import Photo
 from models.lazy import lazy
-from models.preprocessing import InputSpec, prepare, scaled_size
+from models.preprocessing import InputSpec, normalize, prepare, resize_photo, scaled_size
 from models.runtime import Network
 from models.scaling import reduced_size, scaled, scaled_rows, strips
 
@@ -21,6 +21,7 @@ from models.scaling import reduced_size, scaled, scaled_rows, strips
 INTERIOR_LEVELS = (0.5, 0.7, 0.85, 0.95)
 NECK = 0.5
 BILINEAR = Image.Resampling.BILINEAR
+HALF = 127  # of 255: what is surer belongs to a pet
 STRIP = 500_000  # pixels that are decided about at a time
 LARGEST_FLOOD = 1_500_000  # pixels; larger photos are taken apart at this size
 
@@ -30,6 +31,7 @@ SMALLEST_OF_PHOTO = 0.01  # a smaller region is taken for an error of the mask
 SMALLEST_OF_LARGEST = 0.1  # of the largest region's area, likewise
 THINNEST_NECK = 0.2  # of a part's thickness: what is joined by less is two
 SMOOTHING_REACH = 4  # pixels: `gaussian_filter` ends after four standard deviations of one pixel
+SAME_PET = 0.7  # of the smaller of two masks: what shares more is one pet
 CLOSE_MARGIN = 0.15  # of a box's longer side, around what is looked at closely
 SMALLEST_PART = 0.3  # of the region's area: smaller parts are heads, legs and tails
 
@@ -121,6 +123,33 @@ class Segmentation:
         ramp = np.asarray(self._ramp().resize((width, height), BILINEAR))
         return np.clip(ramp, 0, 1)
 
+    def belonging(self, box: tuple[float, float, float, float] | None) -> NDArray[np.uint8]:
+        """How surely each place of the network's answer belongs to one pet, the largest.
+
+        What is not connected with it, and is small, is left out.
+
+        Parameters
+        ----------
+        box
+            `(left, top, right, bottom)` in pixels of the answer, for a model that cannot know which
+            pet is meant: what is far from the box's middle belongs to it less.
+
+        Returns
+        -------
+        `(rows, columns)` uint8, of the answer's size: above 127 where it is the pet's.
+        """
+        from skimage.measure import label
+
+        ramp = np.asarray(self._ramp(), np.float32).clip(0, 1)
+        if box is not None:
+            ramp *= _nearness(ramp.shape, box)
+        parts = label(ramp > 0.5, connectivity=2)
+        areas = np.bincount(parts.ravel())
+        areas[0] = 0
+        small = np.flatnonzero(areas < SMALLEST_OF_LARGEST * areas.max())
+        ramp[np.isin(parts, small[small > 0])] = 0
+        return np.round(ramp * 255).astype(np.uint8)
+
     def _ramp(self) -> Image.Image:
         """Subject and half the border, stretched, at the answer's size and not yet clipped."""
         ramp = self.answer[:, :, self.classes.index(self.subject)] * np.float32(2)
@@ -189,6 +218,102 @@ class Segmentation:
         return regions
 
 
+@dataclass(frozen=True)
+class Look:
+    """What a mask model says of one pet that it looked at closely.
+
+    Attributes
+    ----------
+    window
+        `(left, top, right, bottom)` of what it saw, in pixels of the photo.
+    belonging
+        `(rows, columns)` uint8, of any size: how surely each place in it is the pet's; above 127 it
+        is.
+    """
+
+    window: tuple[int, int, int, int]
+    belonging: NDArray[np.uint8]
+
+    def on(self, height: int, width: int, photo: tuple[int, int]) -> NDArray[np.uint8]:
+        """The same for the whole photo, of size `photo`, as `(height, width)` uint8; 0 outside."""
+        down, across = height / photo[0], width / photo[1]
+        left, right = (round(edge * across) for edge in self.window[::2])
+        top, bottom = (round(edge * down) for edge in self.window[1::2])
+        right, bottom = max(right, left + 1), max(bottom, top + 1)
+        canvas = np.zeros((height, width), np.uint8)
+        canvas[top:bottom, left:right] = np.asarray(
+            Image.fromarray(self.belonging).resize((right - left, bottom - top), BILINEAR)
+        )[: height - top, : width - left]
+        return canvas
+
+
+def settle(looks: Sequence[Look], height: int, width: int) -> NDArray[np.uint8]:
+    """Decide for each pixel which of several pets it belongs to, if any.
+
+    Two looks at the same pet, as at a head and at the whole animal, are one. A pixel claimed
+    twice goes to the surer claim.
+
+    Parameters
+    ----------
+    looks
+        One for each pet, the surest first.
+    height, width
+        The photo's size.
+
+    Returns
+    -------
+    `(height, width)` uint8: 0 background, else 1 to n by falling area.
+    """
+    scale = min(REGION_SIDE / max(height, width), 1.0)
+    rows, columns = max(round(height * scale), 1), max(round(width * scale), 1)
+    kept: list[Look] = []
+    masks: list[NDArray[np.bool_]] = []
+    for look in looks:
+        mask = look.on(rows, columns, (height, width)) > HALF
+        if not mask.any():
+            continue
+        same = [index for index, other in enumerate(masks) if _same(mask, other)]
+        if not same:
+            kept.append(look)
+            masks.append(mask)
+        elif len(same) == 1 and np.count_nonzero(mask) > np.count_nonzero(masks[same[0]]):
+            kept[same[0]], masks[same[0]] = look, mask
+    regions = np.zeros((height, width), np.uint8)
+    surest = np.full((height, width), HALF, np.uint8)
+    for number, look in enumerate(kept, start=1):
+        left, top, right, bottom = look.window
+        claim = np.asarray(
+            Image.fromarray(look.belonging).resize((right - left, bottom - top), BILINEAR)
+        )
+        window = slice(top, bottom), slice(left, right)
+        wins = claim > surest[window]
+        regions[window][wins] = number
+        surest[window][wins] = claim[wins]
+    areas = np.bincount(regions.ravel(), minlength=len(kept) + 1)
+    areas[0] = 0
+    order = [index for index in np.argsort(-areas, kind="stable") if areas[index]]
+    ranks = np.zeros(len(areas), np.uint8)
+    ranks[order] = np.arange(1, len(order) + 1)
+    return ranks[regions]
+
+
+def _same(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> bool:
+    """Whether two masks are of the same pet: most of the smaller lies in the larger."""
+    smaller = min(np.count_nonzero(one), np.count_nonzero(other))
+    return bool(np.count_nonzero(one & other) > SAME_PET * smaller)
+
+
+def _nearness(
+    shape: tuple[int, ...], box: tuple[float, float, float, float]
+) -> NDArray[np.float32]:
+    """1 around the middle of a box, falling to 0 a little outside of it: `shape` float32."""
+    left, top, right, bottom = box
+    y, x = np.ogrid[: shape[0], : shape[1]]
+    across = np.abs(2 * x - left - right + 1) / max(right - left, 1)
+    down = np.abs(2 * y - top - bottom + 1) / max(bottom - top, 1)
+    return np.clip(2.2 - 1.6 * np.maximum(across, down), 0, 1).astype(np.float32)
+
+
 def subject(classes: Sequence[str]) -> str:
     """The first class that is neither background nor border."""
     return next(name for name in classes if name not in ("background", "border"))
@@ -244,11 +369,11 @@ def _window(inside: NDArray[np.bool_]) -> tuple[slice, slice]:
     """
     if not inside.any():
         return slice(0), slice(0)
-    rows, columns = (
-        slice(max(places[0] - SMOOTHING_REACH, 0), places[-1] + 1 + SMOOTHING_REACH)
+    down, across = (
+        slice(max(int(places[0]) - SMOOTHING_REACH, 0), int(places[-1]) + 1 + SMOOTHING_REACH)
         for places in (np.flatnonzero(inside.any(axis=axis)) for axis in (1, 0))
     )
-    return rows, columns
+    return down, across
 
 
 def _part(inside: NDArray[np.bool_], interior: NDArray[np.float32]) -> NDArray[np.int32]:
@@ -337,6 +462,34 @@ class Segmenter:
         """
         (small,) = self.run(prepare(photo, self.card.input))
         return at_photo_size(small, self.classes, self.card.input, *photo.shape[:2])
+
+    def look_closer(self, photo: Photo, box: tuple[int, int, int, int]) -> "Look":
+        """Segment the surroundings of one pet, which are seen larger than in the whole photo.
+
+        Parameters
+        ----------
+        photo
+            `(height, width, 3)` uint8 RGB.
+        box
+            `(left, top, right, bottom)` around the pet, in pixels of the photo.
+        """
+        spec = self.card.input
+        window = left, top, right, bottom = close_up(box, *photo.shape[:2])
+        part = photo[top:bottom, left:right]
+        seen = resize_photo(part, spec)
+        rows, columns = scaled_size(bottom - top, right - left, spec)
+        across, down = columns / (right - left), rows / (bottom - top)
+        inside = (
+            (box[0] - left) * across,
+            (box[1] - top) * down,
+            (box[2] - left) * across,
+            (box[3] - top) * down,
+        )
+        if self.card.pointing:
+            seen = point_out(seen, inside)
+        (small,) = self.run(np.ascontiguousarray(normalize(seen[np.newaxis], spec)))
+        found = at_photo_size(small, self.classes, spec, bottom - top, right - left)
+        return Look(window, found.belonging(None if self.card.pointing else inside))
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Segment a prepared batch at the network's size.

@@ -51,7 +51,7 @@ PATIENCE = 15.0
 PROGRESS = 1_000_000
 ANSWER_TIMEOUT = 6
 
-Task = Literal["segmentation", "classification"]
+Task = Literal["segmentation", "classification", "detection"]
 PET = "pet"  # what the page's own mask models outline
 
 logger = logging.getLogger(__name__)
@@ -109,6 +109,28 @@ class Refusal:
 
 
 @dataclass(frozen=True)
+class Boxes:
+    """How a detector's output says where something is, see `models.detection`.
+
+    Attributes
+    ----------
+    strides
+        Of the grids of places that its output lists, in this order, in pixels of the input.
+    bins
+        How many distances, from 0 on, in units of the stride, are weighed for each side of a box.
+    least
+        The least probability, in [0, 1], of a box that counts.
+    overlap
+        IoU from which two boxes of one picture are taken for one.
+    """
+
+    strides: tuple[int, ...]
+    bins: int
+    least: float
+    overlap: float
+
+
+@dataclass(frozen=True)
 class Card:
     """What serving needs of a model card, and the whole card for readers.
 
@@ -117,13 +139,13 @@ class Card:
     name
         The file's name without its ending.
     task
-        "segmentation" or "classification".
+        "segmentation", "classification" or "detection".
     labels
         The classes in the order of the network's output.
     input
         How the network wants its photo.
     output_layout
-        Order of the output's axes: "NC", "NCHW" or "NHWC".
+        Order of the output's axes: "NC", "NCHW", "NHWC", or "NLC" for the places of a detector.
     sha256
         Of the `.onnx` file.
     facts
@@ -139,13 +161,17 @@ class Card:
         Whether a mask model's subject comes in several pieces, to be told apart and counted.
     refusal
         When a breed model's answer is not to be believed, if that was fitted.
+    boxes
+        How to read a detector's output.
+    pointing
+        Whether a mask model knows greyed surroundings, see `models.segmentation.point_out`.
     """
 
     name: str
     task: Task
     labels: tuple[Label, ...]
     input: InputSpec
-    output_layout: Literal["NC", "NCHW", "NHWC"]
+    output_layout: Literal["NC", "NCHW", "NHWC", "NLC"]
     sha256: str
     facts: Mapping[str, Any]
     subject: str | None = None
@@ -153,6 +179,8 @@ class Card:
     default: bool = False
     instances: bool = False
     refusal: Refusal | None = None
+    boxes: Boxes | None = None
+    pointing: bool = False
 
 
 class Source(NamedTuple):
@@ -341,6 +369,19 @@ def default(task: Task, subject: str | None = None) -> str:
     return _first(found, task, subject).name
 
 
+def defaults() -> list[Card]:
+    """Cards of the models that are used unasked: one a task; a detector need not be there.
+
+    Raises
+    ------
+    ModelError
+        When there is no model for masks or for breeds.
+    """
+    needed: tuple[Task, ...] = ("segmentation", "classification")
+    tasks: tuple[Task, ...] = (*needed, *(("detection",) if cards("detection") else ()))
+    return [read_card(default(task)) for task in tasks]
+
+
 def read_card(name: str, folder: Path | None = None) -> Card:
     """Read a model's card.
 
@@ -376,6 +417,8 @@ def _parse(path: Path, changed: int) -> Card:
             default=facts.get("default", False),
             instances=facts.get("instances", False),
             refusal=Refusal(**facts["refusal"]["rule"]) if "refusal" in facts else None,
+            boxes=_boxes(facts["boxes"]) if "boxes" in facts else None,
+            pointing=facts.get("pointing", False),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"The model card {path} cannot be used: {error!r}.") from error
@@ -388,6 +431,10 @@ def _subject(facts: Mapping[str, Any]) -> str | None:
     return facts.get("subject") or next(
         (name for name in named if name not in ("background", "border")), None
     )
+
+
+def _boxes(facts: Mapping[str, Any]) -> Boxes:
+    return Boxes(**{**facts, "strides": tuple(facts["strides"])})
 
 
 def read_network(card: Card, folder: Path) -> bytes:

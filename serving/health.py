@@ -1,6 +1,6 @@
 """What `/healthz` reports: is it alive, is it ready, with which models on which device."""
 
-from models import breeds, segmentation, store
+from models import pipeline
 from serving import decoding
 
 
@@ -8,10 +8,7 @@ def models() -> list[dict[str, str]]:
     """The models that answer by default: name, sha256 of the file, and the device they run on."""
     return [
         {"name": each.card.name, "sha256": each.card.sha256, "device": each.device}
-        for each in (
-            segmentation.load(store.default("segmentation")),
-            breeds.load(store.default("classification")),
-        )
+        for each in pipeline.load()
     ]
 
 

@@ -41,11 +41,14 @@ class CutOut:
         `(height, width)` uint8 class indices.
     ends
         Whether it ends at its picture's left, top, right and bottom edge, and so is cut off there.
+    breed
+        Its breed as an index into `pets.breeds`.
     """
 
     photo: Photo
     classes: Classes
     ends: tuple[bool, bool, bool, bool] = (False, False, False, False)
+    breed: int = 0
 
 
 @dataclass(frozen=True)
@@ -60,11 +63,14 @@ class Scene:
         `(height, width)` uint8 class indices of all pets together: 0 pet, 1 background, 2 border.
     pets
         The same of each pet alone, as far as it is seen: what hides it is background.
+    breeds
+        The breed of each pet.
     """
 
     photo: Photo
     classes: Classes
     pets: tuple[Classes, ...]
+    breeds: tuple[int, ...]
 
 
 def read_classes(example: pets.Example) -> Classes:
@@ -81,7 +87,7 @@ def box_of(classes: Classes) -> tuple[int, int, int, int] | None:
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
-def cut_out(photo: Photo, classes: Classes) -> CutOut | None:
+def cut_out(photo: Photo, classes: Classes, breed: int = 0) -> CutOut | None:
     """The pet of a picture; None where the trimap has none."""
     box = box_of(classes)
     if box is None:
@@ -89,7 +95,7 @@ def cut_out(photo: Photo, classes: Classes) -> CutOut | None:
     left, top, right, bottom = box
     height, width = classes.shape
     ends = (left == 0, top == 0, right == width, bottom == height)
-    return CutOut(photo[top:bottom, left:right], classes[top:bottom, left:right], ends)
+    return CutOut(photo[top:bottom, left:right], classes[top:bottom, left:right], ends, breed)
 
 
 def without_pet(photo: Photo, classes: Classes, random: np.random.Generator) -> Photo:
@@ -158,7 +164,8 @@ def opacity_of(classes: Classes, deviation: float) -> NDArray[np.float32]:
     inside = np.where(classes == PET, 255, np.where(classes == BORDER, 128, 0)).astype(np.uint8)
     image = Image.fromarray(inside).filter(ImageFilter.GaussianBlur(deviation))
     # The border half of the way shows the old background: what is less than half is left out.
-    return np.clip((np.asarray(image, np.float32) / 255 - 0.4) / 0.4, 0, 1)
+    opacity = np.clip((np.asarray(image, np.float32) / 255 - 0.4) / 0.4, 0, 1)
+    return opacity.astype(np.float32)
 
 
 def compose(background: Photo, cut_outs: Sequence[CutOut], random: np.random.Generator) -> Scene:
@@ -179,13 +186,14 @@ def compose(background: Photo, cut_outs: Sequence[CutOut], random: np.random.Gen
     photo = background
     classes = np.full((height, width), BACKGROUND, np.uint8)
     placed: list[Classes] = []
+    breeds: list[int] = []
     whole: list[int] = []  # how many pixels each would show if nothing hid it
     for cut in cut_outs:
         for _ in range(ATTEMPTS):
             pasted = _place(cut, height, width, len(cut_outs), random)
             hidden = [_covered(one, pasted[1]) for one in placed]
             seen = [np.count_nonzero(one == PET) for one in hidden]
-            new = np.count_nonzero(pasted[1] == PET)
+            new = int(np.count_nonzero(pasted[1] == PET))
             together = sum(seen) + new
             if (
                 new >= SHARES[0] / 2 * height * width
@@ -200,9 +208,10 @@ def compose(background: Photo, cut_outs: Sequence[CutOut], random: np.random.Gen
                 photo = _blend(photo, _in_the_light_of(photo, picture, opacity, random), opacity)
                 classes = np.where(its_classes != BACKGROUND, its_classes, classes)
                 placed = [*hidden, its_classes]
-                whole.append(int(new))
+                breeds.append(cut.breed)
+                whole.append(new)
                 break
-    return Scene(photo, classes, tuple(placed))
+    return Scene(photo, classes, tuple(placed), tuple(breeds))
 
 
 def _covered(below: Classes, above: Classes) -> Classes:
@@ -294,4 +303,4 @@ class Scenes:
 
     @staticmethod
     def _cut(example: pets.Example) -> CutOut | None:
-        return cut_out(open_photo(example.photo), read_classes(example))
+        return cut_out(open_photo(example.photo), read_classes(example), example.breed)

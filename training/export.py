@@ -219,7 +219,7 @@ def make_card(
         "license": LICENCE,
         "labels": facts["labels"],
         **({"subject": facts["labels"][0]["name"]} if facts["task"] == "segmentation" else {}),
-        **({"instances": True} if facts.get("instances") else {}),
+        **{name: True for name in ("instances", "pointing") if facts.get(name)},
         "input": asdict(runs[0].spec),
         "output": {
             "layout": OUTPUT_LAYOUTS[facts["framework"]],

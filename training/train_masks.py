@@ -187,8 +187,8 @@ class Pictures(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor]]):
             classes, subjects = np.full(photo.shape[:2], BACKGROUND, np.uint8), ()
         turns = int(random.integers(1, 4)) if random.random() < QUARTER_TURNS else 0
         mirrored = random.random() < 0.5
-        turned = [_turn(array, turns, mirrored) for array in (photo, classes, *subjects)]
-        photo, classes, *rest = _tilt(turned, random)
+        turned = [turn(array, turns, mirrored) for array in (photo, classes, *subjects)]
+        photo, classes, *rest = tilt(turned, random)
         subjects = rest
         if subjects and random.random() < CLOSE:
             chosen = subjects[random.integers(len(subjects))]
@@ -197,12 +197,13 @@ class Pictures(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor]]):
         return crop(photo, classes, side, random)
 
 
-def _turn(array: NDArray[np.uint8], turns: int, mirrored: bool) -> NDArray[np.uint8]:
+def turn(array: NDArray[np.uint8], turns: int, mirrored: bool) -> NDArray[np.uint8]:
+    """A picture or class map turned by quarters, and mirrored if wanted."""
     turned = np.rot90(array, turns)
     return np.ascontiguousarray(turned[:, ::-1] if mirrored else turned)
 
 
-def _tilt(
+def tilt(
     arrays: Sequence[NDArray[np.uint8]], random: np.random.Generator
 ) -> list[NDArray[np.uint8]]:
     """Turn a photo and class maps by a small angle, half of the time; corners teach nothing."""
@@ -422,6 +423,7 @@ def train(
             input_spec=spec,
             data=data.name,
             more_data=others.NAME if backgrounds else None,
+            pointing=True,
             held_out={
                 "pictures": len(held_out),
                 "size": size,

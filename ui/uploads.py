@@ -266,15 +266,19 @@ def _segment(upload: Upload, model: str) -> MaskResult:
 
 def _recognize(upload: Upload) -> PetsResult:
     photo = upload.preview  # here the smallest pet has about the pixels that are looked at
-    found = upload.mask(store.default("segmentation"))
-    classifier = breeds.load(store.default("classification"))
+    model = store.default("segmentation")
+    segmenter, classifier = segmentation.load(model), breeds.load(store.default("classification"))
+
+    def whole() -> NDArray[np.uint8]:
+        found = upload.mask(model)
+        if found.instances is None:
+            return found.segmentation.regions()
+        return np.zeros(photo.shape[:2], np.uint8)
+
     start = time.perf_counter()
-    regions: NDArray[np.integer] = np.zeros(photo.shape[:2], np.uint8)
-    if found.instances is None:
-        regions = found.segmentation.regions()
+    regions = pipeline.find(photo, segmenter, whole)
     pets, regions = pipeline.recognize(photo, regions, classifier)
-    seconds = found.seconds + time.perf_counter() - start
-    return PetsResult(pets, regions, seconds, classifier.device)
+    return PetsResult(pets, regions, time.perf_counter() - start, classifier.device)
 
 
 def _classify(upload: Upload) -> BreedResult:

@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import ArrayLike, NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from models import breeds, segmentation, store
+from models import breeds, detection, segmentation, store
 from models.preprocessing import InputSpec
 
 AddModel = Callable[..., Path]
@@ -32,10 +32,10 @@ SURE = np.eye(3) * 10
 def fresh_models(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     """Loaded models are forgotten before and after, and those that ship are the source."""
     monkeypatch.delenv(store.SOURCE_VARIABLE, raising=False)
-    for load in (segmentation.load, breeds.load):
+    for load in (segmentation.load, breeds.load, detection.load):
         load.cache_clear()
     yield monkeypatch
-    for load in (segmentation.load, breeds.load):
+    for load in (segmentation.load, breeds.load, detection.load):
         load.cache_clear()
 
 

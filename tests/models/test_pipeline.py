@@ -216,3 +216,47 @@ def test_a_kitten_behind_its_ball_of_wool_is_one_pet() -> None:
 
     assert not kitten.refused
     assert kitten.breeds[0].species == "cat"
+
+
+def detected(monkeypatch: pytest.MonkeyPatch, *boxes: tuple[int, int, int, int]) -> None:
+    found = [SimpleNamespace(box=box) for box in boxes]
+    detector = SimpleNamespace(detect=lambda photo: found)
+    monkeypatch.setattr(pipeline.detection, "default", lambda: detector)
+
+
+@pytest.mark.usefixtures("models")
+def test_two_pets_that_touch_are_two_where_the_detector_sees_two(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    photo = np.full((300, 600, 3), GREEN, np.uint8)
+    photo[50:250, 100:300] = RED
+    photo[50:250, 300:480] = BLUE
+    (one,) = pipeline.analyze(photo)
+    assert one.box == pytest.approx((100, 50, 480, 250), abs=4)
+    detected(monkeypatch, (100, 50, 300, 250), (300, 50, 480, 250))
+    first, second = pipeline.analyze(photo)
+    assert [first.breeds[0].name, second.breeds[0].name] == ["Pug", "Sphynx"]
+    assert first.box == pytest.approx((100, 50, 300, 250), abs=12)
+    assert second.box == pytest.approx((300, 50, 480, 250), abs=12)
+
+
+@pytest.mark.usefixtures("models")
+def test_a_tiny_pet_of_a_wide_picture_is_found_by_its_box(monkeypatch: pytest.MonkeyPatch) -> None:
+    photo = np.full((200, 1600, 3), GREEN, np.uint8)
+    photo[90:120, 700:740] = RED  # a quarter of a percent
+    assert pipeline.analyze(photo) == []
+    detected(monkeypatch, (698, 88, 742, 122))
+    (pet,) = pipeline.analyze(photo)
+    assert pet.box == pytest.approx((700, 90, 740, 120), abs=3)
+
+
+@pytest.mark.usefixtures("models")
+def test_where_nothing_is_detected_or_seen_in_the_box_the_whole_photo_counts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    photo = np.full((300, 600, 3), GREEN, np.uint8)
+    photo[50:250, 100:300] = RED
+    for boxes in ([], [(400, 100, 500, 200)]):
+        detected(monkeypatch, *boxes)
+        (pet,) = pipeline.analyze(photo)
+        assert pet.box == pytest.approx((100, 50, 300, 250), abs=4)

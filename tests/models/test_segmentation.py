@@ -631,3 +631,65 @@ def test_a_network_says_whether_it_takes_other_sizes(layout: str, add_segmenter:
 
     assert segmentation.load("free").any_size
     assert not segmentation.load("fixed").any_size
+
+
+def look(window: tuple[int, int, int, int], *true: tuple[slice, slice]) -> segmentation.Look:
+    left, top, right, bottom = window
+    belonging = np.zeros((bottom - top, right - left), np.uint8)
+    for part in true:
+        belonging[part] = 255
+    return segmentation.Look(window, belonging)
+
+
+def test_a_pixel_goes_to_the_surer_of_two_claims() -> None:
+    first = look((0, 0, 60, 40), (slice(5, 35), slice(5, 55)))
+    second = segmentation.Look((30, 0, 100, 40), np.full((40, 70), 200, np.uint8))
+    regions = segmentation.settle([first, second], 40, 100)
+    assert regions.dtype == np.uint8
+    assert (regions[5:35, 5:55] == 2).all()  # the smaller area
+    assert (regions[:, 60:] == 1).all()
+    assert (regions[:4, 30:] == 1).all()
+    assert (regions[:, :4] == 0).all()
+
+
+def test_a_head_beside_its_body_is_one_pet() -> None:
+    head = look((0, 0, 40, 40), (slice(2, 38), slice(2, 38)))
+    whole = look((0, 0, 100, 60), (slice(2, 38), slice(2, 38)), (slice(20, 58), slice(30, 98)))
+    for looks in ([head, whole], [whole, head]):
+        regions = segmentation.settle(looks, 80, 120)
+        assert regions.max() == 1
+        assert regions[50, 80] == regions[5, 5] == 1
+
+
+def test_looks_that_see_nothing_are_no_pets() -> None:
+    empty = segmentation.Look((10, 10, 30, 30), np.zeros((8, 8), np.uint8))
+    assert (segmentation.settle([empty], 50, 50) == 0).all()
+    assert (segmentation.settle([], 50, 50) == 0).all()
+
+
+def test_a_close_look_is_the_box_with_a_margin_inside_the_photo() -> None:
+    assert segmentation.close_up((100, 100, 200, 140), 400, 400) == (84, 84, 216, 156)
+    assert segmentation.close_up((0, 0, 100, 50), 60, 90) == (0, 0, 90, 60)
+
+
+def test_what_is_outside_the_box_is_halfway_to_grey() -> None:
+    seen = np.full((10, 10, 3), 250, np.uint8)
+    pointed = segmentation.point_out(seen, (2.4, 3.0, 8.0, 20.0))
+    assert (pointed[3:, 2:8] == 250).all()
+    assert (pointed[:3] == 189).all()
+    assert (pointed[:, 8:] == 189).all()
+    assert (seen == 250).all()
+
+
+def test_looking_closer_sees_a_small_pet_large(add_segmenter: AddModel) -> None:
+    # Red is pet, green is background.
+    add_segmenter(weights=np.eye(3) * 20, height=64, width=64)
+    photo = np.zeros((400, 600, 3), np.uint8)
+    photo[..., 1] = 255
+    photo[200:230, 300:340] = (255, 0, 0)
+    photo[200:230, 400:440] = (255, 0, 0)
+    found = segmentation.load("pet").look_closer(photo, (300, 200, 340, 230))
+    regions = segmentation.settle([found], 400, 600)
+    assert regions[201:229, 301:339].all()
+    regions[195:235, 295:345] = 0
+    assert not regions.any()

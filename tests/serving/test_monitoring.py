@@ -60,7 +60,7 @@ def test_health_tells_which_models_answer(served: Served) -> None:
     for path in ("/healthz", "/gradio_api/healthz"):  # Node passes only the second on
         facts = json.loads(served.ask("GET", path).body)
         assert (facts["alive"], facts["ready"], facts["device"]) == (True, True, "CPU")
-        assert {each["name"] for each in facts["models"]} == {"pet-fine", "breeds"}
+        assert {each["name"] for each in facts["models"]} == {"pet-fine", "breeds", "finder"}
         assert all(len(each["sha256"]) == 64 for each in facts["models"])
 
 

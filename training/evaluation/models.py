@@ -86,6 +86,10 @@ def open_model(name: str, folder: Path = store.EMBEDDED) -> Model:
 
 def _open_exported(name: str, folder: Path) -> Model:
     card = store.read_card(name, folder)
+    if card.task == "detection":
+        raise store.ModelError(
+            f"{name} is a detector: training.evaluate_pets measures it with what it is used for."
+        )
     kind = Segmenter if card.task == "segmentation" else BreedClassifier
     return Model(
         name=name,

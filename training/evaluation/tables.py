@@ -62,6 +62,11 @@ PHRASES = {
     "binary_iou": "binary IoU {:.3f}",
     "binary_dice": "binary Dice {:.3f}",
     "boundary_f": "boundary F {:.3f}",
+    "right_number_of_1": "right number of 1 pet {:.2f}",
+    "right_number_of_2": "of 2 {:.2f}",
+    "right_number_of_3": "of 3 {:.2f}",
+    "right_number_of_one": "right number of one pet {:.2f}",
+    "right_number_of_several": "of several {:.2f}",
     "ap50": "AP at IoU 0.5 {:.3f}",
     "ap50_95": "AP at IoU 0.5 to 0.95 {:.3f}",
 }

@@ -12,7 +12,11 @@ from models import store
 from training.data_sets import OFFICIAL
 
 LIBRARIES = {"timm": "timm", "smp": "segmentation-models-pytorch", "keras": "keras"}
-PIPELINES = {"classification": "image-classification", "segmentation": "image-segmentation"}
+PIPELINES = {
+    "classification": "image-classification",
+    "segmentation": "image-segmentation",
+    "detection": "object-detection",
+}
 
 FEW = 10  # figures of a group with more, such as those of single breeds, are folded
 

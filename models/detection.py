@@ -1,0 +1,184 @@
+"""Where cats and dogs are: a box around each, however small, by a detector without anchors."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models import store
+from models.images import Photo
+from models.preprocessing import prepare, scaled_size
+from models.runtime import Network
+
+
+@dataclass(frozen=True)
+class Detection:
+    """Something that was found: its box, what it is, and how surely.
+
+    Attributes
+    ----------
+    box
+        `(left, top, right, bottom)` in pixels of the photo, right and bottom exclusive.
+    label
+        What it is.
+    probability
+        Of there being one, in [0, 1].
+    """
+
+    box: tuple[int, int, int, int]
+    label: store.Label
+    probability: float
+
+
+def decode(
+    output: NDArray[np.float32], height: int, width: int, rule: store.Boxes
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Turn a detector's output into boxes and probabilities.
+
+    Each place of each grid has a logit for each class, and for each side of its box the logits of a
+    distribution over `rule.bins` distances, whose mean is the distance: Li et al., "Generalized
+    focal loss", NeurIPS 2020. The place in row `r` and column `c` lies at `(c, r)` strides.
+
+    Parameters
+    ----------
+    output
+        `(places, classes + 4 * bins)` logits; the sides in the order left, top, right, bottom.
+    height, width
+        Size of the network's input in pixels.
+    rule
+        Strides and bins; places below `rule.least` are left out.
+
+    Returns
+    -------
+    `(n, 4)` left, top, right, bottom in pixels of the input, which may end outside of it, and
+    `(n, classes)` probabilities.
+    """
+    classes = output.shape[1] - 4 * rule.bins
+    probabilities = 1 / (1 + np.exp(-output[:, :classes]))
+    chosen = np.flatnonzero(probabilities.max(axis=1) >= rule.least)
+    places = np.concatenate(list(_places(height, width, rule.strides)))[chosen]
+    sides = output[chosen, classes:].reshape(-1, 4, rule.bins)
+    weights = np.exp(sides - sides.max(axis=2, keepdims=True))
+    distances = weights @ np.arange(rule.bins, dtype=np.float32) / weights.sum(axis=2)
+    column, row, stride = places.T
+    left, top, right, bottom = (distances * stride[:, np.newaxis]).T
+    x, y = column * stride, row * stride
+    boxes = np.stack([x - left, y - top, x + right, y + bottom], axis=1)
+    return boxes.astype(np.float32), probabilities[chosen].astype(np.float32)
+
+
+def _places(height: int, width: int, strides: tuple[int, ...]) -> Iterator[NDArray[np.float32]]:
+    """Column, row and stride of each place, grid by grid and row by row."""
+    for stride in strides:
+        rows, columns = np.mgrid[: -(-height // stride), : -(-width // stride)]
+        flat = columns.ravel(), rows.ravel(), np.full(rows.size, stride)
+        yield np.stack(flat, axis=1).astype(np.float32)
+
+
+def overlaps(box: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
+    """IoU of a box `(4,)` with each of `(n, 4)` others; all left, top, right, bottom."""
+    corner = np.maximum(box[:2], others[:, :2])
+    sides = np.clip(np.minimum(box[2:], others[:, 2:]) - corner, 0, None)
+    common = sides.prod(axis=1)
+    area = (box[2:] - box[:2]).prod() + (others[:, 2:] - others[:, :2]).prod(axis=1) - common
+    return common / np.maximum(area, np.finfo(np.float32).tiny)
+
+
+def suppress(
+    boxes: NDArray[np.float32], scores: NDArray[np.float32], overlap: float
+) -> NDArray[np.int64]:
+    """Greedy non-maximum suppression, over all classes together.
+
+    What overlaps a box of a higher score is left out: a dog that is a little like a cat is one pet.
+
+    Parameters
+    ----------
+    boxes, scores
+        `(n, 4)` and `(n,)`.
+    overlap
+        IoU above which two boxes are one.
+
+    Returns
+    -------
+    Indices of the boxes that are kept, best first.
+    """
+    waiting = np.argsort(-scores, kind="stable")
+    kept: list[int] = []
+    while len(waiting):
+        best, waiting = waiting[0], waiting[1:]
+        kept.append(int(best))
+        waiting = waiting[overlaps(boxes[best], boxes[waiting]) <= overlap]
+    return np.array(kept, np.int64)
+
+
+class Detector:
+    """A detector ready to use."""
+
+    def __init__(self, card: store.Card, network: Network) -> None:
+        if card.boxes is None:
+            raise store.ModelError(f"The card of {card.name} does not say how to read its boxes.")
+        self.card, self.rule = card, card.boxes
+        self._network = network
+
+    @property
+    def device(self) -> str:
+        """Where the model runs, "CPU" or "GPU"."""
+        return self._network.device
+
+    def detect(self, photo: Photo) -> list[Detection]:
+        """Find what a photo shows, the surest first.
+
+        Parameters
+        ----------
+        photo
+            `(height, width, 3)` uint8 RGB.
+
+        Examples
+        --------
+        >>> (cat,) = load("finder").detect(open_photo("examples/cat_chelsea.png"))
+        >>> cat.label.name
+        'cat'
+        """
+        batch = prepare(photo, self.card.input)
+        axes = (2, 3) if self.card.input.layout == "NCHW" else (1, 2)
+        rows, columns = batch.shape[axes[0]], batch.shape[axes[1]]
+        boxes, probabilities = decode(self._network.run(batch)[0], rows, columns, self.rule)
+        best = probabilities.max(axis=1, initial=0)
+        kept = suppress(boxes, best, self.rule.overlap)
+        height, width = photo.shape[:2]
+        seen_rows, seen_columns = scaled_size(height, width, self.card.input)
+        scale = np.array([width / seen_columns, height / seen_rows] * 2)
+        edges = np.array([width, height] * 2)
+        found = []
+        for index in kept:
+            left, top, right, bottom = np.clip(np.round(boxes[index] * scale), 0, edges).astype(int)
+            if left < right and top < bottom:
+                label = self.card.labels[int(probabilities[index].argmax())]
+                box = int(left), int(top), int(right), int(bottom)
+                found.append(Detection(box, label, float(best[index])))
+        return found
+
+
+@cache
+def load(name: str = "finder") -> Detector:
+    """Load a detector once; later calls give the same one.
+
+    Raises
+    ------
+    models.store.ModelError
+        When the model is missing or damaged.
+    """
+    return Detector(*store.load(name, "detection"))
+
+
+def default() -> Detector | None:
+    """The detector to use unasked; None where the models that are used have none.
+
+    Raises
+    ------
+    models.store.ModelError
+        When the model is missing or damaged.
+    """
+    return load(store.default("detection")) if store.cards("detection") else None

@@ -1,0 +1,140 @@
+"""Boxes of cats and dogs, against the detector's formula and suppression written out."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from models import detection, store
+from models.images import open_photo
+from models.preprocessing import InputSpec, prepare, resize_photo, scaled_size
+from models.store import Boxes
+
+RULE = Boxes(strides=(8, 16, 32, 64), bins=8, least=0.35, overlap=0.5)
+EXAMPLES = Path(__file__).parents[2] / "examples"
+PHOTOS = Path(__file__).parents[3] / "shared" / "photos"
+
+
+def written_out(output: NDArray[np.float32], height: int, width: int) -> list[tuple[float, ...]]:
+    """Place by place: left, top, right, bottom and the two probabilities."""
+    found, place = [], 0
+    for stride in RULE.strides:
+        for row in range(height // stride):
+            for column in range(width // stride):
+                cat, dog, *sides = output[place].tolist()
+                place += 1
+                scores = [1 / (1 + np.exp(-logit)) for logit in (cat, dog)]
+                if max(scores) < RULE.least:
+                    continue
+                distances = []
+                for side in range(4):
+                    weights = np.exp(np.array(sides[8 * side : 8 * side + 8]))
+                    distances.append(float((weights * np.arange(8)).sum() / weights.sum()) * stride)
+                x, y = column * stride, row * stride
+                left, top, right, bottom = distances
+                found.append((x - left, y - top, x + right, y + bottom, *scores))
+    assert place == len(output)
+    return found
+
+
+def test_places_are_decoded_as_the_formula_says() -> None:
+    random = np.random.default_rng(0)
+    height, width = 128, 192
+    places = sum((height // stride) * (width // stride) for stride in RULE.strides)
+    output = random.normal(0, 2, (places, 34)).astype(np.float32)
+    boxes, probabilities = detection.decode(output, height, width, RULE)
+    expected = np.array(written_out(output, height, width))
+    assert 10 < len(expected) < places
+    np.testing.assert_allclose(boxes, expected[:, :4], atol=1e-3)
+    np.testing.assert_allclose(probabilities, expected[:, 4:], atol=1e-6)
+
+
+def test_nothing_sure_gives_nothing() -> None:
+    boxes, probabilities = detection.decode(np.full((340, 34), -5, np.float32), 128, 128, RULE)
+    assert boxes.shape == (0, 4)
+    assert probabilities.shape == (0, 2)
+
+
+def pixels(box: NDArray[np.float32]) -> NDArray[np.bool_]:
+    left, top, right, bottom = box.astype(int)
+    mask = np.zeros((160, 160), bool)
+    mask[top:bottom, left:right] = True
+    return mask
+
+
+def test_suppression_keeps_what_overlaps_nothing_better() -> None:
+    random = np.random.default_rng(1)
+    corners = random.integers(0, 100, (120, 2))
+    boxes = np.concatenate([corners, corners + random.integers(5, 60, (120, 2))], axis=1)
+    boxes = boxes.astype(np.float32)
+    scores = random.permutation(120).astype(np.float32)
+    expected: list[int] = []
+    for index in np.argsort(-scores):  # IoU by counting pixels
+        mask = pixels(boxes[index])
+        if all(
+            (mask & other).sum() / (mask | other).sum() <= 0.5
+            for other in (pixels(boxes[kept]) for kept in expected)
+        ):
+            expected.append(int(index))
+    kept = detection.suppress(boxes, scores, 0.5)
+    assert 20 < len(kept) < 110
+    assert kept.tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("size", "scaled", "padded"),
+    [((300, 451), (277, 416), (320, 448)), ((100, 20), (416, 83), (448, 128))],
+)
+def test_a_letterbox_keeps_the_shape_and_fills_up_with_the_mean(
+    size: tuple[int, int], scaled: tuple[int, int], padded: tuple[int, int]
+) -> None:
+    spec = InputSpec(
+        416, 416, "letterbox", "bilinear", (0.4, 0.5, 0.6), (0.2,) * 3, layout="NCHW", multiple=64
+    )
+    photo = np.full((*size, 3), 200, np.uint8)
+    assert scaled_size(*size, spec) == scaled
+    seen = resize_photo(photo, spec)
+    assert seen.shape == (*padded, 3)
+    assert (seen[: scaled[0], : scaled[1]] == 200).all()
+    assert (seen[scaled[0] :] == (102, 128, 153)).all()
+    assert (seen[:, scaled[1] :] == (102, 128, 153)).all()
+    assert np.abs(prepare(photo, spec)[0, :, -1, -1]).max() < 0.01
+
+
+def test_the_embedded_detector_sees_the_cat() -> None:
+    photo = open_photo(EXAMPLES / "cat_chelsea.png")
+    (cat,) = detection.load(store.default("detection")).detect(photo)
+    assert (cat.label.name, cat.label.species) == ("cat", "cat")
+    assert cat.probability > 0.5
+    left, top, right, bottom = cat.box
+    assert 0 <= left < right <= photo.shape[1]
+    assert 0 <= top < bottom <= photo.shape[0]
+    assert (right - left) * (bottom - top) > 0.4 * photo.shape[0] * photo.shape[1]
+
+
+@pytest.mark.realdata
+def test_three_dogs_side_by_side_are_three() -> None:
+    path = PHOTOS / "chihuahua_3dogs.jpg"
+    if not path.exists():
+        pytest.skip("../shared/photos is not beside the repository")
+    found = detection.load(store.default("detection")).detect(open_photo(path))
+    assert [each.label.name for each in found] == ["dog"] * 3
+
+
+def test_a_card_that_does_not_say_how_to_read_boxes_is_refused(
+    tmp_path: Path, fresh_models: pytest.MonkeyPatch
+) -> None:
+    facts = json.loads((store.EMBEDDED / "finder.json").read_text())
+    del facts["boxes"]
+    (tmp_path / "finder.json").write_text(json.dumps(facts))
+    (tmp_path / "finder.onnx").symlink_to(store.EMBEDDED / "finder.onnx")
+    fresh_models.setenv(store.SOURCE_VARIABLE, str(tmp_path))
+    detection.load.cache_clear()
+    with pytest.raises(store.ModelError, match="boxes"):
+        detection.load("finder")
+
+
+def test_without_a_detector_there_is_none(folder: Path) -> None:
+    assert detection.default() is None

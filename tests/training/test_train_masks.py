@@ -1,0 +1,110 @@
+"""The mask training for photos of all kinds, on made pictures."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from models import segmentation, store
+from models.images import open_photo
+from training import export, pets, train_masks
+from training.composites import BACKGROUND, PET, Scenes
+
+
+@pytest.fixture(scope="module")
+def deeplab(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights by the names of the real file."""
+    torch.manual_seed(0)
+    model = train_masks.DeepLab()
+    weights = {
+        name.removeprefix("heads."): value.contiguous()
+        for name, value in model.state_dict().items()
+    }
+    path = tmp_path_factory.mktemp("deeplab") / "deeplab.safetensors"
+    save_file({k: v for k, v in weights.items() if not k.startswith("encoder.conv_head")}, path)
+    return path
+
+
+def test_deeplab_is_read_and_answers_as_its_parts_do(deeplab: Path) -> None:
+    model = train_masks.read_deeplab(deeplab)
+    photo = torch.randn(1, 3, 64, 96)
+    with torch.inference_mode():
+        logits = model(photo)
+        maps = model.encoder.blocks(model.encoder.bn1(model.encoder.conv_stem(photo)))
+        parts = [
+            torch.einsum("oi,nihw->nohw", model.heads[name].weight[:, :, 0, 0], values)
+            + model.heads[name].bias[:, None, None]
+            for name, values in (("aspp", maps), ("image_pooling", maps.mean((2, 3), True)))
+        ]
+    assert logits.shape == (1, 21, 2, 3)
+    joined = torch.cat([parts[1].clamp(0, 6).expand(-1, -1, 2, 3), parts[0].clamp(0, 6)], 1)
+    projected = (
+        torch.einsum("oi,nihw->nohw", model.heads["projection"].weight[:, :, 0, 0], joined)
+        + model.heads["projection"].bias[:, None, None]
+    )
+    expected = (
+        torch.einsum(
+            "oi,nihw->nohw", model.heads["classifier"].weight[:, :, 0, 0], projected.clamp(0, 6)
+        )
+        + model.heads["classifier"].bias[:, None, None]
+    )
+    torch.testing.assert_close(logits, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_the_encoder_starts_as_deeplab_s(deeplab: Path) -> None:
+    encoder = train_masks.build(deeplab).encoder.model.state_dict()
+    theirs = train_masks.read_deeplab(deeplab).encoder.state_dict()
+    for name in ("conv_stem.weight", "blocks.6.0.conv_pwl.weight"):
+        torch.testing.assert_close(encoder[name], theirs[name])
+
+
+def test_training_pictures_show_pets_whole_small_close_and_none(tiny_pets: Path) -> None:
+    examples = pets.split(tiny_pets, "train")
+    doubtful = np.zeros((len(examples), train_masks.GRID, train_masks.GRID), np.bool_)
+    spec = train_masks.InputSpec(
+        64, 64, "squash", "bilinear", train_masks.MEAN, train_masks.STD, layout="NCHW"
+    )
+    pictures = train_masks.Pictures(Scenes(examples, []), spec, doubtful)
+    random = np.random.default_rng(3)
+    shares = []
+    for index in range(60):
+        photo, classes = pictures.draw(index % len(examples), random)
+        assert photo.shape == (64, 64, 3)
+        assert classes.shape == (64, 64)
+        assert set(np.unique(classes)) <= {0, 1, 2, train_masks.IGNORED}
+        shares.append(float(np.mean(classes == PET)))
+        # The made pets are bright, and their backgrounds dark.
+        if shares[-1] > 0.05 and (classes == BACKGROUND).any():
+            bright = photo.max(axis=2)
+            assert bright[classes == PET].mean() > bright[classes == BACKGROUND].mean()
+    assert min(shares) == 0
+    assert max(shares) > 0.4
+
+
+def test_pixels_that_teach_nothing_change_no_loss() -> None:
+    torch.manual_seed(0)
+    logits, truth = torch.randn(2, 3, 8, 8), torch.randint(0, 3, (2, 8, 8))
+    truth[:, :2] = train_masks.IGNORED
+    loss = train_masks.BelievedLoss()
+    other = logits.clone()
+    other[:, :, :2] = torch.randn(2, 3, 2, 8) * 5
+    torch.testing.assert_close(loss(logits, truth), loss(other, truth))
+
+
+def test_a_run_is_exported_and_knows_what_is_pointed_out(
+    tiny_pets: Path, deeplab: Path, tmp_path: Path
+) -> None:
+    words = ["--root", str(tiny_pets), "--deeplab", str(deeplab), "--size", "64", "--dry-run"]
+    arguments = vars(train_masks.parse_arguments([*words, "--out", str(tmp_path / "masks")]))
+    run = train_masks.train(**arguments)
+    facts = json.loads((run / "run.json").read_text())
+    assert 0 <= facts["held_out"]["mean_iou"] <= 1
+    assert facts["pointing"] is True
+    export.main([str(run), "page", "--models", str(tmp_path), "--root", str(tiny_pets)])
+    segmenter = segmentation.Segmenter(*store.load("page", "segmentation", tmp_path))
+    assert segmenter.card.pointing
+    photo = open_photo(pets.split(tiny_pets, "test")[0].photo)
+    assert segmenter.predict(photo).probabilities.shape == (*photo.shape[:2], 3)

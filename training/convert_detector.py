@@ -1,0 +1,228 @@
+"""Make the page's finder of cats and dogs of a COCO detector.
+
+    python -m training.convert_detector data/nanodet_plus_m_416.onnx                    # as it is
+    python -m training.convert_detector data/nanodet_plus_m_416.onnx --run runs/finder  # fine-tuned
+
+The detector is NanoDet-Plus-m (Apache 2.0, https://github.com/RangiLyu/nanodet), as ONNX with its
+own input and output: BGR minus the mean times a factor, 80 classes. Of its 80 classes the two pets
+stay, its first kernels take RGB, and its weights are stored as float16. Written are `finder.onnx`
+and its card. On real photos the answers of both networks must agree, or nothing is written.
+"""
+
+import argparse
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+from onnx import numpy_helper
+from safetensors.numpy import load_file
+
+from models import store
+from models.images import Photo, open_photo
+from models.preprocessing import InputSpec, prepare
+from training import pets
+from training.compress import round_model
+from training.networks.onnx_network import with_weights
+from training.runs import RunError, command, read_facts, trained_on
+
+NAME = "finder"
+PETS = {"cat": 15, "dog": 16}  # of COCO's 80 classes, in the detector's order
+CLASSES = 80
+BINS = 8
+STRIDES = (8, 16, 32, 64)
+SIDE, MULTIPLE = 416, 64
+# The detector's own numbers, for blue, green and red values from 0 to 255.
+MEAN, FACTOR = (103.53, 116.28, 123.675), (0.017429, 0.017507, 0.017125)
+LEAST, OVERLAP = 0.35, 0.5
+# Of any logit: by the conversion, and by rounding weights to float16. 0.05 changes a probability
+# by 1.25 % at most.
+EXACT, ROUNDED = 1e-3, 0.05
+PHOTOS = 16
+
+
+def input_spec(side: int = SIDE) -> InputSpec:
+    """What the network sees: RGB in its own range, the whole photo with sides of whole strides."""
+    blue, green, red = (value / 255 for value in MEAN)
+    mean = red, green, blue
+    blue, green, red = (1 / (255 * value) for value in FACTOR)
+    std = red, green, blue
+    return InputSpec(
+        side, side, "letterbox", "bilinear", mean, std, layout="NCHW", multiple=MULTIPLE
+    )
+
+
+def convert(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The detector for RGB, with the logits of cat and dog instead of 80."""
+    converted = onnx.ModelProto()
+    converted.CopyFrom(model)
+    graph = converted.graph
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+
+    def change(name: str, value: NDArray[np.generic]) -> None:
+        constants[name].CopyFrom(numpy_helper.from_array(np.ascontiguousarray(value), name))
+
+    users = {name: node for node in graph.node for name in node.input}
+    first = users[graph.input[0].name]
+    kernel = numpy_helper.to_array(constants[first.input[1]])
+    change(first.input[1], kernel[:, ::-1])
+    kept = [*PETS.values(), *range(CLASSES, CLASSES + 4 * BINS)]
+    for node in graph.node:
+        if node.op_type != "Conv":
+            continue
+        for name in node.input[1:]:
+            value = numpy_helper.to_array(constants[name])
+            if len(value) == CLASSES + 4 * BINS:
+                change(name, value[kept])
+        if len(node.input) > 1 and constants[node.input[1]].dims[0] == len(kept):
+            reshape = users[node.output[0]]
+            shape = numpy_helper.to_array(constants[reshape.input[1]]).copy()
+            shape[shape == CLASSES + 4 * BINS] = len(kept)
+            change(reshape.input[1], shape)
+    graph.input[0].name = "photo"
+    first.input[0] = "photo"
+    graph.output[0].type.tensor_type.shape.dim[2].dim_value = len(kept)
+    graph.output[0].name = graph.node[-1].output[0] = "places"
+    del graph.value_info[:]
+    return converted
+
+
+def largest_difference(
+    original: onnx.ModelProto,
+    converted: onnx.ModelProto,
+    photos: Sequence[Photo],
+    all_classes: bool = False,
+) -> float:
+    """Largest difference of any logit that both networks have.
+
+    With `all_classes` the original takes BGR and answers for 80 classes.
+    """
+    first, second = (
+        onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        for model in (original, converted)
+    )
+    kept = [*PETS.values(), *range(CLASSES, CLASSES + 4 * BINS)]
+    differences = []
+    for photo in photos:
+        batch = prepare(photo, input_spec())
+        own = np.ascontiguousarray(batch[:, ::-1]) if all_classes else batch
+        (expected,) = first.run(None, {first.get_inputs()[0].name: own})
+        (answer,) = second.run(None, {"photo": batch})
+        if all_classes:
+            expected = expected[:, :, kept]
+        differences.append(float(np.abs(expected - answer).max()))
+    return max(differences)
+
+
+def write(source: Path, to: Path, photos: Sequence[Photo], run: Path | None = None) -> float:
+    """Write `finder.onnx` and `finder.json`; return the largest difference of any logit.
+
+    Parameters
+    ----------
+    source
+        The COCO detector.
+    to
+        The folder to write to.
+    photos
+        Real photos, to compare answers on.
+    run
+        A run of `training.train_detector` whose weights it gets.
+
+    Raises
+    ------
+    ValueError
+        When that is more than rounding explains; nothing is then written.
+    """
+    original = onnx.load(source)
+    whole = convert(original)
+    onnx.checker.check_model(whole, full_check=True)
+    exact = largest_difference(original, whole, photos, all_classes=True)
+    changed = "nothing but that 78 of the 80 classes were left out"
+    training: dict[str, object] = {"data": "COCO", "split": "train2017", "input_size": SIDE}
+    if run:
+        whole = with_weights(whole, load_file(run / "model.safetensors"))
+        facts = read_facts(run)
+        changed = f"fine-tuned on {facts['data']}; 78 of the 80 classes were left out"
+        training = {
+            "data": facts["data"],
+            "started_from": "COCO train2017",
+            "split": trained_on(facts),
+            **({"more_data": facts["more_data"]} if facts["more_data"] else {}),
+            "input_size": facts["held_out"]["size"],
+            "epochs": facts["epochs"],
+            "tuned": facts["tuned"],
+            "command": facts["command"],
+        }
+    rounded = round_model(whole, int8_from=10**9)
+    difference = largest_difference(whole, rounded, photos)
+    if exact > EXACT or difference > ROUNDED:
+        raise ValueError(f"A logit differs by {exact:.2g}, and rounded by {difference:.2g}.")
+    content = rounded.SerializeToString()
+    parameters = sum(int(np.prod(t.dims)) for t in whole.graph.initializer if t.data_type == 1)
+    spec = input_spec()
+    card = {
+        "title": "Cats and dogs",
+        "default": True,
+        "task": "detection",
+        "architecture": "NanoDet-Plus-m",
+        "framework": "onnx",
+        "parameters": parameters,
+        "license": "apache-2.0",
+        "labels": [{"name": name, "species": name} for name in PETS],
+        "input": {**vars(spec)},
+        "output": {
+            "layout": "NLC",
+            "meaning": "logits of the labels, then of the distances to a box's four sides, at each "
+            "place of four grids",
+        },
+        "boxes": {"strides": STRIDES, "bins": BINS, "least": LEAST, "overlap": OVERLAP},
+        "training": training,
+        "starting_weights": {
+            "project": "https://github.com/RangiLyu/nanodet",
+            "file": "nanodet-plus-m_416, the ncnn network of its releases, as ONNX",
+            "licence": "Apache 2.0",
+            "changed": changed,
+        },
+        "metrics": {},
+        "export": {
+            "command": command(),
+            "largest_difference": exact,
+            "largest_difference_rounded": difference,
+            "weights": "float16, computed in float32",
+            "compared_on": f"{len(photos)} held-out photos, in logits",
+        },
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+    to.mkdir(parents=True, exist_ok=True)
+    (to / f"{NAME}.onnx").write_bytes(content)
+    (to / f"{NAME}.json").write_text(json.dumps(card, indent=2) + "\n")
+    return difference
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Convert the detector that the command line names."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("detector", type=Path, help="nanodet_plus_m_416.onnx")
+    parser.add_argument("--run", type=Path, help="a run of training.train_detector")
+    parser.add_argument("--models", type=Path, default=store.EMBEDDED, help="folder to write to")
+    pets.add_arguments(parser)
+    arguments = parser.parse_args(words)
+    root = pets.prepare(arguments.root, arguments.source)
+    held_out = pets.split(root, "validation")
+    held_out = held_out[:: max(len(held_out) // PHOTOS, 1)]
+    photos = [open_photo(example.photo) for example in held_out]
+    try:
+        difference = write(arguments.detector, arguments.models, photos, arguments.run)
+    except (OSError, ValueError, RunError) as error:
+        raise SystemExit(str(error)) from error
+    print(f"{arguments.models / NAME}.onnx: largest difference of a logit {difference:.1e}")
+
+
+if __name__ == "__main__":
+    main()

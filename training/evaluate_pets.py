@@ -1,0 +1,141 @@
+"""Count and outline the pets of pictures, as the Pets tab does.
+
+    python -m training.evaluate_pets                            # scenes of held-out pictures
+    python -m training.evaluate_pets --split test --write       # of test pictures, and the list
+
+Two kinds of pictures are looked at with the default models, mask model, detector and breeds:
+
+- scenes of one, two and three pets, pasted together of pictures of the split onto backgrounds that
+  training does not use (see `training.composites`), the same for each run: their masks are known;
+- the photos of `training/pets_per_photo.csv`, whose pets were counted by eye: how many are there,
+  and in which split.
+
+Printed are the share of the pictures where the right number was found, and for the scenes the
+average precision at IoU 0.5, found / (found + missed + invented). `--write` stores the figures in
+the detector's card and renews the results table in README.md.
+"""
+
+import argparse
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from models import pipeline, store
+from models.images import open_photo
+from training import others, pets
+from training.composites import BACKGROUND, Scene, Scenes
+from training.evaluation.tables import store_figures
+from training.metrics import Figures, instance_precision
+from training.runs import command
+
+LIST = Path(__file__).parent / "pets_per_photo.csv"
+COUNTS = (1, 2, 3)
+SCENES = 100  # of each number of pets
+SEED = 42
+OFFICIAL = {"validation": "trainval", "test": "test"}  # the split of the list's photos
+
+
+def scenes(drawn_from: Scenes, count: int, number: int, seed: int = SEED) -> Iterator[Scene]:
+    """`number` scenes with exactly `count` pets, always the same."""
+    random = np.random.default_rng([seed, count])
+    made = 0
+    while made < number:
+        scene = drawn_from.draw(count, random)
+        if len(scene.pets) == count:
+            made += 1
+            yield scene
+
+
+def numbered(scene: Scene) -> NDArray[np.int32]:
+    """A scene's pets as `(height, width)` numbers, 0 background; borders belong to their pet."""
+    numbers = np.zeros(scene.classes.shape, np.int32)
+    for number, classes in enumerate(scene.pets, start=1):
+        numbers[classes != BACKGROUND] = number
+    return numbers
+
+
+def found_in(photo: NDArray[np.uint8]) -> NDArray[np.int32]:
+    """The pets that the page finds, as `(height, width)` numbers."""
+    numbers = np.zeros(photo.shape[:2], np.int32)
+    for number, pet in enumerate(pipeline.analyze(photo), start=1):
+        numbers[pet.mask] = number
+    return numbers
+
+
+def measure_scenes(drawn_from: Scenes, number: int) -> Figures:
+    """Share of the scenes with the right number, by true number, and average precision."""
+    figures: Figures = {"scenes_of_each_number": number}
+    everything: list[float] = []
+    for count in COUNTS:
+        made = tqdm(scenes(drawn_from, count, number), total=number, desc=f"scenes of {count}")
+        pairs = [(numbered(scene), found_in(scene.photo)) for scene in made]
+        right = [found.max() == count for _, found in pairs]
+        figures[f"right_number_of_{count}"] = float(np.mean(right))
+        everything += [float(instance_precision(truth, found)[0]) for truth, found in pairs]
+    return {**figures, "ap50": float(np.mean(everything))}
+
+
+def counted(split: str) -> dict[str, int]:
+    """Names of the photos of an official split whose pets were counted, and how many."""
+    with LIST.open(newline="") as file:
+        return {
+            row["name"]: int(row["pets"]) for row in csv.DictReader(file) if row["split"] == split
+        }
+
+
+def measure_photos(examples: Sequence[pets.Example], counts: dict[str, int]) -> Figures:
+    """Share of the counted photos with the right number: of one pet, and of several."""
+    right: dict[str, list[bool]] = {"one": [], "several": []}
+    chosen = [example for example in examples if example.name in counts]
+    for example in tqdm(chosen, desc="counted photos"):
+        true = counts[example.name]
+        found = len(pipeline.analyze(open_photo(example.photo)))
+        right["one" if true == 1 else "several"].append(found == true)
+    figures: Figures = {}
+    for key, values in right.items():
+        figures[f"photos_of_{key}"] = len(values)
+        figures[f"right_number_of_{key}"] = float(np.mean(values)) if values else 0.0
+    return figures
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Measure with the models that are used by default."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    pets.add_arguments(parser)
+    parser.add_argument("--split", choices=tuple(OFFICIAL), default="validation")
+    parser.add_argument("--scenes", type=int, default=SCENES, help="of each number of pets")
+    parser.add_argument("--others-root", type=Path, default=others.ROOT, help="where others lie")
+    parser.add_argument("--others-source", default=others.URL, help="where they come from")
+    parser.add_argument("--write", action="store_true", help="store the figures in the card")
+    arguments = parser.parse_args(words)
+    root = pets.prepare(arguments.root, arguments.source)
+    others_root = others.prepare(arguments.others_root, arguments.others_source)
+    examples = pets.with_masks(pets.split(root, arguments.split))
+    backgrounds = [example.photo for example in others.split(others_root, "test")]
+    official = OFFICIAL[arguments.split]
+    figures = {
+        "command": command(),
+        "pictures": len(examples),
+        "models": [card.name for card in store.defaults()],
+        "at scenes, as on the page": measure_scenes(
+            Scenes(examples, backgrounds), arguments.scenes
+        ),
+        "at photos counted by eye, as on the page": measure_photos(
+            pets.split(root, official), counted(official)
+        ),
+    }
+    print(json.dumps(figures, indent=2))
+    if arguments.write:
+        name = store.default("detection")
+        store_figures(store.source() / f"{name}.json", arguments.split, figures)
+
+
+if __name__ == "__main__":
+    main()
