@@ -303,4 +303,4 @@ class Scenes:
 
     @staticmethod
     def _cut(example: pets.Example) -> CutOut | None:
-        return cut_out(open_photo(example.photo), read_classes(example), example.breed)
+        return cut_out(open_photo(example.photo), read_classes(example), example.label)

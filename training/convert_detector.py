@@ -67,9 +67,10 @@ def convert(model: onnx.ModelProto) -> onnx.ModelProto:
         constants[name].CopyFrom(numpy_helper.from_array(np.ascontiguousarray(value), name))
 
     users = {name: node for node in graph.node for name in node.input}
-    first = users[graph.input[0].name]
-    kernel = numpy_helper.to_array(constants[first.input[1]])
-    change(first.input[1], kernel[:, ::-1])
+    for first in graph.node:
+        if first.input[0] == graph.input[0].name:
+            first.input[0] = "photo"
+            change(first.input[1], numpy_helper.to_array(constants[first.input[1]])[:, ::-1])
     kept = [*PETS.values(), *range(CLASSES, CLASSES + 4 * BINS)]
     for node in graph.node:
         if node.op_type != "Conv":
@@ -84,7 +85,6 @@ def convert(model: onnx.ModelProto) -> onnx.ModelProto:
             shape[shape == CLASSES + 4 * BINS] = len(kept)
             change(reshape.input[1], shape)
     graph.input[0].name = "photo"
-    first.input[0] = "photo"
     graph.output[0].type.tensor_type.shape.dim[2].dim_value = len(kept)
     graph.output[0].name = graph.node[-1].output[0] = "places"
     del graph.value_info[:]

@@ -111,7 +111,7 @@ class Pictures:
         if kind < PLAIN and self.alone[index]:
             example = self.scenes.examples[index]
             photo, classes = open_photo(example.photo), read_classes(example)
-            subjects, breeds = (classes,), (example.breed,)
+            subjects, breeds = (classes,), (example.label,)
         elif kind < PLAIN + SCENE:
             scene = self.scenes.draw(int(random.integers(1, 6)), random)
             photo, subjects, breeds = scene.photo, scene.pets, scene.breeds
