@@ -80,7 +80,7 @@ def test_what_a_folder_lacks_comes_from_the_embedded_models(
     fresh_models.setenv("PETSCOPE_MODELS", str(tmp_path))
     assert store.default("classification") == "mine"
     assert store.default("segmentation") == "pet-fine"
-    assert set(store.names()) == {"mine", "pet", "pet-fine", "nuclei"}
+    assert set(store.names()) == {"mine", "pet", "pet-fine", "nuclei", "finder"}
     card, _ = store.load("mine", "classification")
     assert card.labels == store.read_card("breeds", store.EMBEDDED).labels
 

@@ -69,7 +69,7 @@ def test_all_tabs_together_compute_each_result_once(upload: Upload, calls: Count
         for answer in [threads.submit(tab) for tab in tabs]:
             answer.result()
 
-    assert calls.pop("load") == 2  # by the mask and by the cut-out, for the model's card
+    assert calls.pop("load") == 3  # by mask, pets, and cut-out, which wants its card
     assert calls == Counter(
         {"open_picture": 1, "prepare": 1, "histogram": 1, "recognize": 1, "extract": 1}
     )
