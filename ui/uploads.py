@@ -276,7 +276,7 @@ def _recognize(upload: Upload) -> PetsResult:
         return np.zeros(photo.shape[:2], np.uint8)
 
     start = time.perf_counter()
-    regions = pipeline.find(photo, segmenter, whole)
+    regions: NDArray[np.integer] = pipeline.find(photo, segmenter, whole)
     pets, regions = pipeline.recognize(photo, regions, classifier)
     return PetsResult(pets, regions, time.perf_counter() - start, classifier.device)
 
