@@ -59,7 +59,7 @@ def _most_different(one: Photo, other: Photo) -> int:
 
 
 # Eighteen values of each channel, with each other.
-_COLORS = np.stack(np.meshgrid(*[np.arange(0, 256, 15, np.uint8)] * 3), -1).reshape(18, -1, 3)
+_COLORS = np.stack(np.meshgrid(*[np.arange(0, 256, 15, dtype=np.uint8)] * 3), -1).reshape(18, -1, 3)
 
 
 # The wheels of Pillow 12 have Little CMS compiled without optimisation: it takes 35 ns a pixel.

@@ -9,7 +9,7 @@ import logging
 import os
 import struct
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from models import color_coding, icc, jpeg, jxl, tiff
 from models.color_coding import Coding
 from models.picture import FIRST, RGB, Axis, Photo, PhotoError, Picture, Place, Stretch, Values
+from models.scaling import strips
 from models.stretch import full_range, percentile_range, to_8_bits
 from models.tiff import Stored
 
@@ -279,7 +280,7 @@ def _with_transparency(image: Image.Image, content: bytes) -> Image.Image:
 def _opaque(image: Image.Image) -> Image.Image:
     """A BMP whose alpha is 0 everywhere has none: its writers left the byte empty."""
     bmp = image.format in ("BMP", "DIB") and image.mode == "RGBA"
-    return image.convert("RGB") if bmp and image.getextrema()[3] == (0, 0) else image
+    return image.convert("RGB") if bmp and image.getchannel("A").getextrema() == (0, 0) else image
 
 
 def _coding(content: bytes, image: Image.Image) -> Coding | None:
@@ -333,7 +334,7 @@ def _from_deep_grey(
 ) -> Picture:
     """The picture of a grey PNG of 16 bits."""
     values = allocate((image.height, image.width), np.dtype(np.uint16))
-    for rows in _strips(image.width, image.height):
+    for rows in strips(image.height, image.width, STRIP):
         values[rows] = np.asarray(_crop(image, rows))
     alpha = None
     if (transparent := image.info.get("transparency")) is not None:
@@ -406,7 +407,7 @@ def _from_stored(stored: Stored, allocate: Allocate, kept: Values | None = None)
         peak = color_coding.peak_of(stored.coding, sample)
     convert = _to_srgb(mode, stored.profile, stored.coding, peak, is_png=True)
     photo = _photo((width, height), strip, convert, allocate)
-    channels = RGB
+    channels: tuple[str, ...] = RGB
     if counted and stored.kind != "color":
         channels = stored.channels
     return Picture(
@@ -437,16 +438,9 @@ def _photo(
     """A photo made of strips of about `STRIP` pixels."""
     width, height = size
     photo: Photo = allocate((height, width, 3), np.dtype(np.uint8))
-    for rows in _strips(width, height):
-        photo[rows] = convert(strip(rows))
+    for rows in strips(height, width, STRIP):
+        photo[rows] = np.asarray(convert(strip(rows)))
     return photo
-
-
-def _strips(width: int, height: int) -> Iterator[slice]:
-    """Rows that are about `STRIP` pixels together."""
-    count = max(1, STRIP // width)
-    for top in range(0, height, count):
-        yield slice(top, min(top + count, height))
 
 
 def _crop(image: Image.Image, rows: slice) -> Image.Image:

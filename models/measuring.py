@@ -15,8 +15,10 @@ from models.picture import Values
 BINS = 20
 STATISTICS = ("mean", "min", "max")
 # Of the objects' files, in this order; the size of pixels and channels add others.
-COLUMNS = ("number", "area", "centroid_x", "centroid_y", "left", "top", "right", "bottom")
-COLUMNS += ("equivalent_diameter", "eccentricity", "perimeter", "circularity")
+COLUMNS = (
+    *("number", "area", "centroid_x", "centroid_y", "left", "top", "right", "bottom"),
+    *("equivalent_diameter", "eccentricity", "perimeter", "circularity"),
+)
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,9 @@ class Objects:
     @property
     def area_um2(self) -> NDArray[np.float64] | None:
         """`(n,)` square micrometres; None where the size of a pixel is not known."""
-        return self.area * math.prod(self.pixel_size) if self.pixel_size else None
+        if self.pixel_size is None:
+            return None
+        return self.area * np.float64(math.prod(self.pixel_size))
 
     def __len__(self) -> int:
         """How many objects there are."""

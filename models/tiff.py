@@ -9,8 +9,9 @@ import logging
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import product
-from typing import Literal
+from typing import Any, Literal
 
 import imagecodecs
 import numpy as np
@@ -20,11 +21,15 @@ from numpy.typing import NDArray
 from models.color_coding import Coding
 from models.picture import AXES, Axis, AxisName, PhotoError, Place, Values
 
+Page = tifffile.TiffPage | tifffile.TiffFrame
+
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # of TIFF and BigTIFF, in both byte orders
 
 # Formats that keep several pictures in an order of their own, as tifffile tells them apart.
-STRUCTURED = ("shaped", "lsm", "mmstack", "ome", "imagej", "fluoview", "stk", "sis")
-STRUCTURED += ("svs", "scn", "qpi", "ndpi", "bif", "philips")
+STRUCTURED = (
+    *("shaped", "lsm", "mmstack", "ome", "imagej", "fluoview", "stk", "sis"),
+    *("svs", "scn", "qpi", "ndpi", "bif", "philips"),
+)
 MANY_PAGES = 500  # of more, it is not looked whether some are copies of others in small
 LONGEST_LOOK = 64  # pictures that are tried for the first with content
 AXIS_OF: dict[str, AxisName] = {"T": "time", "Z": "z", "C": "channel"}
@@ -52,8 +57,10 @@ CODECS = {
     50002: ("jpegxl_decode",),
     52546: (),
 }
-OTHERS = ("delta_decode", "floatpred_decode", "packints_decode", "bitorder_decode")
-OTHERS += ("float24_decode", "png_decode")
+OTHERS = (
+    *("delta_decode", "floatpred_decode", "packints_decode", "bitorder_decode"),
+    *("float24_decode", "png_decode"),
+)
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, CIELAB, ICCLAB = 0, 1, 2, 3, 5, 6, 8, 9
 MOSAIC, LINEAR_RAW = 32803, 34892
@@ -180,7 +187,7 @@ class _Stack:
 
     keyframe: tifffile.TiffPage
     sizes: dict[AxisName, int]
-    page_at: Callable[[dict[AxisName, int]], tifffile.TiffPage | Values | None]
+    page_at: Callable[[dict[AxisName, int]], Page | Values | None]
     names: tuple[str, ...] = ()
     stated: tuple[tuple[float, float], ...] = ()
     is_imagej: bool = False
@@ -197,12 +204,16 @@ def _stacks(file: tifffile.TiffFile) -> list[_Stack]:
         found = [stack for series in file.series for stack in _of_series(file, series)]
         if found:
             return found
-    pages = file.pages
-    count = len(pages)
+    count = len(file.pages)
     if count <= MANY_PAGES:
-        kept = [page for page in map(pages.__getitem__, range(count)) if not page.is_reduced]
+        kept = [page for i in range(count) if not (page := _page(file, i)).is_reduced]
         return [_alone(file, page) for page in kept]
-    return [_alone(file, pages.first, lambda i=i: pages[i]) for i in range(count)]
+    return [_alone(file, file.pages.first, partial(_page, file, i)) for i in range(count)]
+
+
+def _page(file: tifffile.TiffFile, index: int) -> tifffile.TiffPage:
+    page = file.pages[index]
+    return page if isinstance(page, tifffile.TiffPage) else page.aspage()
 
 
 def _alone(
@@ -225,9 +236,7 @@ def _of_series(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> Iter
     sizes = {AXIS_OF[axis]: n for axis, n in zip(axes, shape, strict=True) if axis in AXIS_OF}
     rest = [range(1) if axis in AXIS_OF else range(n) for axis, n in zip(axes, shape, strict=True)]
 
-    def page_at(
-        wanted: dict[AxisName, int], fixed: tuple[int, ...]
-    ) -> tifffile.TiffPage | Values | None:
+    def page_at(fixed: tuple[int, ...], wanted: dict[AxisName, int]) -> Page | Values | None:
         index = [
             wanted[AXIS_OF[axis]] if axis in AXIS_OF else other
             for axis, other in zip(axes, fixed, strict=True)
@@ -241,7 +250,7 @@ def _of_series(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> Iter
         yield _Stack(
             key,
             sizes,
-            lambda wanted, fixed=fixed: page_at(wanted, fixed),
+            partial(page_at, fixed),
             names=_names(file, series),
             stated=_stated(file, key, series),
             is_imagej=bool(file.is_imagej),
@@ -251,6 +260,8 @@ def _of_series(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> Iter
 def _contiguous(file: tifffile.TiffFile, series: tifffile.TiffPageSeries, number: int) -> Values:
     """One of the pictures of a file that has one page and all pixels behind one another."""
     key = series.keyframe
+    if key.dtype is None or series.dataoffset is None:
+        raise ValueError("The file does not say where its values lie, or what they are.")
     count = math.prod(key.shape)
     stored = np.dtype(file.byteorder + key.dtype.char)
     file.filehandle.seek(series.dataoffset + number * count * stored.itemsize)
@@ -386,7 +397,7 @@ def _refused(what: str, number: int) -> PhotoError:
     return PhotoError("photo_not_read", what=f"{what} {name or int(number)}")
 
 
-def _decode(key: tifffile.TiffPage, page: tifffile.TiffPage | Values | None) -> Stored:
+def _decode(key: tifffile.TiffPage, page: Page | Values | None) -> Stored:
     """The values of a page, upright; zeros where there is none."""
     if page is None:
         values = np.zeros(key.shape, key.dtype)
@@ -479,13 +490,13 @@ def _stated(
     return ()
 
 
-def _first(value: object) -> object:
+def _first(value: Any) -> Any:  # noqa: ANN401 -- a tag holds anything
     return value[0] if isinstance(value, tuple) and value else value
 
 
-def _is_range(low: object, high: object) -> bool:
+def _is_range(low: Any, high: Any) -> bool:  # noqa: ANN401
     numbers = all(isinstance(each, int | float | np.number) for each in (low, high))
-    return numbers and math.isfinite(low) and math.isfinite(high) and low < high  # type: ignore[arg-type,operator]
+    return numbers and math.isfinite(low) and math.isfinite(high) and bool(low < high)
 
 
 def _ome(file: tifffile.TiffFile) -> dict[str, str]:

@@ -61,8 +61,8 @@ def find_objects(
     count = 0
     seen = list(windows(height, width, side, LARGEST_OBJECT // 2))
     for number, (window, core) in enumerate(seen):
-        part = Segmentation(probabilities[window].astype(np.float32), segmenter.classes)
-        count = _take(part.instances(), window, core, numbers, count)
+        seen_again = Segmentation(probabilities[window].astype(np.float32), segmenter.classes)
+        count = _take(seen_again.instances(), window, core, numbers, count)
         progress(0.5 + 0.5 * (number + 1) / len(seen))
     return _to_look_at(probabilities, segmenter.classes), numbers
 

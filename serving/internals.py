@@ -681,7 +681,7 @@ def mounted(app: FastAPI, blocks: gr.Blocks, url: str, token: str, mcp_bytes: in
     gradio_app = app.routes[-1].app  # type: ignore[attr-defined]
     blocks.app = blocks.server_app = gradio_app
     blocks._queue.set_server_app(gradio_app)
-    blocks.local_url = url
+    blocks.local_url = url  # type: ignore[assignment]  # declared as None
     blocks.has_launched = True  # else it reads any file that an event names
     _check_that_paths_are_checked(blocks)
     mcp = blocks.mcp_server_obj

@@ -41,7 +41,7 @@ class Sessions:
         Full
             When it would be one too many, and none of the client's can go.
         """
-        mine = self._sessions.get(client, {})
+        mine = list(self._sessions.get(client, ()))
         if (
             session not in self._owner
             and len(mine) >= self._per_client

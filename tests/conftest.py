@@ -42,15 +42,15 @@ def hub(
     for name in ("HF_HUB_OFFLINE", "HF_HUB_CACHE"):
         monkeypatch.delenv(name, raising=False)
     # Here the library has read its settings already.
-    loaded = {
+    loaded: dict[str, object] = {
         "ENDPOINT": hub.url,
         "HUGGINGFACE_CO_URL_TEMPLATE": hub.url + "/{repo_id}/resolve/{revision}/{filename}",
         "HF_HUB_CACHE": str(home / "hub"),
         "HF_HUB_DISABLE_XET": True,
         "HF_HUB_DISABLE_TELEMETRY": True,
     }
-    for name, value in loaded.items():
-        monkeypatch.setattr(constants, name, value)
+    for name, known in loaded.items():
+        monkeypatch.setattr(constants, name, known)
     yield hub
     hub.stop()
 

@@ -12,6 +12,7 @@ import re
 import socket
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -85,9 +86,7 @@ class FakeHub:
         self.faults: dict[str, Fault] = {}
         self.requests: list[str] = []
         self.stopping = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-        self._server.daemon_threads = True
-        self._server.hub = self
+        self._server = _Server(self)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
@@ -106,7 +105,16 @@ class FakeHub:
         self._server.server_close()
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, hub: FakeHub) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.hub = hub
+
+
 class _Handler(BaseHTTPRequestHandler):
+    server: _Server
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *_: object) -> None:
@@ -133,7 +141,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_POST = do_PUT = handle_any  # noqa: N815
 
     def route(self, path: str) -> None:
-        routes = {
+        routes: dict[str, Callable[..., None]] = {
             r"/api/repos/create": self.create,
             r"/api/validate-yaml": self.validate,
             r"/api/(?P<repo>.+?)/preupload/(?P<revision>.+)": self.preupload,
@@ -227,6 +235,7 @@ class _Handler(BaseHTTPRequestHandler):
         if (found := self.snapshot(repo, revision)) is None:
             return
         repository, files, message = self.repository(repo), dict(found[1]), ""
+        assert repository is not None
         for line in self.content.splitlines():
             operation = json.loads(line)
             value = operation["value"]
@@ -255,7 +264,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def tag(self, repo: str, revision: str) -> None:
         if (repository := self.repository(repo)) is not None:
-            repository.references[json.loads(self.content)["tag"]] = repository.find(revision)
+            name = repository.find(revision)
+            assert name is not None
+            repository.references[json.loads(self.content)["tag"]] = name
             self.answer({})
 
     def set_variable(self, repo: str) -> None:

@@ -1,4 +1,5 @@
 import socket
+import subprocess
 from typing import NoReturn
 
 import pytest
@@ -29,7 +30,7 @@ def test_what_the_audit_finds_fails_it_but_for_what_is_allowed(
 
     monkeypatch.setattr(audit, "reachable", lambda: True)
     monkeypatch.setattr(audit, "ALLOWED", {"GHSA-1": "not used here"})
-    monkeypatch.setattr(audit.subprocess, "run", run)
+    monkeypatch.setattr(subprocess, "run", run)
 
     assert audit.main() == 1
     assert asked[0][-2:] == ["--ignore-vuln", "GHSA-1"]

@@ -52,7 +52,7 @@ class WholeNumberParameter(gr.Number):
         super().__init__(value, minimum=least, maximum=most, precision=0, label=label)
         self._range = least, most
 
-    def preprocess(self, payload: Any) -> int:  # type: ignore[override]  # noqa: ANN401
+    def preprocess(self, payload: Any) -> int:  # noqa: ANN401
         """Return the number; 3.0 and "3" are 3."""
         least, most = self._range
         try:
@@ -86,7 +86,7 @@ class ChoiceParameter(gr.Dropdown):
         super().__init__(list(words), value=value, label=label)
         self._words = tuple(words)
 
-    def preprocess(self, payload: Any) -> str:  # type: ignore[override]  # noqa: ANN401
+    def preprocess(self, payload: Any) -> str:  # noqa: ANN401
         """Return the word."""
         if not isinstance(payload, str) or payload not in self._words:
             words = ", ".join(self._words)

@@ -86,6 +86,7 @@ def test_a_killed_worker_and_a_killed_machine_lose_nothing(
 
     def kill(progress: Progress) -> None:
         done = sum(progress.done.values())
+        assert cluster.head_node is not None
         if not killed and done > 4 and (found := workers(cluster.head_node)):
             found[0].kill()
             killed.append("worker")

@@ -168,6 +168,8 @@ def test_the_evidence_lies_where_the_photo_speaks_for_the_breed(add_classifier: 
 
     assert [breed.name for breed in answer.top(1)] == ["Beagle"]
     bengal, pug = (answer.evidence(name, 80, 160) for name in ("Bengal", "Pug"))
+    assert bengal is not None
+    assert pug is not None
     assert bengal.shape == (80, 160)
     assert bengal.dtype == np.float32
     assert (bengal.min(), bengal.max()) == (0, 1)
@@ -181,7 +183,9 @@ def test_what_nothing_speaks_for_has_no_evidence_anywhere(add_classifier: AddMod
 
     answer = breeds.load().classify(plain_photo(0, 0, 0))
 
-    assert (answer.evidence("Pug", 20, 30) == 0).all()
+    evidence = answer.evidence("Pug", 20, 30)
+    assert evidence is not None
+    assert (evidence == 0).all()
 
 
 def test_a_model_without_maps_ranks_but_explains_nothing(add_classifier: AddModel) -> None:

@@ -472,7 +472,7 @@ def test_a_broken_colour_profile_is_ignored(profile: bytes) -> None:
 @pytest.mark.parametrize("curve", CURVES)
 @pytest.mark.parametrize("primaries", PRIMARIES)
 def test_profiles_of_cameras_are_followed_as_by_little_cms(primaries: str, curve: str) -> None:
-    steps = np.arange(0, 256, 5, np.uint8)
+    steps = np.arange(0, 256, 5, dtype=np.uint8)
     colors = np.stack(np.meshgrid(steps, steps, steps), -1).reshape(52, -1, 3)
     content = profile(PRIMARIES[primaries], CURVES[curve])
     image = Image.fromarray(colors)

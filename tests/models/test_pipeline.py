@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -203,7 +204,7 @@ def test_a_part_that_is_no_pet_alone_is_joined_with_the_one_it_belongs_to(
 ) -> None:
     photo = np.zeros((*regions.shape, 3), np.uint8)
 
-    pets, numbers = pipeline.recognize(photo, regions, Judge(known))
+    pets, numbers = pipeline.recognize(photo, regions, cast("breeds.BreedClassifier", Judge(known)))
 
     np.testing.assert_array_equal(numbers, expected)
     for number, pet in enumerate(pets, start=1):

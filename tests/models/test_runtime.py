@@ -5,6 +5,7 @@ import os
 import threading
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -187,7 +188,7 @@ def test_the_libraries_for_a_gpu_are_loaded_only_where_there_is_one(
             raise OSError
         started, asked, gpus = driver
 
-        def count(place: object) -> int:
+        def count(place: Any) -> int:  # noqa: ANN401 -- what ctypes passes has no public type
             ctypes.cast(place, ctypes.POINTER(ctypes.c_int))[0] = gpus
             return asked
 
@@ -231,7 +232,7 @@ def test_runs_that_happen_at_the_same_time_share_the_cores(
             super().__init__(on_gpu=False)
             self.threads = threads
 
-        def run(self, *words: object) -> list[NDArray[np.float32]]:
+        def run(self, *words: Any) -> list[NDArray[np.float32]]:  # noqa: ANN401
             taken.append(self.threads)
             if waiting:
                 inside.wait(10)

@@ -379,7 +379,9 @@ def test_a_weak_border_parts_two_halves_of_a_disc() -> None:
     whole = disc(20, 20, 12, shape)
     probabilities = cells(whole, whole).probabilities.copy()
     probabilities[:, 19:22] = np.where(
-        whole[:, 19:22, np.newaxis], np.float32([0.6, 0.05, 0.35]), probabilities[:, 19:22]
+        whole[:, 19:22, np.newaxis],
+        np.array([0.6, 0.05, 0.35], np.float32),
+        probabilities[:, 19:22],
     )
 
     assert Segmentation(probabilities, CELLS).instances().max() == 2
@@ -429,7 +431,8 @@ def test_a_mask_of_background_has_no_instances() -> None:
 @pytest.mark.parametrize("seed", range(4))
 def test_discs_strewn_about_are_found_one_by_one(seed: int) -> None:
     generator = np.random.default_rng(seed)
-    shape, truth, placed = (160, 200), np.zeros((160, 200), np.int32), []
+    shape, truth = (160, 200), np.zeros((160, 200), np.int32)
+    placed: list[tuple[float, float, float]] = []
     for radius in generator.uniform(4, 14, 60):
         row, column = generator.uniform(0, shape[0]), generator.uniform(0, shape[1])
         # They may touch, and be cut by the edge of the picture, but not lie upon each other.
@@ -448,7 +451,7 @@ def test_discs_strewn_about_are_found_one_by_one(seed: int) -> None:
         whole = truth == number
         likely = np.bincount(instances[whole]).argmax()
         overlap, union = whole & (instances == likely), whole | (instances == likely)
-        found += likely > 0 and overlap.sum() > 0.5 * union.sum()
+        found += int(likely > 0 and overlap.sum() > 0.5 * union.sum())
     assert found >= 0.95 * len(seen)
     assert len(seen) <= instances.max() <= len(placed)
 
@@ -587,12 +590,14 @@ def test_probability_maps_are_small_and_true_to_the_probabilities(size: tuple[in
     maps = Segmentation(probabilities, CLASSES).probability_maps(100)
 
     scale = min(100 / max(size), 1)
-    shape = tuple(max(round(length * scale), 1) for length in size)
+    rows, columns = (max(round(length * scale), 1) for length in size)
     assert maps.dtype == np.uint8
-    assert maps.shape == (3, *shape)
+    assert maps.shape == (3, rows, columns)
     np.testing.assert_allclose(maps.sum(axis=0, dtype=int), 255, atol=2)
     planes = [Image.fromarray(plane) for plane in np.moveaxis(probabilities, 2, 0)]
-    small = [plane.resize(shape[::-1], Image.Resampling.BILINEAR) for plane in planes]
+    small = [
+        np.asarray(plane.resize((columns, rows), Image.Resampling.BILINEAR)) for plane in planes
+    ]
     np.testing.assert_allclose(maps / 255, np.stack(small), atol=0.5 / 255 + 1e-6)
 
 

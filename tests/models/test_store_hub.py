@@ -268,7 +268,7 @@ def test_of_several_sources_the_first_wins(
     assert firsts == ["Beagle", "Basset"]
 
     use(monkeypatch, f"me/none,{tmp_path}")
-    assert "The models of me/none cannot be had" in store.notice()
+    assert "The models of me/none cannot be had" in str(store.notice())
     assert store.read_card("breeds").labels[0].name == "Basset"
 
 

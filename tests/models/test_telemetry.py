@@ -15,7 +15,18 @@ def test_onnx_runtime_tells_nobody_that_it_is_used(tmp_path: Path) -> None:
     trace = tmp_path / "trace"
     if tracer := shutil.which("strace"):
         watched = "trace=socket,connect,sendto,sendmsg,sendmmsg"
-        command = [tracer, "-f", "-q", "-e", watched, "-e", "signal=none", "-o", trace, *command]
+        command = [
+            tracer,
+            "-f",
+            "-q",
+            "-e",
+            watched,
+            "-e",
+            "signal=none",
+            "-o",
+            str(trace),
+            *command,
+        ]
     home = tmp_path / "home"
     home.mkdir()
     environment = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}

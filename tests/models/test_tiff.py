@@ -91,7 +91,7 @@ def table() -> Iterator[tuple[str, bytes, NDArray[Any]]]:
         values = (scaled("u2") >> (16 - bits)).astype(np.uint16)
         content = written(values, bitspersample=bits, byteorder=order)
         # tifffile's own big-endian files have other bits than it reads from them.
-        (page,) = tifffile.TiffFile(io.BytesIO(content)).pages
+        page = tifffile.TiffFile(io.BytesIO(content)).pages.first
         start, end = page.dataoffsets[0], page.dataoffsets[0] + page.databytecounts[0]
         yield f"{bits} bits {order}", content[:start] + packed(values, bits) + content[end:], values
 
@@ -405,7 +405,7 @@ def test_colours_that_pillow_knows_are_left_to_it() -> None:
 
 def test_a_file_that_lies_about_its_pixels_is_refused() -> None:
     content = bytearray(written(scaled("u2")))
-    (page,) = tifffile.TiffFile(io.BytesIO(content)).pages
+    page = tifffile.TiffFile(io.BytesIO(content)).pages.first
     struct.pack_into("<I", content, page.tags[256].valueoffset, 60_000)
 
     with pytest.raises(PhotoError):

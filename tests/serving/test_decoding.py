@@ -4,6 +4,7 @@ import json
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -21,6 +22,7 @@ from PIL import Image
 from models import images
 from models.images import PhotoError
 from serving import decoder_packages, decoding
+from serving.decoder import HEADER
 from serving.decoding import Decoder, Pool
 from tests.profiles import DISPLAY_P3
 from tests.raw_http import within
@@ -201,7 +203,7 @@ def test_who_comes_while_no_process_can_start_is_told(
     def fail(*_: object, **__: object) -> NoReturn:
         raise BlockingIOError("There is no process left.")
 
-    monkeypatch.setattr(decoding.subprocess, "Popen", fail)
+    monkeypatch.setattr(subprocess, "Popen", fail)
     decoder_of(one).end()
 
     assert refusal(one, CAT).key == "photo_no_decoder"
@@ -211,15 +213,21 @@ def test_who_comes_while_no_process_can_start_is_told(
     assert_works(one)
 
 
-PHOTO = {"offset": 0, "shape": [1, 1, 3], "dtype": "|u1"}
+PHOTO: dict[str, Any] = {"offset": 0, "shape": [1, 1, 3], "dtype": "|u1"}
 
 
 def said(changes: dict[str, Any]) -> bytes:
     """An answer of a decoder, with changes."""
-    whole = {"photo": PHOTO, "values": None, "size": [1, 1], "shown": None, "stretch": None}
+    whole: dict[str, Any] = {
+        "photo": PHOTO,
+        "values": None,
+        "size": [1, 1],
+        "shown": None,
+        "stretch": None,
+    }
     whole |= {"channels": ["red", "green", "blue"], "axes": [], "pixel_size": None}
     text = json.dumps(whole | changes).encode()
-    return decoding.HEADER.pack(len(text)) + text
+    return HEADER.pack(len(text)) + text
 
 
 def test_an_answer_that_makes_no_sense_is_not_believed(one: Pool) -> None:
@@ -236,17 +244,17 @@ def test_an_answer_that_makes_no_sense_is_not_believed(one: Pool) -> None:
         said({"shown": [0, float("nan")]}),
         said({"stretch": "wide"}),
         said({"axes": [{"name": "no axis", "count": 2, "index": 0}]}),
-        decoding.HEADER.pack(2**31),
-        decoding.HEADER.pack(2) + b"[]",
+        HEADER.pack(2**31),
+        HEADER.pack(2) + b"[]",
         said({"error": "x", "named": {}}),
         said({"error": "photo_too_large", "named": [1]}),
         b"to",
     ):
         decoder = decoder_of(one)
         decoder.process.kill()
-        own, theirs = decoding.socket.socketpair()
+        own, theirs = socket.socketpair()
         theirs.sendall(answer)
-        theirs.shutdown(decoding.socket.SHUT_WR)
+        theirs.shutdown(socket.SHUT_WR)
         decoder._connection.close()
         decoder._connection = own
         decoder.process = subprocess.Popen(["sleep", "60"])

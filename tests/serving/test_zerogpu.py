@@ -19,7 +19,7 @@ def marked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return lambda function: function
 
     spaces = ModuleType("spaces")
-    spaces.GPU = mark
+    monkeypatch.setattr(spaces, "GPU", mark, raising=False)
     monkeypatch.setitem(sys.modules, "spaces", spaces)
     return durations
 
