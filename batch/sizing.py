@@ -13,6 +13,7 @@ if __name__ == "__main__":
 import argparse
 import json
 import platform
+import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -23,9 +24,12 @@ from typing import Any
 from pyarrow import dataset
 
 from batch import rows, runner, sources
-from batch.analyst import Analyst
+from batch.analyst import Analyst, AnalystError
+from batch.places import SourceError
 from batch.rounds import Settings
+from batch.runner import RunError
 from models.runtime import usable_cores
+from models.store import ModelError
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGE, RECORD = DOCS / "batch.md", DOCS / "batch.json"
@@ -173,7 +177,11 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--write", action="store_true", help="renew docs/batch.md")
     parser.add_argument("--price", type=float, help="of a core-hour, for a column of prices")
     arguments = parser.parse_args(words)
-    record = measure(arguments.folder) if arguments.folder else json.loads(RECORD.read_text())
+    try:
+        record = measure(arguments.folder) if arguments.folder else json.loads(RECORD.read_text())
+    except (SourceError, RunError, AnalystError, ModelError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
     table = tables(record, arguments.price)
     if arguments.write:
         write(record, table)

@@ -318,6 +318,8 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--odd", action="store_true", help="a tenth are odd; keeps no record")
     parser.add_argument("--dry-run", action="store_true", help="keep no record")
     arguments = parser.parse_args(words)
+    if arguments.against and not (arguments.against / "app.py").is_file():
+        parser.error(f"{arguments.against} is no checkout of the app")
     figures = measure(
         arguments.event, arguments.minutes, arguments.clients, arguments.against, arguments.odd
     )

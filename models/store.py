@@ -631,7 +631,7 @@ def _one_line(error: Exception) -> str:
 
 def main(words: Sequence[str] | None = None) -> None:
     """Download a repository's models into the cache and print their folder."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m models.store", description=main.__doc__)
     parser.add_argument("name", help="OWNER/REPO or OWNER/REPO@REVISION")
     parser.add_argument("--again", action="store_true", help="also what is in the cache already")
     arguments = parser.parse_args(words)

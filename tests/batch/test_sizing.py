@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from batch import sizing
@@ -11,3 +13,10 @@ def test_every_core_has_several_parts_where_there_are_so_many_photos(
 ) -> None:
     assert sizing.part_size(photos, cores) == size
     assert photos / size >= min(photos, sizing.PARTS_A_CORE * cores)
+
+
+def test_a_folder_without_photos_is_said_in_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sizing.main([str(tmp_path)]) == 1
+    assert capsys.readouterr().err.startswith("There are no photos in ")
