@@ -39,6 +39,24 @@ def test_a_picture_of_few_values_is_explained(page: Page) -> None:
         expect(page.locator("#methods figure")).to_have_count(16)
 
 
+@on_desktop
+def test_a_deep_picture_keeps_its_numbers_and_a_mask_shows_its_python(page: Page) -> None:
+    gray = np.arange(700, 4795, dtype=np.uint16).reshape(45, 91)
+    open_tab(page, "Threshold")
+    upload(page, "cells.tif", picture_file("TIFF", Image.fromarray(gray)))
+    expect(page.locator("#lab-message")).to_contain_text("cut 2746")
+    expect(page.locator("#cuts tbody tr").first).to_contain_text("700 to")
+    page.locator("#histogram .logarithmic").click()
+    expect(page.locator("#histogram .logarithmic")).to_have_attribute("aria-pressed", "true")
+    page.locator("#lab-method input").click()
+    page.get_by_role("option", name="Local Otsu").click()
+    expect(page.locator("#lab-message")).to_contain_text("Local Otsu")
+    expect(page.locator("#lab-window")).to_be_visible()
+    page.locator("#lab-snippet").click()
+    expect(page.locator("#lab-code textarea")).to_have_value(re.compile(r"local_otsu\(gray, 51\)"))
+    assert np.unique(np.asarray(downloaded(page, "#lab-download"))).tolist() == [0, 255]
+
+
 @on_phone
 def test_the_controls_change_the_classes(page: Page) -> None:
     page.locator("#examples button").first.click()
@@ -155,7 +173,7 @@ def test_the_picture_follows_a_cut_that_is_dragged(page: Page) -> None:
     expect(page.locator("#score")).to_be_empty()
 
     page.mouse.up()
-    expect(page.locator("#score")).to_contain_text("Your cuts at 110, 132 reach")
+    expect(page.locator("#score")).to_contain_text("Your cuts at 110, 132 separate the classes")
     expect(page.locator("#classes-picture img")).not_to_have_attribute("src", server_s)
     expect_cuts(page, 110, 132)
     expect_areas(page, 110, 132)
