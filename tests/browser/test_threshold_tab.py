@@ -257,7 +257,7 @@ def test_the_best_cuts_come_back(page: Page) -> None:
     slider(page, 1).press("PageUp")
     expect(page.locator("#score")).to_contain_text("Your cut at 125 separates")
     page.locator("#channel input").click()
-    page.get_by_role("option", name="red").click()
+    page.get_by_role("option", name="red", exact=True).click()
     expect(page.locator("#score")).to_be_empty()
     expect(back).to_be_disabled()
 
