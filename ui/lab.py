@@ -246,6 +246,7 @@ def show_snippet(upload: Upload | None, *values: object) -> gr.Textbox:
             Path(upload.path).name,
             upload.number_type,
             upload.coloured,
+            [axis.index for axis in upload.picture.axes],
         )
     except PhotoError as error:
         raise gr.Error(say_error(error), print_exception=False) from None

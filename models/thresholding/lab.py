@@ -1,7 +1,7 @@
 """A mask by any of the methods and settings, and the Python that makes the same mask."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,7 +115,12 @@ def _objects(
 
 
 def snippet(
-    gray: NDArray[Any], settings: Settings, name: str, kind: np.dtype[Any], colored: bool
+    gray: NDArray[Any],
+    settings: Settings,
+    name: str,
+    kind: np.dtype[Any],
+    colored: bool,
+    place: Sequence[int] = (),
 ) -> str:
     """Python that makes the mask that `segment` makes, with scikit-image and NumPy alone.
 
@@ -131,10 +136,16 @@ def snippet(
         Of the picture's file.
     kind, colored
         The type of the file's numbers, and whether they are of three channels.
+    place
+        Which of the file's pictures it is, as a stack of time, z and channel is indexed; nothing
+        where it has one.
     """
     low, high = limits_of(gray)
     functions: list[Callable[..., Any]] = []
-    lines = [f"picture = io.imread({name!r})", *_channel_lines(settings.channel, kind, colored)]
+    lines = [f"picture = io.imread({name!r})"]
+    if place:
+        lines.append(f"picture = picture[{', '.join(map(str, place))}]")
+    lines += _channel_lines(settings.channel, kind, colored)
     if np.issubdtype(gray.dtype, np.floating):
         lines.append("gray = gray.astype(np.float64)")
     if settings.blur:

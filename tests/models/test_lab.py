@@ -6,9 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from numpy.typing import NDArray
 from skimage import data, filters, io
 
+from models.images import open_picture
+from models.picture import Place
 from models.thresholding import GLOBAL_METHODS, LOCAL_METHODS, ThresholdError
 from models.thresholding.channels import CHANNELS, Channel
 from models.thresholding.lab import Settings, prepare, segment, snippet
@@ -142,3 +145,21 @@ def test_dark_objects_are_the_others() -> None:
                 segment(gray, Settings(method, dark=dark)).mask for dark in (False, True)
             )
             np.testing.assert_array_equal(light, ~dark)
+
+
+def test_a_snippet_takes_one_of_a_stacks_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack = np.stack([PICTURES["12 bits"] // part for part in range(1, 7)]).reshape(3, 2, 90, 120)
+    path = tmp_path / "stack.tif"
+    tifffile.imwrite(path, stack, imagej=True, metadata={"axes": "ZCYX"})
+    picture = open_picture(path, place=Place(z=2, channel=1))
+    values = np.asarray(picture.counted)
+    np.testing.assert_array_equal(values, stack[2, 1])
+    gray = prepare(values, Settings("huang"))
+
+    place = [axis.index for axis in picture.axes]
+    code = snippet(gray, Settings("huang"), path.name, values.dtype, False, place)
+
+    mask = segment(gray, Settings("huang")).mask
+    np.testing.assert_array_equal(run(code, tmp_path, monkeypatch), mask)
