@@ -85,7 +85,7 @@ def build(current: gr.State) -> dict[str, gr.Component]:
         alt_text=mark("cutout.own_alt"),
         elem_id="ground-picture",
     )
-    own_message = gr.HTML(visible=False, padding=False, elem_id="ground-message")
+    own_message = gr.HTML(padding=False, elem_id="ground-message", elem_classes="refusal")
     with gr.Row():
         download = gr.Button(
             mark("cutout.download"), interactive=False, size="md", elem_id="cut-out-download"

@@ -12,7 +12,7 @@ from PIL import Image
 
 from models import drawing
 from models.images import PhotoError, open_file, open_photo
-from models.picture import AXES, FIRST, AxisName, Place
+from models.picture import AXES, FIRST, Axis, AxisName, Place
 from ui import examples, markup, result_files
 from ui.events import INFERENCE
 from ui.texts import mark, say, say_error
@@ -72,7 +72,7 @@ def build() -> tuple[PhotoInput, gr.HTML, Chooser]:
         alt_text=mark("photo.alt"),
         elem_id="photo",
     )
-    message = gr.HTML(visible=False, padding=False, elem_id="message")
+    message = gr.HTML(padding=False, elem_id="message", elem_classes="refusal")
     chooser = Chooser(
         {
             name: gr.Slider(
@@ -130,29 +130,37 @@ def keep_usable(
     chooser
         Chooses one of the file's pictures.
     """
-    choices = chooser.components if chooser else []
+    # The photo and the sliders are no outputs of these events: Gradio makes each component that an
+    # event changes anew, which takes as long as the rest of its work. These states seldom change.
+    replacement, pictures = gr.State(None), gr.State(NO_PICTURES)
 
     def take(upload: Upload | None, before: Upload | None) -> tuple[object, ...]:
-        shown, kept, said = _accept(upload, before)
+        instead, kept, said = _accept(upload, before)
         if kept is None or isinstance(kept, Upload):
-            return shown, kept, said, *answer(kept), *(_choices(kept) if chooser else [])
-        return shown, kept, said, *[gr.skip()] * (len(answers) + len(choices))
+            return instead, kept, said, Pictures.of(kept), *answer(kept)
+        return instead, kept, said, *[gr.skip()] * (1 + len(answers))
 
     def choose(before: Upload | None, *numbers: float) -> tuple[object, ...]:
-        nothing = [gr.skip()] * (3 + len(answers) + len(choices))
+        nothing = [gr.skip()] * (4 + len(answers))
         if before is None:
             return tuple(nothing)
         axes = [axis.name for axis in before.picture.axes]
         wanted = {n: int(i) - 1 for n, i in zip(AXES, numbers, strict=True) if n in axes}
         upload = replace(before, place=Place(**wanted))
         try:
-            shown = _shown(upload)
+            instead = Replacement(_shown(upload))
         except PhotoError as error:
-            said = gr.HTML(markup.notice(say_error(error), wrong=True), visible=True)
+            said = markup.notice(say_error(error), wrong=True)
             return gr.skip(), gr.skip(), said, *nothing[3:]
-        hidden = gr.HTML(visible=False)
-        return shown, upload, hidden, *answer(upload), *_choices(upload)
+        return instead, upload, "", Pictures.of(upload), *answer(upload)
 
+    replacement.change(
+        lambda replacement: replacement.picture if replacement else gr.skip(),
+        replacement,
+        photo,
+        show_progress="hidden",
+        api_visibility="private",
+    )
     take.__name__ = answer.__name__ if answers else _accept.__name__  # for logs and metrics
     # Only "change" brings the new value for uploads, the webcam, the clipboard and removal. When
     # one photo replaces another it fires twice, both times with the new one; the path in `arrived`
@@ -162,7 +170,7 @@ def keep_usable(
     arrived.change(
         take,
         [photo, accepted],
-        [photo, accepted, message, *answers, *choices],
+        [replacement, accepted, message, pictures, *answers],
         show_progress="minimal" if answers else "hidden",
         show_progress_on=list(answers) or None,
         trigger_mode="always_last",
@@ -174,18 +182,55 @@ def keep_usable(
             [slider.input for slider in chooser.sliders.values()],
             choose,
             [accepted, *chooser.sliders.values()],
-            [photo, accepted, message, *answers, *choices],
+            [replacement, accepted, message, pictures, *answers],
             show_progress="minimal",
             show_progress_on=list(answers) or None,
             trigger_mode="always_last",
             concurrency_id=INFERENCE,
             api_visibility="private",
         )
+        pictures.change(
+            _choices,
+            pictures,
+            chooser.components,
+            show_progress="hidden",
+            api_visibility="private",
+        )
 
 
-def _choices(upload: Upload | None) -> list[object]:
+@dataclass(eq=False)  # each one is a change
+class Replacement:
+    """What the photo input shows instead of a picture that cannot be used as it is."""
+
+    picture: Upload | str | None
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Which pictures a file has, which of them is shown, and its range of values.
+
+    The fields are those of `models.picture.Picture`.
+    """
+
+    axes: tuple[Axis, ...] = ()
+    stretch: str | None = None
+    shown: tuple[float, float] | None = None
+
+    @classmethod
+    def of(cls, upload: Upload | None) -> "Pictures":
+        """Those of an upload."""
+        if upload is None:
+            return NO_PICTURES
+        picture = upload.picture
+        return cls(picture.axes, picture.stretch, picture.shown)
+
+
+NO_PICTURES = Pictures()
+
+
+def _choices(pictures: Pictures) -> list[object]:
     """The sliders of an upload, and what is said of its pictures and their range."""
-    axes = {} if upload is None else {axis.name: axis for axis in upload.picture.axes}
+    axes = {axis.name: axis for axis in pictures.axes}
     sliders: list[object] = [
         gr.Slider(maximum=axes[name].count, value=axes[name].index + 1, visible=True)
         if name in axes
@@ -196,28 +241,27 @@ def _choices(upload: Upload | None) -> list[object]:
         say("axis.of", name=say(f"axis.{name}"), number=axis.index + 1, count=axis.count)
         for name, axis in axes.items()
     ]
-    if upload is not None and upload.picture.stretch and upload.picture.shown:
-        low, high = (f"{value:.6g}" for value in upload.picture.shown)
-        sentences.append(say(f"stretch.{upload.picture.stretch}", low=low, high=high))
+    if pictures.stretch and pictures.shown:
+        low, high = (f"{value:.6g}" for value in pictures.shown)
+        sentences.append(say(f"stretch.{pictures.stretch}", low=low, high=high))
     text = "".join(f'<p class="hint">{html.escape(each)}</p>' for each in sentences)
     return [*sliders, gr.HTML(text, visible=bool(text))]
 
 
 def _accept(upload: Upload | None, before: Upload | None) -> tuple[object, object, object]:
-    """What the photo input, the accepted upload and the message become."""
+    """What takes the photo's place, the accepted upload, and the message."""
     if upload == before or (upload and before and _is_shown(upload, before)):
         return gr.skip(), gr.skip(), gr.skip()  # the echo of what was set below
-    hidden = gr.HTML(visible=False)
     if upload is None:
-        return gr.skip(), None, hidden
+        return gr.skip(), None, ""
     try:
         upload.preview  # noqa: B018 -- decodes it
-        shown = gr.skip() if _browser_can_show(upload) else _shown(upload)
+        instead = gr.skip() if _browser_can_show(upload) else Replacement(_shown(upload))
     except PhotoError as error:
         # The photo before comes back; its results never left.
-        said = gr.HTML(markup.notice(say_error(error), wrong=True), visible=True)
-        return before and _shown(before), gr.skip(), said
-    return shown, upload, hidden
+        said = markup.notice(say_error(error), wrong=True)
+        return Replacement(before and _shown(before)), gr.skip(), said
+    return instead, upload, ""
 
 
 def _shown(upload: Upload) -> str | Upload:

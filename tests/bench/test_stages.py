@@ -26,8 +26,8 @@ def test_the_handlers_are_those_that_follow_a_photo(blocks: gr.Blocks) -> None:
         return [each for each in blocks.fns.values() if (state._id, "change") in each.targets]
 
     [first] = stages.FIRST["Pets"]
-    outputs = stages.handler(blocks, first).outputs
-    [current] = [each for each in outputs if isinstance(each, gr.State)]
+    _, current, *_ = stages.handler(blocks, first).outputs
+    assert isinstance(current, gr.State)
     [pause] = following(current)
     [answered] = [each for each in pause.outputs if isinstance(each, gr.State)]
 
