@@ -357,7 +357,7 @@ class Session(SessionState):
         self.is_closed = False
         self.STATE_TTL_WHEN_CLOSED = 3600  # seconds
 
-    def __setitem__(self, key: int, value: object) -> None:
+    def __setitem__(self, key: int, value: Any) -> None:  # noqa: ANN401 -- as Gradio does
         """Keep a choice, without the description of its component that Gradio makes each time.
 
         That was a fifth of all that the server's event loop did.
