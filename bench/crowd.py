@@ -33,7 +33,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -44,7 +44,7 @@ from gradio_client.utils import QueueError
 from PIL import Image, ImageOps
 
 from bench import odd_requests, visitors
-from bench.page_visitor import PageVisitor, RefusedError
+from bench.page_visitor import PageVisitor, PhotoEvent, RefusedError
 from models import images, pipeline
 from models.runtime import usable_cores
 
@@ -87,17 +87,32 @@ def address(number: int) -> str:
 
 
 @contextmanager
-def page_visitor(port: int, number: int) -> Iterator[Ask]:
-    """A visitor of the page."""
-    visitor = PageVisitor(port, address(number))
-    yield lambda turn: visitor.show(unseen(turn))
-    visitor.close()
+def page_visitors(port: int, count: int) -> Iterator[list[Ask]]:
+    """Visitors of the page, each with a session of its own."""
+    event = PhotoEvent.of(port)
+    everyone = [PageVisitor(port, address(number), event) for number in range(count)]
+    yield [partial(show, visitor) for visitor in everyone]
+    for visitor in everyone:
+        visitor.close()
+
+
+def show(visitor: PageVisitor, turn: int) -> bytes:
+    """Drop a photo on a visitor's page that was not sent before."""
+    return visitor.show(unseen(turn))
 
 
 @contextmanager
-def endpoint_visitor(port: int, number: int) -> Iterator[Ask]:
-    """A program that asks `/analyze`."""
-    client = Client(
+def endpoint_visitors(port: int, count: int) -> Iterator[list[Ask]]:
+    """Programs that ask `/analyze`."""
+    clients = [client(port, number) for number in range(count)]
+    yield [partial(analyze, each) for each in clients]
+    for each in clients:
+        each.close()
+
+
+def client(port: int, number: int) -> Client:
+    """Gradio's own client, as one who has opened the app."""
+    return Client(
         f"http://127.0.0.1:{port}",
         headers={"X-Forwarded-For": address(number)},
         verbose=False,
@@ -106,14 +121,16 @@ def endpoint_visitor(port: int, number: int) -> Iterator[Ask]:
         httpx_kwargs={"timeout": 120},
         ssl_verify=False,  # there is no TLS; reading the certificates thrice an answer costs 100 ms
     )
+
+
+def analyze(client: Client, turn: int) -> object:
+    """Ask about an example."""
     paths = photo_files()
-    yield lambda turn: client.predict(
-        handle_file(paths[turn % len(paths)]), CLASSES, api_name="/analyze"
-    )
-    client.close()
+    photo = handle_file(paths[turn % len(paths)])
+    return client.predict(photo, CLASSES, api_name="/analyze")
 
 
-VISITORS = {"page": page_visitor, "analyze": endpoint_visitor}
+VISITORS = {"page": page_visitors, "analyze": endpoint_visitors}
 
 
 def mixed(ask: Ask, port: int, number: int) -> Ask:
@@ -238,10 +255,7 @@ def measure(
     turns = itertools.count()
     with ExitStack() as stack:
         builds = [stack.enter_context(served(root)) for root in roots]
-        crowds = [
-            [stack.enter_context(VISITORS[event](build.port, number)) for number in range(clients)]
-            for build in builds
-        ]
+        crowds = [stack.enter_context(VISITORS[event](build.port, clients)) for build in builds]
         if odd:
             crowds = [
                 [mixed(ask, build.port, number) for number, ask in enumerate(everyone)]

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bench import visitors
+
 PICTURE = "pets-picture"  # `elem_id` of what the event for a new photo shows first
 JSON = {"Content-Type": "application/json"}
 
@@ -32,6 +34,14 @@ class PhotoEvent:
     picture: int
 
     @classmethod
+    def of(cls, port: int) -> "PhotoEvent":
+        """Find it on a served page."""
+        status, config = visitors.get(port, "/config")
+        if status != 200:
+            raise RefusedError(f"refused {status}")
+        return cls.find(json.loads(config))
+
+    @classmethod
     def find(cls, config: Mapping[str, Any]) -> "PhotoEvent":
         """Find it in what `/config` says."""
         (picture,) = (
@@ -44,13 +54,13 @@ class PhotoEvent:
 class PageVisitor:
     """An open page of its own session, with the two connections that a browser would use."""
 
-    def __init__(self, port: int, address: str) -> None:
-        """Open the page, as the client with this address."""
+    def __init__(self, port: int, address: str, event: PhotoEvent) -> None:
+        """Open the page that has this event, as the client with this address."""
         self._headers = {"X-Forwarded-For": address}
         self._requests = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
         self._stream = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
         self._session = secrets.token_hex(5)
-        self._event = PhotoEvent.find(json.loads(self._ask("GET", "/config")))
+        self._event = event
 
     def show(self, photo: bytes) -> bytes:
         """Drop a photo on the page; return the picture with its pets, or nothing without pets.

@@ -3,7 +3,6 @@
 import io
 import itertools
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
@@ -27,13 +26,8 @@ def build() -> Iterator[crowd.Build]:
 @pytest.mark.parametrize("event", crowd.VISITORS)
 def test_each_of_a_crowd_is_answered(build: crowd.Build, event: crowd.Event) -> None:
     own = replace(build, times=[], outcomes=type(build.outcomes)())
-    with ExitStack() as stack:
-        everyone = [
-            crowd.mixed(
-                stack.enter_context(crowd.VISITORS[event](own.port, number)), own.port, number
-            )
-            for number in range(VISITORS)
-        ]
+    with crowd.VISITORS[event](own.port, VISITORS) as everyone:
+        everyone = [crowd.mixed(ask, own.port, number) for number, ask in enumerate(everyone)]
         own.ask(everyone, itertools.count(), seconds=2)
 
     assert set(own.outcomes) == {"answered"}
@@ -47,7 +41,7 @@ def test_each_of_a_crowd_is_answered(build: crowd.Build, event: crowd.Event) -> 
 
 
 def test_a_visitor_of_the_page_gets_the_picture_with_the_pets(build: crowd.Build) -> None:
-    visitor = PageVisitor(build.port, crowd.address(1))
+    visitor = PageVisitor(build.port, crowd.address(1), PhotoEvent.of(build.port))
     with Image.open(io.BytesIO(visitor.show(crowd.unseen(1)))) as picture:
         assert picture.size == (1000, 750)
     with pytest.raises(RefusedError, match="refused 4"):
