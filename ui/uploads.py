@@ -91,13 +91,9 @@ class CutOutResult:
 @dataclass(frozen=True)
 class _Decoded:
     preview: Photo
-<<<<<<< HEAD
     whole: Photo | None  # where it had to be decoded for the preview
     picture: Picture  # with a photo of the preview's detail
     values: NDArray[Any] | None  # where they are others than the photo's
-=======
-    size: tuple[int, int]
->>>>>>> 27ad20a (The crowd's visitors share the page's description; less memory for results)
 
 
 @dataclass(frozen=True)
@@ -148,17 +144,9 @@ class Upload:
     @property
     def whole(self) -> Photo:
         """The photo in all detail."""
-<<<<<<< HEAD
         decoded = self._decoded
         if decoded.whole is not None:
             return decoded.whole
-=======
-        _ = self._decoded  # which brings the whole of a small photo
-        return self._once("whole", lambda: _read_only(decoding.open_photo(self.path)))
-
-    def gray(self, channel: Channel) -> NDArray[np.uint8]:
-        """One channel in all detail, `(height, width)`."""
->>>>>>> 27ad20a (The crowd's visitors share the page's description; less memory for results)
         return self._once(
             "whole", lambda: _read_only(decoding.open_picture(self.path, place=self.place).photo)
         )
@@ -225,11 +213,7 @@ class Upload:
 
     @property
     def _decoded(self) -> _Decoded:
-<<<<<<< HEAD
         return self._once("decoded", lambda: _decode(self.path, self.place))
-=======
-        return self._once("decoded", lambda: _decode(self))
->>>>>>> 27ad20a (The crowd's visitors share the page's description; less memory for results)
 
     def _once(self, name: Hashable, compute: Callable[[], Result]) -> Result:
         return self.memory.get((self.path, self.place, name), compute)
@@ -245,24 +229,19 @@ def _read_only(array: NDArray[Any]) -> NDArray[Any]:
     return array
 
 
-<<<<<<< HEAD
 def _decode(path: str, place: Place) -> _Decoded:
     picture = decoding.open_picture(path, PREVIEW_SIDE, place)
     photo = _read_only(picture.photo)
     whole = photo if photo.shape[:2] == picture.size else None
     values = _read_only(np.ascontiguousarray(picture.counted)) if picture.deep else None
-    return _Decoded(_read_only(to_preview(photo)), whole, picture, values)
+    preview = _read_only(to_preview(photo))
+    if not picture.deep:  # what was decoded for the preview alone is not kept
+        picture = replace(picture, photo=preview, values=preview)
+    return _Decoded(preview, whole, picture, values)
 
 
 def _gray(upload: Upload, channel: Channel) -> NDArray[Any]:
     return _read_only(thresholding.prepare(upload._values, Settings(channel=channel)))
-=======
-def _decode(upload: Upload) -> _Decoded:
-    photo, size = decoding.open_preview(upload.path, PREVIEW_SIDE)
-    if photo.shape[:2] == size:  # kept by itself: it may go sooner than the preview
-        upload.memory.get((upload.path, "whole"), lambda: _read_only(photo))
-    return _Decoded(_read_only(to_preview(photo)), size)
->>>>>>> 27ad20a (The crowd's visitors share the page's description; less memory for results)
 
 
 def _segment(upload: Upload, model: str) -> MaskResult:
