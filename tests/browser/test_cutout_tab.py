@@ -44,7 +44,7 @@ def test_the_cut_out_is_transparent_around_the_pet_and_copied_at_full_size(page:
     photo = show_cut_out(page)
     before, after = page.locator("#cut-out img").all()
     expect(before).to_have_attribute("alt", "The photo")
-    expect(after).to_have_attribute("alt", re.compile("cut out"))
+    expect(after).to_have_attribute("alt", re.compile("cut-out"))
     assert shown_size(before) == shown_size(after) == photo.size
 
     cut = downloaded(page, "#cut-out-download")
