@@ -17,10 +17,6 @@ ONE_CORE := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1
 # axe-core, which looks for what bars people from the page.
 AXE := tests/browser/node_modules/.package-lock.json
 
-# What mypy checks; training and its tests follow.
-TYPED := app.py documents.py batch bench models serving ui tests/*.py \
-  $(addprefix tests/,batch bench browser models serving ui)
-
 .PHONY: run test train-setup chromium clean
 
 run: $(VENV)/.app
@@ -31,7 +27,7 @@ train-setup: $(VENV)/.training
 test: $(VENV)/.tests chromium $(AXE)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy --follow-imports silent $(TYPED)
+	$(BIN)/mypy
 	$(BIN)/python tests/audit.py
 	$(ONE_CORE) $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m 'not alone'
 	$(BIN)/python -m pytest -m alone $$(grep -rl pytest.mark.alone tests --include='test_*.py')

@@ -44,7 +44,7 @@ def large_photo() -> bytes:
 
 def answer_times(port: int, photo: bytes, seconds: float, client: str) -> list[float]:
     """How long a visitor waits for each of its answers, one after the other."""
-    times = []
+    times: list[float] = []
     end = time.monotonic() + seconds
     while time.monotonic() < end or not times:
         start = time.monotonic()

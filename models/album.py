@@ -143,8 +143,8 @@ def examine(
     segmenter = segmentation.load(store.default("segmentation"))
     found = segmenter.predict(photo)
     classifier = breeds.load(store.default("classification"))
-    regions = pipeline.find(photo, segmenter, found.regions)
-    pets, regions = pipeline.recognize(photo, regions, classifier)
+    located = pipeline.find(photo, segmenter, found.regions)
+    pets, regions = pipeline.recognize(photo, located, classifier)
     for kind in ("masks", "cut-outs", "previews"):
         (folder / kind).mkdir(parents=True, exist_ok=True)
     mask = drawing.indexed_picture(found.mask, dict(enumerate(mask_colors, start=1)))

@@ -8,7 +8,7 @@ from typing import cast
 import numpy as np
 import pytest
 
-from models import breeds, pipeline, segmentation
+from models import breeds, detection, pipeline, segmentation
 from models.images import open_photo
 from models.store import ModelError
 
@@ -222,7 +222,7 @@ def test_a_kitten_behind_its_ball_of_wool_is_one_pet() -> None:
 def detected(monkeypatch: pytest.MonkeyPatch, *boxes: tuple[int, int, int, int]) -> None:
     found = [SimpleNamespace(box=box) for box in boxes]
     detector = SimpleNamespace(detect=lambda photo: found)
-    monkeypatch.setattr(pipeline.detection, "default", lambda: detector)
+    monkeypatch.setattr(detection, "default", lambda: detector)
 
 
 @pytest.mark.usefixtures("models")

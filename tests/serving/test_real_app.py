@@ -61,7 +61,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
         "PETSCOPE_BEHIND_PROXY": "1",
         "PETSCOPE_KEEP_MINUTES": str(KEPT / 60),
     }
-    with visitors.served(log / "log", **given) as (port, process):
+    with visitors.served(log / "log", visitors.ROOT, **given) as (port, process):
         found = App(port, None)
         found.process, found.log, found.folder = process, log / "log", folder
         yield found

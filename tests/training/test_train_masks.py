@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from models.preprocessing import InputSpec
 from training import pets, train_masks
 from training.composites import BACKGROUND, PET, Scenes
 
@@ -28,26 +29,27 @@ def deeplab(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_deeplab_is_read_and_answers_as_its_parts_do(deeplab: Path) -> None:
     model = train_masks.read_deeplab(deeplab)
+    weights = model.heads.state_dict()
     photo = torch.randn(1, 3, 64, 96)
     with torch.inference_mode():
         logits = model(photo)
         maps = model.encoder.blocks(model.encoder.bn1(model.encoder.conv_stem(photo)))
         parts = [
-            torch.einsum("oi,nihw->nohw", model.heads[name].weight[:, :, 0, 0], values)
-            + model.heads[name].bias[:, None, None]
+            torch.einsum("oi,nihw->nohw", weights[f"{name}.weight"][:, :, 0, 0], values)
+            + weights[f"{name}.bias"][:, None, None]
             for name, values in (("aspp", maps), ("image_pooling", maps.mean((2, 3), True)))
         ]
     assert logits.shape == (1, 21, 2, 3)
     joined = torch.cat([parts[1].clamp(0, 6).expand(-1, -1, 2, 3), parts[0].clamp(0, 6)], 1)
     projected = (
-        torch.einsum("oi,nihw->nohw", model.heads["projection"].weight[:, :, 0, 0], joined)
-        + model.heads["projection"].bias[:, None, None]
+        torch.einsum("oi,nihw->nohw", weights["projection.weight"][:, :, 0, 0], joined)
+        + weights["projection.bias"][:, None, None]
     )
     expected = (
         torch.einsum(
-            "oi,nihw->nohw", model.heads["classifier"].weight[:, :, 0, 0], projected.clamp(0, 6)
+            "oi,nihw->nohw", weights["classifier.weight"][:, :, 0, 0], projected.clamp(0, 6)
         )
-        + model.heads["classifier"].bias[:, None, None]
+        + weights["classifier.bias"][:, None, None]
     )
     torch.testing.assert_close(logits, expected, atol=1e-4, rtol=1e-4)
 
@@ -62,9 +64,7 @@ def test_the_encoder_starts_as_deeplab_s(deeplab: Path) -> None:
 def test_training_pictures_show_pets_whole_small_close_and_none(tiny_pets: Path) -> None:
     examples = pets.split(tiny_pets, "train")
     doubtful = np.zeros((len(examples), train_masks.GRID, train_masks.GRID), np.bool_)
-    spec = train_masks.InputSpec(
-        64, 64, "squash", "bilinear", train_masks.MEAN, train_masks.STD, layout="NCHW"
-    )
+    spec = InputSpec(64, 64, "squash", "bilinear", train_masks.MEAN, train_masks.STD, layout="NCHW")
     pictures = train_masks.Pictures(Scenes(examples, []), spec, doubtful)
     random = np.random.default_rng(3)
     shares = []
