@@ -114,7 +114,7 @@ def test_the_page_for_programs_is_german_too(context: BrowserContext, served: Se
     page.goto(f"{served[0]}?lang=de")
     page.get_by_role("link", name="Für Programme").click()
 
-    expect(page.get_by_role("heading", name="Was man fragen kann")).to_be_visible()
+    expect(page.get_by_role("heading", name="Endpunkte")).to_be_visible()
     expect(page.get_by_text("Findet die Katzen und Hunde eines Fotos")).to_be_visible()
     expect(page.get_by_role("heading", name="/cut_out")).to_be_visible()
     page.close()

@@ -129,7 +129,7 @@ def test_a_picture_without_objects_and_a_card_without_figures_are_explained(
     page.locator("#mask-model").get_by_label("Cell nuclei").check()
     expect(page.locator("#objects")).to_contain_text("nothing to measure")
     page.locator("#how-good").get_by_role("button").click()
-    expect(page.locator("#how-good")).to_contain_text("has no figures of a test")
+    expect(page.locator("#how-good")).to_contain_text("has no test figures")
     page.locator("#compare-sizes").click()
     expect(page.locator("#sizes figure")).to_have_count(2)
     expect(page.locator("#sizes")).to_contain_text("120 x 80 px")
