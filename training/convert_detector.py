@@ -9,7 +9,6 @@ stay, its first kernels take RGB, and its weights are stored as float16. Written
 and its card. On real photos the answers of both networks must agree, or nothing is written.
 """
 
-import argparse
 import hashlib
 import json
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from onnx import numpy_helper
 from safetensors.numpy import load_file
@@ -25,10 +25,11 @@ from safetensors.numpy import load_file
 from models import store
 from models.images import Photo, open_photo
 from models.preprocessing import InputSpec, prepare
-from training import pets
+from training import command_line, pets
 from training.compress import round_model
+from training.errors import UserError
 from training.networks.onnx_network import with_weights
-from training.runs import RunError, command, read_facts, trained_on
+from training.runs import command, read_facts, trained_on
 
 NAME = "finder"
 PETS = {"cat": 15, "dog": 16}  # of COCO's 80 classes, in the detector's order
@@ -54,6 +55,20 @@ def input_spec(side: int = SIDE) -> InputSpec:
     return InputSpec(
         side, side, "letterbox", "bilinear", mean, std, layout="NCHW", multiple=MULTIPLE
     )
+
+
+def read(path: Path) -> onnx.ModelProto:
+    """The COCO detector in a file.
+
+    Raises
+    ------
+    training.errors.UserError
+        When it cannot be read.
+    """
+    try:
+        return onnx.load(path)
+    except (OSError, DecodeError) as error:
+        raise UserError(f"{path} cannot be read as an ONNX network: {error}.") from error
 
 
 def convert(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -134,10 +149,10 @@ def write(source: Path, to: Path, photos: Sequence[Photo], run: Path | None = No
 
     Raises
     ------
-    ValueError
-        When that is more than rounding explains; nothing is then written.
+    training.errors.UserError
+        When that is more than rounding explains, or the file is no network; nothing is written.
     """
-    original = onnx.load(source)
+    original = read(source)
     whole = convert(original)
     onnx.checker.check_model(whole, full_check=True)
     exact = largest_difference(original, whole, photos, all_classes=True)
@@ -160,7 +175,7 @@ def write(source: Path, to: Path, photos: Sequence[Photo], run: Path | None = No
     rounded = round_model(whole, int8_from=10**9)
     difference = largest_difference(whole, rounded, photos)
     if exact > EXACT or difference > ROUNDED:
-        raise ValueError(f"A logit differs by {exact:.2g}, and rounded by {difference:.2g}.")
+        raise UserError(f"A logit differs by {exact:.2g}, and rounded by {difference:.2g}.")
     content = rounded.SerializeToString()
     parameters = sum(int(np.prod(t.dims)) for t in whole.graph.initializer if t.data_type == 1)
     spec = input_spec()
@@ -205,9 +220,7 @@ def write(source: Path, to: Path, photos: Sequence[Photo], run: Path | None = No
 
 def main(words: Sequence[str] | None = None) -> None:
     """Convert the detector that the command line names."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line.parser(__doc__)
     parser.add_argument("detector", type=Path, help="nanodet_plus_m_416.onnx")
     parser.add_argument("--run", type=Path, help="a run of training.train_detector")
     parser.add_argument("--models", type=Path, default=store.EMBEDDED, help="folder to write to")
@@ -217,12 +230,9 @@ def main(words: Sequence[str] | None = None) -> None:
     held_out = pets.split(root, "validation")
     held_out = held_out[:: max(len(held_out) // PHOTOS, 1)]
     photos = [open_photo(example.photo) for example in held_out]
-    try:
-        difference = write(arguments.detector, arguments.models, photos, arguments.run)
-    except (OSError, ValueError, RunError) as error:
-        raise SystemExit(str(error)) from error
+    difference = write(arguments.detector, arguments.models, photos, arguments.run)
     print(f"{arguments.models / NAME}.onnx: largest difference of a logit {difference:.1e}")
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

@@ -15,7 +15,6 @@ average precision at IoU 0.5, found / (found + missed + invented). `--write` sto
 the detector's card and renews the results table in README.md.
 """
 
-import argparse
 import csv
 import json
 from collections.abc import Iterator, Sequence
@@ -27,7 +26,7 @@ from tqdm import tqdm
 
 from models import pipeline, store
 from models.images import open_photo
-from training import others, pets
+from training import command_line, others, pets
 from training.composites import BACKGROUND, Scene, Scenes
 from training.evaluation.tables import store_figures
 from training.metrics import Figures, instance_precision
@@ -105,11 +104,11 @@ def measure_photos(examples: Sequence[pets.Example], counts: dict[str, int]) -> 
 
 def main(words: Sequence[str] | None = None) -> None:
     """Measure with the models that are used by default."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line.parser(__doc__)
     pets.add_arguments(parser)
-    parser.add_argument("--split", choices=tuple(OFFICIAL), default="validation")
+    parser.add_argument(
+        "--split", choices=tuple(OFFICIAL), default="validation", help="whose pictures are shown"
+    )
     parser.add_argument("--scenes", type=int, default=SCENES, help="of each number of pets")
     parser.add_argument("--others-root", type=Path, default=others.ROOT, help="where others lie")
     parser.add_argument("--others-source", default=others.URL, help="where they come from")
@@ -138,4 +137,4 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

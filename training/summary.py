@@ -5,6 +5,7 @@
 `python -m training.evaluate ... --write` renews them, too. docs/results.md has all figures.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -15,11 +16,15 @@ START = "<!-- summary: written by training.summary -->"
 END = "<!-- /summary -->"
 
 OWN_SIZE = "at the photo's own size"
+SCENES = "at scenes, as on the page"
 FIGURES = {
     "top1": "top-1 {:.1%}",
     "top5": "top-5 {:.1%}",
     "mean_iou": "mean IoU {:.3f}",
     "binary_iou": "binary IoU {:.3f}",
+    "right_number_of_1": "right number of 1 pet {:.2f}",
+    "right_number_of_2": "of 2 {:.2f}",
+    "right_number_of_3": "of 3 {:.2f}",
     "ap50": "AP at IoU 0.5 {:.3f}",
 }
 
@@ -36,8 +41,9 @@ def table() -> str:
 def _rows(facts: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     """Figures, pictures and command: of the model, and of its rule that refuses."""
     if test := facts["metrics"].get("test"):
-        figures = test.get(OWN_SIZE, test)
-        size = OWN_SIZE.removeprefix("at the ") if OWN_SIZE in test else f"{test['size']} px"
+        place = next((place for place in (OWN_SIZE, SCENES) if place in test), None)
+        figures = test[place] if place else test
+        size = f"{test['size']} px" if place is None else re.sub("^at (the )?", "", place)
         yield (
             ", ".join(text.format(figures[key]) for key, text in FIGURES.items() if key in figures),
             f"{test['pictures']:,} pictures, {size}",

@@ -37,7 +37,7 @@ from models.images import Photo, open_photo
 from models.preprocessing import normalize
 from models.runtime import Network
 from models.store import Boxes, Card, Label
-from training import others, pets
+from training import command_line, others, pets
 from training.composites import BACKGROUND, Classes, Scenes, box_of, read_classes
 from training.convert_detector import (
     BINS,
@@ -48,6 +48,7 @@ from training.convert_detector import (
     STRIDES,
     convert,
     input_spec,
+    read,
 )
 from training.networks.onnx_network import OnnxNetwork
 from training.runs import Run
@@ -321,7 +322,7 @@ def train(arguments: argparse.Namespace) -> Path:
     if arguments.dry_run:
         train_part, held_out = train_part[:: len(train_part) // 16], held_out[:8]
         epochs, batch = 1, 4
-    original = convert(onnx.load(arguments.detector))
+    original = convert(read(arguments.detector))
     network = OnnxNetwork(original)
     start = {name: value.detach().clone() for name, value in network.weights.items()}
     species = [list(PETS).index(breed.species) for breed in pets.breeds(root)]
@@ -431,9 +432,7 @@ def _save(network: OnnxNetwork, start: dict[str, torch.Tensor], share: float, pa
 
 def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line.parser(__doc__)
     parser.add_argument("detector", type=Path, help="nanodet_plus_m_416.onnx")
     pets.add_arguments(parser)
     parser.add_argument("--out", type=Path, default=Path("runs/finder"), help="the run's folder")
@@ -443,17 +442,31 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--others-source", default=others.URL, help="where those come from")
     parser.add_argument("--size", type=int, default=SIDE, help="input side, divisible by 64")
     parser.add_argument(
-        "--tuned", type=float, default=TUNED, help="share of the way to the fine-tuned weights"
+        "--tuned",
+        type=command_line.share,
+        default=TUNED,
+        help="share of the way to the fine-tuned weights",
     )
-    parser.add_argument("--epochs", type=int, default=EPOCHS)
-    parser.add_argument("--batch", type=int, default=BATCH, help="pictures a step")
-    parser.add_argument("--rate", type=float, default=RATE, help="peak learning rate")
-    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument(
+        "--epochs", type=command_line.positive, default=EPOCHS, help="passes over the pictures"
+    )
+    parser.add_argument(
+        "--batch", type=command_line.positive, default=BATCH, help="pictures a step"
+    )
+    parser.add_argument(
+        "--rate", type=command_line.positive_float, default=RATE, help="peak learning rate"
+    )
+    parser.add_argument("--seed", type=int, default=SEED, help="of the random numbers")
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     parser.add_argument("--overwrite", action="store_true", help="replace the run in the folder")
     parser.add_argument("--dry-run", action="store_true", help="one epoch on a few pictures")
     return parser.parse_args(words)
 
 
+def main(words: Sequence[str] | None = None) -> None:
+    """Train as the command line says."""
+    train(parse_arguments(words))
+
+
 if __name__ == "__main__":
-    train(parse_arguments())
+    command_line.run(main)

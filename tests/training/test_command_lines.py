@@ -25,7 +25,7 @@ TRAININGS = ("train_baseline", "train_breeds", "train_encoder_unet", "train_mask
 SCRIPTS = (
     *TRAININGS,
     *("export", "compress", "evaluate", "publish", "refusal", "evidence", "edges", "systems"),
-    *("pets", "nuclei", "others"),
+    *("pets", "nuclei", "others", "train_detector", "convert_detector", "evaluate_pets"),
 )
 ARCH = "test_vit"  # of timm's networks for tests the quickest
 CNN = "test_efficientnet"
