@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-STRIP = 16  # rows that are held in floating point at a time
+STRIP = 32  # rows that are held in floating point at a time
 LONG_KERNEL = 33  # from as many weights on, a Gaussian is applied in the frequencies
 
 

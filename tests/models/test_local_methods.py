@@ -183,8 +183,7 @@ def test_sauvola_is_three_times_faster_than_scikit_images() -> None:
         of(gray, 101)
         return time.perf_counter() - start
 
-    # In turns, and the best of each: what else runs on the machine slows both.
-    rounds = [(seconds(sauvola), seconds(filters.threshold_sauvola)) for _ in range(4)]
-    ours, theirs = (min(each) for each in zip(*rounds, strict=True))
+    # In turns: what else runs on the machine slows both.
+    rounds = [(seconds(sauvola), seconds(filters.threshold_sauvola)) for _ in range(5)]
 
-    assert theirs / ours >= 3, rounds
+    assert np.median([theirs / ours for ours, theirs in rounds]) >= 3, rounds
