@@ -307,7 +307,6 @@ def _from_deep_png(content: bytes, allocate: Allocate) -> Picture:
     width, height = struct.unpack_from(">II", content, 16)
     _check_size(width, height)
     with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
-        image.load()  # the libraries differ in what they call damaged
         orientation, info = _orientation(image), image.info
     decoded = imagecodecs.png_decode(content)
     if decoded.dtype != np.uint16 or decoded.shape[:2] != (height, width):
