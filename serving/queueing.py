@@ -23,12 +23,14 @@ __all__ = ["AnswerQueue", "Session"]
 MAX_PENDING = 40  # answers that one client may wait for; a new photo on the page asks for some 15
 FIRST_GUESS = 0.5  # seconds that an answer of a function takes that gave none yet
 REMEMBERED = 1_000  # clients whose last turn is known
+RECENTLY = 30.0  # seconds for which a client that asked is thought of
 
 
 class AnswerQueue:
     """The queue of a page. Turns go round among the clients that wait.
 
-    One client's answers take all workers but one, so that another's first one has a worker at once.
+    One client's answers take all workers but one, so that another's first one has a worker at once;
+    and half of them while others ask, too.
     Next is whoever has the fewest answers computed right now, and of those who had no turn for the
     longest.
 
@@ -51,12 +53,12 @@ class AnswerQueue:
         self.closing = False
         self.max_waiting = max_waiting
         self.workers = workers
-        self._share = max(workers - 1, 1)  # of the workers that one client's answers may take
         self._store = store
         store.is_open = lambda session: bool(self._streams[session])
         self._seconds: dict[str, float] = {}  # that a function's answer takes, lately
         self._started: dict[str, float] = {}
         self._turns: dict[str, int] = {}  # the number of each client's last turn
+        self._asked: dict[str, float] = {}  # when each client asked last
         self._turn = 0
         self._streams: Counter[str] = Counter()  # open ones of each session
         self._queue = internals.Queue(blocks, self, max_waiting, workers)
@@ -147,6 +149,10 @@ class AnswerQueue:
         """Keep the answer's session, and let those go that it takes the place of."""
         self._queue.forget(self._sessions.use(answer.client, answer.session))
         self._store.use(answer.id, answer.files)
+        self._asked.pop(answer.client, None)
+        self._asked[answer.client] = time.monotonic()
+        if len(self._asked) > REMEMBERED:
+            del self._asked[next(iter(self._asked))]
 
     def progressed(self, answer: Answer, files: set[str]) -> None:
         """Keep the files of a part."""
@@ -156,7 +162,7 @@ class AnswerQueue:
         """Whose turn it is."""
         busy = Counter((answer.client, answer.group) for answer in running)
         return min(
-            (each for each in waiting if busy[each.client, each.group] < self._share),
+            (each for each in waiting if busy[each.client, each.group] < self._share(each.client)),
             key=lambda each: (
                 busy[each.client, each.group],
                 self._turns.get(each.client, 0),
@@ -164,6 +170,12 @@ class AnswerQueue:
             ),
             default=None,
         )
+
+    def _share(self, client: str) -> int:
+        """How many workers a client's answers may take: the cores are the others', too."""
+        since = time.monotonic() - RECENTLY
+        others = any(asked > since for each, asked in self._asked.items() if each != client)
+        return max((self.workers - 1) // 2 if others else self.workers - 1, 1)
 
     def estimate(self, waiting: list[Answer], running: list[Answer]) -> list[tuple[Answer, float]]:
         """Those who wait, as they will have their turns, with the seconds until the answer."""

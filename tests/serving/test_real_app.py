@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,7 +57,7 @@ class App(Served):
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     """The app behind a proxy, so that each test may be clients of its own."""
     log, folder = (tmp_path_factory.mktemp(name) for name in ("log", "files"))
-    given = {
+    given: dict[str, Any] = {
         "GRADIO_TEMP_DIR": str(folder),
         "PETSCOPE_BEHIND_PROXY": "1",
         "PETSCOPE_KEEP_MINUTES": str(KEPT / 60),
@@ -162,7 +163,7 @@ def light(app: App) -> int:
 
 
 def test_one_client_s_large_answers_leave_a_worker_to_the_others(app: App) -> None:
-    large = picture(2000, 1500)
+    large = picture(1600, 1200)
     greedy = app.new_client()
     (path,) = json.loads(app.upload(large, "large.jpg", greedy).body)
     (small,) = json.loads(app.upload(CAT.read_bytes()).body)
