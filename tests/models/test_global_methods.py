@@ -73,8 +73,8 @@ def itks(gray: Gray, method: str) -> float | None:
     return float(chosen.GetThreshold())
 
 
-def test_the_methods_are_imagejs() -> None:
-    assert list(GLOBAL_METHODS) == IMAGEJ
+def test_all_methods_of_imagej_are_there() -> None:
+    assert [name for name in GLOBAL_METHODS if name in IMAGEJ] == IMAGEJ
     assert [name for name, each in GLOBAL_METHODS.items() if each.library] == IN_SCIKIT_IMAGE
     assert all(
         each.paper[-1].isdigit() or "ImageJ" in each.paper for each in GLOBAL_METHODS.values()
