@@ -1,7 +1,7 @@
-"""A process that looks at photos, and is replaced when a photo ends it or holds it up.
+"""A process that analyzes photos, and is replaced when a photo kills or blocks it.
 
-A damaged or hostile picture can crash a decoder, hang it, or take all memory. Here it ends this
-process alone: the worker that asked, the other photos and the pool of workers do not notice.
+A damaged or hostile picture can crash a decoder, hang it, or take all memory. Here only
+this process ends; the worker that asked, the other photos and the pool of workers are not affected.
 """
 
 import json
@@ -38,7 +38,7 @@ class Analyst:
     Parameters
     ----------
     classes
-        How many brightness classes to part each photo into.
+        Number of brightness classes of each photo.
     seconds
         How long a photo may take.
     memory
@@ -133,14 +133,14 @@ def _serve(
                 row = rows.describe(content, classes)
             except ExplainedError as error:
                 row = {"error": str(error)}
-            except Exception as error:  # one photo's trouble must not be that of all
+            except Exception as error:  # a fault at one photo must not stop the others
                 logger.exception("A photo could not be looked at.")
                 row = {"error": FAILED.format(reason=type(error).__name__)}
             pipe.send_bytes(json.dumps(row).encode())
 
 
 def _be_the_first_to_go(memory: int | None) -> None:
-    """Limit the memory, and let the system end this process before any other if it has none."""
+    """Limit the memory, and let the system kill this process first when memory runs out."""
     if memory is not None and sys.platform == "linux":
         _, most = resource.getrlimit(resource.RLIMIT_DATA)
         resource.setrlimit(resource.RLIMIT_DATA, (memory, most))

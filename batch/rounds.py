@@ -25,8 +25,8 @@ from batch.analyst import Analyst, AnalystError
 
 ROOT = Path(__file__).parent.parent
 
-REPORT_SECONDS = 1.0  # between what a worker says of a part
-TRIES = 3  # of a part in a round, when its worker dies: the next round tries it again
+REPORT_SECONDS = 1.0  # between two reports of a worker on a part
+TRIES = 3  # of a part in one round when its worker dies; the next round tries again
 
 # Nothing listens there.
 NOWHERE = "http://127.0.0.1:9"
@@ -34,7 +34,7 @@ NOWHERE = "http://127.0.0.1:9"
 
 @dataclass(frozen=True)
 class Settings:
-    """What a round needs to know.
+    """Settings of a round.
 
     Attributes
     ----------
@@ -70,7 +70,7 @@ class Settings:
 
 
 class Worker:
-    """An actor of Ray Data's pool: does part after part."""
+    """An actor of Ray Data's pool, which does one part after the other."""
 
     def __init__(self, settings: Settings) -> None:
         for name in PROXIES:
@@ -83,7 +83,7 @@ class Worker:
         )
 
     def __call__(self, batch: Mapping[str, NDArray[Any]]) -> Iterator[dict[str, NDArray[Any]]]:
-        """Do one part; say every second how far it is."""
+        """Do one part, and report the progress every second."""
         (number,), (text,) = batch["number"], batch["part"]
         path = rows.part_file(self._settings.results, int(number))
         yield _report(number, 0)  # a sign of life

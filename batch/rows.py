@@ -69,7 +69,7 @@ def describe(content: bytes, classes: int) -> dict[str, Any]:
     content
         The bytes of a picture file.
     classes
-        How many brightness classes to part it into.
+        Number of brightness classes.
 
     Raises
     ------

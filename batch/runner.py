@@ -1,8 +1,7 @@
-"""All parts done, whatever dies on the way: rounds until nothing is missing, and a plan to resume.
+"""Runs rounds until all parts are done, whatever fails on the way, and resumes an earlier run.
 
-A part is done when its file is there, and nothing else says so: a crash at any moment leaves the
-file or no file. The plan is written once, so the parts of a run that goes on are those it began
-with.
+A part is done when its file exists; nothing else records it. A crash at any moment leaves either
+the whole file or none. The plan is written once, so a resumed run has the parts that it began with.
 """
 
 import json
@@ -38,12 +37,12 @@ logger = logging.getLogger(__name__)
 
 
 class RunError(Exception):
-    """Why a run cannot begin or end; the message is one sentence for people."""
+    """A run cannot begin or end; the message is one sentence for the user."""
 
 
 @dataclass
 class Progress:
-    """How far a run is.
+    """Progress of a run.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""How fast and how large: measured on this machine, and computed for albums of any size.
+"""Speed and size of the results, measured on this machine and computed for albums of any size.
 
 python -m batch.sizing FOLDER               # measure with a folder's photos, print the tables
 python -m batch.sizing FOLDER --write       # and renew docs/batch.md

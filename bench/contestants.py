@@ -1,4 +1,4 @@
-"""What is measured against each other: ours, and what people would use instead.
+"""The implementations that are compared: ours, and what people would use instead.
 
 Each contestant gets a picture as an array and gives the whole answer: cuts of a grey picture, a
 mask of the photo's size, or the photo's five best breeds, as its users would write it.
@@ -35,14 +35,14 @@ TOP = 5
 
 @dataclass(frozen=True)
 class Means:
-    """What contestants may use: a number of threads, and the weights of each model."""
+    """What all contestants share: a number of threads, and the weights of each model."""
 
     threads: int
     weights: Mapping[str, Sequence[Chain]]
 
 
 class Answers(NamedTuple):
-    """How a contestant answers.
+    """The functions of a contestant.
 
     Attributes
     ----------
@@ -68,9 +68,9 @@ class Contestant:
     Attributes
     ----------
     task
-        Those of the same task are compared.
+        Contestants with the same task are compared.
     name
-        What the table calls it.
+        Name in the table.
     process
         Contestants of the same framework share a process; TensorFlow and PyTorch in one would
         disturb each other's threads.
@@ -261,7 +261,7 @@ def torch_answers(
     network: "torch.nn.Module",
     spec: InputSpec,
 ) -> Answers:
-    """The best breeds of what a network in PyTorch says of a photo."""
+    """The best breeds, from the probabilities of a network in PyTorch."""
     from bench import networks
 
     def answer(photo: Photo) -> list[tuple[str, float]]:

@@ -1,9 +1,9 @@
-"""Coverage-guided fuzzing of the door for pictures, `models.images.open_photo`.
+"""Coverage-guided fuzzing of `models.images.open_photo`.
 
     python -m bench.fuzz --seconds 600
 
-Atheris changes good and hostile files, goes on from what reaches new code of Pillow, and stops at
-the first file that ends in anything but a photo or a `PhotoError`; that file is kept. Sizes are
+Atheris mutates good and hostile files, builds on those that reach new code of Pillow, and stops at
+the first file that gives anything but a photo or a `PhotoError`; that file is kept. Sizes are
 limited to 1 megapixel, so that the time goes into the decoders' many ways rather than into pixels.
 """
 

@@ -1,4 +1,4 @@
-"""Hostile picture files, and what the app's decoders make of them.
+"""Hostile picture files, and how the app's decoders cope with them.
 
     python -m bench.hostile
 
@@ -55,7 +55,7 @@ START, END = "<!-- pictures: written by bench.hostile -->", "<!-- /pictures -->"
 
 @dataclass(frozen=True)
 class Hostile:
-    """A file that means harm.
+    """A file that is meant to do harm.
 
     Attributes
     ----------
@@ -103,7 +103,7 @@ def encode(image: Image.Image, file_format: str, **options: Any) -> bytes:  # no
 
 
 def scene(height: int = 96, width: int = 128) -> NDArray[np.uint8]:
-    """A picture that no format reduces to nothing."""
+    """A picture that no format compresses to almost nothing."""
     y, x = np.mgrid[:height, :width]
     planes = [2 * x, 2 * y, (x * y) % 251]
     return np.stack(planes, axis=-1).astype(np.uint8)
@@ -151,7 +151,7 @@ def good() -> dict[str, bytes]:
 
 
 def corpus(heavy: bool = True) -> list[Hostile]:
-    """All hostile files, or those alone that are made and read quickly."""
+    """All hostile files, or only those that are made and read quickly."""
     makers = (
         cut_off,
         damaged,
@@ -195,7 +195,7 @@ def damaged() -> Iterator[Hostile]:
 
 
 def lying() -> Iterator[Hostile]:
-    """Good files whose headers tell another size."""
+    """Good files whose headers state another size."""
     sizes = [(0, 0), (1, 65535), (65535, 65535), (7000, 7000), (16383, 16383), (128, 97)]
 
     def patch(name: str, marker: bytes, skip: int, layout: str, values: Sequence[int]) -> bytes:
@@ -466,7 +466,7 @@ def others() -> Iterator[Hostile]:
 
 
 def odd_numbers() -> Iterator[Hostile]:
-    """Float pictures with values that are no numbers."""
+    """Float pictures with values that are not numbers."""
     rows = {
         "NaN alone": [np.nan] * 4,
         "NaN and numbers": [np.nan, 0, 1, 2],

@@ -1,4 +1,4 @@
-"""What the processes of `bench.peers` do: load contestants, and answer when asked.
+"""Functions that run in the processes of `bench.peers`: load contestants, and answer.
 
 Each function runs in a process of `start`, and loads what it needs when it is first asked.
 """
@@ -34,9 +34,9 @@ _long: dict[int, float] = {}
 
 
 def start(means: Means) -> ProcessPoolExecutor:
-    """A process that waits without working.
+    """Start a process that waits for work.
 
-    It is spawned: a forked one would begin with its parent's memory.
+    It is spawned, because a forked process would begin with its parent's memory.
     """
     os.environ["OMP_NUM_THREADS"] = str(means.threads)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -55,7 +55,7 @@ def answers(place: int) -> Answers:
 
 @cache
 def picture(place: int, name: str = PICTURE) -> Picture:
-    """An example as a contestant wants it."""
+    """An example picture in the form that a contestant takes."""
     photo = open_photo(EXAMPLES / name)
     if "otsu" in CONTESTANTS[place].task:
         return np.asarray(Image.fromarray(photo).convert("L"))
@@ -63,7 +63,7 @@ def picture(place: int, name: str = PICTURE) -> Picture:
 
 
 def numbers(place: int, name: str) -> NDArray[np.generic]:
-    """What a contestant's answer to a picture comes from."""
+    """The numbers behind a contestant's answer to a picture."""
     contestant = answers(place)
     before = time.perf_counter()
     values = np.asarray(contestant.numbers(picture(place, name)))
@@ -74,7 +74,7 @@ def numbers(place: int, name: str) -> NDArray[np.generic]:
 
 
 def seconds(place: int) -> list[float]:
-    """How long each of several answers takes; a very long one is not asked for again."""
+    """Seconds of each of several answers; a very slow one is not repeated."""
     if place in _long:
         return [_long[place]]
     answer, photo = answers(place).answer, picture(place)

@@ -124,7 +124,7 @@ def measure(short: bool = False) -> Figures:
         for place in places
     ]
     return {
-        "machine": describe(means.threads) | rates,
+        "machine": conditions(means.threads) | rates,
         "floors": floors,
         "contestants": contestants,
         "minutes": round((time.monotonic() - started) / 60, 1),
@@ -208,7 +208,7 @@ def find_floors(processes: Processes, means: Means, rates: Mapping[str, float]) 
     return floors
 
 
-def describe(threads: int) -> Figures:
+def conditions(threads: int) -> Figures:
     """The machine and what was measured on it."""
     processor = platform.processor()
     information = Path("/proc/cpuinfo")

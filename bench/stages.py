@@ -6,8 +6,8 @@
 The stages are timed one by one. A tab is timed by its own handlers, with what Gradio does before
 and after them, for a photo that is new to the app; the tabs come in the order of the table, and
 later ones use what earlier ones have computed. "Everything" is the time until the last of them has
-answered, where as many run at a time as there are cores. The bare networks are what no page could
-do without: their runs for these answers, with nothing before and after.
+answered, where as many run at a time as there are cores. The bare networks are the least that any
+page needs: their runs for these answers, with nothing before and after.
 """
 
 from models import commandline
@@ -51,7 +51,7 @@ ORIENTATION, TURNED = 0x0112, 3  # EXIF: as a phone that is held upside down sto
 FIRST: dict[str, tuple[str, ...]] = {"Pets": ("show_pets",)}
 OTHERS: dict[str, tuple[str, ...]] = {
     "Cut out": ("show_cut_out",),
-    "Threshold": ("show_classes", "show_methods"),
+    "Threshold": ("show_classes", "show_methods", "show_mask"),
     "Mask": ("show_overlay", "show_objects", "show_probabilities", "clear_sizes"),
     "Breed": ("show_breeds",),
 }
@@ -82,7 +82,7 @@ def write_photos(folder: Path) -> dict[str, Path]:
 
 
 def timed(times: Times, name: str, call: Callable[[], Result]) -> Result:
-    """Call something and keep how long it took."""
+    """Call a function and keep how long it took."""
     start = time.perf_counter()
     result = call()
     times[name] = time.perf_counter() - start
@@ -208,7 +208,7 @@ def table(measured: dict[str, Times]) -> str:
 
 def text(measured: dict[str, Times]) -> str:
     """The table with what it was measured on."""
-    machine = peers.describe(usable_cores())
+    machine = peers.conditions(usable_cores())
     return (
         f"{table(measured)}\n\nMedian of {ROUNDS} rounds on {machine['threads']} cores "
         f"({machine['processor']}), {machine['date']}."

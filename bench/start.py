@@ -59,7 +59,7 @@ def start(port: int) -> tuple[float, float]:
 
 
 def refusal() -> float:
-    """Seconds until the app ends that was given a folder without models."""
+    """Seconds until the app refuses a folder without models."""
     with tempfile.TemporaryDirectory() as empty:
         began = time.perf_counter()
         _run("--models", empty).wait(PATIENCE)

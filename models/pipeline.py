@@ -243,7 +243,7 @@ def describe(
     photo
         `(height, width, 3)` uint8 RGB.
     classes
-        How many brightness classes to part it into.
+        Number of brightness classes.
     pets
         What `analyze` found, if that was asked before.
     values

@@ -114,7 +114,7 @@ class Network:
         try:
             return self._gathered(batch)
         except Exception:  # ONNX Runtime's errors have no narrower base class
-            logger.exception("The GPU failed, so a model goes on on the CPU.")
+            logger.exception("The GPU failed, so a model continues on the CPU.")
             self._leave_gpu()
             return self._run_on_cpu(batch)
 

@@ -24,7 +24,7 @@ def reachable(host: str = DATABASE, seconds: float = 5) -> bool:
 
 
 def main() -> int:
-    """Audit; the number of the process's end says whether something was found."""
+    """Audit the packages; return the exit status, 0 when nothing was found."""
     if not reachable():
         print(f"The packages were not audited: {DATABASE} cannot be reached from here.")
         return 0

@@ -110,12 +110,9 @@ def round_model(model: onnx.ModelProto, int8_from: int, decoded: bool = False) -
             decoding.append(helper.make_node("Mul", [cast, stored[1]], [name]))
     rounded = onnx.ModelProto()
     rounded.CopyFrom(model)
-    for field, kept in (
-        (rounded.graph.initializer, constants),
-        (rounded.graph.node, [*decoding, *model.graph.node]),
-    ):
-        del field[:]
-        field.extend(kept)
+    del rounded.graph.initializer[:], rounded.graph.node[:]
+    rounded.graph.initializer.extend(constants)
+    rounded.graph.node.extend([*decoding, *model.graph.node])
     return rounded
 
 

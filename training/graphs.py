@@ -80,13 +80,10 @@ class Graph:
                 needed.update(node.input)
                 nodes.insert(0, node)
         constants = [each for each in self.proto.initializer if each.name in needed]
-        for field, kept in (
-            (self.proto.node, nodes),
-            (self.proto.initializer, constants),
-            (self.proto.value_info, []),  # shapes of values that may be gone
-        ):
-            del field[:]
-            field.extend(kept)
+        del self.proto.node[:], self.proto.initializer[:]
+        del self.proto.value_info[:]  # shapes of values that may be gone
+        self.proto.node.extend(nodes)
+        self.proto.initializer.extend(constants)
 
 
 def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
