@@ -137,6 +137,7 @@ class Detector:
 
         Examples
         --------
+        >>> from models.images import open_photo
         >>> (cat,) = load("finder").detect(open_photo("examples/cat_chelsea.png"))
         >>> cat.label.name
         'cat'
