@@ -9,7 +9,8 @@ from typing import Any
 
 from bench import visitors
 
-PICTURE = "pets-picture"  # `elem_id` of what the event for a new photo shows first
+# `elem_id` of where a photo comes in, and of what its event shows first.
+PHOTO, PICTURE = "photo", "pets-picture"
 JSON = {"Content-Type": "application/json"}
 
 
@@ -44,10 +45,15 @@ class PhotoEvent:
     @classmethod
     def find(cls, config: Mapping[str, Any]) -> "PhotoEvent":
         """Find it in what `/config` says."""
-        (picture,) = (
-            each["id"] for each in config["components"] if each["props"].get("elem_id") == PICTURE
+        (photo,), (picture,) = (
+            [each["id"] for each in config["components"] if each["props"].get("elem_id") == name]
+            for name in (PHOTO, PICTURE)
         )
-        (event,) = (each for each in config["dependencies"] if picture in each["outputs"])
+        (event,) = (
+            each
+            for each in config["dependencies"]
+            if photo in each["inputs"] and picture in each["outputs"]
+        )
         return cls(event["id"], event["targets"][0][0], event["outputs"].index(picture))
 
 
