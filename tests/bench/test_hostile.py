@@ -96,5 +96,5 @@ def test_fuzzing_keeps_what_it_finds(tmp_path: Path) -> None:
 
 def test_no_harmful_format_is_let_in() -> None:
     assert set(images.FORMATS) == {
-        *("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "HEIF"),
+        *("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "HEIF", "JXL"),
     }

@@ -32,10 +32,11 @@ SURE = np.eye(3) * 10
 def fresh_models(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     """Loaded models are forgotten before and after, and those that ship are the source."""
     monkeypatch.delenv(store.SOURCE_VARIABLE, raising=False)
-    for load in (segmentation.load, breeds.load, detection.load):
+    kept = (store.resolve, segmentation.load, breeds.load, detection.load)
+    for load in kept:
         load.cache_clear()
     yield monkeypatch
-    for load in (segmentation.load, breeds.load, detection.load):
+    for load in kept:
         load.cache_clear()
 
 

@@ -10,11 +10,14 @@ import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 
+# What runs the checks in the background may have turned Ctrl-C off for all that it starts.
 COMMAND = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from models import commandline
 if __name__ == "__main__":
     commandline.quiet_interrupts()
-import os, signal, sys, time
+import os, sys, time
 
 def main():
     {work}

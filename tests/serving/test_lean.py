@@ -37,7 +37,7 @@ print(loaded, sys.modules["gradio.component_meta"].create_or_modify_pyi.__module
 def test_a_module_that_is_put_off_works_when_it_is_used() -> None:
     code = """
 import sys
-from serving import internals, lean
+from serving import lean
 lean.prepare()
 import gradio
 import pandas
@@ -65,7 +65,7 @@ def test_a_gradio_without_the_part_that_is_changed_is_left_as_it_is(
 ) -> None:
     (other_gradio / "component_meta.py").write_text(source)
     code = """
-from serving import internals, lean
+from serving import lean
 lean.prepare()
 lean.prepare()
 from gradio import component_meta

@@ -26,7 +26,8 @@ def tiff(tmp_path: Path) -> Upload:
 
 def test_a_picture_that_no_browser_shows_keeps_its_own_numbers(tiff: Upload) -> None:
     answer: tuple[Any, ...] = photo_input._accept(tiff, None)
-    shown, accepted, _ = answer
+    replacement, accepted, _ = answer
+    shown = replacement.picture
 
     assert accepted is tiff
     assert shown.endswith(".png")
@@ -42,5 +43,5 @@ def test_it_comes_back_when_the_next_is_unusable(tiff: Upload, tmp_path: Path) -
 
     answer: tuple[Any, ...] = photo_input._accept(Upload(str(path)), tiff)
 
-    assert answer[0].endswith(f"photo-{tiff.key}.png")
+    assert answer[0].picture.endswith(f"photo-{tiff.key}.png")
     assert answer[1] == gr.skip()
