@@ -60,6 +60,9 @@
       const group = radio.closest("fieldset");
       if (radio.name !== idOf(group)) radio.name = idOf(group);
     },
+    // Chromium makes a list that scrolls a stop of its own; it closes when the focus comes to it, and
+    // the focus is lost.
+    "ul[role=listbox]": (list) => set(list, { tabindex: -1 }),
     ".cm-content": (code) => {
       const label = code.closest(".block")?.querySelector("[data-testid=block-label]");
       if (text(label)) set(code, { "aria-label": text(label) });

@@ -25,6 +25,10 @@ class PhotoParameter(PhotoInput):
 
     data_model = None  # type: ignore[assignment]  # Gradio's fails on what is none
 
+    def get_block_name(self) -> str:
+        """Return the name of the front end's component; Gradio's own names the base class."""
+        return gr.Image.__name__.lower()
+
     def preprocess(self, payload: Any) -> Upload | None:  # type: ignore[override]  # noqa: ANN401
         """Return the upload; a data URL has become one on its way."""
         if payload is None:

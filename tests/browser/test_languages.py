@@ -36,7 +36,7 @@ WORDS = """() => {
     const node = walker.currentNode;
     if (node.nodeType === Node.TEXT_NODE) add(node.textContent);
     else for (const name of ["alt", "aria-label", "title", "placeholder", "value"])
-      add(node.getAttribute(name));
+      if (name !== "value" || node.type !== "radio") add(node.getAttribute(name));
   }
   return words;
 }"""

@@ -85,7 +85,7 @@ def test_sizes_are_compared_on_demand_and_forgotten_with_the_photo(page: Page) -
         assert picture.get_attribute("alt")
         assert shown_size(picture) == (360, 270)
     expect(page.locator("#sizes .hint")).to_have_text(
-        re.compile("takes 256 x 256 pixels|got the photo at each of these sizes")
+        re.compile("takes 256 x 256 pixels|given the photo at each of these sizes")
     )
     page.locator("#examples button").first.click()
     expect(figures).to_have_count(0)
