@@ -249,8 +249,10 @@ def resolve(setting: str) -> Source:
         try:
             folders.append(fetch(name))
         except HubError as error:
+            absent = f"There is no folder {name}. " if Path(name).parent.is_dir() else ""
             notices.append(
-                f"The models of {name} cannot be had ({error}), so the built-in ones are used."
+                f"{absent}The models of {name} cannot be had ({error}), so the built-in ones are "
+                "used."
             )
     if EMBEDDED not in folders:
         _check_complete(EMBEDDED)

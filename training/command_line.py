@@ -4,8 +4,10 @@ import argparse
 import json
 import os
 import shlex
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from models import commandline
@@ -70,6 +72,20 @@ def share(text: str) -> float:
     return value
 
 
+def without_folder_options(words: Sequence[str]) -> list[str]:
+    """A training's options without those about what its folder holds already."""
+    return [word for word in words if word not in ("--resume", "--overwrite")]
+
+
+def python() -> str:
+    """What to type in this shell for the Python that runs now, such as `.venv/bin/python`."""
+    here = Path(sys.executable)
+    found = shutil.which("python")
+    if found and Path(found) == here:
+        return "python"
+    return str(here.relative_to(Path.cwd()) if here.is_relative_to(Path.cwd()) else here)
+
+
 def run(main: Callable[[], object]) -> NoReturn:
     """Run a script's `main`; what its user can mend, or ended, is told in one sentence.
 
@@ -91,9 +107,9 @@ def _sentence(main: Callable[[], object]) -> int:
         print(f"{where}: {error.strerror or error}.", file=sys.stderr)
         return 1
     except Interrupted as stopped:
-        words = [word for word in sys.argv[1:] if word not in ("--resume", "--overwrite")]
+        words = without_folder_options(sys.argv[1:])
         script = getattr(sys.modules["__main__"].__spec__, "name", sys.argv[0])
-        again = shlex.join(["python", "-m", script, *words, "--resume"])
+        again = shlex.join([python(), "-m", script, *words, "--resume"])
         print(f"\n{stopped} Go on with: {again}", file=sys.stderr)
         return commandline.INTERRUPTED
     return 0

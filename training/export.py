@@ -12,13 +12,15 @@ photos. `--calibrate` takes it from other runs: for runs that held nothing out, 
 folds, since the photos of one are few. Framework and ONNX Runtime then answer for the same photos;
 where they differ by more than 1e-3 in any probability, nothing is written.
 
-The files go to `runs/exported`, which `python app.py --models runs/exported` serves; with `--embed`
-they replace the app's own models of the same name.
+The files go to `runs/exported`, which `python app.py --models runs/exported` serves. They replace a
+model of the same name, whose card holds what later scripts found out, only with `--overwrite`; with
+`--embed` they replace the app's own.
 """
 
 import argparse
 import hashlib
 import json
+import shlex
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -96,6 +98,7 @@ def export(
     source: str | Path | None = None,
     folder: Path | None = None,
     skip_damaged: bool = False,
+    overwrite: bool = False,
 ) -> float:
     """Write `models/NAME.onnx` and `models/NAME.json`; return the largest difference found.
 
@@ -124,13 +127,18 @@ def export(
         those.
     root, source, folder, skip_damaged
         Of the data that the runs held out, as the options of those names.
+    overwrite
+        Whether to replace a model of that name, with the rule and the figures in its card.
 
     Raises
     ------
     training.errors.UserError
-        When a probability differs by more than `LARGEST_DIFFERENCE`, or the runs do not fit
-        together; nothing is then written.
+        When a probability differs by more than `LARGEST_DIFFERENCE`, the runs do not fit
+        together, or there is a model of that name; nothing is then written.
     """
+    there = [path for end in ("onnx", "json") if (path := models / f"{name}.{end}").exists()]
+    if there and not overwrite:
+        raise ExportError(f"{there[0]} is there already: --overwrite replaces it, or name another.")
     runs = [Run(path, read_facts(path), size) for path in folders]
     facts = runs[0].facts
     if facts["framework"] not in FRAMEWORKS:
@@ -252,6 +260,11 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("runs", type=Path, nargs="+", help="the training run's folder, or folders")
     parser.add_argument("name", help="name of the model: NAME.onnx and NAME.json")
     add_models_arguments(parser, "folder to write to")
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace a model of that name, with the rule and the figures in its card",
+    )
     parser.add_argument("--title", help="what people are shown instead of the name")
     parser.add_argument(
         "--subject",
@@ -316,14 +329,18 @@ def main(words: Sequence[str] | None = None) -> None:
         source=arguments.source,
         folder=arguments.folder,
         skip_damaged=arguments.skip_damaged,
+        overwrite=arguments.overwrite or models == store.EMBEDDED,
     )
     path = models / f"{name}.onnx"
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, largest difference {difference:.1e}")
     card = store.read_card(name, models)
     if card.task == "classification" and card.refusal is None:
+        words = [command_line.python(), "-m", "training.refusal", name, "--models", str(models)]
+        if own := arguments.folder or read_facts(arguments.runs[0]).get("folder"):
+            words += ["--folder", str(own), "--others-folder", "OTHERS"]
         print(
             f"{name} names a class for any photo; a rule that refuses others is fitted by: "
-            f"python -m training.refusal {name} --models {models} --write"
+            f"{shlex.join([*words, '--write'])}"
         )
 
 

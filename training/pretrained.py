@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 from training.errors import UserError
@@ -81,7 +82,13 @@ def timm_network(
             **(model_args or {}),
         )
     except Exception as error:  # of timm, PyTorch, safetensors, the Hub or the file system
-        raise UserError(f"{arch} cannot be made: {_first_line(error)}.") from error
+        # PyTorch's own words would advise to load it unsafely.
+        if local and isinstance(error.__cause__, UnpicklingError):
+            raise UserError(
+                f"{local} holds no weights that can be loaded safely: use a .safetensors file."
+            ) from error
+        source = f" from {local}" if pretrained and local else ""
+        raise UserError(f"{arch} cannot be made{source}: {_first_line(error)}.") from error
 
 
 def smp_unet(

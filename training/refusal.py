@@ -80,7 +80,8 @@ def fit(pet_features: NDArray[np.float64], other_features: NDArray[np.float64]) 
     if min(len(pet_features), len(other_features)) < FEWEST:
         raise UserError(
             f"The mask model finds a region in {len(pet_features)} photos of the model's classes "
-            f"and in {len(other_features)} of other things: a rule needs {FEWEST} of each."
+            f"and in {len(other_features)} of other things: a rule needs {FEWEST} of each. "
+            "Photos of animals and toys are outlined more often than those of flat things."
         )
     regression = LogisticRegression(class_weight="balanced").fit(
         np.concatenate([pet_features, other_features]),

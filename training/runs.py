@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import Any
 
 from models.preprocessing import InputSpec
-from training.command_line import positive, positive_float
+from training.command_line import positive, positive_float, without_folder_options
 from training.errors import Interrupted, UserError
 
 FILE = "run.json"
@@ -157,7 +157,7 @@ class Run:
     def _compare(self, before: Mapping[str, object]) -> None:
         """Refuse settings other than those that the run was begun with."""
         changed = [
-            f"--{name.replace('_', '-')} {_word(before.get(name))} and not {_word(value)}"
+            _change(name, before.get(name), value)
             for name, value in self._settings.items()
             if before.get(name) != value
         ]
@@ -231,8 +231,16 @@ class TimeLeft:
         return f"epoch {epoch} of {self.epochs}, about {left} left"
 
 
+def _change(name: str, before: object, now: object) -> str:
+    """What a run was begun with, and what it should go on with, in words."""
+    option = f"--{name.replace('_', '-')}"
+    if before is None:
+        return f"no {option} and not with {option} {_word(now)}"
+    return f"{option} {_word(before)} and not {'without it' if now is None else _word(now)}"
+
+
 def _word(value: object) -> str:
-    return json.dumps(value) if isinstance(value, dict | list | bool | None) else str(value)
+    return json.dumps(value) if isinstance(value, dict | list | bool) else str(value)
 
 
 def _script_of(folder: Path) -> str | None:
@@ -271,6 +279,8 @@ def read_facts(folder: Path) -> dict[str, Any]:
     try:
         facts = json.loads((folder / FILE).read_text())
         return {**facts, "input": InputSpec(**facts["input"])}
+    except (FileNotFoundError, NotADirectoryError):
+        raise RunError(f"{folder} is no finished training run: it has no {FILE}.") from None
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise RunError(
             f"{folder} is no finished training run: its {FILE} cannot be used ({error!r})."
@@ -300,8 +310,11 @@ def _is_number(text: str) -> bool:
 
 
 def command() -> str:
-    """The command line of this process as `python -m package.module options`."""
+    """The command line of this process as `python -m package.module options`.
+
+    It makes the result again in a new folder: `--resume` and `--overwrite` are left out.
+    """
     main = sys.modules["__main__"]
     spec = getattr(main, "__spec__", None)
     program = f"-m {spec.name}" if spec else sys.argv[0]
-    return shlex.join(["python", *program.split(), *sys.argv[1:]])
+    return shlex.join(["python", *program.split(), *without_folder_options(sys.argv[1:])])

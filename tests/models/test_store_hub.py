@@ -293,6 +293,15 @@ def test_what_is_neither_folder_nor_repository_is_an_error(
         store.source()
 
 
+def test_a_folder_that_is_misspelt_is_told_as_such(
+    hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "runs").mkdir()
+    monkeypatch.chdir(tmp_path)
+    use(monkeypatch, "runs/exportd")
+    assert str(store.notice()).startswith("There is no folder runs/exportd. The models of runs/exp")
+
+
 def test_a_folder_without_any_model_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,7 +3,9 @@
 import argparse
 import http.server
 import json
+import shutil
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -231,6 +233,7 @@ def ends(script: str, words: list[str], capsys: pytest.CaptureFixture[str], code
         ("train_breeds", "--arch mobilenetv2_10", "did you mean mobilenetv2_1"),
         ("train_breeds", "--arch test_vit.nonsense", "test_vit.nonsense cannot be made: Invalid"),
         ("train_breeds", '--pretrained-cfg {"file":"NONE"}', "names NONE, which is no file."),
+        ("train_breeds", '--pretrained-cfg {"file":"OWN/a/0.jpg"}', "use a .safetensors file."),
         ("train_breeds", '--no-pretrained --model-args {"nose":1}', "unexpected keyword"),
         ("train_breeds", "--folder NONE", "--folder NONE is no folder."),
         ("train_breeds", "--teachers NONE --no-pretrained", "NONE is no finished training run"),
@@ -381,6 +384,10 @@ def test_ctrl_c_names_the_command_that_goes_on(
     monkeypatch.setattr("sys.argv", ["train_breeds", *words])
     monkeypatch.setattr(fastai_runs, "fit", stop)
     said = ends("train_breeds", words, capsys, code=130)
+    typed = said.partition("Go on with: ")[2].split()[0]
+    found = shutil.which(typed)
+    assert found is not None
+    assert Path(found).absolute() == Path(sys.executable)
     assert f"--out '{tmp_path / 'my run'}' --resume" in said
     assert "--overwrite" not in said
     monkeypatch.setattr(train_breeds, "set_seed", stop)  # before it has begun

@@ -245,6 +245,21 @@ def test_what_is_no_run_of_a_network_is_not_exported(tmp_path: Path) -> None:
         export.main([str(tmp_path), "breeds"])
 
 
+def test_a_model_of_the_same_name_stays_unless_it_is_to_be_replaced(
+    breeds_run: Path, tiny_pets: Path, tmp_path: Path
+) -> None:
+    card = tmp_path / "breeds.json"
+    card.write_text('{"refusal": "the rule"}')
+    words = [str(breeds_run), "breeds", "--models", str(tmp_path), "--root", str(tiny_pets)]
+    with pytest.raises(UserError, match=r"breeds\.json is there already: --overwrite replaces it"):
+        export.main(words)
+    assert card.read_text() == '{"refusal": "the rule"}'
+    assert not (tmp_path / "breeds.onnx").exists()
+
+    export.main([*words, "--overwrite"])
+    assert store.read_card("breeds", tmp_path).refusal is None
+
+
 def test_masks_are_not_averaged(unet_run: Path, tiny_pets: Path, tmp_path: Path) -> None:
     words = [str(unet_run), str(unet_run), "pet", "--models", str(tmp_path / "weights")]
     with pytest.raises(UserError, match="give one run"):

@@ -95,7 +95,9 @@ def test_the_page_s_commands_lead_from_pictures_to_a_published_model(
         *("export", "compress", "evaluate", "refusal", "train_encoder_unet", "export", "publish"),
     ]
     said = capsys.readouterr().out
-    assert "training.refusal mypets --models runs/exported --write" in said
+    folder = home / "mypets"
+    asked = f"--models runs/exported --folder {folder} --others-folder OTHERS --write"
+    assert f"-m training.refusal mypets {asked}" in said
     assert re.search(r"kB  model\.safetensors", said)
 
     facts = json.loads((home / "runs/mypets/run.json").read_text())

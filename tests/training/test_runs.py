@@ -112,6 +112,29 @@ def test_changed_settings_are_refused_by_name(tmp_path: Path) -> None:
     assert "--arch" not in str(refused.value)
 
 
+def test_settings_left_out_or_added_are_told_in_words(tmp_path: Path) -> None:
+    Run(tmp_path, "train_x", {"folder": "mypets", "teachers": None}).begin()
+    with pytest.raises(RunError) as refused:
+        Run(tmp_path, "train_x", {"folder": None, "teachers": ["a"]}, resume=True)
+    told = '--folder mypets and not without it, no --teachers and not with --teachers ["a"]:'
+    assert f"was begun with {told}" in str(refused.value)
+
+
+def test_the_command_makes_the_result_again_in_a_new_folder(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sys.argv", ["x.py", "--out", "run", "--resume", "--size", "96"])
+    assert runs.command().endswith(" --out run --size 96")
+
+
+def test_a_folder_without_a_run_is_told_in_words(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "none"):
+        with pytest.raises(RunError) as refused:
+            runs.read_facts(folder)
+        said = f"{folder} is no finished training run: it has no run.json."
+        assert str(refused.value) == said
+
+
 @pytest.mark.parametrize("kind", ["dry_run", "find_rate"])
 def test_tries_have_a_folder_of_their_own_and_replace_one_another(
     tmp_path: Path, kind: str
