@@ -25,6 +25,7 @@ from fastai.vision.all import (  # isort: skip
     TrainEvalCallback,
     TransformBlock,
     aug_transforms,
+    num_distrib,
     rank_distrib,
     set_seed,
     to_float,
@@ -171,7 +172,7 @@ def loaders(
     spec
         The network's input.
     batch
-        Pictures a step.
+        Pictures a step; all of them where there are fewer for training.
     min_scale
         Smallest share of the picture's area that a random crop keeps.
     """
@@ -193,8 +194,12 @@ def loaders(
         splitter=IndexSplitter(range(len(train_photos), len(photos))),
         batch_tfms=[*augmentation, Normalize.from_stats(spec.mean, spec.std, cuda=CUDA)],
     )
+    # fastai leaves out an epoch's last batch where it is not full: of fewer pictures than a batch
+    # it would make none, and learn nothing.
+    share = len(train_photos) // max(num_distrib(), 1)  # of one of several processes
+    size = max(min(batch, share), 1)
     # Nothing is left to decode, so processes that load would only cost memory.
-    return block.dataloaders(range(len(photos)), bs=batch, num_workers=0, device=DEVICE)
+    return block.dataloaders(range(len(photos)), bs=size, num_workers=0, device=DEVICE)
 
 
 def body_groups(

@@ -67,6 +67,13 @@ def test_training_pictures_are_augmented_at_the_input_size(tiny_pets: Path) -> N
     assert not torch.allclose(batch[0], batch[1])
 
 
+def test_fewer_pictures_than_a_batch_are_learnt_from(tiny_pets: Path) -> None:
+    example = pets.split(tiny_pets, "train")[0]
+    photos = decode([example] * 5, fastai_runs.presized(SPEC), "photos")
+    loaders = breed_classifier.data_loaders(photos, photos[:1], ["a"] * 6, ["a", "b"], SPEC, 32)
+    assert [len(batch) for batch, _ in loaders.train] == [5]
+
+
 @pytest.mark.parametrize("frozen", [0.0, 0.5])
 def test_layer_groups_hold_every_parameter_once(frozen: float) -> None:
     model = timm.create_model("test_vit", num_classes=3)
