@@ -269,6 +269,7 @@ def _local_lines(
         return [f"threshold = filters.threshold_{name}(gray, {arguments})"]
     functions += [
         local_methods.float_type,
+        local_methods.sum_type,
         local_methods.window_moments,
         getattr(local_methods, name),
     ]

@@ -324,6 +324,18 @@ def float_type(gray: NDArray[Any]) -> type[np.floating[Any]]:
     return np.float32 if gray.dtype in (np.float16, np.float32) else np.float64
 
 
+def sum_type(gray: NDArray[Any], window: int) -> type[np.generic]:
+    """In what the sums of a window's squares are counted: the narrowest type that holds them.
+
+    Running sums of unsigned integers may pass the end of their type and begin at 0 again; the
+    difference of two of them, which is a window's sum, is right all the same.
+    """
+    if gray.dtype not in (np.uint8, np.uint16):
+        return np.float64
+    largest = int(np.iinfo(gray.dtype).max) ** 2 * window**2
+    return np.uint32 if largest < 2**32 else np.uint64
+
+
 def window_moments(
     gray: NDArray[Any], window: int
 ) -> Iterator[tuple[slice, NDArray[Any], NDArray[Any]]]:
@@ -332,24 +344,24 @@ def window_moments(
     The sums of the columns run down the picture, and along each row run the sums of these. For
     integers below 2^16, all of them are exact.
     """
-    kind, radius = float_type(gray), window // 2
+    kind, radius, counted = float_type(gray), window // 2, sum_type(gray, window)
     padded = np.pad(gray, (radius + 1, radius), mode="reflect")
-    first = padded[:window].astype(kind)
-    columns = [first.sum(axis=0, dtype=np.float64), (first * first).sum(axis=0, dtype=np.float64)]
+    first = padded[:window].astype(counted)
+    columns = [first.sum(axis=0, dtype=counted), (first * first).sum(axis=0, dtype=counted)]
     for top in range(0, len(gray), STRIP):
         rows = slice(top, min(top + STRIP, len(gray)))
-        leaving = padded[rows].astype(kind)
-        entering = padded[rows.start + window : rows.stop + window].astype(kind)
+        leaving = padded[rows].astype(counted)
+        entering = padded[rows.start + window : rows.stop + window].astype(counted)
         averages = []
         for power in range(2):
             if power:
                 leaving *= leaving
                 entering *= entering
-            sums = entering.astype(np.float64, copy=False) - leaving
+            sums = entering - leaving
             sums[0] += columns[power]
-            np.cumsum(sums, axis=0, out=sums)
+            np.cumsum(sums, axis=0, dtype=counted, out=sums)
             columns[power] = sums[-1].copy()
-            np.cumsum(sums, axis=1, out=sums)
+            np.cumsum(sums, axis=1, dtype=counted, out=sums)
             averages.append((sums[:, window:] - sums[:, :-window]).astype(kind, copy=False))
             averages[power] /= window**2
         mean, deviation = averages

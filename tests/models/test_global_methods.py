@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -189,7 +190,8 @@ def test_all_methods_of_a_large_deep_picture_take_less_than_300_ms(
     def all_methods() -> None:
         counted = histogram(deep)
         for method in GLOBAL_METHODS:
-            find_cut(counted, method)
+            with suppress(ThresholdError):  # two of them look for peaks until they give up
+                find_cut(counted, method)
 
     all_methods()  # imports
     assert median_seconds(all_methods, 0.3) < 0.3

@@ -145,6 +145,7 @@ def test_many_requests_at_once_are_all_answered(pool: Pool, tmp_path: Path) -> N
 
 def test_a_process_that_is_killed_costs_one_request(one: Pool) -> None:
     decoder = decoder_of(one)
+    locked_down(worker(decoder))
     os.killpg(decoder.process.pid, signal.SIGSTOP)  # as if in the middle of a picture
     killer = threading.Timer(0.3, decoder.process.kill)
     killer.start()
@@ -271,6 +272,12 @@ def worker(decoder: Decoder) -> int:
     children = Path(f"/proc/{decoder.process.pid}/task/{decoder.process.pid}/children")
     assert within(15, lambda: bool(children.read_text()))
     return int(children.read_text().split()[0])
+
+
+def locked_down(pid: int) -> None:
+    """Wait until a process has given up its rights, and so waits for a picture, or soon will."""
+    status = Path(f"/proc/{pid}/status")
+    assert within(15, lambda: "Seccomp:\t2\n" in status.read_text())
 
 
 def peak_memory(pid: int) -> int:
