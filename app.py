@@ -6,6 +6,11 @@
 Each option can be given as an environment variable instead; the option wins.
 """
 
+from models import commandline
+
+if __name__ == "__main__":
+    commandline.quiet_interrupts()
+
 import ctypes
 import os
 import sys
@@ -135,4 +140,4 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    commandline.run(main)

@@ -8,6 +8,11 @@ keeps as many large cut-outs waiting as it may, uploads, and makes sessions up; 
 asks for the breed of a small photo, one after the other. Then fifty visitors send mixed photos.
 """
 
+from models import commandline
+
+if __name__ == "__main__":
+    commandline.quiet_interrupts()
+
 import argparse
 import io
 import json
@@ -151,4 +156,4 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    commandline.run(main)

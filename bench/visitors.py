@@ -45,15 +45,17 @@ def served(
             stderr=file,
         )
     try:
-        wait_until_ready(port, process)
+        if not ready(port, process):
+            said = log.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
+            raise SystemExit(f"The app of {root} does not start: {said[-1]}")
         yield port, process
     finally:
         process.terminate()
         process.wait(300)
 
 
-def wait_until_ready(port: int, process: subprocess.Popen[bytes], seconds: float = 400) -> None:
-    """Wait until the app says that it is ready, and is past its start."""
+def ready(port: int, process: subprocess.Popen[bytes], seconds: float = 400) -> bool:
+    """Wait until the app says that it is ready, and is past its start; False where it never is."""
     end = time.monotonic() + seconds
     while True:
         try:
@@ -61,9 +63,10 @@ def wait_until_ready(port: int, process: subprocess.Popen[bytes], seconds: float
                 break
         except OSError:
             if process.poll() is not None or time.monotonic() > end:
-                raise RuntimeError("the app does not start") from None
+                return False
         time.sleep(0.2)
     time.sleep(2)
+    return True
 
 
 def get(port: int, path: str, client: str | None = None) -> tuple[int, bytes]:

@@ -27,6 +27,6 @@ def take_port(host: str | None, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         if found:
             found.close()
-        reason = error.strerror if isinstance(error, OSError) else str(error)
+        reason = error.strerror if isinstance(error, OSError) else str(error).rstrip(".")
         raise CannotStart(f"The port {port} of {address} cannot be used: {reason}.") from None
     return found

@@ -4,6 +4,7 @@ import io
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -111,6 +112,16 @@ def test_many_requests_take_no_memory_and_leave_no_file_open(
     assert found["resident_growth"] < 0.1
     assert found["open_files_at_the_end"] < found["open_files_then"] + 5
     assert '"event": "fault"' not in log.read_text()
+
+
+def test_an_app_that_does_not_start_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text("raise SystemExit('Port 1 is taken.')")
+
+    with (
+        pytest.raises(SystemExit, match=r"does not start: Port 1 is taken\.$"),
+        visitors.served(tmp_path / "log", tmp_path),
+    ):
+        pass
 
 
 def test_growth_is_measured_between_means_after_the_first_requests() -> None:
