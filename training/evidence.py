@@ -2,11 +2,12 @@
 
     python -m training.evidence breeds --split test --write
 
-The peak of the class-activation map of the most probable breed should be a place of the pet, not
-of its surroundings: the "pointing game" of Zhang et al., "Top-down neural attention by excitation
-backprop", ECCV 2016. Each photo is looked at as on the page, and counts for its largest pet; it is
-a hit if the peak lies on pet or border of the data set's own trimap. Photos whose trimap is known
-to be wrong are left out; so are those in which the mask model finds no pet, and they are counted.
+The peak of the class-activation map of the most probable breed should be a place of the pet, not of
+its surroundings: the "pointing game" of Zhang et al., "Top-down neural attention by excitation
+backprop", ECCV 2016. Each photo counts for the largest region of its whole mask (the page looks
+closer at each pet that its detector finds); it is a hit if the peak lies on pet or border of the
+data set's own trimap. Photos whose trimap is known to be wrong are left out; so are those in which
+the mask model finds no pet, and they are counted.
 
 `--write` stores the figures in the breed model's card, and for an embedded model renews the table
 of results.

@@ -103,7 +103,7 @@ def _of_the_page(facts: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]
             f"pets told from other things: AUROC {test['auroc']:.3f}, pets refused "
             f"{test['pets_refused']:.2%}, others accepted {test['others_accepted']:.2%}",
             f"test, {test['pets']:,} pets and {test['others']:,} other photos",
-            "as on the page",
+            "largest region of the whole photo's mask",
             f"`{refusal['command']}`",
         )
     evidence = facts.get("evidence", {})
@@ -111,7 +111,7 @@ def _of_the_page(facts: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]
         yield (
             f"strongest evidence on the pet {evidence['on_pet']:.2%}",
             f"test, {evidence['pictures']:,} pictures",
-            "as on the page",
+            "largest region of the whole photo's mask",
             f"`{evidence['command']}`",
         )
 
