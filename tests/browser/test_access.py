@@ -135,6 +135,7 @@ def test_nothing_bars_anyone_from_a_message_of_what_is_wrong(page_with_cat: Page
     open_tab(page_with_cat, "Pets")
     upload(page_with_cat, "notes.jpg", b"this is no picture")
     expect(page_with_cat.get_by_role("alert")).to_contain_text("not a picture")
+    expect(page_with_cat.locator("#pets-message .pending")).to_have_count(0)  # no tab is paled
     expect_no_bars(page_with_cat, "Wrong")
 
 

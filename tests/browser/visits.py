@@ -73,6 +73,17 @@ def upload(page: Page, name: str, content: bytes) -> None:
 
 
 def open_tab(page: Page, name: str) -> None:
+    """Choose a tab; again if the row of tabs moved under the click, as after a change of size."""
+    chosen = page.get_by_role("tabpanel", name=name, exact=True)
+    for _ in range(5):
+        _choose_tab(page, name)
+        with suppress(TimeoutError):
+            chosen.wait_for(timeout=PATIENCE / 10)
+            return
+    chosen.wait_for()
+
+
+def _choose_tab(page: Page, name: str) -> None:
     tab = page.get_by_role("tab", name=name, exact=True)
     more = page.locator("#tabs .overflow-menu > button")
     listed = page.locator("#tabs .overflow-dropdown button", has_text=name)
