@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -11,6 +12,11 @@ from safetensors.torch import save_file
 from models.preprocessing import InputSpec
 from training import pets, train_masks
 from training.composites import BACKGROUND, PET, Scenes
+from training.exporting.common import Run
+from training.exporting.of_smp import export_smp
+
+import segmentation_models_pytorch as smp  # isort: skip
+from timm.layers import Conv2dSame  # isort: skip
 
 
 @pytest.fixture(scope="module")
@@ -101,3 +107,29 @@ def test_a_run_says_that_it_knows_what_is_pointed_out(
     facts = json.loads((run / "run.json").read_text())
     assert 0 <= facts["held_out"]["mean_iou"] <= 1
     assert facts["pointing"] is True
+
+
+def test_a_run_is_exported_as_tensorflow_s_padding_has_it_at_any_size(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    unet = smp.Unet(
+        "tu-test_efficientnet",
+        encoder_weights=None,
+        classes=3,
+        decoder_channels=(16, 8, 8, 8, 8),
+        pad_type="same",
+    ).eval()
+    assert any(isinstance(module, Conv2dSame) for module in unet.modules())
+    unet.save_pretrained(tmp_path / "run")
+    spec = InputSpec(64, 64, "squash", "bilinear", train_masks.MEAN, train_masks.STD, layout="NCHW")
+    target = tmp_path / "masks.onnx"
+    run = Run(tmp_path / "run", {"input": spec})
+    exported = export_smp([run], target, mirror=False, calibrations=[])
+    session = onnxruntime.InferenceSession(target, providers=["CPUExecutionProvider"])
+    random = np.random.default_rng(0)
+    for shape in ((1, 3, 64, 64), (2, 3, 96, 160)):
+        batch = random.normal(size=shape).astype(np.float32)
+        with torch.inference_mode():
+            expected = unet(torch.from_numpy(batch)).softmax(dim=1).numpy()
+        np.testing.assert_allclose(exported.predict(batch), expected, atol=1e-6)
+        (answer,) = session.run(None, {"photo": batch})
+        np.testing.assert_allclose(answer, expected, atol=1e-5)

@@ -1,6 +1,7 @@
 """Runs of segmentation-models-pytorch as ONNX."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -8,9 +9,10 @@ import torch
 import training.torchvision_ops  # noqa: F401  (before timm, which this package imports)
 
 import segmentation_models_pytorch as smp  # isort: skip
+from timm.layers import Conv2dSame  # isort: skip
 
 from training.exporting.common import Calibration, Exported, Run, single
-from training.exporting.of_torch import export_torch
+from training.exporting.of_torch import export_torch, predictor
 
 
 class Softmaxed(torch.nn.Module):
@@ -30,10 +32,56 @@ class Softmaxed(torch.nn.Module):
         return ((straight + flipped.flip(3)) / 2,)
 
 
+class PaddedAlike(torch.nn.Module):
+    """A convolution with TensorFlow's "same" padding, of the same widths for inputs of any size.
+
+    How wide that padding is depends on the input's size, in ways that the exporter follows for
+    minutes and writes into the graph. For even inputs, and with a stride of one for all, it is
+    always the same; a U-Net of five levels takes only sizes divisible by 32, which halve to even
+    ones down to the last level.
+    """
+
+    def __init__(self, convolution: Conv2dSame) -> None:
+        super().__init__()
+        self.convolution = torch.nn.Conv2d(
+            convolution.in_channels,
+            convolution.out_channels,
+            convolution.kernel_size,
+            convolution.stride,
+            dilation=convolution.dilation,
+            groups=convolution.groups,
+            bias=convolution.bias is not None,
+        )
+        self.convolution.load_state_dict(convolution.state_dict())
+        # Left, right, top, bottom; what is odd comes at the end, as TensorFlow has it.
+        self.widths: list[int] = []
+        for axis in (1, 0):
+            reach = convolution.dilation[axis] * (convolution.kernel_size[axis] - 1) + 1
+            total = max(reach - convolution.stride[axis], 0)
+            self.widths += [total // 2, total - total // 2]
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """As `Conv2dSame` for inputs whose sides the strides divide."""
+        return self.convolution(torch.nn.functional.pad(values, self.widths))
+
+
+def pad_alike(network: torch.nn.Module) -> None:
+    """Replace a network's convolutions with TensorFlow's padding: see `PaddedAlike`."""
+    for name, child in network.named_children():
+        if isinstance(child, Conv2dSame):
+            setattr(network, name, PaddedAlike(child))
+        else:
+            pad_alike(child)
+
+
 def export_smp(
     runs: Sequence[Run], target: Path, mirror: bool, calibrations: Sequence[Calibration]
 ) -> Exported:
     """Write a segmentation-models-pytorch run as ONNX; batch, height and width are dynamic."""
     run = single(runs)
-    network = Softmaxed(smp.from_pretrained(run.folder), mirror).eval()
-    return export_torch(network, run.spec, target, any_size=True)
+    trained, exported = (
+        Softmaxed(smp.from_pretrained(run.folder), mirror).eval() for _ in range(2)
+    )
+    pad_alike(exported)
+    facts = export_torch(exported, run.spec, target, any_size=True)
+    return replace(facts, predict=predictor(trained))

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from models.preprocessing import InputSpec
-from training.exporting.common import OPSET, OUTPUTS, Exported
+from training.exporting.common import OPSET, OUTPUTS, Exported, Predict
 
 
 def export_torch(
@@ -34,9 +34,15 @@ def export_torch(
         verbose=False,
     )
 
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    return Exported(predictor(network), parameters, outputs=OUTPUTS[:outputs])
+
+
+def predictor(network: torch.nn.Module) -> Predict:
+    """How PyTorch predicts with a network, its first output."""
+
     def predict(batch: NDArray[np.float32]) -> NDArray[np.float32]:
         with torch.inference_mode():
             return network(torch.from_numpy(batch))[0].numpy()
 
-    parameters = sum(parameter.numel() for parameter in network.parameters())
-    return Exported(predict, parameters, outputs=OUTPUTS[:outputs])
+    return predict
