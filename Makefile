@@ -53,7 +53,7 @@ $(VENV)/.training: requirements$(CPU).txt training/requirements$(CPU).txt | $(BI
 # All at once: pip then looks only once for versions that fit together. It would compile all modules
 # on one core, and their tests, too. Some packages bring files that are not for this Python.
 $(VENV)/.tests: requirements$(CPU).txt training/requirements$(CPU).txt \
-  batch/requirements.txt bench/requirements.txt tests/requirements.txt | $(BIN)/python
+  batch/requirements.txt tests/requirements.txt | $(BIN)/python
 	$(PIP_INSTALL) --no-compile $(addprefix -r ,$^)
 	@$(DECODERS)
 	@$(BIN)/python -m compileall -q -q -j 0 -x '/tests/' $(VENV)/lib || true

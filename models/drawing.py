@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from models.images import Photo
+from models.resampling import bilinear
 from models.scaling import reduced_size, scaled
 
 Color = tuple[int, int, int]
@@ -212,10 +213,8 @@ def ramp(values: NDArray[np.uint8], colors: Sequence[Color]) -> bytes:
 
 def reduced(photo: Photo, side: int) -> Photo:
     """The photo reduced to at most `side` pixels; a smaller photo keeps its size."""
-    image = Image.fromarray(photo)
-    # Bicubic takes twice as long, and the difference cannot be seen.
-    image.thumbnail((side, side), Image.Resampling.BILINEAR, reducing_gap=1.0)
-    return np.asarray(image)
+    height, width = reduced_size(photo.shape[0], photo.shape[1], side)
+    return bilinear(photo, height, width)
 
 
 def fewer_pixels(gray: NDArray[Any], side: int) -> NDArray[Any]:

@@ -12,6 +12,7 @@ from models import store
 from models.images import Photo
 from models.lazy import lazy
 from models.preprocessing import InputSpec, normalize, prepare, resize_photo, scaled_size
+from models.resampling import bilinear
 from models.runtime import Network
 from models.scaling import reduced_size, scaled, scaled_rows, strips
 
@@ -282,19 +283,18 @@ def settle(looks: Sequence[Look], height: int, width: int) -> NDArray[np.uint8]:
     surest = np.full((height, width), HALF, np.uint8)
     for number, look in enumerate(kept, start=1):
         left, top, right, bottom = look.window
-        claim = np.asarray(
-            Image.fromarray(look.belonging).resize((right - left, bottom - top), BILINEAR)
-        )
+        claim = bilinear(look.belonging, bottom - top, right - left)
         window = slice(top, bottom), slice(left, right)
         wins = claim > surest[window]
-        regions[window][wins] = number
-        surest[window][wins] = claim[wins]
-    areas = np.bincount(regions.ravel(), minlength=len(kept) + 1)
+        np.putmask(regions[window], wins, number)
+        np.maximum(surest[window], claim, out=surest[window])
+    areas = np.array(Image.fromarray(regions).histogram()[: len(kept) + 1])
     areas[0] = 0
     order = [index for index in np.argsort(-areas, kind="stable") if areas[index]]
-    ranks = np.zeros(len(areas), np.uint8)
+    ranks = np.zeros(256, np.uint8)
     ranks[order] = np.arange(1, len(order) + 1)
-    return ranks[regions]
+    # Without checks of the indices it takes a tenth of the time.
+    return np.take(ranks, regions, mode="clip")
 
 
 def _same(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> bool:

@@ -48,6 +48,7 @@ VALUES = 6  # bytes of shared memory a pixel for the values of deep pictures
 # A process that may be taken over should not know the app's secrets.
 ENVIRONMENT = ("LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH", "PYTHONUTF8")
 SETTINGS = {
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",  # each picture is decoded in new memory
     "MALLOC_ARENA_MAX": "1",  # each other heap takes 64 MB of the addresses that are limited
     "MALLOC_MMAP_THRESHOLD_": "16000000",  # larger pictures go back to the system
     "MALLOC_TRIM_THRESHOLD_": "16000000",
