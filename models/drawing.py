@@ -65,13 +65,13 @@ def overlay(
     return np.asarray(Image.composite(tint, Image.fromarray(photo), Image.fromarray(shown[mask])))
 
 
-def instance_outlines(instances: NDArray[np.int32]) -> NDArray[np.bool_]:
+def instance_outlines(instances: NDArray[np.integer]) -> NDArray[np.bool_]:
     """The outermost pixels of each object: `(height, width)` bool.
 
     Parameters
     ----------
     instances
-        `(height, width)` int32: 0 background, a number for each object. An object that leaves the
+        `(height, width)`: 0 background, a number for each object. An object that leaves the
         picture has no outline there.
     """
     width = max(round(max(instances.shape) / LINES_PER_SIDE), 1)
@@ -114,9 +114,11 @@ def annotate(
         Longer side of the picture in pixels; a smaller photo keeps its size.
     """
     rows, columns = reduced_size(photo.shape[0], photo.shape[1], side)
-    painted = np.array(Image.fromarray(photo).resize((columns, rows), reducing_gap=1.0))
-    numbers = Image.fromarray(regions if regions.dtype == np.uint8 else regions.astype(np.int32))
-    small = np.asarray(numbers.resize((columns, rows), Image.Resampling.NEAREST))
+    painted = bilinear(photo, rows, columns).copy()
+    small = regions
+    if regions.shape != (rows, columns):
+        known = regions if regions.dtype == np.uint8 else regions.astype(np.int32)
+        small = np.asarray(Image.fromarray(known).resize((columns, rows), Image.Resampling.NEAREST))
     outlines = instance_outlines(small)
     for number, color in enumerate(colors, start=1):
         painted[outlines & (small == number)] = color

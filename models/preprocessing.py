@@ -120,8 +120,16 @@ def normalize(resized: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.float32
     """Scale `(..., height, width, 3)` uint8 values to the network's range, in its layout."""
     scale = (1 / (255 * np.array(spec.std))).astype(np.float32)
     offset = (np.array(spec.mean) / np.array(spec.std)).astype(np.float32)
-    values = resized * scale - offset
-    return np.moveaxis(values, -1, -3) if spec.layout == "NCHW" else values
+    # NumPy is slow where an operand has few values along the last axis, as one for each channel.
+    if spec.layout == "NCHW":
+        planes = np.ascontiguousarray(np.moveaxis(resized, -1, -3))
+        values: NDArray[np.float32] = planes * scale[:, np.newaxis, np.newaxis]
+        values -= offset[:, np.newaxis, np.newaxis]
+        return values
+    width = resized.shape[-2]
+    rows: NDArray[np.float32] = resized.reshape(*resized.shape[:-2], -1) * np.tile(scale, width)
+    rows -= np.tile(offset, width)
+    return rows.reshape(resized.shape)
 
 
 def prepare(photo: Photo, spec: InputSpec) -> NDArray[np.float32]:

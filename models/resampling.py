@@ -24,6 +24,8 @@ def bilinear(picture: NDArray[np.uint8], height: int, width: int) -> NDArray[np.
     [[0, 25, 75, 100]]
     """
     rows, columns = picture.shape[:2]
+    if (rows, columns) == (height, width):
+        return picture
     if rows >= 2 * height or columns >= 2 * width:
         image = Image.fromarray(picture)
         small = image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=1.0)

@@ -291,6 +291,8 @@ def settle(looks: Sequence[Look], height: int, width: int) -> NDArray[np.uint8]:
     areas = np.array(Image.fromarray(regions).histogram()[: len(kept) + 1])
     areas[0] = 0
     order = [index for index in np.argsort(-areas, kind="stable") if areas[index]]
+    if order == list(range(1, len(kept) + 1)):
+        return regions
     ranks = np.zeros(256, np.uint8)
     ranks[order] = np.arange(1, len(order) + 1)
     # Without checks of the indices it takes a tenth of the time.

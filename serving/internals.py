@@ -569,6 +569,11 @@ class Queue(queueing.Queue):
         return [self._answer(event) for queue in queues for event in list(queue.queue)]
 
     @property
+    def computed(self) -> int:
+        """How many answers are computed, as any thread may ask."""
+        return sum(map(bool, self.active_jobs))
+
+    @property
     def running(self) -> list[Answer]:
         """All answers that are computed."""
         return [
@@ -584,6 +589,8 @@ class Queue(queueing.Queue):
             or queue.current_concurrency < queue.concurrency_limit
             for event in queue.queue
         }
+        if not events:  # as nearly always: this is asked two hundred times a second
+            return None
         waiting = [self._answer(event) for _, event in events.values()]
         chosen = self._rules.choose(waiting, self.running)
         if chosen is None:

@@ -12,6 +12,7 @@ from typing import Any
 import gradio as gr
 from fastapi import HTTPException
 
+from models import runtime
 from serving import internals, log, metrics
 from serving.files import Store
 from serving.internals import CLIENT, Answer, Outcome, Session
@@ -63,6 +64,7 @@ class AnswerQueue:
         self._streams: Counter[str] = Counter()  # open ones of each session
         self._queue = internals.Queue(blocks, self, max_waiting, workers)
         self._sessions = Sessions(self._in_use)
+        runtime.running.answers = lambda: self._queue.computed
 
     @property
     def length(self) -> int:

@@ -267,3 +267,13 @@ def test_runs_that_happen_at_the_same_time_share_the_cores(
     assert sorted(opened) == [2, 4, 8]
     for answer in answers:
         np.testing.assert_array_equal(answer, photos(3, 1) * 2)
+
+
+def test_answers_that_run_no_network_just_now_need_their_cores_too() -> None:
+    cores = runtime.Cores()
+    with cores.share(8) as threads:
+        assert threads == 8
+    for answers, expected in ((0, 8), (1, 8), (2, 4), (3, 2), (9, 1)):
+        cores.answers = lambda answers=answers: answers  # type: ignore[misc]
+        with cores.share(8) as threads:
+            assert threads == expected
