@@ -5,7 +5,7 @@ is served exactly as it was measured.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,7 +127,8 @@ def normalize(resized: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.float32
         values -= offset[:, np.newaxis, np.newaxis]
         return values
     width = resized.shape[-2]
-    rows: NDArray[np.float32] = resized.reshape(*resized.shape[:-2], -1) * np.tile(scale, width)
+    flat: NDArray[Any] = resized.reshape(*resized.shape[:-2], -1)
+    rows: NDArray[np.float32] = flat * np.tile(scale, width)
     rows -= np.tile(offset, width)
     return rows.reshape(resized.shape)
 
