@@ -12,7 +12,6 @@ if __name__ == "__main__":
 
 import argparse
 import json
-import platform
 import sys
 import tempfile
 import time
@@ -28,6 +27,7 @@ from batch.analyst import Analyst, AnalystError
 from batch.places import SourceError
 from batch.rounds import Settings
 from batch.runner import RunError
+from models import processor
 from models.runtime import usable_cores
 from models.store import ModelError
 
@@ -79,7 +79,7 @@ def measure(folder: str) -> dict[str, Any]:
     (first, before), (last, after) = words[0], words[-1]
     return {
         "date": datetime.now(UTC).date().isoformat(),
-        "processor": _processor(),
+        "processor": processor.name(),
         "cores": usable_cores(),
         "photos": len(photos),
         "photo_bytes": sum(map(len, photos)) / len(photos),
@@ -149,15 +149,6 @@ def _bytes(count: float) -> str:
 
 
 _UNITS = {"MB": 1e6, "GB": 1e9, "TB": 1e12, "PB": 1e15}
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def write(record: Mapping[str, Any], table: str) -> None:

@@ -25,7 +25,6 @@ if __name__ == "__main__":
 import argparse
 import json
 import os
-import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -38,6 +37,7 @@ from typing import Any, TypeVar
 import documents
 from bench import measuring
 from bench.contestants import BREED, CONTESTANTS, MASK, OURS, ROOT, Means
+from models import processor
 
 RECORD = ROOT / "docs" / "speed.json"
 START = "<!-- speed: written by bench.peers -->"
@@ -210,13 +210,8 @@ def find_floors(processes: Processes, means: Means, rates: Mapping[str, float]) 
 
 def conditions(threads: int) -> Figures:
     """The machine and what was measured on it."""
-    processor = platform.processor()
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        names = [s for s in information.read_text().splitlines() if s.startswith("model name")]
-        processor = names[0].partition(":")[2].strip() if names else processor
     return {
-        "processor": processor,
+        "processor": processor.name(),
         "threads": threads,
         "date": time.strftime("%Y-%m-%d"),
         "versions": {name: version(name) for name in PACKAGES},

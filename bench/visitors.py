@@ -17,6 +17,7 @@ from pathlib import Path
 from PIL import Image
 
 import documents
+from models import processor
 from models.runtime import usable_cores
 
 ROOT = Path(__file__).parent.parent
@@ -185,11 +186,7 @@ def peak_memory(process: int) -> int:
 
 def machine() -> str:
     """What was measured on, for the record."""
-    model = "unknown processor"
-    info = Path("/proc/cpuinfo")
-    if info.exists() and (found := re.search(r"model name\s*: (.*)", info.read_text())):
-        model = found[1]
-    return f"{usable_cores()} cores of {model}"
+    return f"{usable_cores()} cores of {processor.name()}"
 
 
 def record(name: str, figures: dict[str, object]) -> None:

@@ -175,7 +175,7 @@ def load(name: str = "finder") -> Detector:
 
 
 def default() -> Detector | None:
-    """The detector to use unasked; None where the models that are used have none.
+    """The detector to use by default; None where the models that are used have none.
 
     Raises
     ------

@@ -112,7 +112,7 @@ def _rounded(values: NDArray[Any]) -> list[Any]:
     ]
 
 
-def measure(
+def measure_objects(
     instances: NDArray[np.integer],
     values: Values | None = None,
     channels: Sequence[str] = (),
@@ -134,7 +134,7 @@ def measure(
 
     Examples
     --------
-    >>> measure(np.array([[0, 1, 1], [2, 0, 0]])).area
+    >>> measure_objects(np.array([[0, 1, 1], [2, 0, 0]])).area
     array([2, 1])
     """
     from skimage.measure import regionprops_table

@@ -66,7 +66,7 @@ class Pet:
 
 
 def load() -> list[Segmenter | BreedClassifier | Detector]:
-    """Load the models that are used unasked, so that no photo waits for them.
+    """Load the default models, so that no photo waits for them.
 
     Raises
     ------

@@ -156,7 +156,7 @@ class Card:
     title
         What people choose the model by; without one in the card, its name.
     default
-        Whether it is the one of its task that is used unasked.
+        Whether it is the default of its task.
     instances
         Whether a mask model's subject comes in several pieces, to be told apart and counted.
     refusal
@@ -372,7 +372,7 @@ def default(task: Task, subject: str | None = None) -> str:
 
 
 def defaults() -> list[Card]:
-    """Cards of the models that are used unasked: one a task; a detector need not be there.
+    """Cards of the default models, one a task; a detector need not be there.
 
     Raises
     ------

@@ -69,6 +69,7 @@ __all__ = [
     "Unexpected",
     "check",
     "current_answer",
+    "current_request",
     "draw_no_plots",
     "mounted",
     "open_tunnel",
@@ -144,6 +145,7 @@ NEEDS = (
     Need(
         "gradio.context:LocalContext.event_id", ContextVar, "which answer is computed in a thread"
     ),
+    Need("gradio.context:LocalContext.request", ContextVar, "whose answer, and in which language"),
     Need("gradio.processing_utils:hash_seed", bytes, "key of the folders' names; replaced"),
     Need(
         "gradio.processing_utils:_check_allowed",
@@ -280,6 +282,11 @@ def _paths(value: object) -> Iterator[str]:
 def current_answer() -> str | None:
     """The id of the answer that is computed in this thread."""
     return LocalContext.event_id.get(None)
+
+
+def current_request() -> Any:  # noqa: ANN401 -- Gradio's, which is like Starlette's
+    """The request that is answered in this thread, or None."""
+    return LocalContext.request.get(None)
 
 
 def upload_folder() -> Path:

@@ -260,7 +260,9 @@ def _segment(upload: Upload, model: str) -> MaskResult:
     seconds = time.perf_counter() - start
     shown = result.resized(*upload.preview.shape[:2])
     outlines = drawing.instance_outlines(segmentation.scale_numbers(numbers, *shown.shape))
-    objects = measuring.measure(numbers, picture.values, picture.channels, picture.pixel_size)
+    objects = measuring.measure_objects(
+        numbers, picture.values, picture.channels, picture.pixel_size
+    )
     count = int(numbers.max())
     kept = numbers.astype(np.min_scalar_type(count))
     instances = Instances(count, outlines, objects, _read_only(kept))

@@ -77,7 +77,7 @@ def test_as_many_breeds_come_as_asked_for_and_known(top: int, add_classifier: Ad
     assert len(ranking) == min(top, 4)
 
 
-def test_five_breeds_come_unasked(add_classifier: AddModel) -> None:
+def test_five_breeds_are_the_default(add_classifier: AddModel) -> None:
     add_classifier(weights=np.arange(27).reshape(9, 3) / 30)
 
     ranking = breeds.load("breeds").predict(plain_photo(250, 250, 250))
@@ -218,7 +218,7 @@ def test_the_embedded_model_shares_its_trust_among_37_breeds() -> None:
     assert sum(breed.probability for breed in ranking) == pytest.approx(1, abs=1e-4)
 
 
-def test_the_model_used_unasked_is_of_its_own_task(
+def test_the_default_model_is_of_its_own_task(
     add_segmenter: AddModel, add_classifier: AddModel
 ) -> None:
     add_segmenter("a", default=True)

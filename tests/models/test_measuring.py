@@ -8,7 +8,7 @@ import pytest
 from skimage.draw import disk, ellipse
 from skimage.measure import label, regionprops
 
-from models.measuring import STATISTICS, area_histogram, iou, measure
+from models.measuring import STATISTICS, area_histogram, iou, measure_objects
 
 
 def test_a_rectangle_and_a_pixel_are_measured_as_by_hand() -> None:
@@ -16,7 +16,7 @@ def test_a_rectangle_and_a_pixel_are_measured_as_by_hand() -> None:
     instances[4:8, 10:20] = 1
     instances[15, 3] = 2
 
-    objects = measure(instances)
+    objects = measure_objects(instances)
 
     assert len(objects) == 2
     assert objects.number.tolist() == [1, 2]
@@ -38,7 +38,7 @@ def test_a_disc_is_round_and_an_ellipse_is_not() -> None:
     instances[disk((60, 60), 40)] = 1
     instances[ellipse(120, 200, 30, 60)] = 2
 
-    objects = measure(instances)
+    objects = measure_objects(instances)
 
     assert objects.equivalent_diameter[0] == pytest.approx(80, abs=1)
     assert objects.eccentricity[0] < 0.05
@@ -48,7 +48,7 @@ def test_a_disc_is_round_and_an_ellipse_is_not() -> None:
 def test_measurements_are_those_of_scikit_image() -> None:
     instances = label(np.random.default_rng(0).random((80, 60)) > 0.6).astype(np.int32)
 
-    objects = measure(instances)
+    objects = measure_objects(instances)
 
     regions = regionprops(instances)
     assert len(objects) == instances.max() == len(regions)
@@ -67,7 +67,7 @@ def test_the_csv_holds_a_row_an_object() -> None:
     instances[4:8, 10:20] = 1
     instances[12:15, 2:5] = 2
 
-    text = measure(instances).csv()
+    text = measure_objects(instances).csv()
 
     rows = list(csv.DictReader(io.StringIO(text)))
     assert [row["number"] for row in rows] == ["1", "2"]
@@ -79,7 +79,7 @@ def test_the_csv_holds_a_row_an_object() -> None:
 
 
 def test_nothing_found_is_measured_as_nothing() -> None:
-    objects = measure(np.zeros((5, 7), np.int32))
+    objects = measure_objects(np.zeros((5, 7), np.int32))
 
     assert len(objects) == 0
     assert objects.csv().count("\r\n") == 1
@@ -112,8 +112,8 @@ def test_intensities_are_those_of_the_file_for_each_channel() -> None:
     instances[disk((15, 30), 6)] = 2
     values = np.random.default_rng(0).integers(0, 65536, (30, 40, 2)).astype(np.uint16)
 
-    grey = measure(instances, values[:, :, 0])
-    both = measure(instances, values, ("DAPI", ""), (0.5, 2.0))
+    grey = measure_objects(instances, values[:, :, 0])
+    both = measure_objects(instances, values, ("DAPI", ""), (0.5, 2.0))
 
     np.testing.assert_array_equal(grey.intensities["intensity"], both.intensities["DAPI"])
     for index, name in enumerate(("DAPI", "channel_2")):
@@ -135,7 +135,7 @@ def test_circularity_is_one_for_a_disc() -> None:
     instances[200:204, 20:280] = 2
     instances[280, 5] = 3
 
-    found = measure(instances).circularity
+    found = measure_objects(instances).circularity
 
     assert found[0] == pytest.approx(1, abs=0.12)
     assert found[1] < 0.1

@@ -11,7 +11,7 @@ import tifffile
 from numpy.typing import NDArray
 from skimage.draw import disk, polygon2mask
 
-from models.measuring import measure
+from models.measuring import measure_objects
 from models.object_files import geojson, imagej_rois, label_tiff
 
 
@@ -51,7 +51,7 @@ def test_the_rois_of_imagej_draw_the_objects(numbers: NDArray[np.int32]) -> None
 
 
 def test_geojson_has_closed_polygons_and_measurements(numbers: NDArray[np.int32]) -> None:
-    found = json.loads(geojson(numbers, measure(numbers, pixel_size=(0.5, 0.5))))
+    found = json.loads(geojson(numbers, measure_objects(numbers, pixel_size=(0.5, 0.5))))
 
     assert found["type"] == "FeatureCollection"
     for feature, number in zip(found["features"], (1, 3, 4), strict=True):
@@ -64,4 +64,4 @@ def test_geojson_has_closed_polygons_and_measurements(numbers: NDArray[np.int32]
         measured = feature["properties"]["measurements"]
         assert measured["area"] == pixels
         assert measured["area_um2"] == pytest.approx(pixels / 4)
-    assert json.loads(geojson(np.zeros((5, 5), np.int32), measure(np.zeros((5, 5), int))))
+    assert json.loads(geojson(np.zeros((5, 5), np.int32), measure_objects(np.zeros((5, 5), int))))

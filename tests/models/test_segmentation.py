@@ -544,7 +544,7 @@ def test_a_large_photo_is_taken_apart_at_a_smaller_scale(monkeypatch: pytest.Mon
     assert (instances == exact).mean() > 0.98
 
 
-def test_the_model_used_unasked_is_the_one_whose_card_says_so(add_segmenter: AddModel) -> None:
+def test_the_default_model_is_the_one_whose_card_says_so(add_segmenter: AddModel) -> None:
     for name in ("pets", "cells"):
         add_segmenter(name)
     assert store.default("segmentation") == "cells"

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import parse_qs, urlsplit
 
-from gradio.context import LocalContext
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from models.errors import SENTENCES, ExplainedError
+from serving import internals
 
 Language = Literal["en", "de"]
 Text = str | Mapping[Literal["one", "other"], str]
@@ -111,7 +111,7 @@ def number(value: float, spec: str) -> str:
 
 def language() -> Language:
     """The language of the visitor whose request is answered."""
-    request = LocalContext.request.get(None)
+    request = internals.current_request()
     if request is None:
         return DEFAULT
     return choose(request.query_params.get(PARAMETER), request.headers.get("accept-language", ""))
