@@ -25,7 +25,7 @@ from ui.memory import Memory
 # time of a half.
 PREVIEW_SIDE = 1000
 
-memory = Memory(120_000_000)  # for the results of all visitors' uploads
+memory = Memory(100_000_000)  # for the results of all visitors' uploads
 
 Result = TypeVar("Result")
 
