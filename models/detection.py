@@ -37,7 +37,7 @@ def decode(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Turn a detector's output into boxes and probabilities.
 
-    Each place of each grid has a logit for each class, and for each side of its box the logits of a
+    Each cell of each grid has a logit for each class and, for each side of its box, the logits of a
     distribution over `rule.bins` distances, whose mean is the distance: Li et al., "Generalized
     focal loss", NeurIPS 2020. The place in row `r` and column `c` lies at `(c, r)` strides.
 
@@ -91,7 +91,8 @@ def suppress(
 ) -> NDArray[np.int64]:
     """Greedy non-maximum suppression, over all classes together.
 
-    What overlaps a box of a higher score is left out: a dog that is a little like a cat is one pet.
+    A box that overlaps one with a higher score is dropped, whatever their classes: a dog that also
+    looks a little like a cat is one pet.
 
     Parameters
     ----------

@@ -25,7 +25,7 @@ Page = tifffile.TiffPage | tifffile.TiffFrame
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # of TIFF and BigTIFF, in both byte orders
 
-# Formats that keep several pictures in an order of their own, as tifffile tells them apart.
+# Formats that store several pictures in an order of their own, as tifffile names them.
 STRUCTURED = (
     *("shaped", "lsm", "mmstack", "ome", "imagej", "fluoview", "stk", "sis"),
     *("svs", "scn", "qpi", "ndpi", "bif", "philips"),
@@ -119,7 +119,7 @@ class Stored:
 
 
 class OtherReaderError(Exception):
-    """Colours that Pillow knows how to bring to RGB, and this module does not."""
+    """Colours that Pillow can convert to RGB and this module cannot."""
 
 
 def preload() -> None:
@@ -152,7 +152,7 @@ def read(content: bytes, place: Place, check_size: Callable[[int, int], None]) -
     Exception
         Of almost any type, when the file is damaged.
     """
-    # "_multifile": an OME-TIFF can name other files, which are none of ours.
+    # "_multifile": an OME-TIFF can name other files, which must not be opened.
     with tifffile.TiffFile(io.BytesIO(content), _multifile=False) as file:
         first = file.pages.first
         if _is_raw(file, first):
@@ -258,7 +258,7 @@ def _of_series(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> Iter
 
 
 def _contiguous(file: tifffile.TiffFile, series: tifffile.TiffPageSeries, number: int) -> Values:
-    """One of the pictures of a file that has one page and all pixels behind one another."""
+    """One of the pictures of a file with one page, whose pixels are stored contiguously."""
     key = series.keyframe
     if key.dtype is None or series.dataoffset is None:
         raise ValueError("The file does not say where its values lie, or what they are.")
@@ -359,13 +359,13 @@ def _kind(page: tifffile.TiffPage) -> Literal["grey", "color", "cmyk", "channels
 
 
 def _alphas(page: tifffile.TiffPage) -> int:
-    """Whether the last sample says how much of a pixel is there, by tag 338."""
+    """Whether the last sample is alpha, by tag 338."""
     extra = page.extrasamples
     return int(bool(extra) and page.samplesperpixel > 1 and int(extra[0]) in (1, 2))
 
 
 def _check_kind(page: tifffile.TiffPage) -> None:
-    """Refuse by its name what is not read."""
+    """Refuse by name what cannot be read."""
     compression = int(page.compression)
     if compression == 6:
         raise OtherReaderError  # the old JPEG of TIFF, which libtiff knows
@@ -443,7 +443,7 @@ def _decode(key: tifffile.TiffPage, page: Page | Values | None) -> Stored:
 
 
 def _inverted(values: Values, bits: int) -> Values:
-    """Values of which the smallest is white, so that the largest is."""
+    """Invert values whose smallest is white, so that the largest is."""
     if values.dtype.kind == "f":
         return -values
     if values.dtype.kind == "i":
@@ -515,7 +515,7 @@ def _ome(file: tifffile.TiffFile) -> dict[str, str]:
 
 
 def _names(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> tuple[str, ...]:
-    """The names of the channels, as far as the file has any."""
+    """The names of the channels, where the file has any."""
     if not file.is_ome:
         return ()
     return tuple(name[:50] for name in _ome(file).get("channels", "").split("\n"))
@@ -550,7 +550,7 @@ def _pixel_size(file: tifffile.TiffFile, page: tifffile.TiffPage) -> tuple[float
 
 
 def _pitch(page: tifffile.TiffPage, tag: int) -> float | None:
-    """How much of its unit a pixel takes."""
+    """A pixel's size in the file's own unit."""
     value = page.tags.valueof(tag)
     if not isinstance(value, tuple) or len(value) != 2 or not all(value):
         return None
@@ -558,7 +558,7 @@ def _pitch(page: tifffile.TiffPage, tag: int) -> float | None:
 
 
 def _length(value: object, unit: str) -> float | None:
-    """A length in micrometres; None where it is none."""
+    """A length in micrometres; None where it is not a length."""
     try:
         length = float(value) * UNITS[unit.strip().lower()]  # type: ignore[arg-type]
     except (TypeError, ValueError, KeyError):

@@ -12,9 +12,9 @@ from models.picture import Photo
 from models.preprocessing import prepare, scaled_size
 from models.segmentation import Segmentation, Segmenter, at_photo_size
 
-MARGIN = 96  # pixels at a window's edge that are not believed: about what the network looks around
-LARGEST_OBJECT = 256  # pixels: one of this side lies whole in the window that it is taken from
-KEPT_SIDE = 1024  # of the probabilities that are kept to be looked at
+MARGIN = 96  # pixels along a window's edge that are not used: about half the receptive field
+LARGEST_OBJECT = 256  # pixels: an object up to this size is never cut by its window's edge
+KEPT_SIDE = 1024  # pixels of the longer side of the probabilities that are kept for display
 
 Progress = Callable[[float], None]
 Box = tuple[slice, slice]
@@ -25,9 +25,9 @@ def find_objects(
 ) -> tuple[Segmentation, NDArray[np.int32]]:
     """Segment a photo at its own size, however large, and take the objects apart.
 
-    A photo that is larger than the network's input is looked at in windows. Their probabilities
-    are put together, each from the window that sees the most around it; then each object is taken
-    from the one window whose core holds its centroid.
+    A photo that is larger than the network's input is segmented in overlapping windows. Each
+    pixel's probabilities come from the window that shows the most around it; then each object is
+    taken from the one window whose core contains its centroid.
 
     Parameters
     ----------
@@ -36,11 +36,11 @@ def find_objects(
     photo
         `(height, width, 3)` uint8 RGB.
     progress
-        Is told which part is done, in [0, 1]. What it raises ends the work.
+        Called with the share of the work that is done, in [0, 1]. If it raises, the work stops.
 
     Returns
     -------
-    The segmentation, with probabilities to look at where the photo is large; and `(height, width)`
+    The segmentation, with probabilities reduced for display where the photo is large; and `(height, width)`
     int32: 0 background, else 1 to n.
     """
     spec = segmenter.card.input
@@ -70,7 +70,7 @@ def find_objects(
 def windows(height: int, width: int, side: int, margin: int) -> Iterator[tuple[Box, Box]]:
     """Windows of a picture, each with its core; the cores cover the picture once.
 
-    A core lies `margin` inside its window, but at the picture's edges.
+    A core lies `margin` pixels inside its window, except at the picture's edges.
 
     Examples
     --------
