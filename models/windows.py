@@ -12,7 +12,7 @@ from models.picture import Photo
 from models.preprocessing import prepare, scaled_size
 from models.segmentation import Segmentation, Segmenter, at_photo_size
 
-MARGIN = 96  # pixels along a window's edge that are not used: about half the receptive field
+MARGIN = 96  # pixels along a window's edge that are not used: about as far as the network looks
 LARGEST_OBJECT = 256  # pixels: an object up to this size is never cut by its window's edge
 KEPT_SIDE = 1024  # pixels of the longer side of the probabilities that are kept for display
 
@@ -40,8 +40,8 @@ def find_objects(
 
     Returns
     -------
-    The segmentation, with probabilities reduced for display where the photo is large; and `(height, width)`
-    int32: 0 background, else 1 to n.
+    The segmentation, with probabilities reduced for display where the photo is large; and
+    `(height, width)` int32: 0 background, else 1 to n.
     """
     spec = segmenter.card.input
     height, width = photo.shape[:2]
