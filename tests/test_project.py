@@ -139,7 +139,7 @@ def test_a_space_can_install_the_requirements_before_it_has_the_repository(file:
     "file",
     [
         f"{folder}requirements{kind}.txt"
-        for folder in ("", "batch/", "training/", "bench/", "tests/")
+        for folder in ("", "batch/", "training/", "tests/")
         for kind in ("", "-cpu")
         if folder in ("", "training/") or not kind
     ],
