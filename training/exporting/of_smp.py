@@ -32,6 +32,11 @@ class Softmaxed(torch.nn.Module):
         return ((straight + flipped.flip(3)) / 2,)
 
 
+def _pair(values: Sequence[int]) -> tuple[int, int]:
+    down, across = values
+    return down, across
+
+
 class PaddedAlike(torch.nn.Module):
     """A convolution with TensorFlow's "same" padding, of the same widths for inputs of any size.
 
@@ -46,9 +51,9 @@ class PaddedAlike(torch.nn.Module):
         self.convolution = torch.nn.Conv2d(
             convolution.in_channels,
             convolution.out_channels,
-            convolution.kernel_size,
-            convolution.stride,
-            dilation=convolution.dilation,
+            _pair(convolution.kernel_size),
+            _pair(convolution.stride),
+            dilation=_pair(convolution.dilation),
             groups=convolution.groups,
             bias=convolution.bias is not None,
         )
