@@ -74,12 +74,14 @@ def warm_up() -> None:
     from models import runtime
     from models.pipeline import analyze
     from models.thresholding import compare_all
+    from ui import opening
 
     empty = np.zeros((2, 2, 3), np.uint8)
     analyze(empty)  # scikit-image, as all photos need it
     compare_all(np.eye(2, dtype=np.uint8))
     with runtime.running.share(runtime.usable_cores()):  # as when two photos come at a time
         analyze(empty)
+    opening.shown()  # in English; another language takes what was found
 
 
 def main(words: Sequence[str] | None = None) -> None:

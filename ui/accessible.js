@@ -28,6 +28,8 @@
     return element.id;
   }
 
+  let shownTab = null; // the last one that was scrolled to
+
   // What is done to each element that a selector finds.
   const MENDS = {
     // A picture's name says more than "Thumbnail 3 of 12". The caption repeats it.
@@ -85,15 +87,18 @@
       const arrow = button.querySelector(".icon");
       if (arrow) set(arrow, { "aria-hidden": "true" });
     },
-    ".overflow-menu > button": (button) => {
-      const menu = button.parentElement.querySelector(".overflow-dropdown");
-      const open = menu !== null && !menu.classList.contains("hide");
-      set(button, { "aria-haspopup": "true", "aria-expanded": open });
-    },
-    // The tabs that do not fit are in a menu, so the name cannot be a reference.
     "[role=tabpanel]": (panel) => {
       const tab = document.getElementById(`${panel.id}-button`);
       if (tab) set(panel, { "aria-label": text(tab) });
+    },
+
+    // The row of tabs scrolls; the one that is chosen can be seen.
+    "[role=tab][aria-selected=true]": (tab) => {
+      if (tab === shownTab) return;
+      shownTab = tab;
+      const row = tab.parentElement;
+      const outside = Math.max(tab.offsetLeft + tab.offsetWidth - row.clientWidth, 0);
+      row.scrollLeft = Math.min(Math.max(row.scrollLeft, outside), tab.offsetLeft);
     },
 
     // Sentences that come and go are read out. The box around them stays.
@@ -206,19 +211,19 @@
     tab.click();
   }
 
-  /** Escape closes the menu of the tabs that do not fit. */
-  function closeMenu(event) {
-    const button = event.target.closest(".overflow-menu").querySelector(":scope > button");
-    if (event.key !== "Escape" || button.getAttribute("aria-expanded") !== "true") return;
-    button.focus();
-    button.click();
-  }
-
   document.addEventListener("keydown", (event) => {
     if (event.altKey || event.ctrlKey || event.metaKey) return;
     if (event.target.matches("[data-testid=slider][role=slider]")) pullByKey(event);
     else if (event.target.matches("[role=tab]")) changeTab(event);
-    else if (event.target.closest(".overflow-menu")) closeMenu(event);
+  });
+
+  // On a phone the examples lie below the answers once there is a photo. A finger that chooses one is
+  // taken to its answer; a keyboard and a screen reader, whose clicks have no detail, stay where they
+  // are.
+  document.addEventListener("click", ({ target, detail }) => {
+    if (!detail || !target.closest?.("#examples") || !matchMedia("(max-width: 767px)").matches) return;
+    const question = document.querySelector("#question");
+    if (question.getBoundingClientRect().top < 0) question.scrollIntoView();
   });
 
   // Changes come in bursts: look once for all of them, before they are painted.

@@ -11,9 +11,11 @@ from ui.texts import mark, number, say
 SPOKEN = "spoken"  # class of what screen readers read out when it changes; see accessible.js
 
 
-def notice(sentence: str, wrong: bool = False) -> str:
-    """A sentence for the visitor, as HTML."""
+def notice(sentence: str, wrong: bool = False, invites: bool = False) -> str:
+    """A sentence for the visitor, as HTML; one that invites lets an answered example be seen."""
     kind = 'class="notice-text wrong" role="alert"' if wrong else 'class="notice-text"'
+    if invites:
+        kind = 'class="notice-text invites"'
     return f"<div {kind}>{html.escape(sentence)}</div>"
 
 

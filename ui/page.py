@@ -14,6 +14,7 @@ from ui import (
     markup,
     mask,
     mask_lesson,
+    opening,
     pets,
     photo_input,
     programs,
@@ -54,24 +55,37 @@ def build() -> gr.Blocks:
                 current = gr.State(None)
                 answered = gr.State(None)  # the same when that can be seen
                 photo, message, chooser = photo_input.build()
-            with gr.Column(min_width=320, elem_id="answers"), gr.Tabs(elem_id="tabs") as tabs:
+            with gr.Column(min_width=320, elem_id="try"):
+                gallery = examples.build()
+            with (
+                gr.Column(min_width=320, elem_id="answers"),
+                # All in one row, which scrolls; see the styles. A menu would hide the last ones.
+                gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs,
+            ):
                 with gr.Tab(mark("tab.pets"), id="pets", elem_id="tab-pets"):
                     answers = pets.build(current)
-                with gr.Tab(mark("tab.cut-out"), id="cut-out", elem_id="tab-cut-out"):
+                    example = opening.build()
+                with gr.Tab(
+                    mark("tab.cut-out"), id="cut-out", elem_id="tab-cut-out"
+                ) as cut_out_tab:
                     controls = cutout.build(answered)
-                with gr.Tab(mark("tab.threshold"), id="threshold", elem_id="tab-threshold"):
+                with gr.Tab(
+                    mark("tab.threshold"), id="threshold", elem_id="tab-threshold"
+                ) as threshold_tab:
                     controls |= threshold.build(answered)
-                with gr.Tab(mark("tab.mask"), id="mask", elem_id="tab-mask"):
+                with gr.Tab(mark("tab.mask"), id="mask", elem_id="tab-mask") as mask_tab:
                     model, chosen, more = mask.build(answered)
                     controls |= more
                     mask_lesson.build(answered, model, chosen)
-                with gr.Tab(mark("tab.breed"), id="breed", elem_id="tab-breed"):
+                with gr.Tab(mark("tab.breed"), id="breed", elem_id="tab-breed") as breed_tab:
                     breed.build(answered)
                 with gr.Tab(mark("tab.album"), id="album", elem_id="tab-album"):
                     album.build()
             with gr.Column(min_width=320, elem_id="more"):
-                sharing.build(photo, current, tabs, controls)
+                sharing.build(photo, current, tabs, controls, example)
                 examples.build_credits()
+        examples.follow(gallery, photo, tabs, model)
+        opening.follow(photo, [cut_out_tab, threshold_tab, mask_tab, breed_tab])
         photo_input.keep_usable(photo, current, message, pets.show_pets, answers, chooser)
         # The other tabs wait until this answer is painted: they would slow it down.
         current.change(

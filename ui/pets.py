@@ -25,7 +25,7 @@ def build(current: gr.State) -> list[gr.Component]:
     Where `show_pets` shows its answer.
     """
     message = gr.HTML(
-        markup.notice(mark("pets.hint")),
+        markup.notice(mark("pets.hint"), invites=True),
         padding=False,
         elem_id="pets-message",
         elem_classes=markup.SPOKEN,
@@ -40,14 +40,14 @@ def build(current: gr.State) -> list[gr.Component]:
         elem_id="pets-picture",
     )
     cards = gr.HTML(padding=False, elem_id="pets")
-    share = gr.Button(mark("pets.card"), interactive=False, size="sm", elem_id="share-card")
+    share = gr.Button(mark("pets.card"), visible=False, size="sm", elem_id="share-card")
     events.save_on_click(share, write_card, [current])
     return [message, picture, cards, share]
 
 
 def show_pets(upload: Upload | None) -> tuple[str, str | None, str, object]:
     """Message, photo with its pets, a card for each, and the button for a picture to share."""
-    nothing = gr.Button(interactive=False)
+    nothing = gr.Button(visible=False)
     if upload is None:
         return markup.notice(say("pets.hint")), None, "", nothing
     try:
@@ -62,18 +62,24 @@ def show_pets(upload: Upload | None) -> tuple[str, str | None, str, object]:
         card(number, pet, color)
         for number, (pet, color) in enumerate(zip(found.pets, colors, strict=True), start=1)
     )
-    picture = drawing.annotate(
-        photo,
-        found.regions,
-        [pet.box for pet in found.pets],
-        [label(number, pet) for number, pet in enumerate(found.pets, start=1)],
-        colors,
-        max(photo.shape),
-    )
+    picture = annotated(upload, max(photo.shape))
     note = html.escape(say("breed.note", breeds=len(found.pets[0].answer.labels)))
     text = f'<div class="pets">{cards}</div><p class="hint">{note}</p>'
     shown = result_files.picture_to_show(picture, "pets")
-    return took, shown, text, gr.Button(interactive=True)
+    return took, shown, text, gr.Button(visible=True)
+
+
+def annotated(upload: Upload, side: int) -> Photo:
+    """The photo with a box, an outline and a name for each pet, at most `side` pixels long."""
+    found = upload.pets
+    return drawing.annotate(
+        upload.preview,
+        found.regions,
+        [pet.box for pet in found.pets],
+        [label(number, pet) for number, pet in enumerate(found.pets, start=1)],
+        theme.pet_colors(len(found.pets)),
+        side,
+    )
 
 
 def write_card(upload: Upload) -> str:
@@ -104,13 +110,25 @@ def label(place: int, pet: Pet) -> str:
     return f"{place} {pet.breeds[0].name} {share}"
 
 
-def card(place: int, pet: Pet, color: Color) -> str:
-    """A pet as HTML: what the classifier saw, its five breeds, and why the first two.
+def card(place: int, pet: Pet, color: Color, pictures: bool = True) -> str:
+    """A pet as HTML: its five breeds, and in pictures what the classifier saw and why.
 
     Where the breeds are not to be believed it says so, and shows them faintly.
     """
     known = len(pet.answer.labels)
     name = say("pets.unknown", breeds=known) if pet.refused else pet.breeds[0].name
+    figures = f'<div class="pet-pictures">{_evidence(place, pet)}</div>' if pictures else ""
+    kind, hint = "pet", say("pets.share", share=pet.share)
+    if pet.refused:
+        kind, hint = "pet unsure", f"{hint}. {say('pets.closest')}"
+    return (
+        f'<section class="{kind}"><h2>{markup.swatch(color)}{place}. {html.escape(name)}</h2>'
+        f'<p class="hint">{html.escape(hint)}</p>'
+        f"{figures}{breed.bars(pet.breeds)}</section>"
+    )
+
+
+def _evidence(place: int, pet: Pet) -> str:
     seen = drawing.reduced(pet.seen, CROP_SIDE)
     pictures = figure(seen, say("pets.seen_alt", number=place), say("pets.seen"))
     for candidate in pet.breeds[:2]:
@@ -121,14 +139,7 @@ def card(place: int, pet: Pet, color: Color) -> str:
                 say("pets.evidence_alt", number=place, breed=candidate.name),
                 say("pets.evidence", breed=candidate.name),
             )
-    kind, hint = "pet", say("pets.share", share=pet.share)
-    if pet.refused:
-        kind, hint = "pet unsure", f"{hint}. {say('pets.closest')}"
-    return (
-        f'<section class="{kind}"><h2>{markup.swatch(color)}{place}. {html.escape(name)}</h2>'
-        f'<p class="hint">{html.escape(hint)}</p>'
-        f'<div class="pet-pictures">{pictures}</div>{breed.bars(pet.breeds)}</section>'
-    )
+    return pictures
 
 
 def figure(photo: Photo, alternative: str, caption: str) -> str:

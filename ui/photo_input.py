@@ -10,17 +10,18 @@ import gradio as gr
 from gradio.data_classes import ImageData
 from PIL import Image
 
-from models import drawing
-from models.images import PhotoError, open_file, open_photo
+from models.images import PhotoError, open_file
 from models.picture import AXES, FIRST, Axis, AxisName, Place
-from ui import examples, markup, result_files
+from ui import markup, result_files
 from ui.events import INFERENCE
 from ui.texts import mark, say, say_error
 from ui.uploads import Upload
 
-THUMBNAIL_SIDE = 240
 # How the files begin that browsers show, of those that can be read here.
 SHOWN_BY_BROWSERS = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"GIF8", b"BM")
+
+CHOOSE_ANOTHER = """element.querySelector("button").addEventListener("click", () =>
+  document.querySelector("#photo input[type=file]").click());"""
 
 
 class PhotoInput(gr.Image):
@@ -55,7 +56,7 @@ class Chooser:
 
 
 def build() -> tuple[PhotoInput, gr.HTML, Chooser]:
-    """Lay out the photo input, the choice of a file's pictures, and the examples.
+    """Lay out the photo input and the choice of a file's pictures.
 
     Returns
     -------
@@ -72,6 +73,13 @@ def build() -> tuple[PhotoInput, gr.HTML, Chooser]:
         alt_text=mark("photo.alt"),
         elem_id="photo",
     )
+    # Shown where the photo is a strip, which has no room for an invitation; see the styles.
+    gr.HTML(
+        f'<button type="button">{mark("photo.another")}</button>',
+        padding=False,
+        js_on_load=CHOOSE_ANOTHER,
+        elem_id="another-photo",
+    )
     message = gr.HTML(padding=False, elem_id="message", elem_classes="refusal")
     chooser = Chooser(
         {
@@ -82,25 +90,6 @@ def build() -> tuple[PhotoInput, gr.HTML, Chooser]:
         },
         gr.HTML(visible=False, padding=False, elem_id="picture-said", elem_classes=markup.SPOKEN),
     )
-    shown = examples.examples()
-    gr.HTML(f'<p class="hint">{mark("examples.try")}</p>', padding=False, elem_id="examples-try")
-    gallery = gr.Gallery(
-        value=[(_thumbnail(example.path), example.title) for example in shown],
-        label=mark("examples.label"),
-        show_label=False,
-        columns=4,
-        height="auto",
-        object_fit="cover",
-        allow_preview=False,
-        interactive=False,
-        buttons=[],
-        elem_id="examples",
-    )
-
-    def pick(event: gr.SelectData) -> str:
-        return str(shown[event.index].path)
-
-    gallery.select(pick, None, photo, show_progress="hidden", api_visibility="private")
     return photo, message, chooser
 
 
@@ -281,10 +270,6 @@ def _shown_name(upload: Upload) -> str:
 def _is_shown(upload: Upload, before: Upload) -> bool:
     """Whether a file is what was shown of the upload before."""
     return Path(upload.path).name == f"{_shown_name(before)}.png"
-
-
-def _thumbnail(path: Path) -> Image.Image:
-    return Image.fromarray(drawing.reduced(open_photo(path), THUMBNAIL_SIDE))
 
 
 def _browser_can_show(upload: Upload) -> bool:

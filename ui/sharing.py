@@ -10,6 +10,7 @@ import gradio as gr
 from PIL import ImageColor
 
 from ui import examples, histogram, markup, theme
+from ui import opening as opening_example
 from ui.texts import PARAMETER, mark
 from ui.uploads import Upload
 
@@ -38,6 +39,7 @@ def build(
     current: gr.State,
     tabs: gr.Tabs,
     controls: Mapping[str, gr.Component],
+    opening: gr.HTML,
 ) -> None:
     """Lay out the button, and let a link's parameters set the page.
 
@@ -49,6 +51,8 @@ def build(
         The tabs, each with an id.
     controls
         The settings by their name in the link.
+    opening
+        Where the page that opens shows its example, which comes with the same answer.
     """
     with gr.Group():
         button = gr.Button(mark("share.button"), size="sm", elem_id="share")
@@ -85,6 +89,7 @@ def build(
         return [
             gr.skip() if example is None else str(example),
             gr.Tabs(selected=tab) if tab in names else gr.skip(),
+            gr.skip() if example else opening_example.shown(),
             *values.values(),
         ]
 
@@ -102,7 +107,7 @@ def build(
         None,  # once, when the page is opened
         open_link,
         None,
-        [photo, tabs, *controls.values()],
+        [photo, tabs, opening, *controls.values()],
         show_progress="hidden",
         api_visibility="private",
     )

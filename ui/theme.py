@@ -36,6 +36,12 @@ THEME = gr.themes.Soft(
     button_primary_background_fill_dark="*primary_700",
     button_primary_background_fill_hover_dark="*primary_800",
     button_secondary_background_fill_hover_dark="*neutral_700",
+    button_secondary_border_color="*neutral_500",
+    button_secondary_border_color_hover="*neutral_600",
+    button_secondary_border_color_dark="*neutral_400",
+    checkbox_label_border_color="*neutral_500",
+    checkbox_label_border_color_dark="*neutral_400",
+    button_border_width="1px",
     checkbox_label_background_fill_selected="*primary_700",
     checkbox_label_background_fill_selected_dark="*primary_700",
     # edges of controls that can be seen: 3 to 1

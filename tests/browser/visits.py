@@ -4,7 +4,7 @@ import io
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +17,6 @@ from playwright.sync_api import (
     Locator,
     Page,
     Request,
-    TimeoutError,
     expect,
 )
 
@@ -73,27 +72,9 @@ def upload(page: Page, name: str, content: bytes) -> None:
 
 
 def open_tab(page: Page, name: str) -> None:
-    """Choose a tab; again if the row of tabs moved under the click, as after a change of size."""
-    chosen = page.get_by_role("tabpanel", name=name, exact=True)
-    for _ in range(5):
-        _choose_tab(page, name)
-        with suppress(TimeoutError):
-            chosen.wait_for(timeout=PATIENCE / 10)
-            return
-    chosen.wait_for()
-
-
-def _choose_tab(page: Page, name: str) -> None:
-    tab = page.get_by_role("tab", name=name, exact=True)
-    more = page.locator("#tabs .overflow-menu > button")
-    listed = page.locator("#tabs .overflow-dropdown button", has_text=name)
-    tab.or_(more).filter(visible=True).first.wait_for()
-    with suppress(TimeoutError):  # the menu may go while the page finds out how much has room
-        if not tab.is_visible():  # on a phone the last tabs are in a menu
-            more.click(timeout=PATIENCE / 10)
-            listed.click()
-            return
-    tab.click()
+    """Choose a tab."""
+    page.get_by_role("tab", name=name, exact=True).click()
+    page.get_by_role("tabpanel", name=name, exact=True).wait_for()
 
 
 def comes_to_rest(page: Page) -> None:
