@@ -59,7 +59,7 @@ def test_a_deep_picture_keeps_its_numbers_and_a_mask_shows_its_python(page: Page
 
 @on_phone
 def test_the_controls_change_the_classes(page: Page) -> None:
-    page.locator("#examples button").first.click()
+    page.locator("#examples button").filter(has_text="Chelsea, a cat").click()
     open_tab(page, "Threshold")
     page.locator("#classes input[type=number]").fill("5")
     page.locator("#classes input[type=number]").press("Enter")
