@@ -1,12 +1,14 @@
 """Many photos: each is analyzed by itself, and the results are kept in a folder and packed."""
 
 import csv
+import errno
 import io
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from unicodedata import category, normalize
 
 import numpy as np
 from PIL import Image
@@ -15,6 +17,7 @@ from models import breeds, drawing, matting, pipeline, segmentation, store
 from models.drawing import Color
 from models.images import Photo, PhotoError, open_photo
 
+FORMULAS = ("=", "+", "-", "@")  # with which a cell begins that a spreadsheet computes
 CUT_OUT_SIDE = 2048  # pixels, of the longer side: two hundred cut-outs must fit on a disk
 COLUMNS = (
     "file",
@@ -46,7 +49,7 @@ class Entry:
     facts
         The result of `pipeline.describe`, or None where the photo could not be used.
     error
-        Why it could not be used, else None.
+        Why it could not be used, or what of it was lost, else None.
     preview
         A small JPEG with the pets marked, or None.
     """
@@ -89,7 +92,7 @@ def unique_names(names: Iterable[str]) -> list[str]:
     unique = []
     for name in names:
         path = Path(Path(name.replace("\\", "/")).name or "photo")
-        if path.name.lstrip().startswith(("=", "+", "-", "@")):
+        if _is_formula(path.name):
             path = path.with_name(f"_{path.name}")
         candidate, number = path.name, 1
         while candidate.lower() in taken:
@@ -98,6 +101,13 @@ def unique_names(names: Iterable[str]) -> list[str]:
         taken.add(candidate.lower())
         unique.append(candidate)
     return unique
+
+
+def _is_formula(cell: str) -> bool:
+    """Whether a spreadsheet may compute a cell: blanks and what is not seen are passed over."""
+    # Wide forms of a character are one to some of them.
+    seen = (char for char in normalize("NFKC", cell) if category(char)[0] not in "CZ")
+    return next(seen, "") in FORMULAS
 
 
 def examine(
@@ -145,23 +155,47 @@ def examine(
     classifier = breeds.load(store.default("classification"))
     located = pipeline.find(photo, segmenter, found.regions)
     pets, regions = pipeline.recognize(photo, located, classifier)
-    for kind in ("masks", "cut-outs", "previews"):
-        (folder / kind).mkdir(parents=True, exist_ok=True)
-    mask = drawing.indexed_picture(found.mask, dict(enumerate(mask_colors, start=1)))
-    mask.save(folder / "masks" / f"{name}.png", compress_level=1)
     small = Image.fromarray(photo)
     small.thumbnail((CUT_OUT_SIDE, CUT_OUT_SIDE), reducing_gap=2.0)
     foreground = np.round(found.foreground() * 255).astype(np.uint8)
     cut_out = matting.extract(np.asarray(small), foreground, segmenter.card.input)
-    Image.fromarray(cut_out).save(folder / "cut-outs" / f"{name}.png", compress_level=1)
-    preview = folder / "previews" / f"{name}.jpg"
     colors = [pet_colors[index % len(pet_colors)] for index in range(len(pets))]
     names = [unsure if pet.refused else pet.breeds[0].name for pet in pets]
     marked = drawing.annotate(
         photo, regions, [pet.box for pet in pets], names, colors, preview_side
     )
-    Image.fromarray(marked).save(preview, quality=85)
+    mask = drawing.indexed_picture(found.mask, dict(enumerate(mask_colors, start=1)))
+    mask_file, cut_out_file = _kept_files(name, folder)
+    preview = folder / "previews" / f"{name}.jpg"
+    try:
+        for file in (mask_file, cut_out_file, preview):
+            file.parent.mkdir(parents=True, exist_ok=True)
+        mask.save(mask_file, compress_level=1)
+        Image.fromarray(cut_out).save(cut_out_file, compress_level=1)
+        Image.fromarray(marked).save(preview, quality=85)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        for file in (mask_file, cut_out_file, preview):
+            file.unlink(missing_ok=True)
+        return Entry(name, error=PhotoError("photo_no_room"))
     return Entry(name, pipeline.describe(photo, pets=pets), preview=preview)
+
+
+def _kept_files(name: str, folder: Path) -> tuple[Path, Path]:
+    """The mask and the cut-out of a photo by its name in the album."""
+    return folder / "masks" / f"{name}.png", folder / "cut-outs" / f"{name}.png"
+
+
+def with_losses(entries: Iterable[Entry], folder: Path) -> list[Entry]:
+    """The entries; those whose mask or cut-out is not there any more say so as their error."""
+    return [
+        replace(entry, error=PhotoError("photo_results_lost"))
+        if entry.error is None
+        and not all(file.exists() for file in _kept_files(entry.file, folder))
+        else entry
+        for entry in entries
+    ]
 
 
 def table(entries: Iterable[Entry], spreadsheet: Spreadsheet = ENGLISH) -> str:
@@ -174,12 +208,13 @@ def table(entries: Iterable[Entry], spreadsheet: Spreadsheet = ENGLISH) -> str:
         return format(number, form).replace(".", spreadsheet.decimal)
 
     for entry in entries:
+        told = spreadsheet.tell(entry.error) if entry.error else ""
         if entry.facts is None:
-            told = spreadsheet.tell(entry.error) if entry.error else ""
             writer.writerow({"file": entry.file, "error": told})
             continue
         photo = {
             "file": entry.file,
+            "error": told,
             "width": entry.facts["width"],
             "height": entry.facts["height"],
             "cuts": " ".join(written(cut, "g") for cut in entry.facts["cuts"] or ()),
@@ -209,7 +244,8 @@ def _pet_columns(
 def pack(entries: Iterable[Entry], folder: Path, spreadsheet: Spreadsheet = ENGLISH) -> Path:
     """Write `album.zip` into the folder: its masks and cut-outs, and `pets.csv`.
 
-    The table begins with a byte-order mark, by which spreadsheets know that it is UTF-8.
+    The table has a row for what is lacking, too, and says why. It begins with a byte-order
+    mark, by which spreadsheets know that it is UTF-8.
     """
     target = folder / "album.zip"
     with zipfile.ZipFile(target, "w") as archive:  # PNGs are already compressed

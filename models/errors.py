@@ -31,6 +31,12 @@ SENTENCES = {
     "photo_has_to_wait": "Too many pictures are being read just now: please send it again in a "
     "minute.",
     "photo_no_decoder": "Pictures cannot be read at the moment: please send it again in a minute.",
+    "photo_no_room": "There was no room on the disk for the results of this photo: please analyse "
+    "it again in some minutes.",
+    "photo_results_lost": "The mask or the cut-out of this photo is no longer there: please "
+    "analyse it again.",
+    "photo_left_out": "This photo was not analysed, because the run was stopped before it or there "
+    "were too many photos.",
     "threshold_empty": "An empty picture has no thresholds.",
     "threshold_one_value": "This picture has only 1 different grey value, too few for {classes} "
     "classes.",

@@ -1,5 +1,6 @@
 """Uploads and results on the disk: where they lie, how much room there is, when they go."""
 
+import errno
 import os
 import secrets
 import shutil
@@ -67,17 +68,20 @@ class Store:
         self._full_until = 0.0
         self._used: dict[str, set[str]] = defaultdict(set)  # files and folders of an answer
         self._shown: dict[tuple[str, str], set[str]] = {}  # by session and function
+        self._counted: dict[str, int] = {}  # bytes of the folders that answers write into
         self.is_open: Callable[[str], bool] = lambda session: False
         global _active
         _active = self
 
     # What is in use.
 
-    def use(self, answer: str, paths: Iterable[str]) -> None:
-        """Files or folders that an answer needs until it is there."""
+    def use(self, answer: str, paths: Iterable[str], written: bool = False) -> None:
+        """Files or folders that an answer needs until it is there, or writes into."""
         found = {path for path in paths if Path(path).is_relative_to(self.folder)}
         with self._lock:
             self._used[answer] |= found
+            if written:
+                self._counted |= dict.fromkeys(found, 0)
         touch(found)
 
     def answered(self, answer: str, session: str, function: str, paths: Iterable[str]) -> None:
@@ -87,13 +91,17 @@ class Store:
             found |= self._used.pop(answer, set())
             self._shown[session, function] = found
         touch(found)
-        self.size += sum(_size_on_disk(Path(path)) for path in found if Path(path).is_file())
+        for folder in found & set(self._counted):
+            self.count(folder)
+            self._counted.pop(folder, None)
 
     def forget(self, answers: set[str]) -> None:
         """Keep what belongs to these answers and to open pages; all else is in use no more."""
         with self._lock:
             for answer in set(self._used) - answers:
                 del self._used[answer]
+            writing: set[str] = set().union(*self._used.values())
+            self._counted = {path: size for path, size in self._counted.items() if path in writing}
             for session, function in list(self._shown):
                 if not self.is_open(session):
                     touch(self._shown.pop((session, function)))
@@ -134,6 +142,13 @@ class Store:
             return False
         return more + self._coming <= min(free, LARGEST - self.size)
 
+    def count(self, folder: str) -> None:
+        """Count what an answer has written into its folder so far."""
+        size = sum(map(_size_on_disk, _files(Path(folder))))
+        with self._lock:
+            self.size += size - self._counted.get(folder, 0)
+            self._counted[folder] = size
+
     def take(self, size: int) -> bool:
         """Keep room for so many bytes; return whether there is any."""
         if not self.has_room(size):
@@ -157,9 +172,9 @@ class Store:
         """Delete what was not used for the longest until there is room."""
         used = self._in_use()
         files = []
-        for file in self.folder.rglob("*"):
+        for file in _files(self.folder):
             with suppress(OSError):
-                if not file.is_dir() and not _belongs(file, used):
+                if not _belongs(file, used):
                     files.append((_last_use(file), file))
         for _, file in sorted(files):
             if time.time() - _last_use(file) < 1:  # it may be about to be used
@@ -167,7 +182,8 @@ class Store:
             with suppress(OSError):
                 size = _size_on_disk(file)
                 file.unlink()
-                self.size -= size
+                with self._lock:
+                    self.size -= size
             if self.fits(more):
                 return True
         return False
@@ -192,7 +208,10 @@ class Store:
                     with suppress(OSError):  # not empty
                         if now - Path(folder).stat().st_mtime > min(SWEEP, older_than):
                             Path(folder).rmdir()
-            self.size = size
+            with self._lock:
+                self.size = size
+            for path in list(self._counted):
+                self._counted[path] = sum(map(_size_on_disk, _files(Path(path))))
             # Gradio remembers each path in order to delete the file itself.
             for paths in self._blocks.temp_file_sets:
                 for path in list(paths):
@@ -222,12 +241,28 @@ def new_folder() -> Path:
     """A folder for results, with a name that cannot be guessed.
 
     What lies in it stays at least until the answer is there that is computed right now.
+
+    Raises
+    ------
+    OSError
+        When there is no room for results.
     """
+    if not has_room():
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     folder = internals.upload_folder() / secrets.token_hex(16)
     folder.mkdir(parents=True)
     if _active and (answer := internals.current_answer()):
-        _active.use(answer, [str(folder)])
+        _active.use(answer, [str(folder)], written=True)
     return folder
+
+
+def has_room(written: Path | None = None) -> bool:
+    """Whether there is room for results; what lies in a folder of `new_folder` is counted first."""
+    if _active is None:
+        return True
+    if written:
+        _active.count(str(written))
+    return _active.has_room(1)
 
 
 def touch(paths: Iterable[str]) -> None:
@@ -243,9 +278,19 @@ def _last_use(file: Path) -> float:
 
 
 def _size_on_disk(file: Path) -> int:
-    """Bytes that a file takes: small ones take a whole block."""
-    return file.lstat().st_blocks * 512
+    """Bytes that a file takes, if it is there: small ones take a whole block."""
+    with suppress(FileNotFoundError):
+        return file.lstat().st_blocks * 512
+    return 0
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """All files in a folder and below."""
+    for path, _, names in os.walk(folder):
+        for name in names:
+            yield Path(path, name)
 
 
 def _belongs(file: Path, used: set[str]) -> bool:
-    return str(file) in used or str(file.parent) in used
+    """Whether a file, or a folder that it lies in, is in use."""
+    return any(str(path) in used for path in (file, *file.parents))

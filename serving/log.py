@@ -8,12 +8,13 @@ import json
 import logging
 import secrets
 import sys
+import threading
 import time
 import traceback
 from pathlib import Path
 from types import TracebackType
 
-LONGEST = 2_000  # characters of a line
+LONGEST = 2_000  # characters of a line; what is longer loses parts of its facts
 
 logger = logging.getLogger("petscope")
 
@@ -22,7 +23,24 @@ _SALT = secrets.token_bytes(16)  # lives as long as the process: nobody can comp
 
 def write(event: str, **facts: object) -> None:
     """Write a line. The facts are numbers and words of our own, never what a visitor wrote."""
-    logger.info(json.dumps({"time": round(time.time(), 3), "event": event, **facts})[:LONGEST])
+    logger.info(_line({"time": round(time.time(), 3), "event": event, **facts}))
+
+
+def _line(facts: dict[str, object]) -> str:
+    """The facts as JSON of at most `LONGEST` characters; of lists the last parts are kept."""
+    longest = LONGEST
+    while len(line := json.dumps(facts)) > LONGEST and longest:
+        longest //= 2
+        facts = {name: _cut(value, longest) for name, value in facts.items()}
+    return line
+
+
+def _cut(value: object, longest: int) -> object:
+    if isinstance(value, str):
+        return value[:longest]
+    if isinstance(value, list):
+        return [_cut(each, longest) for each in value[-longest:] if longest]
+    return value
 
 
 def pseudonym(client: str) -> str:
@@ -38,6 +56,9 @@ def start() -> None:
     logger.setLevel(logging.INFO)
     logger.propagate = False
     logging.captureWarnings(True)
+    # Python itself would write a trace with messages and paths.
+    threading.excepthook = thread_fault
+    sys.unraisablehook = lambda raised: _fault(raised.exc_type, raised.exc_traceback)
     root = logging.getLogger()
     root.handlers[:] = [_Others(logging.WARNING)]
     # Some libraries write to standard error by themselves.
@@ -68,6 +89,15 @@ def fault() -> None:
     Not its message, in which libraries quote paths, that is the names of visitors' photos.
     """
     kind, _, trace = sys.exc_info()
+    _fault(kind, trace)
+
+
+def thread_fault(raised: threading.ExceptHookArgs) -> None:
+    """Write where an error in a thread came from, for `threading.excepthook`."""
+    _fault(raised.exc_type, raised.exc_traceback)
+
+
+def _fault(kind: type[BaseException] | None, trace: TracebackType | None) -> None:
     write("fault", kind=getattr(kind, "__name__", None), at=_places(trace))
 
 

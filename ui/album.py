@@ -10,6 +10,7 @@ import gradio as gr
 
 from models import album, store
 from models.album import Entry, Spreadsheet
+from models.images import PhotoError
 from serving import decoding
 from serving.routes import ALBUM_PHOTOS
 from ui import markup, result_files, theme
@@ -26,10 +27,19 @@ REFRESH = 2.0  # seconds between two updates of the results so far
 
 @dataclass
 class Album:
-    """The results so far, and the folder that holds their files."""
+    """The folder that holds the results' files, the results so far, and all photos' names."""
 
     folder: Path
     entries: list[Entry] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+
+    @property
+    def left_out(self) -> list[Entry]:
+        """The photos that were not looked at."""
+        return [
+            Entry(name, error=PhotoError("photo_left_out"))
+            for name in self.names[len(self.entries) :]
+        ]
 
 
 @dataclass
@@ -108,13 +118,16 @@ def analyze_photos(
     note = ""
     if len(files) > ALBUM_PHOTOS:
         note = say("album.too_many", files=len(files), taken=ALBUM_PHOTOS)
-    found = Album(result_files.new_folder())
+    found = Album(result_files.new_folder(), names=album.unique_names(files))
     mask_colors = list(theme.mask_colors(_classes()).values())
     cancel, start, shown = gr.Button(interactive=True), time.perf_counter(), -REFRESH
     yield found, progress(0, len(chosen), 0, note), gr.Gallery(visible=False), "", cancel, nothing
-    for path, name in zip(chosen, album.unique_names(chosen), strict=True):
+    for path, name in zip(chosen, found.names, strict=False):
         if run.stopped:
             return
+        if not result_files.has_room(found.folder):
+            found.entries.append(Entry(name, error=PhotoError("photo_no_room")))
+            continue
         found.entries.append(
             album.examine(
                 Path(path),
@@ -149,16 +162,18 @@ def finish(found: Album | None) -> tuple[str, object, str, object, object]:
     if found is None or not found.entries:
         hint = markup.notice(say("album.hint", limit=ALBUM_PHOTOS))
         return hint, gr.Gallery(visible=False), "", cancel, gr.DownloadButton(interactive=False)
-    bad = sum(entry.facts is None for entry in found.entries)
-    done = len(found.entries) - bad
-    sentence = say("album.done", count=done)
+    entries = album.with_losses(found.entries, found.folder)
+    bad = sum(entry.error is not None for entry in entries)
+    sentence = say("album.done", count=len(entries) - bad)
     if bad:
         sentence += " " + say("album.bad", count=bad)
-    archive = album.pack(found.entries, found.folder, SPREADSHEETS[language()])
+    if found.left_out:
+        sentence += " " + say("album.left_out", count=len(found.left_out))
+    archive = album.pack([*entries, *found.left_out], found.folder, SPREADSHEETS[language()])
     return (
         markup.notice(sentence),
-        preview_gallery(found.entries),
-        results_table(found.entries),
+        preview_gallery(entries),
+        results_table(entries),
         cancel,
         gr.DownloadButton(value=str(archive), interactive=True),
     )
@@ -186,7 +201,11 @@ def duration(seconds: float) -> str:
 
 def preview_gallery(entries: list[Entry]) -> object:
     """The gallery of the photos that could be used."""
-    shown = [(str(entry.preview), entry.file) for entry in entries if entry.preview]
+    shown = [
+        (str(entry.preview), entry.file)
+        for entry in entries
+        if entry.preview and entry.preview.exists()
+    ]
     return gr.Gallery(value=shown, visible=bool(shown))
 
 

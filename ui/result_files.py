@@ -4,9 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from serving.files import new_folder
+from serving.files import has_room, new_folder
 
-__all__ = ["content", "new_folder", "picture_to_keep", "picture_to_show", "text"]
+__all__ = ["content", "has_room", "new_folder", "picture_to_keep", "picture_to_show", "text"]
 
 
 def picture_to_keep(picture: Image.Image, name: str) -> str:

@@ -82,6 +82,25 @@ def test_an_album_is_packed_with_its_table_masks_and_cut_outs(tmp_path: Path) ->
 
 
 @pytest.mark.usefixtures("models")
+def test_what_went_since_is_told_in_the_table(tmp_path: Path) -> None:
+    folder = tmp_path / "results"
+    path = photo_file(tmp_path, "cat.png", (60, 200, RED))
+    entries = [examine(path, name, folder) for name in ("kept.png", "lost.png")]
+    (folder / "masks" / "lost.png.png").unlink()
+
+    kept, lost = album.with_losses(entries, folder)
+
+    assert kept.error is None
+    assert lost.facts is not None
+    with zipfile.ZipFile(album.pack([kept, lost], folder)) as packed:
+        content = packed.read("pets.csv").decode("utf-8-sig")
+        assert "masks/lost.png.png" not in packed.namelist()
+    told = {line["file"]: line["error"] for line in csv.DictReader(io.StringIO(content))}
+    assert told["kept.png"] == ""
+    assert "no longer there" in told["lost.png"]
+
+
+@pytest.mark.usefixtures("models")
 def test_a_cut_out_is_reduced_to_what_two_hundred_may_take(tmp_path: Path) -> None:
     Image.new("RGB", (3000, 1500), RED).save(tmp_path / "large.png")
 
@@ -102,6 +121,8 @@ def test_a_cut_out_is_reduced_to_what_two_hundred_may_take(tmp_path: Path) -> No
         (["../../etc/passwd", "C:\\photos\\cat.png"], ["passwd", "cat.png"]),
         (["", "/"], ["photo", "photo (2)"]),
         (["-a.jpg", " =1+1.png", "+b", "@c"], ["_-a.jpg", "_ =1+1.png", "_+b", "_@c"]),
+        # A byte-order mark, a no-break space, and the wide form of the sign.
+        (["\ufeff=a", "\xa0=b", "\uff1dc"], ["_\ufeff=a", "_\xa0=b", "_\uff1dc"]),
     ],
 )
 def test_each_photo_gets_a_name_of_its_own(names: list[str], unique: list[str]) -> None:

@@ -65,6 +65,29 @@ def test_what_is_used_stays(
     assert Path(uploaded).exists()
 
 
+def test_what_an_answer_writes_stays_and_counts_while_it_goes_on(
+    store: files.Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = store.folder / "an-album"
+    mask = folder / "masks" / "cat.png"
+    mask.parent.mkdir(parents=True)
+    store.sweep()
+    before = store.size
+    store.use("answer", [str(folder)], written=True)
+    mask.write_bytes(bytes(1_000_000))
+
+    store.count(str(folder))
+    store.count(str(folder))
+
+    assert 1_000_000 <= store.size - before < 1_100_000
+    age(mask, store.keep_seconds + 1, monkeypatch)
+    store.sweep()
+    assert mask.exists()
+    store.forget(set())
+    store.sweep()
+    assert not mask.exists()
+
+
 def test_an_upload_is_refused_before_the_disk_is_full(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
