@@ -164,7 +164,8 @@ def open_picture(
         if content.startswith(PNG) and content[24:25] == b"\x10" and content[25] in (2, 4, 6):
             return _from_deep_png(content, allocate)
         if content.startswith(jxl.MAGIC):
-            _check_size(*jxl.size(content))
+            header = jxl.read_header(content)
+            _check_size(header.width, header.height)
         if content.startswith(JPEG) and not jpeg.has_end(content):
             with Image.open(io.BytesIO(content), formats=FORMATS) as image:
                 _check_size(image.width, image.height)
@@ -235,7 +236,8 @@ def _from_pillow(content: bytes, side: int, place: Place, allocate: Allocate) ->
         image.load()
         # A wrong size in the header of a container can hide behind the first check.
         _check_size(image.width, image.height)
-        upright = _upright(_opaque(_with_transparency(image, content)))
+        shown = _first_frame(image, content) if image.format == "JXL" else image
+        upright = _upright(_opaque(_with_transparency(shown, content)))
         coding = _coding(content, image)
         if upright.mode.startswith("I;16"):
             return _from_deep_grey(upright, axes, coding, allocate)
@@ -265,6 +267,15 @@ def _seek(image: Image.Image, place: Place) -> tuple[Axis, ...]:
         return ()
     image.seek(page)
     return (Axis("page", count, page),)
+
+
+def _first_frame(image: Image.Image, content: bytes) -> Image.Image:
+    """The first frame of a JPEG XL: of an animation Pillow's plug-in has the last one."""
+    if not jxl.read_header(content).animated:
+        return image
+    frame = Image.fromarray(imagecodecs.jpegxl_decode(content, index=0))
+    frame.info |= image.info
+    return frame
 
 
 def _with_transparency(image: Image.Image, content: bytes) -> Image.Image:

@@ -1,6 +1,8 @@
-"""The size of a JPEG XL picture, which is known before it is decoded (ISO/IEC 18181)."""
+"""What the header of a JPEG XL picture tells before it is decoded (ISO/IEC 18181)."""
 
 import struct
+from collections.abc import Callable
+from dataclasses import dataclass
 
 CODESTREAM = b"\xff\x0a"
 CONTAINER = b"\0\0\0\x0cJXL \r\n\x87\n"
@@ -9,8 +11,25 @@ MAGIC = (CODESTREAM, CONTAINER)
 RATIOS = {1: (1, 1), 2: (12, 10), 3: (4, 3), 4: (3, 2), 5: (16, 9), 6: (5, 4), 7: (2, 1)}
 
 
-def size(content: bytes) -> tuple[int, int]:
-    """Width and height.
+@dataclass(frozen=True)
+class Header:
+    """The beginning of a picture.
+
+    Attributes
+    ----------
+    width, height
+        In pixels.
+    animated
+        Whether it has several frames that are shown one after the other.
+    """
+
+    width: int
+    height: int
+    animated: bool
+
+
+def read_header(content: bytes) -> Header:
+    """Read the header of a file.
 
     Raises
     ------
@@ -20,7 +39,7 @@ def size(content: bytes) -> tuple[int, int]:
     stream = content if content.startswith(CODESTREAM) else _codestream(content)
     if not stream.startswith(CODESTREAM):
         raise ValueError("There is no JPEG XL in this file.")
-    bits = int.from_bytes(stream[2:18], "little")
+    bits = int.from_bytes(stream[2:66], "little")
 
     def take(count: int) -> int:
         nonlocal bits
@@ -28,6 +47,20 @@ def size(content: bytes) -> tuple[int, int]:
         bits >>= count
         return value
 
+    width, height = _size(take)
+    animated = False
+    if not take(1) and take(1):  # not all as usual, and with the fields that are seldom there
+        take(3)  # orientation
+        if take(1):  # the size that it is to be shown at
+            _size(take)
+        if take(1):
+            _skip_preview(take)
+        animated = bool(take(1))
+    return Header(width, height, animated)
+
+
+def _size(take: Callable[[int], int]) -> tuple[int, int]:
+    """Width and height."""
     small = take(1)
 
     def length() -> int:
@@ -39,6 +72,18 @@ def size(content: bytes) -> tuple[int, int]:
         return length(), height
     wide, high = RATIOS[ratio]
     return height * wide // high, height
+
+
+def _skip_preview(take: Callable[[int], int]) -> None:
+    """Pass over the size of a small picture that comes first."""
+    by_eight = take(1)
+
+    def length() -> None:
+        take((0, 0, 5, 9)[take(2)] if by_eight else (6, 8, 10, 12)[take(2)])
+
+    length()
+    if not take(3):
+        length()
 
 
 def _codestream(content: bytes) -> bytes:

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NoReturn
 
+import imagecodecs
 import numpy as np
 import pytest
 from numpy.typing import ArrayLike, NDArray
@@ -1044,10 +1045,22 @@ def test_jpeg_xl_is_read_and_its_size_checked_first(monkeypatch: pytest.MonkeyPa
     wide = encode(Image.new("RGB", (300, 100)), "JXL", lossless=True)
 
     for content in (bare, boxed):
-        assert jxl.size(content) == (32, 24)
+        header = jxl.read_header(content)
+        assert (header.width, header.height, header.animated) == (32, 24, False)
         np.testing.assert_array_equal(open_photo(content), small)
         refuse(content[: len(content) // 2], "damaged|not a picture")
-    assert jxl.size(wide) == (300, 100)
+    header = jxl.read_header(wide)
+    assert (header.width, header.height, header.animated) == (300, 100, False)
     monkeypatch.setattr(images, "MAX_PIXELS", 10)
     monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("It was decoded."))
     refuse(bare, "32 x 24 pixels")
+
+
+@pytest.mark.parametrize("size", [(24, 16), (300, 100), (24, 17)])
+def test_of_an_animated_jpeg_xl_the_first_frame_is_seen(size: tuple[int, int]) -> None:
+    wide, high = size
+    frames = np.stack([np.full((high, wide, 3), grey, np.uint8) for grey in (10, 100, 200)])
+    content = bytes(imagecodecs.jpegxl_encode(frames, lossless=True))
+
+    assert jxl.read_header(content) == jxl.Header(wide, high, animated=True)
+    assert np.array_equal(images.open_picture(io.BytesIO(content)).photo, frames[0])
