@@ -12,37 +12,12 @@ from ui.texts import Language, language, say
 from ui.uploads import Upload
 
 EXAMPLE = examples.FOLDER / "cat_and_dog.jpg"
-# Whether no photo has come yet, nor come and gone.
-STILL_OPEN = """(photo) =>
-  photo || document.querySelector("#pets-message .notice-text:not(.invites)") ? "" : "example"
-"""
 SIDE = 760  # pixels: as wide as the page shows it
 
 
 def build() -> gr.HTML:
     """Lay out its place, in the Pets tab; the styles hide it once a photo is there."""
     return gr.HTML(padding=False, elem_id="opening")
-
-
-def follow(photo: gr.Image, others: list[gr.Tab]) -> None:
-    """Let the example become the photo when a visitor without one opens another tab."""
-    wanted = gr.Textbox(visible="hidden")
-    for tab in others:
-        # In the browser: most visitors have a photo by then, and no tab waits for the server.
-        tab.select(
-            None,
-            photo,
-            wanted,
-            js=STILL_OPEN,
-            api_visibility="private",
-        )
-    wanted.change(
-        lambda wanted: str(EXAMPLE) if wanted else gr.skip(),
-        wanted,
-        photo,
-        show_progress="hidden",
-        api_visibility="private",
-    )
 
 
 def shown() -> str:

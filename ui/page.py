@@ -65,19 +65,15 @@ def build() -> gr.Blocks:
                 with gr.Tab(mark("tab.pets"), id="pets", elem_id="tab-pets"):
                     answers = pets.build(current)
                     example = opening.build()
-                with gr.Tab(
-                    mark("tab.cut-out"), id="cut-out", elem_id="tab-cut-out"
-                ) as cut_out_tab:
+                with gr.Tab(mark("tab.cut-out"), id="cut-out", elem_id="tab-cut-out"):
                     controls = cutout.build(answered)
-                with gr.Tab(
-                    mark("tab.threshold"), id="threshold", elem_id="tab-threshold"
-                ) as threshold_tab:
+                with gr.Tab(mark("tab.threshold"), id="threshold", elem_id="tab-threshold"):
                     controls |= threshold.build(answered)
-                with gr.Tab(mark("tab.mask"), id="mask", elem_id="tab-mask") as mask_tab:
+                with gr.Tab(mark("tab.mask"), id="mask", elem_id="tab-mask"):
                     model, chosen, more = mask.build(answered)
                     controls |= more
                     mask_lesson.build(answered, model, chosen)
-                with gr.Tab(mark("tab.breed"), id="breed", elem_id="tab-breed") as breed_tab:
+                with gr.Tab(mark("tab.breed"), id="breed", elem_id="tab-breed"):
                     breed.build(answered)
                 with gr.Tab(mark("tab.album"), id="album", elem_id="tab-album"):
                     album.build()
@@ -85,7 +81,6 @@ def build() -> gr.Blocks:
                 sharing.build(photo, current, tabs, controls, example)
                 examples.build_credits()
         examples.follow(gallery, photo, tabs, model)
-        opening.follow(photo, [cut_out_tab, threshold_tab, mask_tab, breed_tab])
         photo_input.keep_usable(photo, current, message, pets.show_pets, answers, chooser)
         # The other tabs wait until this answer is painted: they would slow it down.
         current.change(

@@ -56,15 +56,6 @@ def test_the_page_opens_with_an_answered_example(phone: Page) -> None:
     expect(phone.locator("#share-card")).to_have_count(0)  # there is no photo to share
 
 
-def test_another_tab_answers_the_example_too(phone: Page) -> None:
-    open_tab(phone, "Cut out")
-
-    expect(phone.locator("#cut-out img")).to_have_count(2)
-    open_tab(phone, "Pets")
-    expect(phone.locator("#opening")).to_be_hidden()
-    expect(phone.locator("#pets .pet")).to_have_count(2)
-
-
 def test_after_an_upload_the_answer_is_in_view(phone: Page) -> None:
     upload(phone, "cat.png", (EXAMPLES / "cat_chelsea.png").read_bytes())
     expect(phone.locator("#pets .pet")).to_have_count(1)
