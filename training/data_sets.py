@@ -18,6 +18,7 @@ from training.errors import UserError
 Examples = Sequence[Any]
 """Of one data set: `pets.Example`, `nuclei.Example` or `folders.Example`."""
 
+DRY_PICTURES = 16, 8  # to train on and held out, in a dry run
 REMEMBERED = ".checked.json"  # in the data set's folder: which pictures could be read
 
 
@@ -63,6 +64,26 @@ class DataSet:
         if split == "trainval":
             return self.split("trainval", 0), []
         return self.split("train", fold), self.split("validation", fold)
+
+    def training_parts(
+        self,
+        split: str = "official",
+        fold: int = 0,
+        *,
+        masks: bool,
+        skip_damaged: bool,
+        dry_run: bool,
+    ) -> tuple[Examples, Examples]:
+        """The `parts` whose files can all be read, and of them only a few for a dry run."""
+        train, held_out = (
+            pets.with_masks(part) if masks else part for part in self.parts(split, fold)
+        )
+        if dry_run:
+            train, held_out = map(pictures.few, (train, held_out), DRY_PICTURES)
+        return (
+            self.check(train, masks=masks, skip_damaged=skip_damaged),
+            self.check(held_out, masks=masks, skip_damaged=skip_damaged),
+        )
 
     def check(self, examples: Examples, *, masks: bool, skip_damaged: bool) -> Examples:
         """Read all pictures (and masks) once, and leave out what is damaged if that is wanted.
@@ -145,6 +166,13 @@ def open_folder(folder: str | Path, *, masks: bool) -> DataSet:
         folder,
         own=True,
     )
+
+
+def open_folder_or_pets(
+    folder: str | Path | None, root: Path | None, source: str | None, *, masks: bool
+) -> DataSet:
+    """What a training script's options name: one's own pictures, or the pets."""
+    return open_folder(folder, masks=masks) if folder else open_pets(root, source)
 
 
 OFFICIAL = {pets.NAME: open_pets, nuclei.NAME: open_nuclei}

@@ -115,9 +115,8 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--write", action="store_true", help="store the figures in the card")
     arguments = parser.parse_args(words)
     root = pets.prepare(arguments.root, arguments.source)
-    others_root = others.prepare(arguments.others_root, arguments.others_source)
+    backgrounds = others.backgrounds(arguments.others_root, arguments.others_source, "test")
     examples = pets.with_masks(pets.split(root, arguments.split))
-    backgrounds = [example.photo for example in others.split(others_root, "test")]
     official = OFFICIAL[arguments.split]
     figures = {
         "command": command(),

@@ -35,10 +35,9 @@ from fastai.distributed import DistributedDL  # isort: skip  (gives learners the
 from tensorboardX import SummaryWriter
 
 from models.preprocessing import InputSpec
-from training.runs import HISTORY, RATE_PLOT, Run, RunError, TimeLeft, read_history
+from training.runs import CHECKPOINTS, HISTORY, RATE_PLOT, Run, RunError, TimeLeft, read_history
 
 PRESIZE = 1.25  # side of the pictures that are augmented, as a factor of the input
-CHECKPOINTS = "checkpoints"  # folder in a run's folder
 
 CUDA = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if CUDA else "cpu")

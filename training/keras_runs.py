@@ -18,12 +18,11 @@ from scipy.ndimage import gaussian_filter1d
 from tqdm import tqdm
 
 from training.reports import plot_rates
-from training.runs import HISTORY, RATE_PLOT, Run, RunError, TimeLeft, read_history
+from training.runs import BACKUP, HISTORY, RATE_PLOT, Run, RunError, TimeLeft, read_history
 
 DICE_WEIGHT = 1.0  # of the soft Dice loss beside the cross-entropy
 WARM_UP_EPOCHS = 1
 SMOOTHING = 3.0  # deviation in steps of the smoothing of the losses over the rates
-BACKUP = "backup"  # folder in a run's folder
 CLIP = 5.0  # largest norm of each gradient
 CPU_FACTS = Path("/proc/cpuinfo")
 

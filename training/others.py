@@ -131,6 +131,13 @@ def split(root: Path, name: str, seed: int = SPLIT_SEED) -> list[Example]:
     ]
 
 
+def backgrounds(root: Path | None, source: str | Path = URL, name: str = "train") -> list[Path]:
+    """The photos of a split, for scenes to be pasted onto; none without a `root`."""
+    if root is None:
+        return []
+    return [example.photo for example in split(prepare(root, source), name)]
+
+
 def own(folder: Path) -> Callable[[str], list[Example]]:
     """A folder of one's own photos, as `split` divides those of the package.
 

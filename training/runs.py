@@ -31,12 +31,20 @@ SETTINGS = "settings.json"
 HISTORY = "history.csv"
 CLOCK = "seconds.txt"
 RATE_PLOT = "rate.png"
-# All that runs of any script write, and so all that one may remove.
+CHECKPOINTS, BACKUP = "checkpoints", "backup"  # folders that only an unfinished run needs
+# Everything that a run of any script writes, and so everything that `--overwrite` may remove.
 LEFT = (
     *(FILE, SETTINGS, HISTORY, CLOCK, RATE_PLOT, "curves.png", "learning_curve.png"),
     *("predictions.png", "config.json", "model.safetensors", "model.keras"),
-    *("checkpoints", "backup", "tensorboard"),
+    *(CHECKPOINTS, BACKUP, "tensorboard"),
 )
+# Arguments of the `train` functions that do not decide on the result: where files lie, and what
+# happens to those that are there already.
+NO_SETTINGS = {
+    *("out", "root", "source", "others_source", "detector", "skip_damaged", "verbose"),
+    *("resume", "overwrite", "dry_run", "find_rate"),
+}
+DRY_EPOCHS, DRY_BATCH = 1, 4
 # What a card says that a run was trained on, by its `--split`.
 WHOLE, RANDOM = "trainval", "a random part of all pictures"
 TRAINED_ON = {"official": "train (without the held-out part)", "trainval": WHOLE, "random": RANDOM}
@@ -49,7 +57,13 @@ class RunError(UserError):
 
 
 def add_arguments(
-    parser: argparse.ArgumentParser, *, epochs: int, batch: int, rate: float, seed: int
+    parser: argparse.ArgumentParser,
+    *,
+    epochs: int,
+    batch: int,
+    rate: float,
+    seed: int,
+    find_rate: bool = True,
 ) -> None:
     """Add the options that every training of a network has, with the script's own defaults."""
     parser.add_argument("--epochs", type=positive, default=epochs, help="passes over the pictures")
@@ -58,11 +72,12 @@ def add_arguments(
     parser.add_argument("--seed", type=int, default=seed, help="of all random numbers")
     add_folder_arguments(parser)
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
-    parser.add_argument(
-        "--find-rate",
-        action="store_true",
-        help="plot loss over learning rate into the folder OUT-find-rate, and stop",
-    )
+    if find_rate:
+        parser.add_argument(
+            "--find-rate",
+            action="store_true",
+            help="plot loss over learning rate into the folder OUT-find-rate, and stop",
+        )
 
 
 def add_folder_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,6 +88,11 @@ def add_folder_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="try everything on a few pictures, in the folder OUT-dry-run",
     )
+
+
+def settings(arguments: Mapping[str, object]) -> dict[str, object]:
+    """Those arguments of a `train` function, as its `locals()`, that decide on the result."""
+    return {name: value for name, value in arguments.items() if name not in NO_SETTINGS}
 
 
 class Run:
@@ -87,7 +107,7 @@ class Run:
     script
         Name of the script, such as "train_breeds".
     settings
-        What decides on the result, by the names of the script's options.
+        What decides on the result, by the names of the script's options; see `settings`.
     resume, overwrite, dry_run, find_rate
         As the options of those names.
     first
@@ -112,6 +132,7 @@ class Run:
         first: bool = True,
     ) -> None:
         out = Path(out)
+        self._dry = dry_run
         self.kind = FIND_RATE if find_rate else DRY_RUN if dry_run else "run"
         if resume and self.kind != "run":
             raise RunError(f"--{self.kind} always starts anew: leave --resume out.")
@@ -151,6 +172,8 @@ class Run:
         if (folder / SETTINGS).exists():
             self._compare(json.loads((folder / SETTINGS).read_text())["settings"])
         self.finished = finished
+        if finished:
+            print(f"{folder} is finished: there is nothing left to do.")
         clock = folder / CLOCK
         self._earlier = float(clock.read_text()) if clock.exists() else 0.0
 
@@ -166,6 +189,10 @@ class Run:
                 f"{self.folder} was begun with {', '.join(changed)}: --resume takes the same "
                 "settings, --overwrite starts anew."
             )
+
+    def length(self, epochs: int, batch: int) -> tuple[int, int]:
+        """Epochs and batch size as they were asked for, or those of a dry run."""
+        return (DRY_EPOCHS, DRY_BATCH) if self._dry else (epochs, batch)
 
     def begin(self) -> None:
         """Make the folder this run's: remove what an earlier run left, unless it is resumed."""
@@ -194,9 +221,11 @@ class Run:
         return total
 
     def finish(self, *, input_spec: InputSpec, **facts: object) -> None:
-        """Write `run.json`, which says that the run is finished."""
+        """Write `run.json`, which says that the run is finished, and remove its checkpoints."""
         write_facts(self.folder, input_spec=input_spec, seconds=round(self.seconds(), 1), **facts)
         (self.folder / CLOCK).unlink()
+        for folder in (CHECKPOINTS, BACKUP):
+            shutil.rmtree(self.folder / folder, ignore_errors=True)
 
     def __enter__(self) -> "Run":
         return self

@@ -22,7 +22,6 @@ distillation: A good teacher is patient and consistent", CVPR 2022).
 """
 
 import argparse
-import shutil
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -116,29 +115,14 @@ def train(
     training.errors.UserError
         When something is wrong with them, before anything is written.
     """
+    model_args = model_args or {}
+    settings = runs.settings(locals())
     if teachers and mix != "none":
         raise UserError("--teachers are asked about mixed pictures anyway: leave --mix out.")
     run = Run(
         out,
         "train_breeds",
-        {
-            "folder": folder,
-            "split": split,
-            "fold": fold,
-            "arch": arch,
-            "pretrained": pretrained,
-            "pretrained_cfg": pretrained_cfg,
-            "model_args": model_args or {},
-            "size": size,
-            "frozen": frozen,
-            "tuned": tuned,
-            "mix": mix,
-            "teachers": list(teachers),
-            "epochs": epochs,
-            "batch": batch,
-            "rate": rate,
-            "seed": seed,
-        },
+        settings,
         resume=resume,
         overwrite=overwrite,
         dry_run=dry_run,
@@ -146,22 +130,15 @@ def train(
         first=not rank_distrib(),
     )
     if run.finished:
-        print(f"{run.folder} is finished: there is nothing to go on with.")
         return run.folder
     with run:
         set_seed(seed, reproducible=True)
-        data = (
-            data_sets.open_folder(folder, masks=False)
-            if folder
-            else data_sets.open_pets(root, source)
+        data = data_sets.open_folder_or_pets(folder, root, source, masks=False)
+        train_part, held_out = data.training_parts(
+            split, fold, masks=False, skip_damaged=skip_damaged, dry_run=dry_run
         )
-        parts = data.parts(split, fold)
-        if dry_run:
-            parts, epochs, batch = (few(parts[0], 16), few(parts[1], 8)), 1, 4
-        train_part, held_out = (
-            data.check(part, masks=False, skip_damaged=skip_damaged) for part in parts
-        )
-        network_args = {**(model_args or {}), "drop_rate": DROPOUT}
+        epochs, batch = run.length(epochs, batch)
+        network_args = {**model_args, "drop_rate": DROPOUT}
         model = timm_network(
             arch,
             len(data.labels),
@@ -208,7 +185,6 @@ def train(
             held_out={"pictures": len(held_out), "size": spec.height, **figures},
             epochs=len(rows),
         )
-        shutil.rmtree(run.folder / fastai_runs.CHECKPOINTS)
     shown = "top-1 {top1:.4f}, top-5 {top5:.4f}".format(**figures) if figures else "nothing"
     print(f"{run.folder}: held-out {shown}")
     return run.folder

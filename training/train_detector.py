@@ -19,10 +19,10 @@ Written are `model.safetensors`, `history.csv` and `run.json`.
 import argparse
 import csv
 import json
-import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -37,7 +37,7 @@ from models.images import Photo, open_photo
 from models.preprocessing import normalize
 from models.runtime import Network
 from models.store import Boxes, Card, Label
-from training import command_line, others, pets
+from training import command_line, data_sets, others, pets, runs
 from training.composites import BACKGROUND, Classes, Scenes, box_of, read_classes
 from training.convert_detector import (
     BINS,
@@ -50,10 +50,12 @@ from training.convert_detector import (
     input_spec,
     read,
 )
+from training.errors import UserError
 from training.networks.onnx_network import OnnxNetwork
-from training.runs import Run
+from training.runs import CHECKPOINTS, HISTORY, Run, TimeLeft, read_history
 from training.train_masks import tilt, turn, weather
 
+OUT = Path("runs/finder")
 SIDE = 320  # of the square that a training picture lies in
 SMALLEST_SIDE = 0.6  # of it, that the picture's longer side is at least
 EPOCHS = 5
@@ -61,6 +63,7 @@ BATCH = 16
 RATE = 2e-4
 WEIGHT_DECAY = 0.01
 WARM_UP = 0.1  # of all steps
+LARGEST_GRADIENT = 10.0  # norm to which gradients are clipped
 TUNED = 0.5  # of the way from the COCO detector to the fine-tuned one
 SEED = 42
 
@@ -294,64 +297,117 @@ def detector_of(model: onnx.ModelProto) -> Detector:
     return Detector(card, Network(model.SerializeToString(), (1, 3, MULTIPLE, MULTIPLE)))
 
 
-def train(arguments: argparse.Namespace) -> Path:
-    """Run the training that the command line describes; return the run's folder."""
-    run = Run(
-        arguments.out,
-        "train_detector",
-        {
-            name: getattr(arguments, name)
-            for name in ("others_root", "size", "tuned", "epochs", "batch", "rate", "seed")
-        },
-        resume=arguments.resume,
-        overwrite=arguments.overwrite,
-        dry_run=arguments.dry_run,
-    )
+def train(
+    detector: str | Path,
+    out: str | Path = OUT,
+    *,
+    root: Path | None = None,
+    source: str | None = None,
+    others_root: Path | None = None,
+    others_source: str = others.URL,
+    size: int = SIDE,
+    tuned: float = TUNED,
+    epochs: int = EPOCHS,
+    batch: int = BATCH,
+    rate: float = RATE,
+    seed: int = SEED,
+    skip_damaged: bool = False,
+    resume: bool = False,
+    overwrite: bool = False,
+    dry_run: bool = False,
+) -> Path:
+    """Fine-tune a detector; return the run's folder. The arguments are the command line's options.
+
+    Raises
+    ------
+    training.errors.UserError
+        When something is wrong with them, before anything is written.
+    """
+    settings = runs.settings(locals())
+    if size % MULTIPLE:
+        raise UserError(f"--size must be divisible by {MULTIPLE}, not {size}.")
+    run = Run(out, "train_detector", settings, resume=resume, overwrite=overwrite, dry_run=dry_run)
     if run.finished:
-        print(f"{run.folder} is finished: there is nothing to go on with.")
         return run.folder
-    torch.manual_seed(arguments.seed)
-    root = pets.prepare(arguments.root, arguments.source)
-    train_part = pets.with_masks(pets.split(root, "train"))
-    held_out = pets.with_masks(pets.split(root, "validation"))
-    backgrounds: list[Path] = []
-    if arguments.others_root:
-        others_root = others.prepare(arguments.others_root, arguments.others_source)
-        backgrounds = [example.photo for example in others.split(others_root, "train")]
-    epochs, batch = arguments.epochs, arguments.batch
-    if arguments.dry_run:
-        train_part, held_out = train_part[:: len(train_part) // 16], held_out[:8]
-        epochs, batch = 1, 4
-    original = convert(read(arguments.detector))
-    network = OnnxNetwork(original)
-    start = {name: value.detach().clone() for name, value in network.weights.items()}
-    species = [list(PETS).index(breed.species) for breed in pets.breeds(root)]
-    run.begin()
-    alone = only_its_pet(train_part, detector_of(original))
-    print(f"{len(alone) - alone.sum()} pictures show another pet", flush=True)
-    pictures = Pictures(Scenes(train_part, backgrounds), species, alone, arguments.size)
-    checked = Pictures(
-        Scenes(held_out, backgrounds), species, np.ones(len(held_out), np.bool_), arguments.size
-    )
-    grid = places(arguments.size)
-    steps = len(train_part) // batch
-    optimizer = torch.optim.AdamW(network.parameters(), arguments.rate, weight_decay=WEIGHT_DECAY)
+    with run:
+        torch.manual_seed(seed)
+        data = data_sets.open_pets(root, source)
+        backgrounds = others.backgrounds(others_root, others_source)
+        train_part, held_out = data.training_parts(
+            masks=True, skip_damaged=skip_damaged, dry_run=dry_run
+        )
+        epochs, batch = run.length(epochs, batch)
+        original = convert(read(Path(detector)))
+        network = OnnxNetwork(original)
+        start = {name: value.detach().clone() for name, value in network.weights.items()}
+        species = [list(PETS).index(label["species"]) for label in data.labels]
+        run.begin()
+        alone = only_its_pet(train_part, detector_of(original))
+        print(f"{len(alone) - alone.sum()} pictures show another pet", flush=True)
+        all_of_them = np.ones(len(held_out), np.bool_)
+        row = fit(
+            network,
+            Pictures(Scenes(train_part, backgrounds), species, alone, size),
+            Pictures(Scenes(held_out, backgrounds), species, all_of_them, size),
+            run,
+            epochs,
+            batch,
+            rate,
+            seed,
+        )
+        _save(network, start, tuned, run.folder / "model.safetensors")
+        run.finish(
+            task="detection",
+            framework="onnx",
+            architecture="NanoDet-Plus-m",
+            labels=[{"name": name, "species": name} for name in PETS],
+            input_spec=input_spec(),
+            data=data.name,
+            more_data=others.NAME if backgrounds else None,
+            tuned=tuned,
+            held_out={"pictures": len(held_out), "size": size, "loss": row["val_loss"]},
+            epochs=epochs,
+        )
+    print(json.dumps(row))
+    return run.folder
+
+
+def fit(
+    network: OnnxNetwork,
+    pictures: Pictures,
+    held_out: Pictures,
+    run: Run,
+    epochs: int,
+    batch: int,
+    rate: float,
+    seed: int,
+) -> dict[str, float]:
+    """Train one cycle with a checkpoint an epoch, from the last checkpoint on if it is resumed.
+
+    Returns
+    -------
+    The history's last row: `epoch`, and the losses `loss` and `val_loss`.
+    """
+    grid = places(pictures.side)
+    steps = len(pictures.scenes.examples) // batch
+    optimizer = torch.optim.AdamW(network.parameters(), rate, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, arguments.rate, total_steps=steps * epochs, pct_start=WARM_UP
+        optimizer, rate, total_steps=steps * epochs, pct_start=WARM_UP
     )
-    done, checkpoint = 0, run.folder / "checkpoints" / "last.pt"
+    stateful: dict[str, Any] = {"network": network, "optimizer": optimizer, "schedule": schedule}
+    done, checkpoint = 0, run.folder / CHECKPOINTS / "last.pt"
     checkpoint.parent.mkdir(exist_ok=True)
-    if arguments.resume and checkpoint.exists():
+    if run.resumed and checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
         done = state["epoch"] + 1
-        network.load_state_dict(state["network"])
-        optimizer.load_state_dict(state["optimizer"])
-        schedule.load_state_dict(state["schedule"])
+        for name, part in stateful.items():
+            part.load_state_dict(state[name])
     if not done:
-        print(f"before: held-out loss {held_out_loss(network, checked, batch, grid):.4f}")
+        print(f"before: held-out loss {held_out_loss(network, held_out, batch, grid):.4f}")
+    left = TimeLeft(epochs, done)
     for epoch in range(done, epochs):
-        random = np.random.default_rng([arguments.seed, epoch])
-        order = random.permutation(len(train_part))
+        random = np.random.default_rng([seed, epoch])
+        order = random.permutation(len(pictures.scenes.examples))
         losses = []
         for step in tqdm(range(steps), desc=f"epoch {epoch + 1}/{epochs}"):
             chosen = order[step * batch : (step + 1) * batch]
@@ -359,47 +415,30 @@ def train(arguments: argparse.Namespace) -> Path:
             loss = loss_of(network(_batch(drawn)), drawn, grid)
             optimizer.zero_grad()
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), 10.0)
+            torch.nn.utils.clip_grad_norm_(network.parameters(), LARGEST_GRADIENT)
             optimizer.step()
             schedule.step()
             losses.append(loss.item())
         row = {
             "epoch": epoch,
             "loss": float(np.mean(losses)),
-            "val_loss": held_out_loss(network, checked, batch, grid),
+            "val_loss": held_out_loss(network, held_out, batch, grid),
         }
-        print(row, flush=True)
-        with (run.folder / "history.csv").open("a", newline="") as file:
-            writer = csv.DictWriter(file, list(row))
-            if file.tell() == 0:
-                writer.writeheader()
-            writer.writerow(row)
-        torch.save(
-            {
-                "epoch": epoch,
-                "network": network.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "schedule": schedule.state_dict(),
-            },
-            checkpoint,
-        )
+        print(f"{left.after(epoch + 1)}: {row}", flush=True)
+        _append(row, run.folder / HISTORY)
+        states = {name: part.state_dict() for name, part in stateful.items()}
+        torch.save({"epoch": epoch, **states}, checkpoint)
         run.seconds()
-    _save(network, start, arguments.tuned, run.folder / "model.safetensors")
-    run.finish(
-        task="detection",
-        framework="onnx",
-        architecture="NanoDet-Plus-m",
-        labels=[{"name": name, "species": name} for name in PETS],
-        input_spec=input_spec(),
-        data=pets.NAME,
-        more_data=others.NAME if backgrounds else None,
-        tuned=arguments.tuned,
-        held_out={"pictures": len(held_out), "size": arguments.size, "loss": row["val_loss"]},
-        epochs=epochs,
-    )
-    shutil.rmtree(checkpoint.parent)
-    print(json.dumps(row))
-    return run.folder
+    return read_history(run.folder / HISTORY)[-1]
+
+
+def _append(row: Mapping[str, float], path: Path) -> None:
+    """Add a row to the history."""
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, list(row))
+        if file.tell() == 0:
+            writer.writeheader()
+        writer.writerow(row)
 
 
 def _batch(drawn: Sequence[Drawn]) -> torch.Tensor:
@@ -434,8 +473,8 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = command_line.parser(__doc__)
     parser.add_argument("detector", type=Path, help="nanodet_plus_m_416.onnx")
-    pets.add_arguments(parser)
-    parser.add_argument("--out", type=Path, default=Path("runs/finder"), help="the run's folder")
+    data_sets.add_arguments(parser)
+    parser.add_argument("--out", type=Path, default=OUT, help="the run's folder")
     parser.add_argument(
         "--others-root", type=Path, help="where photos without a pet lie; without, none are used"
     )
@@ -447,25 +486,13 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         default=TUNED,
         help="share of the way to the fine-tuned weights",
     )
-    parser.add_argument(
-        "--epochs", type=command_line.positive, default=EPOCHS, help="passes over the pictures"
-    )
-    parser.add_argument(
-        "--batch", type=command_line.positive, default=BATCH, help="pictures a step"
-    )
-    parser.add_argument(
-        "--rate", type=command_line.positive_float, default=RATE, help="peak learning rate"
-    )
-    parser.add_argument("--seed", type=int, default=SEED, help="of the random numbers")
-    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
-    parser.add_argument("--overwrite", action="store_true", help="replace the run in the folder")
-    parser.add_argument("--dry-run", action="store_true", help="one epoch on a few pictures")
+    runs.add_arguments(parser, epochs=EPOCHS, batch=BATCH, rate=RATE, seed=SEED, find_rate=False)
     return parser.parse_args(words)
 
 
 def main(words: Sequence[str] | None = None) -> None:
     """Train as the command line says."""
-    train(parse_arguments(words))
+    train(**vars(parse_arguments(words)))
 
 
 if __name__ == "__main__":

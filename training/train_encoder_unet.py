@@ -18,7 +18,6 @@ small one reach what many at the large size reach, in a fraction of the time (Ho
 """
 
 import argparse
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,7 +42,7 @@ from safetensors.torch import load_file
 
 from models.images import open_photo
 from models.preprocessing import InputSpec, prepare, resize_photo
-from training import command_line, data_sets, pets, runs
+from training import command_line, data_sets, runs
 from training.data_sets import MASK_FOLDER, Examples
 from training.errors import UserError
 from training.metrics import confusion_matrix, mask_figures
@@ -159,23 +158,14 @@ def train(
     training.errors.UserError
         When something is wrong with them, before anything is written.
     """
+    encoder_args = encoder_args or {}
+    settings = runs.settings(locals())
     if size % MULTIPLE:
         raise UserError(f"--size must be divisible by {MULTIPLE}, not {size}.")
     run = Run(
         out,
         "train_encoder_unet",
-        {
-            "folder": folder,
-            "encoder": encoder,
-            "encoder_weights": encoder_weights,
-            "encoder_args": encoder_args or {},
-            "start_from": start_from,
-            "size": size,
-            "epochs": epochs,
-            "batch": batch,
-            "rate": rate,
-            "seed": seed,
-        },
+        settings,
         resume=resume,
         overwrite=overwrite,
         dry_run=dry_run,
@@ -183,21 +173,14 @@ def train(
         first=not rank_distrib(),
     )
     if run.finished:
-        print(f"{run.folder} is finished: there is nothing to go on with.")
         return run.folder
     with run:
         set_seed(seed, reproducible=True)
-        data = (
-            data_sets.open_folder(folder, masks=True)
-            if folder
-            else data_sets.open_pets(root, source)
+        data = data_sets.open_folder_or_pets(folder, root, source, masks=True)
+        train_part, held_out = data.training_parts(
+            masks=True, skip_damaged=skip_damaged, dry_run=dry_run
         )
-        parts = [pets.with_masks(part) for part in data.parts("official")]
-        if dry_run:
-            parts, epochs, batch = [few(parts[0], 16), few(parts[1], 8)], 1, 4
-        train_part, held_out = (
-            data.check(part, masks=True, skip_damaged=skip_damaged) for part in parts
-        )
+        epochs, batch = run.length(epochs, batch)
         classes = data.mask_classes
         model = smp_unet(encoder, len(classes), encoder_weights, encoder_args)
         if start_from:
@@ -233,7 +216,6 @@ def train(
             },
             epochs=len(rows),
         )
-        shutil.rmtree(run.folder / fastai_runs.CHECKPOINTS)
     print(f"{run.folder}: held-out mean IoU {figures['mean_iou']:.4f}")
     return run.folder
 

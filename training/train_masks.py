@@ -22,7 +22,6 @@ The run's folder gets what `training.train_encoder_unet` writes.
 
 import argparse
 import io
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -46,7 +45,6 @@ from models.segmentation import close_up, point_out
 from training import command_line, composites, data_sets, others, pets, runs
 from training.composites import BACKGROUND, PET, Classes, Scenes, read_classes
 from training.errors import UserError
-from training.pictures import few
 from training.pretrained import TorchNetwork, weights_file
 from training.runs import Run
 from training.train_encoder_unet import (
@@ -362,21 +360,13 @@ def train(
     training.errors.UserError
         When something is wrong with them, before anything is written.
     """
+    settings = runs.settings(locals())
     if size % MULTIPLE:
         raise UserError(f"--size must be divisible by {MULTIPLE}, not {size}.")
     run = Run(
         out,
         "train_masks",
-        {
-            "others_root": others_root,
-            "deeplab": deeplab,
-            "start_from": start_from,
-            "size": size,
-            "epochs": epochs,
-            "batch": batch,
-            "rate": rate,
-            "seed": seed,
-        },
+        settings,
         resume=resume,
         overwrite=overwrite,
         dry_run=dry_run,
@@ -384,21 +374,15 @@ def train(
         first=not rank_distrib(),
     )
     if run.finished:
-        print(f"{run.folder} is finished: there is nothing to go on with.")
         return run.folder
     with run:
         set_seed(seed, reproducible=True)
         data = data_sets.open_pets(root, source)
-        parts = [pets.with_masks(part) for part in data.parts("official")]
-        backgrounds: list[Path] = []
-        if others_root:
-            prepared = others.prepare(others_root, others_source)
-            backgrounds = [example.photo for example in others.split(prepared, "train")]
-        if dry_run:
-            parts, epochs, batch = [few(parts[0], 16), few(parts[1], 8)], 1, 4
-        train_part, held_out = (
-            data.check(part, masks=True, skip_damaged=skip_damaged) for part in parts
+        backgrounds = others.backgrounds(others_root, others_source)
+        train_part, held_out = data.training_parts(
+            masks=True, skip_damaged=skip_damaged, dry_run=dry_run
         )
+        epochs, batch = run.length(epochs, batch)
         if deeplab:
             weights_file(deeplab, "--deeplab")
         model = build(deeplab)
@@ -432,7 +416,6 @@ def train(
             },
             epochs=len(rows),
         )
-        shutil.rmtree(run.folder / fastai_runs.CHECKPOINTS)
     print(f"{run.folder}: held-out mean IoU {figures['mean_iou']:.4f}")
     return run.folder
 

@@ -18,7 +18,6 @@ many, each started with TensorFlow's own `TF_CONFIG`; the first writes the run's
 """
 
 import argparse
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +31,7 @@ import keras  # isort: skip
 
 from models.images import open_photo
 from models.preprocessing import InputSpec, normalize
-from training import command_line, data_sets, keras_runs, nuclei, pets, runs
+from training import command_line, data_sets, keras_runs, nuclei, runs
 from training.augmentation import Masks, Photos, augment
 from training.data_sets import MASK_FOLDER, Examples
 from training.errors import UserError
@@ -216,6 +215,7 @@ def train(
     training.errors.UserError
         When something is wrong with them, before anything is written.
     """
+    settings = runs.settings(locals())
     on_nuclei = data == "nuclei"
     if on_nuclei and folder:
         raise UserError("--folder takes the place of pets: leave nuclei out.")
@@ -233,21 +233,7 @@ def train(
         )
     strategy = keras_runs.set_up(seed)
     first = keras_runs.is_first(strategy)
-    settings = {
-        "data": data,
-        "folder": folder,
-        "split": split,
-        "network": built.kind,
-        "size": f"{height}x{width}",
-        "filters": built.filters,
-        "depth": depth,
-        "encoder_weights": encoder_weights,
-        "bottom": bottom,
-        "epochs": epochs,
-        "batch": batch,
-        "rate": rate,
-        "seed": seed,
-    }
+    settings.update(network=built.kind, filters=built.filters, size=f"{height}x{width}")
     run = Run(
         out,
         "train_unet",
@@ -259,16 +245,13 @@ def train(
         first=first,
     )
     if run.finished:
-        print(f"{run.folder} is finished: there is nothing to go on with.")
         return run.folder
     with run:
         data_set = _open(data, root, source, folder)
-        parts = [pets.with_masks(part) for part in data_set.parts(split)]
-        if dry_run:
-            parts, epochs = [few(parts[0], 16), few(parts[1], 8)], 1
-        train_part, held_out = (
-            data_set.check(part, masks=True, skip_damaged=skip_damaged) for part in parts
+        train_part, held_out = data_set.training_parts(
+            split, masks=True, skip_damaged=skip_damaged, dry_run=dry_run
         )
+        epochs, _ = run.length(epochs, batch)
         if built.kind == "mobilenet":
             keras_encoder_weights(encoder_weights)
         classes = data_set.mask_classes
@@ -322,7 +305,6 @@ def train(
             },
             epochs=len(rows),
         )
-        shutil.rmtree(run.folder / keras_runs.BACKUP)
     accuracy, miou = figures["accuracy"], figures["miou"]
     print(f"{run.folder}: held-out accuracy {accuracy:.4f}, mean IoU {miou:.4f}")
     return run.folder

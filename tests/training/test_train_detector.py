@@ -123,7 +123,7 @@ def test_generalized_iou_is_the_paper_s() -> None:
 def test_a_run_is_converted(tiny_pets: Path, tiny_detector: Path, tmp_path: Path) -> None:
     words = [str(tiny_detector), "--root", str(tiny_pets), "--out", str(tmp_path / "finder")]
     words += ["--dry-run", "--size", "64"]
-    run = train_detector.train(train_detector.parse_arguments(words))
+    run = train_detector.train(**vars(train_detector.parse_arguments(words)))
     with (run / "history.csv").open(newline="") as file:
         assert len(list(csv.DictReader(file))) == 1
     facts = json.loads((run / "run.json").read_text())
