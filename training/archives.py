@@ -1,4 +1,4 @@
-"""Archives of data sets: download them, going on where a try stopped, and extract them safely."""
+"""Archives of data sets: download them, resuming where an attempt stopped, and extract safely."""
 
 import gzip
 import hashlib
@@ -17,8 +17,8 @@ from tqdm import tqdm
 
 from training.errors import UserError
 
-ANSWER_TIMEOUT = 6.0  # seconds without a byte after which a try is given up
-PATIENCE = 6.0  # seconds without a byte after which there are no more tries
+ANSWER_TIMEOUT = 6.0  # seconds without a byte after which an attempt ends
+PATIENCE = 6.0  # seconds without a byte after which there are no more attempts
 
 
 class DataError(UserError):
@@ -26,14 +26,14 @@ class DataError(UserError):
 
 
 def download(url: str, target: Path, md5: str | None = None, attempts: int = 5) -> None:
-    """Download `url` to `target`, going on where an earlier try stopped, and check its MD5.
+    """Download `url` to `target`, resuming where an earlier attempt stopped, and check its MD5.
 
-    Without an MD5 a file that is there is taken to be complete.
+    Without an MD5, a file that exists is taken to be complete.
 
     Raises
     ------
     DataError
-        When all attempts fail, or the complete file has another checksum (it is then deleted).
+        If all attempts fail, or the complete file has the wrong checksum (it is then deleted).
     """
     if target.exists() and md5 in (None, file_md5(target)):
         return
@@ -66,7 +66,7 @@ def _size(path: Path) -> int:
 
 
 def _download_rest(url: str, part: Path) -> None:
-    """Append to `part` what it lacks of `url`."""
+    """Append the rest of `url` to `part`."""
     have = part.stat().st_size if part.exists() else 0
     headers = {"Range": f"bytes={have}-"} if have else {}
     request = urllib.request.Request(url, headers=headers)  # noqa: S310  # `prepare` checks it
@@ -123,7 +123,7 @@ def extract(archive: Path, root: Path) -> None:
 
 
 def _extract_tar(archive: Path, root: Path) -> None:
-    size = archive.stat().st_size  # of which the share that is read tells the time left
+    size = archive.stat().st_size  # the share read so far predicts the time left
     with (
         archive.open("rb") as file,
         tqdm.wrapattr(file, "read", total=size, desc=f"extracting {archive.name}") as counted,
@@ -141,8 +141,8 @@ def _extract_tar(archive: Path, root: Path) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             with packed, target.open("wb") as copy:
                 shutil.copyfileobj(packed, copy)
-        # At a damaged header tarfile stops as if the archive ended there; the checksum at the
-        # end of the compressed file tells, once everything before it has been read.
+        # At a damaged header, tarfile stops as if the archive ended there. Reading the rest checks
+        # the checksum at the end of the compressed file.
         while content.read(1 << 20):
             pass
 

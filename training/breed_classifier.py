@@ -23,7 +23,7 @@ PROBE_COST = 0.05  # inverse regularisation of the linear classifier that fine-t
 
 
 def input_spec(cfg: dict[str, Any], size: int) -> InputSpec:
-    """The photo as this network wants it: squashed to a square, in its timm config's range."""
+    """The input that the network expects: squashed to a square, in its timm range."""
     return InputSpec(
         size, size, "squash", "bicubic", tuple(cfg["mean"]), tuple(cfg["std"]), layout="NCHW"
     )
@@ -37,7 +37,7 @@ def data_loaders(
     spec: InputSpec,
     batch: int,
 ) -> DataLoaders:
-    """Loaders of photos and breeds, those of the training photos and then the held-out ones'."""
+    """Loaders of photos and breeds; `breeds` lists those for training, then the held-out ones."""
     return fastai_runs.loaders(
         train_photos,
         held_out_photos,
@@ -65,9 +65,9 @@ def fit_classifier(
 ) -> None:
     """Give the network the best linear classifier of its features as they are.
 
-    Fine-tuned from there, the body only has to improve; behind a random or zero classifier its
-    first steps distort features that few pictures cannot restore: Kumar et al., "Fine-tuning can
-    distort pretrained features and underperform out-of-distribution", ICLR 2022.
+    Fine-tuning then only has to improve the body. With a random or zero classifier, the first steps
+    would distort features that few pictures cannot restore: Kumar et al., "Fine-tuning can distort
+    pretrained features and underperform out-of-distribution", ICLR 2022.
 
     Parameters
     ----------
@@ -99,8 +99,8 @@ def linear_probe(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The best linear classifier of features, as `(classes, length)` weights and biases.
 
-    A class without examples gets zero weights and the least bias of the others: it may come in
-    later, and should not be answered until then.
+    A class without examples gets zero weights and the lowest bias of the others: it may get
+    examples later, and should not be predicted until then.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def linear_probe(
     scaler, classifier = StandardScaler(), LogisticRegression(C=PROBE_COST, max_iter=500)
     classifier.fit(scaler.fit_transform(features), labels)
     coefficients, intercepts = classifier.coef_, classifier.intercept_
-    if len(present) == 2:  # scikit-learn then tells only the second class from the first
+    if len(present) == 2:  # with two classes, scikit-learn returns the second one's weights alone
         coefficients = np.concatenate([-coefficients, coefficients]) / 2
         intercepts = np.concatenate([-intercepts, intercepts]) / 2
     weights[present] = coefficients / scaler.scale_
@@ -131,8 +131,8 @@ def linear_probe(
 def go_back(model: TorchNetwork, start: Mapping[str, torch.Tensor], share: float) -> None:
     """Move the weights from where fine-tuning ended back towards where it started.
 
-    Between the two lie networks that keep more of what pretraining taught than the tuned one and
-    know more than the start: Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022.
+    Networks between the two keep more of what pretraining taught than the fine-tuned one, and know
+    more than the start: Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022.
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ def go_back(model: TorchNetwork, start: Mapping[str, torch.Tensor], share: float
 def accuracies(
     model: TorchNetwork, loader: Iterable[tuple[torch.Tensor, torch.Tensor]]
 ) -> tuple[float, float]:
-    """Top-1 and top-5 accuracy in [0, 1], by this process alone: fastai's own asks all of them."""
+    """Top-1 and top-5 accuracy in [0, 1], by this process alone (fastai's needs all of them)."""
     hits = []
     model.eval()
     with torch.inference_mode(), fastai_runs.mixed():

@@ -1,4 +1,4 @@
-"""What all command lines of `training/` share: help with every default, and how mistakes end."""
+"""What all command lines of `training/` share: help with defaults, errors in one sentence."""
 
 import argparse
 import json
@@ -16,7 +16,7 @@ from training.errors import Interrupted, UserError
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Leaves the description as it is, and shows each option's default."""
+    """Leaves the description unchanged, and shows each option's default."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         text = action.help
@@ -73,12 +73,12 @@ def share(text: str) -> float:
 
 
 def without_folder_options(words: Sequence[str]) -> list[str]:
-    """A training's options without those about what its folder holds already."""
+    """A training's options without those about an existing run in its folder."""
     return [word for word in words if word not in ("--resume", "--overwrite")]
 
 
 def python() -> str:
-    """What to type in this shell for the Python that runs now, such as `.venv/bin/python`."""
+    """What to type in this shell to get the running Python, such as `.venv/bin/python`."""
     here = Path(sys.executable)
     found = shutil.which("python")
     if found and Path(found) == here:
@@ -87,9 +87,9 @@ def python() -> str:
 
 
 def run(main: Callable[[], object]) -> NoReturn:
-    """Run a script's `main`; what its user can mend, or ended, is told in one sentence.
+    """Run a script's `main`; report an error that the user can fix, or Ctrl-C, in one sentence.
 
-    Exit codes: 0, 1 for a mistake, and those of `models.commandline` for Ctrl-C and a closed pipe.
+    Exit codes: 0; 1 for a user's error; those of `models.commandline` for Ctrl-C and a closed pipe.
     """
     commandline.run(lambda: _sentence(main))
 

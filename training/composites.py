@@ -1,8 +1,8 @@
-"""Pictures with several pets whose masks are known, made of pictures with one.
+"""Scenes of several pets with known masks, made from pictures of one pet each.
 
 Pets are cut out along their trimaps and pasted onto other backgrounds, one over the other: Ghiasi
 et al., "Simple Copy-Paste is a strong data augmentation method for instance segmentation", CVPR
-2021. Their edges are soft, and their light is brought towards that of the background.
+2021. Their edges are soft, and their colours are shifted towards the background's.
 """
 
 from collections.abc import Sequence
@@ -19,11 +19,11 @@ from training import pets
 PET, BACKGROUND, BORDER = (value - 1 for value in (pets.PET, pets.BACKGROUND, pets.BORDER))
 
 SIDES = (256, 384)  # pixels: least and largest side of a scene
-SHARES = (0.03, 0.6)  # of the scene that one pet covers, at least and at most
-MOST_COVERED = 0.5  # of a pet, by those in front of it
-ALL_TOGETHER = 0.9  # of the scene, at most
-ATTEMPTS = 12  # places and sizes that are tried for a pet before the scene does without it
-LIGHT = 0.5  # of the way, at most, from a pet's own mean colour to the background's
+SHARES = (0.03, 0.6)  # share of the scene that one pet covers, at least and at most
+MOST_COVERED = 0.5  # largest share of a pet that others may hide
+ALL_TOGETHER = 0.9  # largest share of the scene
+ATTEMPTS = 12  # places and sizes tried for a pet before it is left out
+LIGHT = 0.5  # how far, at most, a pet's mean colour moves towards the background's
 SOFTNESS = (0.4, 1.5)  # pixels: standard deviation of the blur of a pasted pet's edge
 
 Classes = NDArray[np.uint8]
@@ -31,7 +31,7 @@ Classes = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class CutOut:
-    """A pet's part of its picture.
+    """A pet cut out of its picture.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class CutOut:
     classes
         `(height, width)` uint8 class indices.
     ends
-        Whether it ends at its picture's left, top, right and bottom edge, and so is cut off there.
+        Whether its picture's left, top, right and bottom edge cut it off.
     breed
         Its breed as an index into `pets.breeds`.
     """
@@ -62,7 +62,8 @@ class Scene:
     classes
         `(height, width)` uint8 class indices of all pets together: 0 pet, 1 background, 2 border.
     pets
-        The same of each pet alone, as far as it is seen: what hides it is background.
+        The same for each pet alone, as far as it is visible: whatever hides it counts as
+        background.
     breeds
         The breed of each pet.
     """
@@ -79,7 +80,7 @@ def read_classes(example: pets.Example) -> Classes:
 
 
 def box_of(classes: Classes) -> tuple[int, int, int, int] | None:
-    """`(left, top, right, bottom)` around what is not background; None where all is."""
+    """`(left, top, right, bottom)` around everything but background; None if there is nothing."""
     there = classes != BACKGROUND
     rows, columns = np.flatnonzero(there.any(axis=1)), np.flatnonzero(there.any(axis=0))
     if not len(rows):
@@ -88,7 +89,7 @@ def box_of(classes: Classes) -> tuple[int, int, int, int] | None:
 
 
 def cut_out(photo: Photo, classes: Classes, breed: int = 0) -> CutOut | None:
-    """The pet of a picture; None where the trimap has none."""
+    """The pet of a picture; None if the trimap has none."""
     box = box_of(classes)
     if box is None:
         return None
@@ -101,7 +102,8 @@ def cut_out(photo: Photo, classes: Classes, breed: int = 0) -> CutOut | None:
 def without_pet(photo: Photo, classes: Classes, random: np.random.Generator) -> Photo:
     """The picture with its pet painted over, as a background.
 
-    Where the mirror image shows background, that is taken, else the colours around, smoothed.
+    Pixels come from the mirror image where that shows background, and otherwise from the smoothed
+    surroundings.
     """
     hole = np.asarray(
         Image.fromarray(((classes != BACKGROUND) * 255).astype(np.uint8)).filter(
@@ -119,7 +121,7 @@ def without_pet(photo: Photo, classes: Classes, random: np.random.Generator) -> 
 
 
 def _smooth_fill(colours: NDArray[np.float32], known: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Colours where they are known, else means of the nearest that are, by a pyramid."""
+    """Known colours, and elsewhere means of the nearest known ones, computed with a pyramid."""
     height, width = known.shape
     if known.all() or not known.any():
         return colours
@@ -160,10 +162,10 @@ def _blend(below: Photo, above: Photo, opacity: NDArray[np.float32]) -> Photo:
 
 
 def opacity_of(classes: Classes, deviation: float) -> NDArray[np.float32]:
-    """How opaque a pasted pet is: its outline runs along the middle of the border, and is soft."""
+    """Opacity of a pasted pet; its soft outline runs along the middle of the trimap's border."""
     inside = np.where(classes == PET, 255, np.where(classes == BORDER, 128, 0)).astype(np.uint8)
     image = Image.fromarray(inside).filter(ImageFilter.GaussianBlur(deviation))
-    # The border half of the way shows the old background: what is less than half is left out.
+    # The outer half of the border shows the old background, so it is left out.
     opacity = np.clip((np.asarray(image, np.float32) / 255 - 0.4) / 0.4, 0, 1)
     return opacity.astype(np.float32)
 
@@ -171,7 +173,7 @@ def opacity_of(classes: Classes, deviation: float) -> NDArray[np.float32]:
 def compose(background: Photo, cut_outs: Sequence[CutOut], random: np.random.Generator) -> Scene:
     """Paste pets onto a background, each over those before it.
 
-    A pet for which no place is found where enough of all is seen is left out.
+    A pet is left out if no place is found for it at which enough of every pet stays visible.
 
     Parameters
     ----------
@@ -187,7 +189,7 @@ def compose(background: Photo, cut_outs: Sequence[CutOut], random: np.random.Gen
     classes = np.full((height, width), BACKGROUND, np.uint8)
     placed: list[Classes] = []
     breeds: list[int] = []
-    whole: list[int] = []  # how many pixels each would show if nothing hid it
+    whole: list[int] = []  # how many pixels of each would be visible if nothing hid it
     for cut in cut_outs:
         for _ in range(ATTEMPTS):
             pasted = _place(cut, height, width, len(cut_outs), random)
@@ -215,7 +217,7 @@ def compose(background: Photo, cut_outs: Sequence[CutOut], random: np.random.Gen
 
 
 def _covered(below: Classes, above: Classes) -> Classes:
-    """What is seen of a pet behind another."""
+    """The visible part of a pet behind another."""
     border = (above == BORDER) & (below != BACKGROUND)
     seen = np.where(above == PET, BACKGROUND, below)
     return np.where(border, BORDER, seen).astype(np.uint8)
@@ -239,7 +241,8 @@ def _place(
     numbers = Image.fromarray(np.ascontiguousarray(classes)).resize(
         (columns, rows), Image.Resampling.NEAREST
     )
-    # Up to a tenth of the pet may lie outside; a side that was cut off lies at the scene's edge.
+    # Up to a tenth of the pet may lie outside. A side that its picture cut off lies at the scene's
+    # edge.
     left = round(random.uniform(-0.1 * columns, width - 0.9 * columns))
     top = round(random.uniform(-0.1 * rows, height - 0.9 * rows))
     left = 0 if at_left else width - columns if at_right else left
@@ -265,7 +268,7 @@ def _in_the_light_of(
 
 
 class Scenes:
-    """Draws scenes of the pets and backgrounds of one part of the data.
+    """Draws scenes from the pets and backgrounds of one split.
 
     Parameters
     ----------
@@ -287,7 +290,7 @@ class Scenes:
             photo = without_pet(open_photo(example.photo), read_classes(example), random)
         height, width = (int(side) for side in random.integers(SIDES[0], SIDES[1] + 1, 2))
         rows, columns = photo.shape[:2]
-        # The largest part of the wanted shape, or a smaller one.
+        # The largest crop of the wanted shape, or a smaller one.
         scale = min(columns / width, rows / height) * random.uniform(0.6, 1)
         left = random.uniform(0, columns - width * scale)
         top = random.uniform(0, rows - height * scale)
@@ -296,7 +299,7 @@ class Scenes:
         return np.asarray(image)
 
     def draw(self, count: int, random: np.random.Generator) -> Scene:
-        """A scene with so many pets, or fewer where no place is left for one."""
+        """A scene with `count` pets, or fewer if there is no room for one."""
         chosen = random.choice(len(self.examples), count, replace=False)
         found = (self._cut(self.examples[index]) for index in chosen)
         return compose(self.background(random), [cut for cut in found if cut], random)

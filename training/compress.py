@@ -1,17 +1,16 @@
-"""Make an exported model quicker and its file smaller.
+"""Make an exported model faster and its file smaller.
 
     python -m training.compress pet                       # in runs/exported
     python -m training.compress breeds --embed --int8-from 20000 --to drafts
 
-The graph is simplified (see `training.graphs`). Weights are stored rounded: float16, and kernels
-of `--int8-from` weights or more as int8 with one scale for each output channel. The network
-computes in float32 as before; ONNX Runtime decodes the weights when it loads them, so no answer
-takes longer.
+The graph is simplified (see `training.graphs`). Weights are stored as float16, and kernels of
+`--int8-from` weights or more as int8 with one scale per output channel. The network still computes
+in float32: ONNX Runtime decodes the weights when it loads them, so answers take no longer.
 
-On real photos the simpler graph must answer as the exported one does, and the stored weights as the
-same rounded weights in float32; where any probability differs by more than 1e-3, nothing is
-written. What rounding costs in accuracy, `training.evaluate` measures: the card's figures are those
-of the file before until then.
+On real photos, the simplified graph must give the answers of the exported one, and the stored
+weights those of the same rounded weights in float32. If any probability differs by more than 1e-3,
+nothing is written. `training.evaluate` measures how much accuracy the rounding costs; until then,
+the card has the figures of the uncompressed file.
 """
 
 import argparse
@@ -44,7 +43,7 @@ from training.pictures import few
 from training.runs import command
 
 INT8_FROM = 100_000
-SMALLEST = 64  # values of a constant that is worth two more operations
+SMALLEST = 64  # values of a constant for which two more operations are worth it
 
 
 class CompressError(UserError):
@@ -61,7 +60,7 @@ def round_weights(
     value
         A kernel, a matrix, or other constants.
     int8_from
-        Kernels and matrices of so many weights become int8.
+        Kernels and matrices of at least so many weights become int8.
     channels
         Their axis of output channels.
 
@@ -87,9 +86,10 @@ def decode(rounded: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
 
 
 def round_model(model: onnx.ModelProto, int8_from: int, decoded: bool = False) -> onnx.ModelProto:
-    """Return the model with rounded weights: stored as such, or `decoded` to float32 again.
+    """Return the model with rounded weights: stored in their small types, or `decoded` to float32.
 
-    Stored, weights come from a `Cast`, and of int8 a `Mul`, of constants, under their old name.
+    In the stored form a `Cast` (and for int8 a `Mul`) of constants gives the weights under their
+    old name.
     """
     channels = {node.input[1]: 1 for node in model.graph.node if node.op_type == "ConvTranspose"}
     constants, decoding = [], []
@@ -117,7 +117,7 @@ def round_model(model: onnx.ModelProto, int8_from: int, decoded: bool = False) -
 
 
 def predictor(network: bytes) -> Predict:
-    """How ONNX Runtime predicts with a network."""
+    """A function that predicts with a network in ONNX Runtime."""
     session = onnxruntime.InferenceSession(network, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     return lambda batch: session.run(None, {name: batch})[0]
@@ -133,11 +133,11 @@ def compress(
     card, folder
         The model, and the folder that it lies in.
     to
-        The folder to write to; it may be the same.
+        The folder to write to, which may be the same.
     photos
         Real photos, to compare answers on.
     int8_from
-        Kernels and matrices of so many weights become int8, other weights float16.
+        Kernels and matrices of at least so many weights become int8, other weights float16.
 
     Returns
     -------
@@ -146,7 +146,7 @@ def compress(
     Raises
     ------
     CompressError
-        When it was compressed before, or a probability would differ by more than
+        If it was compressed before, or a probability would differ by more than
         `LARGEST_DIFFERENCE`; nothing is then written.
     """
     if "compression" in card.facts:

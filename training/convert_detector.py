@@ -1,12 +1,12 @@
-"""Make the page's finder of cats and dogs of a COCO detector.
+"""Convert a COCO detector into the page's detector of cats and dogs.
 
     python -m training.convert_detector data/nanodet_plus_m_416.onnx                    # as it is
     python -m training.convert_detector data/nanodet_plus_m_416.onnx --run runs/finder  # fine-tuned
 
 The detector is NanoDet-Plus-m (Apache 2.0, https://github.com/RangiLyu/nanodet), as ONNX with its
-own input and output: BGR minus the mean times a factor, 80 classes. Of its 80 classes the two pets
-stay, its first kernels take RGB, and its weights are stored as float16. Written are `finder.onnx`
-and its card. On real photos the answers of both networks must agree, or nothing is written.
+own input and output: BGR minus the mean times a factor, 80 classes. Of its 80 classes, cat and dog
+are kept; its first kernels are changed to take RGB; its weights are stored as float16. The script
+writes `finder.onnx` and its card, unless the answers of both networks differ on real photos.
 """
 
 import hashlib
@@ -40,14 +40,14 @@ SIDE, MULTIPLE = 416, 64
 # The detector's own numbers, for blue, green and red values from 0 to 255.
 MEAN, FACTOR = (103.53, 116.28, 123.675), (0.017429, 0.017507, 0.017125)
 LEAST, OVERLAP = 0.35, 0.5
-# Of any logit: by the conversion, and by rounding weights to float16. 0.05 changes a probability
-# by 1.25 % at most.
+# Largest differences of a logit: by the conversion, and by rounding weights to float16. 0.05
+# changes a probability by at most 1.25 points.
 EXACT, ROUNDED = 1e-3, 0.05
 PHOTOS = 16
 
 
 def input_spec(side: int = SIDE) -> InputSpec:
-    """What the network sees: RGB in its own range, the whole photo with sides of whole strides."""
+    """The network's input: normalised RGB, whole photos, sides that are multiples of strides."""
     blue, green, red = (value / 255 for value in MEAN)
     mean = red, green, blue
     blue, green, red = (1 / (255 * value) for value in FACTOR)
@@ -72,7 +72,7 @@ def read(path: Path) -> onnx.ModelProto:
 
 
 def convert(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The detector for RGB, with the logits of cat and dog instead of 80."""
+    """The detector for RGB input, with logits of cat and dog only."""
     converted = onnx.ModelProto()
     converted.CopyFrom(model)
     graph = converted.graph
@@ -114,7 +114,7 @@ def largest_difference(
 ) -> float:
     """Largest difference of any logit that both networks have.
 
-    With `all_classes` the original takes BGR and answers for 80 classes.
+    `all_classes`: whether the original still takes BGR and gives 80 classes.
     """
     first, second = (
         onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
@@ -145,12 +145,13 @@ def write(source: Path, to: Path, photos: Sequence[Photo], run: Path | None = No
     photos
         Real photos, to compare answers on.
     run
-        A run of `training.train_detector` whose weights it gets.
+        A run of `training.train_detector` to take the weights from.
 
     Raises
     ------
     training.errors.UserError
-        When that is more than rounding explains, or the file is no network; nothing is written.
+        If the difference is more than rounding explains, or the file is not a network; nothing is
+        written.
     """
     original = read(source)
     whole = convert(original)

@@ -1,4 +1,4 @@
-"""Data sets as all scripts use them, whether official or a folder of one's own pictures."""
+"""The data sets that all scripts use, whether official or a folder of your own pictures."""
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
@@ -29,21 +29,22 @@ class DataSet:
     Attributes
     ----------
     name
-        What runs and cards call it.
+        Its name in runs and cards.
     labels
         The pictures' classes in the order of their indices: `name`, and a breed's `species`.
     mask_classes
         Names of the masks' classes: the object, "background" and "border".
     splits
-        Names of the parts.
+        Names of the splits.
     split
-        The examples of a part, by its name and the fold that is held out from training.
+        Gives the examples of a split, by its name and the fold that is held out from training.
     home
         The folder that the pictures lie in.
     random
-        Training and held-out examples drawn from all pictures, where that is a known protocol.
+        Gives training and held-out examples drawn from all pictures, if the data set has that
+        protocol.
     own
-        Whether it is a folder of the user's own.
+        Whether it is a folder of the user's own pictures.
     """
 
     name: str
@@ -56,7 +57,7 @@ class DataSet:
     own: bool = False
 
     def parts(self, split: str, fold: int = 0) -> tuple[Examples, Examples]:
-        """The examples to train on and those held out, by a training script's `--split`."""
+        """The examples to train on and those held out, for a training script's `--split`."""
         if split == "random":
             if self.random is None:
                 raise UserError(f"--split random is a protocol of the pets, not of {self.name}.")
@@ -74,7 +75,7 @@ class DataSet:
         skip_damaged: bool,
         dry_run: bool,
     ) -> tuple[Examples, Examples]:
-        """The `parts` whose files can all be read, and of them only a few for a dry run."""
+        """The `parts`, once their files have been read; only a few of them for a dry run."""
         train, held_out = (
             pets.with_masks(part) if masks else part for part in self.parts(split, fold)
         )
@@ -86,12 +87,12 @@ class DataSet:
         )
 
     def check(self, examples: Examples, *, masks: bool, skip_damaged: bool) -> Examples:
-        """Read all pictures (and masks) once, and leave out what is damaged if that is wanted.
+        """Read all pictures (and masks) once; leave out damaged ones if `skip_damaged`.
 
         Raises
         ------
         training.archives.DataError
-            When something is damaged or missing and is not to be left out.
+            If something is damaged or missing and not to be left out.
         """
         return pictures.check(
             examples,
@@ -108,7 +109,7 @@ def _read(example: Any, masks: bool) -> list[Path]:  # noqa: ANN401
     Raises
     ------
     Exception
-        When one cannot be read.
+        If one cannot be read.
     """
     photo = open_photo(example.photo)
     files = [example.photo]
@@ -126,7 +127,7 @@ def _read(example: Any, masks: bool) -> list[Path]:  # noqa: ANN401
 
 
 def open_pets(root: Path | None = None, source: str | Path | None = None) -> DataSet:
-    """The Oxford-IIIT Pet data set, downloaded and extracted where it is not yet."""
+    """The Oxford-IIIT Pet data set, downloaded and extracted if necessary."""
     root = pets.prepare(root or pets.ROOT, source or pets.URL)
     return DataSet(
         pets.NAME,
@@ -140,7 +141,7 @@ def open_pets(root: Path | None = None, source: str | Path | None = None) -> Dat
 
 
 def open_nuclei(root: Path | None = None, source: str | Path | None = None) -> DataSet:
-    """The 2018 Data Science Bowl's nuclei, downloaded and extracted where they are not yet."""
+    """The 2018 Data Science Bowl's nuclei, downloaded and extracted if necessary."""
     root = nuclei.prepare(root or nuclei.ROOT, source or nuclei.URL)
     return DataSet(
         nuclei.NAME,
@@ -153,7 +154,7 @@ def open_nuclei(root: Path | None = None, source: str | Path | None = None) -> D
 
 
 def open_folder(folder: str | Path, *, masks: bool) -> DataSet:
-    """One's own pictures: with the masks beside them, or in folders by class."""
+    """Your own pictures: with masks beside them, or in one folder per class."""
     folder = Path(folder)
     found = folders.examples(folder, masks)
     name = folder.resolve().name
@@ -171,7 +172,7 @@ def open_folder(folder: str | Path, *, masks: bool) -> DataSet:
 def open_folder_or_pets(
     folder: str | Path | None, root: Path | None, source: str | None, *, masks: bool
 ) -> DataSet:
-    """What a training script's options name: one's own pictures, or the pets."""
+    """Your own pictures if a folder is given, otherwise the pets."""
     return open_folder(folder, masks=masks) if folder else open_pets(root, source)
 
 
@@ -185,21 +186,21 @@ def open_for(
     source: str | Path | None = None,
     folder: Path | None = None,
 ) -> DataSet:
-    """The data set that a run or a card says it was trained on.
+    """The data set on which a run or a model was trained.
 
     Parameters
     ----------
     facts
-        What the run or the card says of itself: its `task`, its `data`, and a run its `folder`.
+        Facts of the run or the card: `task`, `data`, and for a run `folder`.
     root, source
-        Where an official data set lies, and where it comes from.
+        Where an official data set is, and where it is downloaded from.
     folder
-        Where one's own pictures lie, if not where the run found them.
+        Where your own pictures are, if they were moved since the run.
 
     Raises
     ------
     training.archives.DataError
-        When they cannot be had.
+        If the pictures are not available.
     """
     if facts["data"] in OFFICIAL:
         return OFFICIAL[facts["data"]](root, source)
@@ -214,18 +215,18 @@ def open_for(
 
 
 def held_out_by(data: DataSet, facts: Mapping[str, Any], split: str) -> Examples:
-    """The examples of a split as a run, by what it says of itself, divided its data."""
+    """The examples of a split, divided as the run did it."""
     examples = data.split(split, facts.get("fold", 0))
     return pets.with_masks(examples) if facts["task"] == "segmentation" else examples
 
 
 def choose(examples: Examples, names: Path) -> Examples:
-    """The examples that a text file names, one a line, with their file's ending or without.
+    """The examples named in a text file, one per line, with or without their file extension.
 
     Raises
     ------
     training.errors.UserError
-        When the file cannot be read, or names none of them.
+        If the file cannot be read, or names none of them.
     """
     try:
         chosen = {line.strip() for line in names.read_text().splitlines() if line.strip()}
@@ -243,7 +244,7 @@ def choose(examples: Examples, names: Path) -> Examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser, *, folder: str | None = None) -> None:
-    """Add the options about where the pictures lie; `folder` says what one's own may be, if any."""
+    """Add the options about where the pictures are; `folder` is the help for your own ones."""
     parser.add_argument(
         "--root", type=Path, help="where the official data lies; by default data/pets, ..."
     )

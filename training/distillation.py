@@ -19,7 +19,7 @@ from training.runs import RunError, read_facts
 
 
 class Distillation(Callback):
-    """Mix pairs of pictures, and take the teachers' mean answer to the mixture as the target.
+    """Mix pairs of pictures, with the teachers' mean answer to the mixture as the target.
 
     The learner's loss must take class indices (held-out part) as well as probabilities.
     """
@@ -28,7 +28,7 @@ class Distillation(Callback):
         self.teachers = teachers
 
     def before_batch(self) -> None:
-        """Replace a training batch's pictures by mixtures, and its labels by the answers."""
+        """Replace the pictures of a training batch with mixtures, and its labels with answers."""
         if not self.training:
             return
         share = torch.rand((len(self.x), 1, 1, 1), device=self.x.device)
@@ -40,9 +40,9 @@ class Distillation(Callback):
 
 
 class Teacher(torch.nn.Module):
-    """A finished run that answers about pictures as its student gets them.
+    """A finished run that predicts on its student's inputs.
 
-    The two networks may want different means and standard deviations.
+    The two networks may expect different means and standard deviations.
     """
 
     scale: torch.Tensor

@@ -1,11 +1,11 @@
-"""Score the cut-out's edge on the pets held out: the network's answer enlarged, and refined.
+"""Score the edge of the cut-out on held-out pets: the network's answer enlarged, and refined.
 
     python -m training.edges pet-fine
-    python -m training.edges pet-fine --names NAMES.txt     # only these, one name a line
+    python -m training.edges pet-fine --names NAMES.txt     # only these, one name per line
 
-Each picture's cut-out counts as foreground where it is more than half opaque. The true outline is
-the middle of the trimap's border: a border pixel belongs to what is nearer, pet or background.
-Soft is the share of pixels that are neither almost transparent nor almost opaque.
+A pixel of the cut-out is foreground if it is more than half opaque. The true outline is the middle
+of the trimap's border: a border pixel belongs to the pet or the background, whichever is nearer.
+"Soft" is the share of pixels that are neither almost transparent nor almost opaque.
 """
 
 import argparse
@@ -26,11 +26,11 @@ from training.evaluation.models import open_model, predictions
 from training.metrics import BOUNDARY_TOLERANCE, boundary_scores
 
 TOLERANCES = {"boundary F": BOUNDARY_TOLERANCE, "boundary F within a pixel": 0.0}
-SURE = 0.05  # almost transparent; as far below 1, almost opaque
+SURE = 0.05  # below it a pixel is almost transparent, above 1 minus it almost opaque
 
 
 def outline_in_the_middle(trimap: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """A trimap's foreground, `(height, width)` bool, with its border shared out to both sides."""
+    """A trimap's foreground, `(height, width)` bool, with its border divided between both sides."""
     to_pet, to_background = (
         distance_transform_edt(trimap != value) for value in (pets.PET, pets.BACKGROUND)
     )
@@ -50,7 +50,7 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Print one table line for each way to the photo's size."""
+    """Print one table row for each way to enlarge the answer."""
     arguments = parse_arguments(words)
     model = open_model(arguments.model, arguments.models)
     data = data_sets.open_pets(arguments.root, arguments.source)

@@ -3,17 +3,16 @@
     python -m training.evaluate pet --split test --write
     python -m training.evaluate runs/breeds                       # a training run's folder
     python -m training.evaluate flowers --models runs/exported --folder flowers
-    python -m training.evaluate /tmp/draft.onnx --size 320        # its card lies beside it
+    python -m training.evaluate /tmp/draft.onnx --size 320        # with its card beside it
 
-`--models` names the folder that the model lies in. Photos are prepared as at serving, and a `.onnx`
-file runs through `models/`, so that what is measured is what is served. Masks are scored at the
-network's input size (photo and mask squashed to it) and at the photo's own size; the trimaps known
-to be wrong are left out. Nuclei are scored at the photo's own size, as foreground and as single
-objects.
+`--models` names the folder of the model. Photos are prepared as in the app, and a `.onnx` file runs
+through `models/`, so the figures describe what the app does. Masks are scored at the network's
+input size (photo and mask squashed to it) and at the photo's own size, without the trimaps known to
+be wrong. Nuclei are scored at the photo's own size, as foreground and as single objects.
 
-Writes `figures.json`, `figures.md` and plots. `--write` stores the figures in the model's card too,
-and for an embedded model renews the table of results. Figures of a part of a split, as `--names`
-gives them, never get into that table.
+Writes `figures.json`, `figures.md` and plots. `--write` also stores the figures in the model's card
+and, for an embedded model, renews the table of results. Figures of a part of a split (`--names`)
+never get into that table.
 """
 
 import argparse
@@ -43,27 +42,27 @@ def evaluate(
     folder: Path | None = None,
     skip_damaged: bool = False,
 ) -> tuple[str, Figures]:
-    """Score a model; return the name of what it was measured on, and the figures.
+    """Score a model; return the name of what was measured, and the figures.
 
     Writes `figures.json`, `figures.md` and plots into the folder `out`.
 
     Parameters
     ----------
     model
-        As `open_model` gives it.
+        From `open_model`.
     split
-        Part of the data set that the model was trained on.
+        Split of the data set on which the model was trained.
     out
         Folder to write to.
     names
-        Text file of the pictures to take of the split, one name a line, with or without ending.
+        Text file with the names of the pictures to use, one per line, with or without extension.
     root, source, folder, skip_damaged
-        As the options of those names.
+        As the options of the same names.
 
     Raises
     ------
     training.errors.UserError
-        When the split is none to measure on, or the data cannot be had.
+        If the split cannot be measured on, or the data is not available.
     """
     part = model.training["split"]
     if part == RANDOM or (part == WHOLE and split != "test"):

@@ -3,16 +3,16 @@
     python -m training.evaluate_pets                            # scenes of held-out pictures
     python -m training.evaluate_pets --split test --write       # of test pictures, and the list
 
-Two kinds of pictures are looked at with the default models, mask model, detector and breeds:
+Two kinds of pictures are analysed with the default mask model, detector and breed model:
 
-- scenes of one, two and three pets, pasted together of pictures of the split onto backgrounds that
-  training does not use (see `training.composites`), the same for each run: their masks are known;
-- the photos of `training/pets_per_photo.csv`, whose pets were counted by eye: how many are there,
-  and in which split.
+- scenes of one, two and three pets, cut from pictures of the split and pasted onto backgrounds that
+  training does not use (see `training.composites`); their masks are known, and every run uses the
+  same scenes;
+- the photos of `training/pets_per_photo.csv`, whose pets were counted by eye.
 
-Printed are the share of the pictures where the right number was found, and for the scenes the
-average precision at IoU 0.5, found / (found + missed + invented). `--write` stores the figures in
-the detector's card and renews the results table in README.md.
+The script prints the share of pictures in which the right number of pets was found and, for the
+scenes, the average precision at IoU 0.5: found / (found + missed + invented). `--write` stores the
+figures in the detector's card and renews the table of results.
 """
 
 import csv
@@ -51,7 +51,7 @@ def scenes(drawn_from: Scenes, count: int, number: int, seed: int = SEED) -> Ite
 
 
 def numbered(scene: Scene) -> NDArray[np.int32]:
-    """A scene's pets as `(height, width)` numbers, 0 background; borders belong to their pet."""
+    """A scene's pets as `(height, width)` labels, 0 for background; borders belong to their pet."""
     numbers = np.zeros(scene.classes.shape, np.int32)
     for number, classes in enumerate(scene.pets, start=1):
         numbers[classes != BACKGROUND] = number
@@ -59,7 +59,7 @@ def numbered(scene: Scene) -> NDArray[np.int32]:
 
 
 def found_in(photo: NDArray[np.uint8]) -> NDArray[np.int32]:
-    """The pets that the page finds, as `(height, width)` numbers."""
+    """The pets that the page finds, as `(height, width)` labels."""
     numbers = np.zeros(photo.shape[:2], np.int32)
     for number, pet in enumerate(pipeline.analyze(photo), start=1):
         numbers[pet.mask] = number
@@ -67,7 +67,7 @@ def found_in(photo: NDArray[np.uint8]) -> NDArray[np.int32]:
 
 
 def measure_scenes(drawn_from: Scenes, number: int) -> Figures:
-    """Share of the scenes with the right number, by true number, and average precision."""
+    """Share of the scenes with the right number of pets, by true number, and average precision."""
     figures: Figures = {"scenes_of_each_number": number}
     everything: list[float] = []
     for count in COUNTS:
@@ -80,7 +80,7 @@ def measure_scenes(drawn_from: Scenes, number: int) -> Figures:
 
 
 def counted(split: str) -> dict[str, int]:
-    """Names of the photos of an official split whose pets were counted, and how many."""
+    """Names of the photos of an official split whose pets were counted, with their number."""
     with LIST.open(newline="") as file:
         return {
             row["name"]: int(row["pets"]) for row in csv.DictReader(file) if row["split"] == split
@@ -88,7 +88,7 @@ def counted(split: str) -> dict[str, int]:
 
 
 def measure_photos(examples: Sequence[pets.Example], counts: dict[str, int]) -> Figures:
-    """Share of the counted photos with the right number: of one pet, and of several."""
+    """Share of the counted photos with the right number: those of one pet, and of several."""
     right: dict[str, list[bool]] = {"one": [], "several": []}
     chosen = [example for example in examples if example.name in counts]
     for example in tqdm(chosen, desc="counted photos"):

@@ -1,15 +1,15 @@
-"""Measure whether what the page shows as evidence for a breed lies on the pet.
+"""Measure whether the evidence that the page shows for a breed lies on the pet.
 
     python -m training.evidence breeds --split test --write
 
-The peak of the class-activation map of the most probable breed should be a place of the pet, not of
-its surroundings: the "pointing game" of Zhang et al., "Top-down neural attention by excitation
-backprop", ECCV 2016. Each photo counts for the largest region of its whole mask (the page looks
-closer at each pet that its detector finds); it is a hit if the peak lies on pet or border of the
-data set's own trimap. Photos whose trimap is known to be wrong are left out; so are those in which
-the mask model finds no pet, and they are counted.
+The peak of the most probable breed's class-activation map should lie on the pet, not on its
+surroundings: the "pointing game" of Zhang et al., "Top-down neural attention by excitation
+backprop", ECCV 2016. The largest region of the whole photo's mask is used (the page instead looks
+closely at each pet that its detector finds). A photo is a hit if the peak lies on the pet or border
+of the data set's own trimap. Photos with a trimap known to be wrong are left out. So are those in
+which the mask model finds no pet, but these are counted.
 
-`--write` stores the figures in the breed model's card, and for an embedded model renews the table
+`--write` stores the figures in the breed model's card and, for an embedded model, renews the table
 of results.
 """
 
@@ -31,7 +31,7 @@ from training.runs import command
 
 
 def peak(pet: Pet) -> tuple[int, int]:
-    """Row and column in the photo of the strongest evidence for a pet's most probable breed."""
+    """Row and column of the strongest evidence in the photo for a pet's most probable breed."""
     left, upper, right, lower = pet.crop
     evidence = pet.answer.evidence(pet.breeds[0].name, lower - upper, right - left)
     if evidence is None:
@@ -41,7 +41,7 @@ def peak(pet: Pet) -> tuple[int, int]:
 
 
 def pointing_game(examples: Sequence[pets.Example], classifier: breeds.BreedClassifier) -> Figures:
-    """Share of the photos whose peak is on the pet, and how many were looked at and left out."""
+    """Share of the photos whose peak is on the pet, and how many were used and left out."""
     segmenter = segmentation.load(store.default("segmentation"))
     hits = []
     for example in tqdm(examples, desc="photos"):
