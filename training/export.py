@@ -8,13 +8,13 @@
 The network gets a softmax at its end, so that the file gives probabilities; a classifier that ends
 in feature maps gets a second output, its class-activation maps. Several classifiers become one
 network that averages them; a classifier is calibrated by a temperature fitted on the held-out
-photos. `--calibrate` takes it from other runs: for runs that held nothing out, or from several
-folds, since the photos of one are few. Framework and ONNX Runtime then answer for the same photos;
-where they differ by more than 1e-3 in any probability, nothing is written.
+photos. `--calibrate` fits it with other runs: for runs that held nothing out, or to use the photos
+of several folds. Framework and ONNX Runtime must then agree on the same photos: if any probability
+differs by more than 1e-3, nothing is written.
 
-The files go to `runs/exported`, which `python app.py --models runs/exported` serves. They replace a
-model of the same name, whose card holds what later scripts found out, only with `--overwrite`; with
-`--embed` they replace the app's own.
+The files go to `runs/exported`, which `python app.py --models runs/exported` serves. A model of the
+same name, whose card may hold the results of later scripts, is replaced only with `--overwrite`;
+`--embed` replaces the app's own model.
 """
 
 import argparse
@@ -61,7 +61,7 @@ OUTPUT_LAYOUTS = {"keras": "NHWC", "smp": "NCHW", "timm": "NC"}
 
 
 def exporter(framework: str) -> Exporter:
-    """What exports runs of a framework; only that framework is imported."""
+    """The function that exports runs of a framework; only that framework is imported."""
     return getattr(import_module(f"training.exporting.of_{framework}"), f"export_{framework}")
 
 
@@ -70,8 +70,8 @@ def largest_difference(
 ) -> float:
     """Largest difference of any probability between ONNX Runtime and another way to predict.
 
-    The network is an `.onnx` file or its bytes. Photos go one by one, and those of the first one's
-    size as one batch, so that the dynamic batch is tried too.
+    The network is an `.onnx` file or its bytes. Photos are compared one by one, and those of the
+    first one's size also as one batch, which tests the dynamic batch size.
     """
     session = onnxruntime.InferenceSession(network, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
@@ -102,14 +102,14 @@ def export(
 ) -> float:
     """Write `models/NAME.onnx` and `models/NAME.json`; return the largest difference found.
 
-    Some of the held-out photos compare framework and ONNX Runtime, and all calibrate a classifier.
+    Some held-out photos are used to compare framework and ONNX Runtime; all are used to calibrate.
 
     Parameters
     ----------
     folders
         The training runs' folders: one, or several classifiers to be averaged.
     name, models
-        What to write, and into which folder.
+        Name of the model, and the folder to write it to.
     size
         Replaces the runs' input side. A classifier trained on random crops sees its objects
         larger than in whole photos, and is often better at a larger size than it was trained at:
@@ -117,24 +117,24 @@ def export(
     mirror
         Whether the network also sees the photo's mirror image, and averages both answers.
     subject
-        What a mask model outlines, if not what its first class is called; the page outlines with a
-        model of a "pet".
+        What a mask model outlines, if not the name of its first class; the page uses a model of
+        "pet".
     title, default
-        What people are shown instead of the name, and whether it is the model of its task that is
-        used where none is chosen.
+        The name that people see, and whether this is the model of its task that is used if none is
+        chosen.
     calibrate
-        Classifiers' runs that give the temperature instead of `folders`: of each fold as many as
-        those.
+        Runs of classifiers with which to fit the temperature instead of `folders`; as many per
+        fold.
     root, source, folder, skip_damaged
-        Of the data that the runs held out, as the options of those names.
+        The data that the runs held out, as in the options of the same names.
     overwrite
-        Whether to replace a model of that name, with the rule and the figures in its card.
+        Whether to replace a model of that name, including the rule and the figures in its card.
 
     Raises
     ------
     training.errors.UserError
-        When a probability differs by more than `LARGEST_DIFFERENCE`, the runs do not fit
-        together, or there is a model of that name; nothing is then written.
+        If a probability differs by more than `LARGEST_DIFFERENCE`, the runs do not fit together, or
+        a model of that name exists; nothing is written then.
     """
     there = [path for end in ("onnx", "json") if (path := models / f"{name}.{end}").exists()]
     if there and not overwrite:
@@ -209,7 +209,7 @@ def _fit_together(
 def make_card(
     runs: Sequence[Run], exported: Exported, content: bytes, difference: float, photos: int
 ) -> dict[str, Any]:
-    """All that serving needs and a reader wants to know of a model, ready for JSON."""
+    """Everything that the app needs and a reader wants to know about a model, ready for JSON."""
     facts = runs[0].facts
     commands = [run.facts["command"] for run in runs]
     metrics = {}

@@ -1,4 +1,4 @@
-"""What every training script on fastai shares: fast arithmetic, checkpoints, curves, resuming."""
+"""What all training scripts with fastai share: fast arithmetic, checkpoints, curves, resuming."""
 
 import csv
 from collections.abc import Callable, Sequence
@@ -51,11 +51,11 @@ def _broadcast(_: DistributedDL, order: Sequence[int], rank: int) -> list[int]:
     return numbers.tolist()
 
 
-DistributedDL._broadcast = _broadcast  # fastai's own works on GPUs only
+DistributedDL._broadcast = _broadcast  # fastai's version works on GPUs only
 
 
 def mixed() -> torch.autocast:
-    """The fastest arithmetic of this machine that loses no accuracy, as a context."""
+    """A context with the fastest arithmetic of this machine that loses no accuracy."""
     dtype = torch.float16 if CUDA else torch.bfloat16
     return torch.autocast(DEVICE.type, dtype=dtype, enabled=CUDA or FAST_BFLOAT16)
 
@@ -89,15 +89,15 @@ class SeedEpochs(Callback):
         """Seed Python, NumPy and PyTorch, and the order of the training pictures."""
         set_seed(self.seed + self.epoch)
         loader = self.dls.train
-        # Several processes: theirs wraps the one that draws the order.
+        # With several processes, their loader wraps the one that draws the order.
         getattr(loader, "dl", loader).rng.seed(self.seed + self.epoch)
 
 
 class FixedStatistics(Callback):
     """Keep the statistics of a pretrained network's batch norms while it is fine-tuned.
 
-    Those of a small batch of augmented pictures are noisier than what the network was trained with
-    for days, and a classifier that was fitted to the features would have to follow them.
+    A small batch of augmented pictures gives noisier statistics than the long pretraining, and the
+    classifier, which was fitted to the features, would have to follow every change.
     """
 
     run_after = TrainEvalCallback
@@ -113,19 +113,19 @@ class FixedStatistics(Callback):
 
 
 class History(Callback):
-    """Append a row an epoch to `history.csv` and to TensorBoard's log, also over resumed runs.
+    """Append one row per epoch to `history.csv` and TensorBoard's log, also of a resumed run.
 
-    fastai's own CSVLogger repeats its header then, and logs the epochs that it skips.
+    fastai's CSVLogger would repeat its header then, and log the skipped epochs again.
     """
 
-    order = 62  # after the checkpoint: a row says that the epoch can be gone on from
+    order = 62  # after the checkpoint: a row means that the run can be resumed from this epoch
 
     def __init__(self, run: Run, start: int, epochs: int) -> None:
         self.run, self.start = run, start
         self.left = TimeLeft(epochs, start)
 
     def after_epoch(self) -> None:
-        """Write the epoch's losses and metrics, and say how long the rest will take."""
+        """Write the epoch's losses and metrics, and print how long the rest will take."""
         if self.epoch < self.start or rank_distrib():
             return
         names, values = self.recorder.metric_names, self.recorder.log
@@ -146,7 +146,7 @@ class History(Callback):
 def presized(spec: InputSpec) -> InputSpec:
     """The size of training pictures: a little larger than the input.
 
-    So they are augmented and cropped in one interpolation on the whole batch.
+    Then augmentation and cropping need only one interpolation, on the whole batch.
     """
     return replace(spec, height=round(spec.height * PRESIZE), width=round(spec.width * PRESIZE))
 
@@ -160,18 +160,19 @@ def loaders(
     batch: int,
     min_scale: float,
 ) -> DataLoaders:
-    """Make fastai's loaders: augmented pictures for training, as at serving for the held-out.
+    """Make fastai's loaders: training pictures are augmented, held-out ones prepared as in the app.
 
     Parameters
     ----------
     train_photos, held_out_photos
-        `(n, height, width, 3)` uint8: those for training `presized`, the others at the input size.
+        `(n, height, width, 3)` uint8: the former `presized`, the latter at the input size.
     target, get_target
-        What is learnt, and its value by the picture's number, counted over both parts.
+        What is learnt, and a function from a picture's index, counted over both parts, to its
+        value.
     spec
         The network's input.
     batch
-        Pictures a step; all of them where there are fewer for training.
+        Pictures per step; if there are fewer training pictures, all of them.
     min_scale
         Smallest share of the picture's area that a random crop keeps.
     """
@@ -193,11 +194,11 @@ def loaders(
         splitter=IndexSplitter(range(len(train_photos), len(photos))),
         batch_tfms=[*augmentation, Normalize.from_stats(spec.mean, spec.std, cuda=CUDA)],
     )
-    # fastai leaves out an epoch's last batch where it is not full: of fewer pictures than a batch
-    # it would make none, and learn nothing.
-    share = len(train_photos) // max(num_distrib(), 1)  # of one of several processes
+    # fastai drops an epoch's last batch if it is not full: with fewer pictures than a batch, it
+    # would learn nothing.
+    share = len(train_photos) // max(num_distrib(), 1)  # the share of one of several processes
     size = max(min(batch, share), 1)
-    # Nothing is left to decode, so processes that load would only cost memory.
+    # Everything is decoded already, so loader processes would only cost memory.
     return block.dataloaders(range(len(photos)), bs=size, num_workers=0, device=DEVICE)
 
 
@@ -207,8 +208,8 @@ def body_groups(
     """Split a network for graded learning rates: frozen, early and late body, and new head.
 
     `frozen` is the share of the body's parameter tensors, from its input on, that keep their
-    pretrained values. The first layers of a pretrained network find edges and colours, which few
-    pictures cannot teach any better, and their large maps cost most of a step's time.
+    pretrained values. The first layers of a pretrained network find edges and colours, which a few
+    pictures cannot improve, and their large feature maps take most of a step's time.
     """
     kept = round(len(body) * frozen)
     middle = kept + (len(body) - kept) // 2
@@ -233,17 +234,17 @@ def fit(
     seed: int,
     callbacks: Sequence[Callback] = (),
 ) -> list[dict[str, float]]:
-    """Train one cycle with a checkpoint an epoch, from the last checkpoint on if it is resumed.
+    """Train one cycle with a checkpoint per epoch, from the last checkpoint on if resumed.
 
-    Smith, "A disciplined approach to neural network hyper-parameters", 2018. The first of the
-    learner's parameter groups stays as it is; the rates of the others rise evenly from
-    `rate / spread` to `rate`. Started by `accelerate launch`, every process takes its share of
-    the pictures, in batches of the same size.
+    Smith, "A disciplined approach to neural network hyper-parameters", 2018. The first parameter
+    group is frozen; the learning rates of the others rise geometrically from `rate / spread` to
+    `rate`. Started by `accelerate launch`, every process takes its share of the pictures, in
+    batches of the same size.
 
     Returns
     -------
-    The run's history, a row an epoch, with the losses as `loss` and `val_loss`; nothing in other
-    processes than the first.
+    The run's history, one row per epoch, with the losses as `loss` and `val_loss`; empty in all
+    processes but the first.
 
     Raises
     ------
@@ -251,7 +252,7 @@ def fit(
         When the last checkpoint cannot be read.
     """
     learn.path, learn.model_dir = run.folder, CHECKPOINTS
-    # A row of the history says that its epoch's checkpoint is whole.
+    # A row of the history means that its epoch's checkpoint is complete.
     written = run.folder / HISTORY
     start = len(read_history(written)) if run.resumed and written.exists() else 0
     learn.freeze_to(1)
@@ -281,7 +282,7 @@ def fit(
 
 
 def history(folder: Path) -> list[dict[str, float]]:
-    """The run's rows, one an epoch, with fastai's names brought to the common form `val_NAME`."""
+    """The run's history, one row per epoch, with fastai's column names changed to `val_NAME`."""
     losses = {"train_loss": "loss", "valid_loss": "val_loss"}
     return [
         {losses.get(name, f"val_{name}"): value for name, value in row.items() if name != "epoch"}
@@ -290,10 +291,10 @@ def history(folder: Path) -> list[dict[str, float]]:
 
 
 def find_rate(learn: Learner, run: Run) -> float:
-    """Draw the loss over rising learning rates into `rate.png`; return the rate it suggests.
+    """Plot the loss over rising learning rates as `rate.png`; return the suggested rate.
 
     Smith, "Cyclical learning rates for training neural networks", WACV 2017. The learner's weights
-    are as before afterwards.
+    are restored afterwards.
     """
     learn.path = run.folder
     learn.freeze_to(1)

@@ -1,12 +1,11 @@
-"""A folder of one's own pictures: in folders by class, or with masks beside them.
+"""A folder of your own pictures: in one folder per class, or with masks beside them.
 
     flowers/tulip/1.jpg, flowers/tulip/2.jpg, ..., flowers/rose/1.jpg, ...     # classes
     cups/a.jpg, cups/a.png, cups/b.jpg, cups/b.png, ...                        # masks
 
-A class is a folder with pictures, named as it. A mask is a PNG beside its photo, with the same name
-or with `_mask` behind it (a photo that is a PNG itself needs that): 0 is the background, and
-everything else the object. Where each object has a number of its own, objects that touch keep a
-border between them.
+A class is a folder with pictures and has its name. A mask is a PNG beside its photo, with the same
+name or with `_mask` appended (as it must be if the photo is a PNG): 0 is the background, everything
+else the object. If each object has its own number, touching objects keep a border between them.
 
 A seeded fifth of the pictures of each class is the test part, and a fifth of the rest is held out
 from training.
@@ -26,11 +25,11 @@ from training.archives import DataError
 
 ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif"}
 TEST_SHARE = 0.2
-VALIDATION_SHARE = 0.2  # of what the test part leaves
+VALIDATION_SHARE = 0.2  # share of what is not in the test split
 FOLDS = 5
 SPLIT_SEED = 42
 SPLITS = ("train", "validation", "trainval", "test")
-FEWEST = 5  # pictures of a class, so that each part has one
+FEWEST = 5  # pictures that a class needs to have one in each split
 
 
 @dataclass(frozen=True)
@@ -59,13 +58,13 @@ class Example:
 
 
 def classes(folder: Path) -> list[str]:
-    """Names of the folders with pictures in them, in the order of their indices."""
+    """Names of the folders that contain pictures, in the order of their class indices."""
     found = sorted({example.photo.parent for example in _pictures(folder)})
     return [path.relative_to(folder).as_posix() for path in found]
 
 
 def examples(folder: Path, masks: bool) -> list[Example]:
-    """All pictures, sorted by path; those with a mask only, where `masks` are wanted.
+    """All pictures, sorted by path; with `masks`, only those that have one.
 
     Raises
     ------
@@ -110,7 +109,7 @@ def _pictures(folder: Path) -> list[Example]:
     for path in files:
         stem, is_png = path.with_suffix(""), path.suffix.lower() == ".png"
         if is_png and (stem in names or stem.name.endswith("_mask")):
-            continue  # it is a mask itself
+            continue  # this is a mask itself
         marked = stem.with_name(f"{stem.name}_mask")
         mask = marked if marked in masks else None if is_png or stem not in masks else stem
         photos.append((path, mask and mask.with_name(f"{mask.name}.png")))
@@ -122,7 +121,7 @@ def _pictures(folder: Path) -> list[Example]:
 
 
 def split(found: Sequence[Example], name: str, fold: int = 0) -> list[Example]:
-    """The examples of a part: "train", "validation", both as "trainval", or "test"."""
+    """The examples of a split: "train", "validation", both together as "trainval", or "test"."""
     if name not in SPLITS:
         raise ValueError(f"The split must be one of {', '.join(SPLITS)}, not {name!r}.")
     chosen = pets.stratified([example.label for example in found], TEST_SHARE, SPLIT_SEED)

@@ -1,7 +1,7 @@
-"""The same network in fewer and quicker operations.
+"""The same network in fewer and faster operations.
 
-What exporters write is right, but not always what ONNX Runtime does fastest. `simplify` rewrites
-the patterns that cost most in the embedded models, and leaves alone what it does not know.
+Exporters write correct graphs, but not always the ones that ONNX Runtime runs fastest. `simplify`
+rewrites the patterns that cost most in the embedded models, and leaves the rest unchanged.
 """
 
 from typing import Any
@@ -35,7 +35,7 @@ class Graph:
         self.constants = {each.name: each for each in self.proto.initializer}
 
     def value(self, name: str) -> NDArray[Any] | None:
-        """The value of a constant, None for what is computed."""
+        """The value of a constant; None if it is computed."""
         return numpy_helper.to_array(self.constants[name]) if name in self.constants else None
 
     def add(self, name: str, value: NDArray[np.generic]) -> str:
@@ -54,17 +54,17 @@ class Graph:
         return [node for node in self.proto.node if name in node.input]
 
     def only_user(self, name: str, kind: str) -> onnx.NodeProto | None:
-        """The node that alone reads a value, if it is of this kind."""
+        """The only node that reads a value, if there is just one and it is of this kind."""
         users = self.users(name)
         return users[0] if len(users) == 1 and users[0].op_type == kind else None
 
     def redirect(self, name: str, new: str) -> None:
-        """Let all that read one value read another."""
+        """Let all nodes that read one value read another instead."""
         for node in self.users(name):
             node.input[:] = [new if each == name else each for each in node.input]
 
     def replace(self, node: onnx.NodeProto, nodes: list[onnx.NodeProto]) -> None:
-        """Put nodes in the place of one."""
+        """Replace a node with others."""
         everything = list(self.proto.node)
         index = everything.index(node)
         everything[index : index + 1] = nodes
@@ -81,15 +81,15 @@ class Graph:
                 nodes.insert(0, node)
         constants = [each for each in self.proto.initializer if each.name in needed]
         del self.proto.node[:], self.proto.initializer[:]
-        del self.proto.value_info[:]  # shapes of values that may be gone
+        del self.proto.value_info[:]  # may contain shapes of removed values
         self.proto.node.extend(nodes)
         self.proto.initializer.extend(constants)
 
 
 def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Rewrite a float32 model's known patterns; its answers change by float rounding alone.
+    """Rewrite the known patterns of a float32 model; its answers change only by rounding.
 
-    Names of inputs, outputs and of the weights that stay as they are do not change.
+    The names of inputs, outputs and unchanged weights stay the same.
     """
     simpler = onnx.ModelProto()
     simpler.CopyFrom(model)
@@ -111,10 +111,10 @@ def attributes(node: onnx.NodeProto) -> dict[str, object]:
 
 
 def _crop_by_padding(graph: Graph, node: onnx.NodeProto) -> None:
-    """Let a transposed convolution write its "same" output at once.
+    """Let a transposed convolution write its "same" output directly.
 
-    tf2onnx writes the whole output, computes from its shape what TensorFlow's "same" leaves of it,
-    and cuts that out: 35 nodes for what stride and kernel alone decide.
+    tf2onnx computes the whole output, derives from its shape what TensorFlow's "same" padding
+    keeps, and crops: 35 nodes for what stride and kernel already determine.
     """
     cut = next((user for user in graph.users(node.output[0]) if user.op_type == "Slice"), None)
     padded = cut and graph.only_user(cut.output[0], "Pad")
@@ -129,7 +129,7 @@ def _crop_by_padding(graph: Graph, node: onnx.NodeProto) -> None:
 
 
 def _fold_batch_norm(graph: Graph, node: onnx.NodeProto) -> None:
-    """Take the scale and shift behind a transposed convolution into its weights.
+    """Fold the scale and shift after a transposed convolution into its weights.
 
     ONNX Runtime does so for convolutions, but not for transposed ones.
     """
@@ -154,10 +154,10 @@ def _fold_batch_norm(graph: Graph, node: onnx.NodeProto) -> None:
 
 
 def _spread_softmax(graph: Graph, node: onnx.NodeProto) -> None:
-    """Compute a softmax over the channels of pictures by whole planes.
+    """Compute a softmax over channels on whole planes.
 
-    ONNX Runtime transposes, and then takes the few numbers of each pixel by themselves: for three
-    classes that is five times slower.
+    ONNX Runtime transposes, and then processes the few values of each pixel separately, which is
+    five times slower for three classes.
     """
     logits, probabilities = node.input[0], node.output[0]
     if graph.ranks.get(probabilities) != 4 or attributes(node).get("axis") != 1:

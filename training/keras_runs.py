@@ -1,6 +1,6 @@
 """What the Keras U-Nets share: loss, learning rate, seeded batches, checkpoints, curves, resuming.
 
-Resuming repeats what an uninterrupted run would have done: each batch's random numbers are drawn
+A resumed run does what an uninterrupted one would have done: each batch draws its random numbers
 from a seed made of the run's seed, the epoch and the batch's number.
 """
 
@@ -20,9 +20,9 @@ from tqdm import tqdm
 from training.reports import plot_rates
 from training.runs import BACKUP, HISTORY, RATE_PLOT, Run, RunError, TimeLeft, read_history
 
-DICE_WEIGHT = 1.0  # of the soft Dice loss beside the cross-entropy
+DICE_WEIGHT = 1.0  # weight of the soft Dice loss beside the cross-entropy
 WARM_UP_EPOCHS = 1
-SMOOTHING = 3.0  # deviation in steps of the smoothing of the losses over the rates
+SMOOTHING = 3.0  # standard deviation, in steps, for smoothing the losses over the rates
 CLIP = 5.0  # largest norm of each gradient
 CPU_FACTS = Path("/proc/cpuinfo")
 
@@ -30,10 +30,11 @@ Batch = tuple[NDArray[np.float32], NDArray[np.integer]]
 
 
 class Batches(keras.utils.PyDataset):
-    """Batches of `make(indices, random)`, in an order and with numbers drawn anew every epoch.
+    """Batches of `make(indices, random)`, with a new order and new random numbers in every epoch.
 
-    The batches of all epochs follow one another, because Keras begins to prepare an epoch's before
-    it says that the epoch begins. An epoch's last batch is filled up from the start of its order.
+    The batches of all epochs form one sequence, because Keras starts preparing those of an epoch
+    before it announces the epoch. The last batch of an epoch is filled up from the start of its
+    order.
     """
 
     def __init__(
@@ -49,11 +50,11 @@ class Batches(keras.utils.PyDataset):
         self.epochs = range(1)
 
     def __len__(self) -> int:
-        """Batches of all epochs that are to come."""
+        """Number of batches in all remaining epochs."""
         return len(self.epochs) * self.steps
 
     def __getitem__(self, index: int) -> Batch:
-        """Make a batch, counted over all epochs that are to come."""
+        """Make a batch, indexed over all remaining epochs."""
         epoch, step = self.epochs[index // self.steps], index % self.steps
         order = np.random.default_rng((self.seed, epoch)).permutation(self.count)
         indices = np.take(order, range(step * self.batch, (step + 1) * self.batch), mode="wrap")
@@ -82,8 +83,8 @@ def dice_cross_entropy(truth: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
 
     Returns
     -------
-    `(batch,)`: a picture's own cross-entropy, and the Dice loss of all. Keras averages a loss over
-    several devices only where it has one for each picture.
+    `(batch,)`: each picture's own cross-entropy plus the Dice loss of the whole batch. Keras
+    averages a loss over several devices only if it has one value per picture.
     """
     probabilities = tf.nn.softmax(logits)
     target = tf.one_hot(tf.cast(truth, tf.int32), logits.shape[-1])
@@ -98,8 +99,8 @@ def dice_cross_entropy(truth: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
 class WarmUpAndCosine(keras.optimizers.schedules.LearningRateSchedule):
     """A linear warm-up from a hundredth of the peak rate, then a cosine to zero.
 
-    AdamW computes the rate anew for each of the network's weights. Keras's own schedule branches,
-    and hundreds of branches take longer to trace than all else.
+    AdamW computes the rate again for every weight tensor. Keras's own schedule contains a branch,
+    and tracing hundreds of branches takes longer than everything else.
     """
 
     def __init__(self, peak: float, warm_up: int, decay: int) -> None:
@@ -115,7 +116,7 @@ class WarmUpAndCosine(keras.optimizers.schedules.LearningRateSchedule):
         return self.peak * tf.minimum(rising, 0.5 + 0.5 * tf.cos(np.pi * fallen))
 
     def get_config(self) -> dict[str, float]:
-        """Return what it is made of, which checkpoints keep."""
+        """Return its parameters, which checkpoints store."""
         return {"peak": self.peak, "warm_up": self.warm_up, "decay": self.decay}
 
 
@@ -126,11 +127,11 @@ def learning_rate(rate: float, steps: int, epochs: int) -> WarmUpAndCosine:
 
 
 class SeveralProcesses(tf.distribute.MultiWorkerMirroredStrategy):
-    """The processes that `TF_CONFIG` names share the work, each a part of every batch.
+    """The processes listed in `TF_CONFIG` share the work: each gets a part of every batch.
 
-    `keras.Model.fit` of Keras 3.15 fails on TensorFlow's own strategy, because it asks `reduce` for
-    two things that this refuses: the mean of metrics along a batch axis that they do not have, and
-    one value for a whole batch, of which it wants to know shapes and types.
+    `keras.Model.fit` of Keras 3.15 fails with TensorFlow's own strategy, because it asks `reduce`
+    for two things that the strategy refuses: the mean of metrics along a batch axis that they lack,
+    and one value for a whole batch, whose shapes and types it wants to know.
     """
 
     def reduce(
@@ -143,12 +144,12 @@ class SeveralProcesses(tf.distribute.MultiWorkerMirroredStrategy):
 
 
 def set_up(seed: int) -> tf.distribute.Strategy:
-    """Seed everything, choose fast arithmetic, and say how devices and processes share the work.
+    """Seed everything, choose fast arithmetic, and decide how devices and processes share the work.
 
     GPUs multiply in float16, and CPUs made for it in bfloat16; the weights stay float32. The
     devices of this process each take a part of every batch, and so do the processes of `TF_CONFIG`.
     """
-    # TensorFlow wants to know of other processes before it looks at its devices.
+    # TensorFlow must know of other processes before it lists its devices.
     strategy = SeveralProcesses() if "TF_CONFIG" in os.environ else None
     keras.utils.set_random_seed(seed)
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
@@ -169,7 +170,7 @@ def is_first(strategy: tf.distribute.Strategy) -> bool:
 def prepare(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
     """Give a network its loss and the metrics that the curves show.
 
-    Several devices share the statistics of their batch norms, so they learn what one would.
+    Several devices share their batch-norm statistics, so they learn what one would.
     """
     several = tf.distribute.get_strategy().num_replicas_in_sync > 1
     for layer in model.layers:
@@ -197,14 +198,14 @@ def fit(
     patience: int,
     verbose: int,
 ) -> list[dict[str, float]]:
-    """Train with a checkpoint an epoch, from the last one on if there is one.
+    """Train with a checkpoint per epoch, from the last one on if there is one.
 
-    The weights with the best held-out mean IoU end in `model.keras`. Of several processes the
-    first writes all files.
+    The weights with the best held-out mean IoU are saved as `model.keras`. Of several processes,
+    the first writes all files.
 
     Returns
     -------
-    The run's history, a row an epoch; nothing in other processes than the first.
+    The run's history, one row per epoch; empty in all processes but the first.
     """
     folder = run.folder
     history, backup = folder / HISTORY, folder / BACKUP
@@ -235,7 +236,7 @@ def fit(
         keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False),
         keras.callbacks.LambdaCallback(on_epoch_end=say),
     ]
-    if start >= epochs:  # it was interrupted while it wrote its results
+    if start >= epochs:  # the run was interrupted while it wrote its results
         return read_history(history) if first else []
     try:
         model.fit(
@@ -267,7 +268,7 @@ def fit(
 def finish(folder: Path, build: Callable[[], keras.Model]) -> keras.Model:
     """Save the best weights again as a plain float32 network, and return it.
 
-    A network that was trained in mixed precision would convert its activations when served too.
+    A network trained in mixed precision would still convert its activations at inference.
     """
     best = keras.models.load_model(folder / "model.keras", compile=False)
     keras.mixed_precision.set_global_policy("float32")
@@ -279,10 +280,10 @@ def finish(folder: Path, build: Callable[[], keras.Model]) -> keras.Model:
 
 
 def find_rate(model: keras.Model, batches: Batches, run: Run, steps: int = 100) -> float:
-    """Draw the loss over learning rates that rise from 1e-6 to 1; return the rate it suggests.
+    """Plot the loss over learning rates that rise from 1e-6 to 1; return the suggested rate.
 
-    Smith, "Cyclical learning rates for training neural networks", WACV 2017. What is suggested is
-    the rate at which the smoothed loss falls fastest. The model's weights are spent afterwards.
+    Smith, "Cyclical learning rates for training neural networks", WACV 2017. It suggests the rate
+    at which the smoothed loss falls fastest. The model's weights are unusable afterwards.
     """
     rates = np.geomspace(1e-6, 1, steps).tolist()
     losses: list[float] = []

@@ -27,9 +27,9 @@ def confusion_matrix(
 def mask_figures(confusion: NDArray[np.int64], classes: Sequence[str]) -> Figures:
     """Pixel accuracy, IoU and Dice per class and their means, from a confusion matrix.
 
-    All pixels of all pictures count alike. A class that is neither in the truth nor in the
-    prediction counts 0. Where one of the classes is the background, all others together are the
-    foreground of the binary IoU and Dice: a pet's border counts as pet.
+    All pixels of all pictures have the same weight. A class that is neither in the truth nor in the
+    prediction counts as 0. If one class is the background, all others together are the foreground
+    of the binary IoU and Dice: a pet's border counts as pet.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def mask_figures(confusion: NDArray[np.int64], classes: Sequence[str]) -> Figure
 
 
 def binary_overlap(confusion: NDArray[np.int64], background: int) -> tuple[float, float]:
-    """IoU and Dice of everything but the background class; 1 where there is nothing else."""
+    """IoU and Dice of everything but the background class; 1 if there is only background."""
     union = int(confusion.sum() - confusion[background, background])
     truth = int(confusion.sum() - confusion[background].sum())
     predicted = int(confusion.sum() - confusion[:, background].sum())
@@ -70,7 +70,7 @@ def binary_overlap(confusion: NDArray[np.int64], background: int) -> tuple[float
 def boundary_scores(
     truth: NDArray[np.bool_], prediction: NDArray[np.bool_], share: float = BOUNDARY_TOLERANCE
 ) -> tuple[float, float, float]:
-    """How well the outline of a foreground is met: precision, recall and their harmonic mean.
+    """How well the outline of a foreground is matched: precision, recall and F-score.
 
     Precision is the share of predicted boundary pixels that lie within a tolerance of a true one,
     recall the share of true ones within the tolerance of a predicted one. The tolerance is a share
@@ -102,7 +102,7 @@ def boundary_scores(
 
 
 def _boundary(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """`(n, 2)` places of the foreground's pixels beside which, not only at a corner, it ends."""
+    """`(n, 2)` coordinates of the foreground pixels that share an edge with the background."""
     inside = mask.copy()
     inside[1:] &= mask[:-1]
     inside[:-1] &= mask[1:]
@@ -112,12 +112,12 @@ def _boundary(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 
 def _share_near(points: NDArray[np.int64], others: NDArray[np.int64], tolerance: float) -> float:
-    """Share of the points that have one of the others within the tolerance; 1 of no points."""
+    """Share of the points that have one of the others within the tolerance; 1 without points."""
     if not len(points):
         return 1.0
     if not len(others):
         return 0.0
-    bound = np.nextafter(tolerance, np.inf)  # the search leaves out what lies at its bound
+    bound = np.nextafter(tolerance, np.inf)  # the search excludes points exactly at its bound
     distances, _ = KDTree(others).query(points, distance_upper_bound=bound)
     return float(np.isfinite(distances).mean())
 
@@ -127,10 +127,10 @@ def instance_precision(
 ) -> NDArray[np.float64]:
     """Precision of found objects in one picture at the IoU thresholds 0.5, 0.55, ... 0.95.
 
-    An object is found when a predicted one has more than the threshold's IoU with it, which above
-    a half can be one alone. The precision is TP / (TP + FP + FN), the measure of the 2018 Data
-    Science Bowl: Caicedo et al., "Nucleus segmentation across imaging experiments", Nature Methods
-    2019. In a picture without true and without predicted objects it is 1.
+    An object is found if a predicted object has an IoU above the threshold with it; above a half,
+    only one can. The precision is TP / (TP + FP + FN), the measure of the 2018 Data Science Bowl:
+    Caicedo et al., "Nucleus segmentation across imaging experiments", Nature Methods 2019. It is 1
+    in a picture with neither true nor predicted objects.
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ def class_scores(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Precision, recall and F1 of each class, from a confusion matrix.
 
-    A precision without predictions and a recall without examples count 0.
+    Precision without predictions and recall without examples are 0.
 
     Parameters
     ----------
@@ -188,7 +188,7 @@ def class_scores(
 def confusion_pairs(
     confusion: NDArray[np.int64], classes: Sequence[str]
 ) -> list[tuple[str, str, int]]:
-    """What was taken for what and how often, `(true, predicted, count)`, most frequent first."""
+    """Which class was mistaken for which, `(true, predicted, count)`, the most frequent first."""
     wrong = confusion - np.diag(np.diag(confusion))
     order = np.argsort(-wrong, axis=None, kind="stable")[: np.count_nonzero(wrong)]
     return [
@@ -199,13 +199,13 @@ def confusion_pairs(
 
 @dataclass(frozen=True)
 class Reliability:
-    """How often a classifier is right, beside how sure it is.
+    """How often a classifier is right, compared with how sure it is.
 
     Attributes
     ----------
     counts
-        `(bins,)` int64: how many pictures have their top probability in each of the equally wide
-        bins, which hold their upper edge.
+        `(bins,)` int64: how many pictures have their top probability in each bin; the bins have
+        equal widths and include their upper edge.
     confidence, accuracy
         `(bins,)` float64 in [0, 1]: the mean top probability of a bin's pictures and the share
         that is right; 0 in an empty bin.
@@ -238,12 +238,12 @@ def reliability(
     truth
         `(n,)` true class indices.
     bins
-        How many bins [0, 1] is cut into.
+        The number of bins into which [0, 1] is divided.
     """
     top = probabilities.max(axis=1).astype(np.float64)
     right = probabilities.argmax(axis=1) == truth
     edges = np.linspace(0, 1, bins + 1)
-    # A softmax in single precision may sum to a little more than 1.
+    # A softmax in single precision may add up to slightly more than 1.
     index = np.minimum(np.digitize(top, edges, right=True), bins) - 1
     counts = np.bincount(index, minlength=bins)
     pictures = np.maximum(counts, 1)

@@ -1,7 +1,7 @@
 """The cell nuclei of the 2018 Data Science Bowl in their official layout: download, extract, split.
 
-664 pictures (with the community's fixes) of fluorescent nuclei on black, of grey ones in bright
-light, and of stained tissue in colour, each with one mask file a nucleus: Caicedo et al., "Nucleus
+664 pictures (with the community's corrections): fluorescent nuclei on black, grey ones in bright
+field, and stained tissue in colour, with one mask file per nucleus: Caicedo et al., "Nucleus
 segmentation across imaging experiments: the 2018 Data Science Bowl", Nature Methods 2019;
 collection BBBC038 of the Broad Bioimage Benchmark Collection, https://bbbc.broadinstitute.org.
 Licence CC0.
@@ -27,13 +27,13 @@ from training import archives, command_line, pets
 from training.pictures import read_all
 
 NAME = "DSB 2018 nuclei"
-ROOT = Path("data/nuclei")  # where it lies unless said otherwise
+ROOT = Path("data/nuclei")  # default folder
 URL = "https://data.broadinstitute.org/bbbc/BBBC038"
-ARCHIVES = ("stage1_train.zip", "stage1_train.tar.gz")  # the official one, and a repacked one
+ARCHIVES = ("stage1_train.zip", "stage1_train.tar.gz")  # the official archive, and a repacked one
 FOLDER = "stage1_train"
 LABELS = "labels"
 TEST_SHARE = 0.2
-VALIDATION_SHARE = 0.1  # of what the test part leaves
+VALIDATION_SHARE = 0.1  # share of what is not in the test split
 SPLIT_SEED = 42
 SPLITS = ("train", "validation", "test")
 
@@ -45,7 +45,7 @@ Kind = Literal["fluorescence", "bright", "stained"]
 
 @dataclass(frozen=True)
 class Example:
-    """One picture: its file, its nuclei (a 16-bit PNG of numbers), and how it was made."""
+    """One picture: its file, its nuclei (a 16-bit PNG of labels), and how it was made."""
 
     name: str
     photo: Path
@@ -56,19 +56,19 @@ class Example:
 def prepare(root: Path, source: str | Path = URL) -> Path:
     """Make sure that the pictures lie extracted under `root`; return `root`.
 
-    Each picture's many mask files are put together into one picture of numbers.
+    Each picture's many mask files are merged into one label image.
 
     Parameters
     ----------
     root
-        Folder for `stage1_train/` and `labels/`; the archive is kept in `root/archives`.
+        Folder for `stage1_train/` and `labels/`; the archive stays in `root/archives`.
     source
         Base URL of the official archive, or a folder that holds it.
 
     Raises
     ------
     training.archives.DataError
-        When the archive cannot be had, is damaged, or holds a path outside its folder.
+        If the archive is not available, is damaged, or contains a path outside its folder.
     """
     root = Path(root)
     complete = root / ".complete"
@@ -86,7 +86,7 @@ def prepare(root: Path, source: str | Path = URL) -> Path:
         archive = found[0]
     archives.extract(archive, root)
     folders = sorted(path.parent for path in root.glob(f"{FOLDER}/*/images"))
-    if not folders:  # the official zip holds the pictures' folders without one around them
+    if not folders:  # in the official zip, the pictures' folders have no common parent
         folders = sorted(path.parent for path in root.glob("*/images"))
         (root / FOLDER).mkdir()
         folders = [folder.rename(root / FOLDER / folder.name) for folder in folders]
@@ -99,7 +99,7 @@ def prepare(root: Path, source: str | Path = URL) -> Path:
 
 
 def _merge_masks(folder: Path) -> None:
-    """Write the picture of numbers: 0 background, then 1, 2, 3, ... for one nucleus each."""
+    """Write the label image: 0 for the background, then 1, 2, 3, ... for one nucleus each."""
     labels: NDArray[np.uint16] | None = None
     for number, path in enumerate(sorted((folder / "masks").glob("*.png")), start=1):
         with Image.open(path) as image:
@@ -113,13 +113,13 @@ def _merge_masks(folder: Path) -> None:
 
 
 def kind_of(photo: NDArray[np.uint8]) -> Kind:
-    """How a `(height, width, 3)` uint8 picture was made, told from its colours."""
+    """How a `(height, width, 3)` uint8 picture was made, judged by its colours."""
     if np.any(np.ptp(photo, axis=2) > 0):
         return "stained"
     return "fluorescence" if photo.mean() < 128 else "bright"
 
 
-@cache  # every split is drawn from all of them
+@cache  # splits are drawn from all of them
 def examples(root: Path) -> tuple[Example, ...]:
     """All pictures, sorted by name."""
     paths = sorted((root / FOLDER).glob("*/images/*.png"))
@@ -131,10 +131,11 @@ def examples(root: Path) -> tuple[Example, ...]:
 
 
 def split(root: Path, name: str, seed: int = SPLIT_SEED) -> list[Example]:
-    """The examples of a split: "test" is a seeded fifth of all, with the same share of each kind.
+    """The examples of a split: "test" is a seeded fifth of all, stratified by kind.
 
-    "validation" is a tenth of the rest, drawn alike, and "train" what is left. The official test
-    pictures were published without masks, so a part of the training pictures takes their place.
+    "validation" is a tenth of the rest, drawn in the same way, and "train" what remains. The
+    official test pictures were published without masks, so a part of the training pictures takes
+    their place.
     """
     if name not in SPLITS:
         raise ValueError(f"The split must be one of {', '.join(SPLITS)}, not {name!r}.")
@@ -157,7 +158,7 @@ def _divide(
 
 
 def read_instances(example: Example) -> NDArray[np.int32]:
-    """The nuclei as `(height, width)` int32: 0 background, each nucleus a number from 1 on."""
+    """The nuclei as `(height, width)` int32: 0 for the background, 1 and up for the nuclei."""
     with Image.open(example.labels) as image:
         return np.array(image, dtype=np.int32)
 
@@ -165,8 +166,8 @@ def read_instances(example: Example) -> NDArray[np.int32]:
 def classes_of(labels: NDArray[np.integer]) -> NDArray[np.uint8]:
     """Class indices (0 nucleus, 1 background, 2 border) of `(..., height, width)` numbered nuclei.
 
-    A nucleus' border is its outermost pixels, one pixel wide: where two nuclei touch, two pixels
-    keep them apart, and nucleus and border together are exactly the annotated area.
+    A nucleus's border is its outermost pixels, one pixel wide. Two touching nuclei are thus
+    separated by two pixels, and nucleus and border together are exactly the annotated area.
     """
     inner = labels > 0
     for axis in (-2, -1):
@@ -174,7 +175,7 @@ def classes_of(labels: NDArray[np.integer]) -> NDArray[np.uint8]:
             neighbour = np.roll(labels, step, axis)
             edge = [slice(None)] * labels.ndim
             edge[axis] = slice(0, 1) if step == 1 else slice(-1, None)
-            neighbour[tuple(edge)] = labels[tuple(edge)]  # nothing ends at the picture's edge
+            neighbour[tuple(edge)] = labels[tuple(edge)]  # the picture's edge is no border
             inner &= neighbour == labels
     return np.select([inner, labels == 0], [0, 1], 2).astype(np.uint8)
 
@@ -185,7 +186,7 @@ def random_window(
     side: int,
     random: np.random.Generator,
 ) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-    """A square part of a picture and its numbers; smaller pictures are mirrored to fill it."""
+    """A square crop of a picture and its labels; smaller pictures are mirrored to fill it."""
     rows, columns = labels.shape
     short = ((0, max(side - rows, 0)), (0, max(side - columns, 0)))
     photo, labels = np.pad(photo, (*short, (0, 0)), "symmetric"), np.pad(labels, short, "symmetric")
@@ -195,10 +196,10 @@ def random_window(
 
 
 def window_count(example: Example, area: float) -> int:
-    """How many windows of a picture an epoch takes, from its area in windows.
+    """How many windows of a picture are used per epoch, depending on its area.
 
-    Large pictures give more, but not as many as would fit: their nuclei are much alike. The two
-    rare kinds count double.
+    Large pictures give more, but not as many as would fit, since their nuclei are similar. The two
+    rare kinds count twice.
     """
     return max(1, round(area**0.5)) * (1 if example.kind == "fluorescence" else 2)
 

@@ -1,8 +1,8 @@
 """Photos without a cat or a dog: tools, cups, fish, monuments, music, farm and wild animals.
 
-The refusal of a photo is fitted and measured on them (see `training.refusal`). They are those of
-GCompris, https://gcompris.net, a suite of games for children, as Debian packs it: free pictures by
-many authors, each named with its licence in the package's own files.
+The rule that refuses photos is fitted and measured on them (see `training.refusal`). They come from
+Debian's package of GCompris, https://gcompris.net, a suite of games for children: free pictures by
+many authors, who are listed with their licences in the package.
 
     python -m training.others --root data/others                    # from Debian's server
     python -m training.others --root data/others --source FOLDER    # from a folder with the package
@@ -19,10 +19,10 @@ from training import archives, command_line, pets
 from training.folders import ENDINGS
 
 NAME = "GCompris photos without a pet"
-ROOT = Path("data/others")  # where they lie unless said otherwise
+ROOT = Path("data/others")  # default folder
 URL = "https://deb.debian.org/debian/pool/main/g/gcompris-qt"
 PACKAGE, PACKAGE_MD5 = "gcompris-qt-data_3.1-2_all.deb", "deabff968331d73e6821d853ddb6c4d8"
-# The package's resource files that hold photos, and what kind of things they show.
+# The package's resource files that contain photos, and what kind of things these show.
 RESOURCES = {
     "categorization": "things",
     "explore_monuments": "things",
@@ -47,12 +47,12 @@ class Example:
 
 
 def prepare(root: Path, source: str | Path = URL) -> Path:
-    """Make sure that the photos lie under `root`, one folder a resource file; return `root`.
+    """Make sure that the photos are under `root`, one folder per resource file; return `root`.
 
     Raises
     ------
     training.archives.DataError
-        When the package cannot be had, or is not the one that is meant.
+        If the package is not available, or is not the expected one.
     """
     root = Path(root)
     complete = root / ".complete"
@@ -91,11 +91,11 @@ def _resource_files(package: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def read_resources(content: bytes) -> Iterator[tuple[str, bytes]]:
-    """Path and bytes of each file in a Qt resource file that is stored as it is.
+    """Path and bytes of each uncompressed file in a Qt resource file.
 
     The format is that of `rcc --binary`, version 2 and later, as QResource reads it: a tree of
-    nodes, of which directories name their children, and files their place in the data. Compressed
-    files, which photos are not, are left out.
+    nodes, in which directories refer to their children, and files to their data. Compressed files
+    are skipped; photos are not compressed.
     """
     _, _, tree, data, names = struct.unpack_from(">4s4I", content)
     node_size, directory, compressed = 22, 2, 1 | 4
@@ -104,7 +104,7 @@ def read_resources(content: bytes) -> Iterator[tuple[str, bytes]]:
         node = tree + number * node_size
         name, flags, first, second = struct.unpack_from(">IHII", content, node)
         length = struct.unpack_from(">H", content, names + name)[0] if number else 0
-        start = names + name + 6  # behind the length and a hash
+        start = names + name + 6  # after the length and a hash
         path = parent / content[start : start + 2 * length].decode("utf-16-be")
         if flags & directory:
             for child in range(second, second + first):
@@ -139,7 +139,7 @@ def backgrounds(root: Path | None, source: str | Path = URL, name: str = "train"
 
 
 def own(folder: Path) -> Callable[[str], list[Example]]:
-    """A folder of one's own photos, as `split` divides those of the package.
+    """A folder of your own photos, divided as `split` divides those of the package.
 
     Raises
     ------

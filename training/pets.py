@@ -21,9 +21,9 @@ from training import command_line
 from training.archives import DataError, download, extract, file_md5
 
 NAME = "Oxford-IIIT Pet"
-ROOT = Path("data/pets")  # where it lies unless said otherwise
+ROOT = Path("data/pets")  # default folder
 URL = "https://www.robots.ox.ac.uk/~vgg/data/pets/data"
-ARCHIVES = {  # name -> MD5 of the official file, as torchvision and TensorFlow Datasets know it
+ARCHIVES = {  # name -> MD5 of the official file, as in torchvision and TensorFlow Datasets
     "images.tar.gz": "5c4f3ee8e5d25df40f4fd59a7f44e54c",
     "annotations.tar.gz": "95a8c909bbe2e81eed6a22bccdf3f68f",
 }
@@ -92,7 +92,7 @@ def prepare(root: Path, source: str | Path = URL) -> Path:
     Raises
     ------
     DataError
-        When an archive cannot be had, is damaged, or holds a path outside its folder.
+        If an archive is not available, is damaged, or contains a path outside its folder.
     """
     root = Path(root)
     complete = root / ".complete"
@@ -140,8 +140,8 @@ def split(
     """The examples of a split.
 
     "test" and "trainval" are the official ones; "validation" is a stratified, seeded part of
-    trainval and "train" the rest of it. The parts of different folds do not overlap. The test split
-    is for the last measurement only.
+    trainval and "train" the rest of it. The parts of different folds do not overlap. Use the test
+    split for the final measurement only.
     """
     if name not in SPLITS:
         raise ValueError(f"The split must be one of {', '.join(SPLITS)}, not {name!r}.")
@@ -172,7 +172,8 @@ def random_split(
 ) -> tuple[list[Example], list[Example]]:
     """Training and held-out examples drawn at random from all pictures, the official test too.
 
-    The protocol of many notebooks. Its figures cannot be set beside those on the official split.
+    This is the protocol of many notebooks. Its figures are not comparable with those of the
+    official split.
     """
     examples = [*split(root, "trainval"), *split(root, "test")]
     order = np.random.default_rng(seed).permutation(len(examples))
@@ -184,7 +185,7 @@ def random_split(
 
 
 def stratified(classes: Sequence[int | str], share: float, seed: int, fold: int = 0) -> set[int]:
-    """Indices of a random part that holds the same share of every class; each fold has others."""
+    """Indices of a random part with the same share of every class; folds do not overlap."""
     labels = np.array(classes)
     random = np.random.default_rng(seed)
     chosen: set[int] = set()
@@ -209,7 +210,7 @@ def read_trimap(
 
 
 def with_masks(examples: Iterable[Example]) -> list[Example]:
-    """Leave out the examples whose trimap is known to be wrong."""
+    """The examples without those whose trimap is known to be wrong."""
     return [example for example in examples if example.name not in FAULTY_TRIMAPS]
 
 

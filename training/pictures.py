@@ -1,4 +1,4 @@
-"""Photos of a data set as arrays, decoded once; and whether all of them can be read."""
+"""Photos of a data set as arrays, decoded once; and a check that all of them can be read."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from models.images import open_photo
 from models.preprocessing import InputSpec, resize_photo
 from training.archives import DataError
 
-SHOWN = 3  # damaged files that an error names
+SHOWN = 3  # damaged files listed in an error
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -35,15 +35,15 @@ E = TypeVar("E", bound=HasPhoto)
 
 
 def read_all(read: Callable[[T], R], examples: Sequence[T], what: str) -> list[R]:
-    """Read all examples side by side, with a progress bar."""
+    """Read all examples in parallel, with a progress bar."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(tqdm(pool.map(read, examples), total=len(examples), desc=f"reading {what}"))
 
 
 def decode(examples: Sequence[HasPhoto], spec: InputSpec, what: str) -> NDArray[np.uint8]:
-    """All photos at the size that the specification wants: `(n, height, width, 3)` uint8.
+    """All photos at the input's size: `(n, height, width, 3)` uint8.
 
-    Decoding costs more than a small network's step: done once, it is not repeated every epoch.
+    Decoding takes longer than a small network's step, so it is done once instead of every epoch.
     """
     if not examples:
         return np.empty((0, spec.height, spec.width, 3), np.uint8)
@@ -53,7 +53,7 @@ def decode(examples: Sequence[HasPhoto], spec: InputSpec, what: str) -> NDArray[
 
 
 def few(examples: Sequence[T], count: int) -> list[T]:
-    """At most so many of the examples, spread over all of them."""
+    """At most `count` of the examples, evenly spread over all of them."""
     return list(examples[:: max(len(examples) // count, 1)][:count])
 
 
@@ -65,26 +65,26 @@ def check(
     kind: str = "photo",
     skip_damaged: bool = False,
 ) -> list[E]:
-    """Read each example's files, those that were not read before; return the examples to use.
+    """Read each example's files, unless they were read before; return the usable examples.
 
     Parameters
     ----------
     examples
-        What is going to be used.
+        The examples to check.
     read
         Reads an example's files and returns their paths, or raises.
     remembered
-        File that keeps what could be read, with the size and the time of each file then; it is
-        not needed, and where it cannot be written everything is read again the next time.
+        File that records what could be read, with each file's size and modification time. If it
+        cannot be written, everything is read again next time.
     kind
-        What is read of an example: another kind is remembered apart.
+        What is read of an example; each kind is recorded separately.
     skip_damaged
-        Leave out what cannot be read, and say so, instead of raising.
+        Leave out what cannot be read, with a message, instead of raising.
 
     Raises
     ------
     training.archives.DataError
-        When files cannot be read, with the names of the first.
+        If files cannot be read, with the names of the first.
     """
     known: dict[str, list[list[str | int]]] = {}
     with suppress(OSError, ValueError):
@@ -99,7 +99,7 @@ def check(
     def attempt(example: E) -> None:
         try:
             known[key(example)] = [_state(path) for path in read(example)]
-        except Exception as error:  # whatever a decoder raises at damaged bytes
+        except Exception as error:  # anything that a decoder raises for damaged bytes
             known.pop(key(example), None)
             reasons[key(example)] = " ".join(str(error).split()).rstrip(".") or repr(error)
 

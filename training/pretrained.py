@@ -1,7 +1,7 @@
-"""Networks by their names, with pretrained weights from a file or downloaded, or without.
+"""Networks by name, with pretrained weights from a file or the Hub, or without any.
 
-Whatever can be wrong with a name, a file or the network is told in one sentence before a run
-begins. Only `imagenet` weights that are not in the cache ask a server for anything.
+Any problem with a name, a file or the connection is reported in one sentence before a run begins. A
+server is contacted only for downloadable weights that are not in the cache.
 """
 
 import difflib
@@ -24,13 +24,13 @@ KERAS_WEIGHTS = (
     "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
 )
 
-ANSWER_TIMEOUT = 6.0  # seconds until a server that does not answer is taken to be away
+ANSWER_TIMEOUT = 6.0  # seconds after which a server that does not answer counts as unreachable
 
 Statistics = tuple[float, float, float]
 TorchNetwork = Any
-"""A network of timm or smp: PyTorch knows the attributes of a module only as tensors or modules."""
+"""A network of timm or smp; to type checkers, a module's attributes are only tensors or modules."""
 
-# Of ImageNet's pictures, as nearly all encoders want their input.
+# Of ImageNet's pictures, as nearly all encoders expect.
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -51,18 +51,18 @@ def timm_network(
     classes
         Length of its output.
     pretrained, pretrained_cfg, model_args
-        As the options of `training.train_breeds` of those names.
+        As the options of the same names of `training.train_breeds`.
 
     Raises
     ------
     training.errors.UserError
-        When there is no such network, or its weights cannot be had.
+        If there is no such network, or its weights are not available.
     """
     import training.torchvision_ops  # noqa: F401  (before timm)
     import timm  # isort: skip
 
     local = (pretrained_cfg or {}).get("file")
-    if ":" not in arch:  # else it is in a repository or a folder
+    if ":" not in arch:  # otherwise it is in a repository or a folder
         _known(arch.partition(".")[0], timm.list_models(), "timm")
     if pretrained and local:
         weights_file(Path(local), "--pretrained-cfg")
@@ -110,7 +110,7 @@ def smp_unet(
     Raises
     ------
     training.errors.UserError
-        When there is no such encoder, or its weights cannot be had.
+        If there is no such encoder, or its weights are not available.
     """
     import training.torchvision_ops  # noqa: F401  (before timm, which this package imports)
     import segmentation_models_pytorch as smp  # isort: skip
@@ -167,7 +167,7 @@ def _encoder_repository(encoder: str) -> str | None:
 
 
 def encoder_statistics(model: TorchNetwork) -> tuple[Statistics, Statistics]:
-    """Mean and standard deviation, in [0, 1], of the input that an smp U-Net's encoder wants."""
+    """Mean and standard deviation, in [0, 1], that an smp U-Net's encoder expects of its input."""
     config = getattr(getattr(model.encoder, "model", None), "pretrained_cfg", None)
     if config is None:
         return IMAGENET_MEAN, IMAGENET_STD
@@ -176,7 +176,7 @@ def encoder_statistics(model: TorchNetwork) -> tuple[Statistics, Statistics]:
 
 
 def keras_encoder_weights(weights: str) -> None:
-    """Make sure that the weights of Keras' MobileNetV2 can be had.
+    """Make sure that the weights of Keras' MobileNetV2 are available.
 
     Raises
     ------
@@ -217,7 +217,7 @@ def keras_network(build: Any, *arguments: object) -> "keras.Model":  # noqa: ANN
 
 
 def weights_file(path: Path, option: str) -> None:
-    """Make sure that a file of weights is there.
+    """Make sure that a file of weights exists.
 
     Raises
     ------

@@ -6,13 +6,13 @@
     python -m training.publish space --repo OWNER/petscope --models OWNER/breeds@v2,OWNER/pet
 
 A model's repository holds `NAME.onnx`, its card `NAME.json`, the training runs' own weights,
-history and plots, and a README made from the card. Of several runs the first lies at the root, the
-others in `member-2/`, `member-3/`, ... Nothing that runs code when it is opened is published.
+history and plots, and a README made from the card. The first of several runs goes to the root, the
+others to `member-2/`, `member-3/`, ... Nothing that runs code when it is opened is published.
 
-A Space holds the app as Git tracks it, with its models; with `--models` those of the repositories
-named there, pinned to their commits and loaded when the Space is built, instead of its own.
+A Space contains the app as Git tracks it, with its models; with `--models` instead those of the
+given repositories, pinned to their commits and downloaded when the Space is built.
 
-Log in with `hf auth login` first. `--dry-run` shows what would go, and asks no network.
+Log in with `hf auth login` first. `--dry-run` shows what would be uploaded, without a network.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from training.publishing.errors import PublishError
 from training.publishing.files import Files, model_files, space_files
 from training.publishing.hub import advice, check_name, publish_model, publish_space
 
-LARGE = 10_000_000  # bytes; from here on the Hub takes a file as a large one only
+LARGE = 10_000_000  # bytes; the Hub takes files from this size on only as large files
 
 
 def show(files: Files) -> None:

@@ -4,15 +4,15 @@
     python -m training.refusal breeds --split test --write    # measure on the test splits too
     python -m training.refusal mine --models runs/exported --others-folder others --write
 
-A mask model also outlines other things, and a breed model names a breed for anything. What both
-say of a region tells pets from the rest: how much of the photo it covers, and how undecided the
-breeds are. A logistic regression of the two gives the probability that it is a pet of one of the
-breeds; what is below a threshold is refused. The photos without a region at all are refused anyway.
+A mask model also outlines other things, and a breed model names a breed for anything. Two values of
+a region distinguish pets from the rest: how much of the photo it covers, and how undecided the
+breed model is. A logistic regression on both gives the probability that it is a pet of one of the
+breeds; below a threshold it is refused. Photos without any region are refused anyway.
 
-The regression is fitted on the held-out photos of the pets and on half of the photos of other
-things, both weighing the same; the threshold refuses 2 % of these pets. Without `--split test` the
-test splits are not touched. `--write` stores rule and figures in the model's card, and for an
-embedded model renews the table of results.
+The regression is fitted on the held-out photos of pets and on half of the photos of other things,
+with the same weight for both groups; the threshold refuses 2 % of these pets. Without `--split
+test` the test splits are not used. `--write` stores rule and figures in the model's card, and for
+an embedded model renews the table of results.
 
 For a model of your own classes the held-out photos are those of its `--folder`, and
 `--others-folder` may name a folder of photos that show none of them.
@@ -41,9 +41,9 @@ from training.evaluation.tables import store_facts
 from training.metrics import Figures
 from training.runs import command
 
-FEWEST = 2  # photos with a region, of the classes and of other things
-REFUSED = 0.02  # share of the pets that the rule is fitted on which it refuses
-NOTHING = (-np.inf, np.inf)  # logarithm of the share and entropy where no region was found
+FEWEST = 2  # photos with a region needed, of the classes and of other things each
+REFUSED = 0.02  # share of the pets in the fit that the rule refuses
+NOTHING = (-np.inf, np.inf)  # log share and entropy if no region was found
 
 
 def features(
@@ -51,7 +51,7 @@ def features(
     classifier: breeds.BreedClassifier,
     segmenter: segmentation.Segmenter,
 ) -> NDArray[np.float64]:
-    """What the rule looks at in each photo's largest region: `(n, 2)`, log share and entropy."""
+    """The rule's inputs for each photo's largest region: `(n, 2)`, log share and entropy."""
     rows = []
     for path in tqdm(paths, desc="photos"):
         photo = open_photo(path)
@@ -62,7 +62,7 @@ def features(
 
 
 def fit(pet_features: NDArray[np.float64], other_features: NDArray[np.float64]) -> Refusal:
-    """Fit the rule to the regions of pets and of other things; photos without one do not count.
+    """Fit the rule to the regions of pets and of other things; photos without one are ignored.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def fit(pet_features: NDArray[np.float64], other_features: NDArray[np.float64]) 
 def score(
     rule: Refusal, pet_features: NDArray[np.float64], other_features: NDArray[np.float64]
 ) -> Figures:
-    """How well the rule tells pets from other things, photos without a region included."""
+    """How well the rule separates pets from other things, including photos without a region."""
     pet_scores, other_scores = (
         np.array([rule.probability(np.exp(x), y) if np.isfinite(x) else 0.0 for x, y in rows])
         for rows in (pet_features, other_features)
@@ -127,14 +127,14 @@ def fit_and_score(
     others_folder: Path | None = None,
     skip_damaged: bool = False,
 ) -> Figures:
-    """Fit the rule for a model and score it: what its card is to say.
+    """Fit the rule for a model and score it; return what goes into its card.
 
     The arguments are the command line's options.
 
     Raises
     ------
     training.errors.UserError
-        When the data cannot be had, or too few photos have a region.
+        If the data is not available, or too few photos have a region.
     """
     card = store.read_card(model, models)
     if card.task != "classification":

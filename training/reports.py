@@ -1,11 +1,11 @@
-"""Pictures that runs and evaluations end in: curves, sheets of predictions, figures per class."""
+"""The plots of runs and evaluations: curves, sheets of predictions, figures per class."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
 
-matplotlib.use("Agg")  # no window: runs happen on servers
+matplotlib.use("Agg")  # no window: training often runs on servers
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import ListedColormap
@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from training.metrics import Reliability
 
-# Okabe and Ito's palette, told apart by colour-blind readers too.
+# Okabe and Ito's palette, which colour-blind readers can distinguish too.
 CLASS_COLORS = ("#E69F00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 
-DARK = 128  # a sheet stretches the contrast of photos with 99.5 % of their values below this
+DARK = 128  # a sheet stretches the contrast of photos whose values are mostly (99.5 %) below this
 
 
 def plot_curves(
@@ -27,8 +27,8 @@ def plot_curves(
 ) -> None:
     """Plot each metric over the epochs, training and held-out, side by side, as a PNG.
 
-    `history` holds one row an epoch with the keys `NAME` and `val_NAME`; `metrics` maps NAME to
-    the title shown.
+    `history` holds one row per epoch with the keys `NAME` and `val_NAME`; `metrics` maps NAME to
+    the title.
     """
     figure, axes = plt.subplots(1, len(metrics), figsize=(5 * len(metrics), 3.6), squeeze=False)
     epochs = range(1, len(history) + 1)
@@ -51,7 +51,7 @@ def plot_segmentations(
     classes: Sequence[str],
     path: Path,
 ) -> None:
-    """A sheet with one row a picture: photo, truth, prediction (class indices), as a PNG."""
+    """A sheet with one row per picture: photo, truth, prediction (class indices), as a PNG."""
     colors = ListedColormap(CLASS_COLORS[: len(classes)])
     figure, axes = plt.subplots(
         len(photos), 3, figsize=(6.6, 2.2 * len(photos) + 0.6), squeeze=False
@@ -70,7 +70,7 @@ def plot_segmentations(
 
 
 def _brightened(photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A photo that is dark nearly everywhere, as of fluorescence, with its contrast stretched."""
+    """The photo; its contrast is stretched if it is almost entirely dark, as in fluorescence."""
     brightest = np.percentile(photo, 99.5)
     if not 0 < brightest < DARK:
         return photo
@@ -85,7 +85,7 @@ def plot_classifications(
     path: Path,
     columns: int = 4,
 ) -> None:
-    """A sheet of photos titled with the predicted label and, where it is wrong, the true one."""
+    """A sheet of photos titled with the predicted label and, if that is wrong, the true one."""
     rows = -(-len(photos) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(3 * columns, 3.3 * rows), squeeze=False)
     for axis in axes.flat:
@@ -101,9 +101,9 @@ def plot_classifications(
 
 
 def plot_reliability(reliability: Reliability, path: Path) -> None:
-    """Plot how often a classifier is right over how sure it is, and how often it is so sure.
+    """Plot a classifier's accuracy over its confidence, and how often it has each confidence.
 
-    Where bars end below the diagonal, the classifier is surer than it should be.
+    Bars that end below the diagonal show overconfidence.
     """
     figure, (upper, lower) = plt.subplots(
         2, 1, figsize=(4.6, 5.6), sharex=True, height_ratios=(3, 1)
@@ -127,7 +127,7 @@ def plot_reliability(reliability: Reliability, path: Path) -> None:
 def plot_confusion(confusion: NDArray[np.integer], classes: Sequence[str], path: Path) -> None:
     """Plot `(classes, classes)` counts, true classes in rows, coloured by their share of the row.
 
-    Zeros are left blank, so that errors stand out.
+    Zeros are left blank so that errors stand out.
     """
     side = 2.5 + 0.28 * len(classes)
     figure, axis = plt.subplots(figsize=(side, side))
@@ -148,7 +148,7 @@ def plot_confusion(confusion: NDArray[np.integer], classes: Sequence[str], path:
     axis.set_xticks(ticks, classes, rotation=90, fontsize=8)
     axis.set_yticks(ticks, classes, fontsize=8)
     axis.set(xlabel="predicted", ylabel="true")
-    # Lines between the cells lead the eye from a number to its names.
+    # Lines between the cells guide the eye from a number to its labels.
     axis.set_xticks(np.arange(len(classes) - 1) + 0.5, minor=True)
     axis.set_yticks(np.arange(len(classes) - 1) + 0.5, minor=True)
     axis.grid(which="minor", color="#DDDDDD", linewidth=0.5)
@@ -182,7 +182,7 @@ def _save(figure: Figure, path: Path, bottom: float = 0.0) -> None:
 def plot_rates(
     rates: Sequence[float], losses: Sequence[float], path: Path, suggested: float
 ) -> None:
-    """Plot the loss over a learning rate that rises step by step, as a PNG."""
+    """Plot the loss over the rising learning rate, as a PNG."""
     figure, axis = plt.subplots(figsize=(6, 3.6))
     axis.plot(rates, losses)
     axis.axvline(suggested, linestyle="--", color="black", label=f"suggested: {suggested:.1e}")

@@ -1,9 +1,9 @@
 """A training run's folder: who may write into it, and what it leaves beside its weights.
 
 One rule for all scripts: a run writes only into a folder that is new, empty, or a run of the same
-script. Going on with an interrupted run takes `--resume` and the same settings; replacing a run
-takes `--overwrite`, and removes only what runs write. A dry run and a search for the learning rate
-have folders of their own, `OUT-dry-run` and `OUT-find-rate`.
+script. To continue an interrupted run needs `--resume` and the same settings. `--overwrite`
+replaces a run, and removes only what runs write. A dry run and a search for the learning rate have
+their own folders, `OUT-dry-run` and `OUT-find-rate`.
 """
 
 import argparse
@@ -45,7 +45,7 @@ NO_SETTINGS = {
     *("resume", "overwrite", "dry_run", "find_rate"),
 }
 DRY_EPOCHS, DRY_BATCH = 1, 4
-# What a card says that a run was trained on, by its `--split`.
+# What a card states as the training data of a run, by its `--split`.
 WHOLE, RANDOM = "trainval", "a random part of all pictures"
 TRAINED_ON = {"official": "train (without the held-out part)", "trainval": WHOLE, "random": RANDOM}
 
@@ -53,7 +53,7 @@ DRY_RUN, FIND_RATE = "dry-run", "find-rate"
 
 
 class RunError(UserError):
-    """A folder holds no training run that serves the purpose, or is none to write to."""
+    """A folder holds no suitable training run, or may not be written to."""
 
 
 def add_arguments(
@@ -96,27 +96,28 @@ def settings(arguments: Mapping[str, object]) -> dict[str, object]:
 
 
 class Run:
-    """A run that is to be written into a folder. Making one only looks; `begin` writes.
+    """A run and the folder it is written to. Creating one only looks at the folder; `begin` writes.
 
-    As a context it tells an interruption after `begin` from others.
+    As a context manager it turns Ctrl-C after `begin` into `Interrupted`.
 
     Parameters
     ----------
     out
-        The run's folder, or for a dry run or a search for the rate what their folder is named by.
+        The run's folder; that of a dry run or a search for the rate is named after it.
     script
         Name of the script, such as "train_breeds".
     settings
-        What decides on the result, by the names of the script's options; see `settings`.
+        The options that affect the result, by name; see `settings`.
     resume, overwrite, dry_run, find_rate
-        As the options of those names.
+        As the options of the same names.
     first
-        Whether this process alone, or as the first of several, writes files; others do not look.
+        Whether this is the only process or the first of several, which alone looks and writes.
 
     Raises
     ------
     RunError
-        When the folder is none to write to, or the settings are not those it was begun with.
+        If the folder may not be written to, or the settings differ from those of the interrupted
+        run.
     """
 
     def __init__(
@@ -191,7 +192,7 @@ class Run:
             )
 
     def length(self, epochs: int, batch: int) -> tuple[int, int]:
-        """Epochs and batch size as they were asked for, or those of a dry run."""
+        """The given epochs and batch size, or those of a dry run."""
         return (DRY_EPOCHS, DRY_BATCH) if self._dry else (epochs, batch)
 
     def begin(self) -> None:
@@ -211,10 +212,9 @@ class Run:
         self.begun = True
 
     def seconds(self) -> float:
-        """How long the run has taken until now, with the processes it was interrupted in.
+        """How long the run has taken until now, including earlier, interrupted processes.
 
-        To be called after each checkpoint: what is called for the last time there is what an
-        interrupted process counts for.
+        Call it after each checkpoint: an interrupted process counts up to its last call.
         """
         total = self._earlier + time.perf_counter() - self._start
         (self.folder / CLOCK).write_text(f"{total:.1f}\n")
@@ -241,14 +241,14 @@ class Run:
 
 
 class TimeLeft:
-    """Says after each epoch how long the rest of the run will take."""
+    """Predicts after each epoch how long the rest of the run will take."""
 
     def __init__(self, epochs: int, done: int = 0) -> None:
         self.epochs, self._done = epochs, done
         self._start = time.perf_counter()
 
     def after(self, epoch: int) -> str:
-        """The sentence after an epoch, counted from 1."""
+        """The message after an epoch, counted from 1."""
         seconds = (time.perf_counter() - self._start) / max(epoch - self._done, 1)
         rest = seconds * (self.epochs - epoch)
         if not rest:
@@ -261,7 +261,7 @@ class TimeLeft:
 
 
 def _change(name: str, before: object, now: object) -> str:
-    """What a run was begun with, and what it should go on with, in words."""
+    """A setting with which a run was begun, and the changed one, in words."""
     option = f"--{name.replace('_', '-')}"
     if before is None:
         return f"no {option} and not with {option} {_word(now)}"
@@ -273,7 +273,7 @@ def _word(value: object) -> str:
 
 
 def _script_of(folder: Path) -> str | None:
-    """Name of the script that a folder is a run of, if it is one."""
+    """Name of the script whose run a folder is, if it is one."""
     with suppress(OSError, KeyError, TypeError, ValueError):
         return str(json.loads((folder / SETTINGS).read_text())["script"])
     with suppress(OSError, KeyError, TypeError, ValueError):  # finished before there were settings
@@ -284,7 +284,7 @@ def _script_of(folder: Path) -> str | None:
 
 
 def write_facts(run: Path, /, *, input_spec: InputSpec, **facts: object) -> None:
-    """Write `run.json`: the facts, and what every run tells of itself.
+    """Write `run.json`: the facts, and what every run states.
 
     That is the input specification, the command and the Python version.
     """
@@ -322,7 +322,7 @@ def trained_on(facts: Mapping[str, Any]) -> str:
 
 
 def read_history(path: Path) -> list[dict[str, float]]:
-    """Rows of a `history.csv`, one an epoch; its columns that hold no numbers are left out."""
+    """Rows of a `history.csv`, one per epoch, without the columns that are not numeric."""
     with path.open(newline="") as file:
         return [
             {key: float(value) for key, value in row.items() if _is_number(value)}
@@ -341,7 +341,7 @@ def _is_number(text: str) -> bool:
 def command() -> str:
     """The command line of this process as `python -m package.module options`.
 
-    It makes the result again in a new folder: `--resume` and `--overwrite` are left out.
+    It leaves out `--resume` and `--overwrite`, and so reproduces the result in a new folder.
     """
     main = sys.modules["__main__"]
     spec = getattr(main, "__spec__", None)

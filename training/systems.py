@@ -21,24 +21,24 @@ RECORDS = Path(__file__).parent.parent / "docs" / "systems"
 START = "<!-- systems: written by training.systems -->"
 END = "<!-- /systems -->"
 
-# What a record takes over from a run.
+# What a record copies from a run.
 KEPT = ("command", "data", "split", "epochs", "seconds", "held_out", "test", "input")
 
 
 @dataclass(frozen=True)
 class System:
-    """A published system: who it is, what it is said to reach, and where its run lies.
+    """A published system: its name, its published figure, and its run.
 
     Attributes
     ----------
     run
         Name of the run's folder, and of its record.
     name
-        What the table calls it.
+        Its name in the table.
     reference
         The published figure with its protocol.
     figures
-        What to show: title, and path into the run's facts.
+        Figures to show: title, and path into the run's facts.
     """
 
     run: str
@@ -107,7 +107,7 @@ def record(run: Path, to: Path) -> None:
 
 
 def look_up(facts: Mapping[str, Any], path: str) -> float | None:
-    """The number under a path such as "held_out.top1", None where there is none."""
+    """The number at a path such as "held_out.top1"; None if there is none."""
     value: Any = facts
     for key in path.split("."):
         value = value.get(key) if isinstance(value, Mapping) else None
@@ -115,7 +115,7 @@ def look_up(facts: Mapping[str, Any], path: str) -> float | None:
 
 
 def protocol(facts: Mapping[str, Any]) -> str:
-    """Split, pictures and input size of a record, for people."""
+    """Split, pictures and input size of a record, in words."""
     held_out = facts["held_out"]
     split = {
         "random": "random 80/20 of all pictures",
@@ -133,7 +133,7 @@ def protocol(facts: Mapping[str, Any]) -> str:
 
 
 def table() -> str:
-    """Markdown table of all systems, from the records that there are."""
+    """Markdown table of all systems, from the existing records."""
     lines = [
         "| system | reference | measured here | data and protocol | minutes | command |",
         "|---|---|---|---|---|---|",
@@ -154,7 +154,7 @@ def table() -> str:
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Record the runs that there are and renew the table."""
+    """Record the existing runs and renew the table."""
     parser = command_line.parser(__doc__)
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs")
     arguments = parser.parse_args(words)

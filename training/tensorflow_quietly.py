@@ -1,7 +1,7 @@
 """Imports TensorFlow without its greeting. Import this module before Keras or TensorFlow.
 
-TensorFlow 2.21 writes some lines to the file behind standard error before it reads
-TF_CPP_MIN_LOG_LEVEL. What it says of an import that fails is shown.
+TensorFlow 2.21 writes some lines to standard error's file descriptor before it reads
+TF_CPP_MIN_LOG_LEVEL. If the import fails, its messages are shown.
 """
 
 import os

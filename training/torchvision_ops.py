@@ -1,9 +1,9 @@
 """Lets timm and fastai be imported where torchvision's compiled operators cannot be loaded.
 
-PyPI's torchvision for Linux is built against CUDA. Beside a CPU-only torch its library of compiled
-operators does not load, and importing torchvision then stops at two operators that are nowhere
-declared. Nothing here uses those two (non-maximum suppression of detection boxes); declaring them
-is enough. Import this module before timm or fastai.
+PyPI's torchvision for Linux is built against CUDA. With a CPU-only torch its library of compiled
+operators does not load, and importing torchvision then fails at two undeclared operators. Nothing
+here uses those two (non-maximum suppression of detection boxes); declaring them is enough. Import
+this module before timm or fastai.
 """
 
 import importlib.util
@@ -18,7 +18,7 @@ _SIGNATURE = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 def _compiled_operators_load() -> bool:
     spec = importlib.util.find_spec("torchvision")
     if spec is None or spec.origin is None:
-        return True  # no torchvision at all: its own import error says so best
+        return True  # no torchvision at all: its own import error explains that best
     library = next(Path(spec.origin).parent.glob("_C*.so"), None)
     if library is None:
         return True

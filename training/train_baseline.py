@@ -3,14 +3,14 @@
     python -m training.train_baseline hog                         # the stronger one
     python -m training.train_baseline pixels --split random       # as many notebooks do
 
-`pixels` gives grey values as they are to an SVM with a Gaussian kernel. `hog` gives histograms of
-oriented gradients (Dalal and Triggs, "Histograms of oriented gradients for human detection", CVPR
-2005) of each training photo and of its mirror image to a linear SVM. Both see the photo squashed to
-a small square.
+`pixels` gives the grey values to an SVM with a Gaussian kernel. `hog` gives histograms of oriented
+gradients (Dalal and Triggs, "Histograms of oriented gradients for human detection", CVPR 2005) of
+each training photo and of its mirror image to a linear SVM. Both see the photo squashed to a small
+square.
 
-A held-out part of the training pictures decides on the SVM's cost. With that cost the SVM is then
-trained on all of them and measured once on the test part, which decides nothing. The run's folder
-gets `run.json` with the figures of both, `learning_curve.png` and, of held-out pictures,
+A held-out part of the training pictures determines the SVM's cost. With that cost the SVM is then
+trained on all of them and measured once on the test part, which influences nothing. The run's
+folder gets `run.json` with the figures of both, `learning_curve.png` and, of held-out pictures,
 `predictions.png`.
 """
 
@@ -40,7 +40,7 @@ from training.pictures import decode, few
 from training.reports import plot_classifications
 from training.runs import Run
 
-SPECIES = ("cat", "dog")  # a label is an index into it
+SPECIES = ("cat", "dog")  # labels are indices into it
 SIDE = 150  # of the squashed photo, in pixels
 ORIENTATIONS = 9
 CELL = 25  # side of the square that one histogram describes, in pixels
@@ -64,7 +64,7 @@ def pixel_features(photo: Photo) -> NDArray[np.float32]:
 
 
 def hog_features(photo: Photo) -> NDArray[np.float32]:
-    """How strong the edges of each direction are in each part of a photo.
+    """The strength of the edges in each direction in each part of a photo.
 
     Dalal and Triggs, CVPR 2005, with their square root of the values, which evens out light and
     shade, and the strongest of each pixel's three gradients, one a colour.
@@ -98,7 +98,7 @@ def gaussian_kernel(first: Vectors, second: Vectors, gamma: float) -> NDArray[np
 
 
 def gaussian_svm(features: Vectors, labels: Labels, cost: float) -> ClassifierMixin:
-    """Train as `SVC(C=cost)` does, with the same result in a fraction of its time.
+    """Train as `SVC(C=cost)` does, with the same result in a fraction of the time.
 
     The kernel has the width of `gamma="scale"`. One matrix product in single precision gives all
     its values, which libsvm would compute pair by pair in double precision.
@@ -108,7 +108,7 @@ def gaussian_svm(features: Vectors, labels: Labels, cost: float) -> ClassifierMi
 
 
 def linear_svm(features: Vectors, labels: Labels, cost: float) -> ClassifierMixin:
-    """Train a linear SVM on features brought to mean 0 and deviation 1."""
+    """Train a linear SVM on features scaled to mean 0 and standard deviation 1."""
     svm = LinearSVC(C=cost, random_state=SEED)
     return make_pipeline(StandardScaler(), svm).fit(features, labels)
 
@@ -126,7 +126,7 @@ class Method:
     fit
         Trains an SVM on features and labels at a cost.
     costs
-        To choose from, rising: the higher, the more a mistake in training counts against a wide
+        Candidates, rising: the higher the cost, the more a training error counts against a wide
         margin.
     mirror
         Whether the SVM is trained on mirror images too.
@@ -255,10 +255,10 @@ def learning_curve(
 
 
 def species_figures(truth: Labels, prediction: Labels) -> Figures:
-    """How well species are told: accuracy, and precision, recall and F1 of each.
+    """How well the species are classified: accuracy, and precision, recall and F1 of each.
 
-    `commoner_share` is the accuracy of always saying the commoner species. Rows of `confusion` are
-    the true species, columns the predicted ones, in the order of `SPECIES`.
+    `commoner_share` is the accuracy of always predicting the commoner species. Rows of `confusion`
+    are the true species, columns the predicted ones, in the order of `SPECIES`.
     """
     confusion = confusion_matrix(truth, prediction, len(SPECIES))
     precision, recall, f1 = class_scores(confusion)
@@ -375,7 +375,7 @@ def plot_predictions(classifier: ClassifierMixin, part: Part, path: Path) -> Non
     Platt, "Probabilistic outputs for support vector machines", 1999.
     """
     values = classifier.decision_function(part.features[0])[:, np.newaxis]
-    # Without an intercept it says 50 % where the SVM changes its mind.
+    # Without an intercept it is 50 % at the SVM's decision boundary.
     sigmoid = LogisticRegression(fit_intercept=False).fit(values, part.labels)
     probabilities = sigmoid.predict_proba(values).max(axis=1)
     prediction = predicted_labels(classifier, part)

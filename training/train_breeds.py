@@ -7,18 +7,18 @@
     python -m training.train_breeds --resume                      # go on with an interrupted run
     accelerate launch -m training.train_breeds                    # on all GPUs of the machine
 
-Reads the official trainval split, holds a tenth of it out, fine-tunes the network behind its first
-layers with presizing, augmentation, discriminative learning rates and one cycle, goes half the way
-back to where fine-tuning started, and writes to the run's folder a standard timm checkpoint
+Reads the official trainval split, holds a tenth of it out, fine-tunes all but the first layers with
+presizing, augmentation, discriminative learning rates and one cycle, and moves the weights half the
+way back to where fine-tuning started. The run's folder gets a standard timm checkpoint
 (`model.safetensors` and `config.json` with the label names), `history.csv`, `tensorboard/`,
 `curves.png`, `predictions.png` and `run.json`.
 
-The folder must be new, empty, or a run of this script: `--resume` goes on with an interrupted one
-and `--overwrite` replaces it.
+The folder must be new, empty, or a run of this script: `--resume` continues an interrupted one and
+`--overwrite` replaces it.
 
-With `--teachers` the labels are not used: finished runs answer instead for each augmented and mixed
-picture, and the network learns to answer as they do on average (Beyer et al., "Knowledge
-distillation: A good teacher is patient and consistent", CVPR 2022).
+With `--teachers` the labels are not used: the network learns to predict what finished runs answer
+on average for each augmented and mixed picture (Beyer et al., "Knowledge distillation: A good
+teacher is patient and consistent", CVPR 2022).
 """
 
 import argparse
@@ -72,7 +72,7 @@ EPOCHS = 12
 BATCH = 32
 RATE = 2e-4  # peak rate of the classifier; the first trained layers get it divided by RATE_SPREAD
 RATE_SPREAD = 10
-FROZEN = 1 / 3  # share of a pretrained body's layers that are kept as they are
+FROZEN = 1 / 3  # share of a pretrained body's layers that are not trained
 WEIGHT_DECAY = 0.05
 LABEL_SMOOTHING = 0.1
 DROPOUT = 0.2
@@ -191,7 +191,7 @@ def train(
 
 
 def _teaching(teachers: Sequence[Path], spec: InputSpec, data: DataSet) -> list[Callback]:
-    """The callback that lets finished runs teach, if there are any."""
+    """The callback for the teachers, if there are any."""
     if not teachers:
         return []
     networks = [Teacher(Path(teacher), spec) for teacher in teachers]
@@ -224,9 +224,9 @@ def make_learner(
     data, spec, batch
         Their data set, the network's input, and pictures a step.
     pretrained, frozen
-        Whether the body is, and what share of it is kept as it is then.
+        Whether the body is pretrained, and what share of it then stays frozen.
     taught
-        Whether targets are probabilities of teachers instead of labels.
+        Whether the targets are teachers' probabilities instead of labels.
     """
     photos = decode(train_part, fastai_runs.presized(spec), "training photos")
     held_out_photos = decode(held_out, spec, "held-out photos")

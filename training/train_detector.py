@@ -1,19 +1,19 @@
-"""Fine-tune the finder of cats and dogs on scenes of several pets, turned pictures and whole pets.
+"""Fine-tune the detector of cats and dogs on scenes of several pets and on rotated pictures.
 
     python -m training.train_detector data/nanodet_plus_m_416.onnx --others-root data/others
     python -m training.train_detector data/nanodet_plus_m_416.onnx --resume
     python -m training.convert_detector data/nanodet_plus_m_416.onnx --run runs/finder
 
-A COCO detector draws a box around a head beside its own body, and misses pets that lie on their
-side. It learns from the official trainval pictures, a tenth held out, with the boxes of their
+A COCO detector may find a pet's head and its body as two animals, and misses pets that lie on their
+side. Here it learns from the official trainval pictures, a tenth held out, with the boxes of their
 trimaps, and from scenes of one to five of their pets (see `training.composites`). Pictures in which
-the detector sees another pet than the trimap's are left out as they are. Places are assigned to
-pets by how well they already answer: Feng et al., "TOOD", ICCV 2021; the losses are quality focal
-loss, distribution focal loss (Li et al., "Generalized focal loss", NeurIPS 2020) and GIoU
-(Rezatofighi et al., CVPR 2019).
+the detector sees a pet besides the trimap's are used only for such scenes. Grid cells are assigned
+to pets by how well they already predict them: Feng et al., "TOOD", ICCV 2021; the losses are
+quality focal loss, distribution focal loss (Li et al., "Generalized focal loss", NeurIPS 2020) and
+GIoU (Rezatofighi et al., CVPR 2019).
 
-The result lies half of the way back to the COCO detector, as `training.train_breeds` does it.
-Written are `model.safetensors`, `history.csv` and `run.json`.
+The weights are then moved half the way back to the COCO detector's, as in `training.train_breeds`.
+The run's folder gets `model.safetensors`, `history.csv` and `run.json`.
 """
 
 import argparse
@@ -56,23 +56,23 @@ from training.runs import CHECKPOINTS, HISTORY, Run, TimeLeft, read_history
 from training.train_masks import tilt, turn, weather
 
 OUT = Path("runs/finder")
-SIDE = 320  # of the square that a training picture lies in
-SMALLEST_SIDE = 0.6  # of it, that the picture's longer side is at least
+SIDE = 320  # of the square into which a training picture is placed
+SMALLEST_SIDE = 0.6  # least length of the picture's longer side, as a share of it
 EPOCHS = 5
 BATCH = 16
 RATE = 2e-4
 WEIGHT_DECAY = 0.01
 WARM_UP = 0.1  # of all steps
 LARGEST_GRADIENT = 10.0  # norm to which gradients are clipped
-TUNED = 0.5  # of the way from the COCO detector to the fine-tuned one
+TUNED = 0.5  # how far the result lies from the COCO detector towards the fine-tuned one
 SEED = 42
 
-# What a training picture is, with which probability; the rest is an empty background.
+# Probabilities of a plain picture and of a scene; the rest are empty backgrounds.
 PLAIN, SCENE = 0.5, 0.42
 QUARTER_TURNS = 0.25
-LEAST_PIXELS = 8  # longer side of a pet in the network's input that counts
+LEAST_PIXELS = 8  # least longer side of a pet in the network's input
 
-POSITIVES = 10  # places that are assigned to a pet
+POSITIVES = 10  # places assigned to each pet
 QUALITY = 4.0  # weight of the IoU against the probability in that
 BOX_WEIGHT, DISTANCE_WEIGHT = 2.0, 0.25
 
@@ -144,7 +144,7 @@ class Pictures:
         canvas[:rows, :columns] = np.asarray(small)
         boxes, species = [], []
         for classes, breed in zip(subjects, breeds, strict=True):
-            # What turning left empty is no pet.
+            # What rotation left empty is no pet.
             box = box_of(np.where(classes > 2, BACKGROUND, classes).astype(np.uint8))
             if box is None or scale * max(box[2] - box[0], box[3] - box[1]) < LEAST_PIXELS:
                 continue
@@ -203,7 +203,7 @@ def iou_of(one: torch.Tensor, other: torch.Tensor) -> tuple[torch.Tensor, torch.
 def assign(
     scores: torch.Tensor, predicted: torch.Tensor, grid: torch.Tensor, boxes: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Which places answer for which pet, by how well they do: task-aligned assignment.
+    """Assign places to pets by how well they predict them: task-aligned assignment.
 
     Parameters
     ----------
