@@ -1,4 +1,4 @@
-"""The tables in the project's documents that programs write: each between two marks."""
+"""Tables in the project's documents that programs write, each between two marks."""
 
 from pathlib import Path
 
@@ -6,12 +6,12 @@ ROOT = Path(__file__).parent
 
 
 def find(mark: str) -> Path:
-    """The document, README.md, another beside it or one of `docs/`, that holds a mark.
+    """The document that contains a mark: README.md, another beside it, or one in `docs/`.
 
     Raises
     ------
     LookupError
-        When none does.
+        If none does.
     """
     for path in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]):
         if mark in path.read_text():
@@ -25,7 +25,7 @@ def renew(start: str, end: str, table: str) -> Path:
     Raises
     ------
     LookupError
-        When no document holds the marks.
+        If no document contains the marks.
     """
     path = find(start)
     before, _, rest = path.read_text().partition(start)

@@ -1,4 +1,4 @@
-"""Who asks, and how often: a client's address and its token buckets."""
+"""Clients: their addresses, and a token bucket for each."""
 
 import ipaddress
 import re
@@ -6,25 +6,25 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 
-REMEMBERED = 10_000  # clients; who has not asked for the longest is forgotten first
+REMEMBERED = 10_000  # clients; the least recently seen one is forgotten first
 
 
 def address(
     peer: str | None, headers: Iterable[tuple[bytes, bytes]], behind_proxy: bool = False
 ) -> str:
-    """The address that limits count for; an IPv6 client stands for its /64 network.
+    """The address to which limits apply; for IPv6, that of its /64 network.
 
     Parameters
     ----------
     peer
-        The other end of the connection.
+        Address of the other end of the connection.
     headers
         The request's, with names in lower case.
     behind_proxy
-        Whether `X-Forwarded-For` may be believed. Each proxy appends the address that it sees, so
-        what a client wrote itself stands left of its real address: the last public one counts,
-        and private ones after it are proxies. Without a public one, as in a network of its own,
-        the last one counts. A port behind an address is passed over.
+        Whether to trust `X-Forwarded-For`. Each proxy appends the address that it sees, so anything
+        that the client itself wrote is to the left of its real address: the last public address
+        counts, and private ones after it are proxies. If there is no public address, as in a
+        private network, the last one counts. Ports are ignored.
 
     Examples
     --------
@@ -38,7 +38,7 @@ def address(
             try:
                 found = _parse(text.strip())
             except ValueError:
-                break  # what follows to the left may be anybody's writing
+                break  # anyone may have written what is further left
             if found.is_global:
                 return _network(found)
             last = last or found
@@ -51,12 +51,12 @@ def address(
 
 
 def _parse(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """An address, perhaps with a port: 1.2.3.4:80, [::1]:80 or [::1].
+    """Parse an address, possibly with a port: 1.2.3.4:80, [::1]:80 or [::1].
 
     Raises
     ------
     ValueError
-        When it is none.
+        If it is not an address.
     """
     with_port = re.fullmatch(r"(?:([\d.]+)|\[([^\]]+)\])(?::\d{1,5})?", text)
     return ipaddress.ip_address((with_port[1] or with_port[2]) if with_port else text)
@@ -71,7 +71,7 @@ def _network(found: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
 
 
 class TokenBuckets:
-    """A token bucket for each client: so much at once, and so much a second in the long run."""
+    """A token bucket for each client: a burst, and a rate per second in the long run."""
 
     def __init__(
         self, burst: float, per_second: float, clock: Callable[[], float] = time.monotonic
@@ -86,7 +86,7 @@ class TokenBuckets:
 
         Returns
         -------
-        0, or the seconds until there would be enough (nothing is taken then).
+        0, or the seconds until there will be enough (then nothing is taken).
         """
         now = self._clock()
         level, last = self._levels.pop(client, (self.burst, now))

@@ -1,4 +1,4 @@
-"""Connections that keep nobody waiting: time limits below HTTP, where uvicorn has none."""
+"""Time limits for connections, below HTTP, where uvicorn has none."""
 
 import asyncio
 import json
@@ -9,16 +9,16 @@ from serving import metrics, routes
 from serving.internals import STATUS_PHRASES, H11Protocol
 from serving.messages import Translate
 
-HEADERS_TIME = 10.0  # seconds until a request's head must be there
-REST_TIME = 5.0  # seconds that the rest of a body may take whose answer is there already
-STALLED_TIME = 30.0  # seconds that a client may leave an answer unread
+HEADERS_TIME = 10.0  # seconds within which a request's head must arrive
+REST_TIME = 5.0  # seconds for the rest of a body that has been answered already
+STALLED_TIME = 30.0  # seconds for which a client may leave an answer unread
 
 
 class Connection(H11Protocol):
-    """A connection that is closed when its request or its reader does not move on.
+    """A connection that is closed if its request stalls or its answer is not read.
 
-    h11, and not the faster httptools, because it limits a request's head; a request costs a
-    millisecond more.
+    It uses h11 rather than the faster httptools, because h11 limits the size of a request's head;
+    that costs a millisecond per request.
     """
 
     # Both are set where the server is configured: uvicorn makes the connections itself.
@@ -26,7 +26,7 @@ class Connection(H11Protocol):
     translate: Translate
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start to wait for a request."""
+        """Start waiting for a request."""
         self._head_timer: asyncio.TimerHandle | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
         self._rest_timer: asyncio.TimerHandle | None = None
@@ -37,7 +37,7 @@ class Connection(H11Protocol):
             self._await_head()
 
     def data_received(self, data: bytes) -> None:
-        """Take what came; a request's head must be whole in time."""
+        """Take data; a request's head must be complete in time."""
         super().data_received(data)
         if self.conn.their_state is not h11.SEND_BODY:
             self._stop("_rest_timer")
@@ -47,13 +47,13 @@ class Connection(H11Protocol):
             self._await_head()
 
     def on_response_complete(self) -> None:
-        """Wait for the next request, whose beginning may be here already."""
+        """Wait for the next request, which may have begun to arrive."""
         super().on_response_complete()
         if self.transport.is_closing():
-            # The rest of the answer may be unread for ever.
+            # Otherwise the rest of the answer could stay unread for ever.
             self.loop.call_later(STALLED_TIME, self.transport.abort)
         elif self.conn.their_state is h11.SEND_BODY:
-            # uvicorn goes on reading for as long as anything comes.
+            # uvicorn would go on reading for as long as data arrives.
             self._rest_timer = self.loop.call_later(REST_TIME, self.transport.abort)
         elif self.conn.their_state is h11.IDLE and self.conn.trailing_data[0]:
             self._await_head()
@@ -66,7 +66,7 @@ class Connection(H11Protocol):
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
-        """The client does not read: wait for it, but not for ever."""
+        """The client is not reading: wait for it, but not for ever."""
         super().pause_writing()
         if self._stall_timer is None:
             self._stall_timer = self.loop.call_later(STALLED_TIME, self._give_up)
@@ -77,7 +77,7 @@ class Connection(H11Protocol):
         super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what cannot be understood."""
+        """Refuse what is not valid HTTP."""
         unread, _ = self.conn.trailing_data
         if len(unread) > routes.HEADERS_LIMIT:
             self._refuse(431, "headers")
@@ -104,7 +104,7 @@ class Connection(H11Protocol):
         metrics.REFUSED.labels(reason or key).inc()
         if self.transport.is_closing():
             return
-        # No language is known yet.
+        # The visitor's language is not known yet.
         message = type(self).translate({"query_string": b"", "headers": []}, key, {})
         body = json.dumps({"detail": message}).encode()
         self.transport.write(

@@ -1,13 +1,13 @@
-"""Processes that decode one picture each for `serving.decoding`, and may do nothing else.
+"""Processes that decode one picture each for `serving.decoding`, and can do nothing else.
 
     python -m serving.decoder SOCKET MEMORY READY BYTES PIXELS
 
-The first three are descriptors, the others the limits of `models.images.set_limits`. Each request
-is a few numbers with an open file, over the socket: how many pixels the longer side of the photo
-needs at least, or 0 for the whole one, and which of the file's pictures. Its pixels go into the
-shared memory; the answer is JSON that says where they lie and what else is known of the picture, or
-what is wrong with it. READY gets a byte whenever a new process waits for a request and the one
-before it is gone.
+The first three are file descriptors, the others the limits of `models.images.set_limits`. A request
+over the socket is a few numbers with an open file: how many pixels the longer side of the photo
+needs at least (0 for the whole photo), and which picture of the file to decode. The pixels go into
+the shared memory; the answer is JSON that says where they are and what else is known about the
+picture, or what is wrong with it. READY gets a byte whenever the previous process is gone and a new
+one waits for a request.
 """
 
 import gc
@@ -33,12 +33,12 @@ from models.images import PhotoError, open_picture, set_limits
 from models.picture import AXES, Picture, Place
 from serving.lockdown import end_with_parent, lock_down
 
-REQUEST = struct.Struct(f"!I{len(AXES)}i")  # the side, and the place, whose parts may be ANY
+REQUEST = struct.Struct(f"!I{len(AXES)}i")  # the side, and the place, whose numbers may be ANY
 ANY = -1
 HEADER = struct.Struct("!I")  # bytes of the JSON that follows
-MEMORY = 500_000_000  # bytes a picture may take
-SECONDS = 4.5  # of the processor a picture may take
-NO_MORE = 100  # exit status of a process that got no request
+MEMORY = 500_000_000  # bytes of memory for a picture
+SECONDS = 4.5  # seconds of processor time for a picture
+NO_MORE = 100  # exit status of a process that received no request
 POPULATE_WRITE = 23  # advice of madvise(2), from Linux 5.14 on
 ALIGNED = 64  # bytes: where arrays may begin
 
@@ -53,7 +53,7 @@ SMALL = _small_picture()
 
 
 class Shared:
-    """The shared memory, which is handed out from its beginning."""
+    """The shared memory, allocated from its beginning."""
 
     def __init__(self, memory: mmap.mmap) -> None:
         self._memory = memory
@@ -62,17 +62,17 @@ class Shared:
         self._used = 0
 
     def allocate(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-        """An array that is not filled.
+        """An uninitialised array.
 
         Raises
         ------
         MemoryError
-            When it is larger than what is left.
+            If it is larger than what is left.
         """
         size = math.prod(shape) * dtype.itemsize
         if self._used + size > len(self._bytes):
             raise MemoryError
-        # All at once is faster than page by page, when each is first written.
+        # Getting all pages at once is faster than one by one at their first write.
         first = self._used - self._used % mmap.PAGESIZE
         with suppress(OSError):
             self._memory.madvise(POPULATE_WRITE, first, self._used + size - first)
@@ -81,13 +81,13 @@ class Shared:
         return part.view(dtype).reshape(shape)
 
     def describe(self, array: NDArray[Any]) -> dict[str, Any]:
-        """Where an array of `allocate` lies, and what it holds."""
+        """Place, shape and type of an array of `allocate`."""
         offset = array.ctypes.data - self._start
         return {"offset": offset, "shape": array.shape, "dtype": array.dtype.str}
 
 
 def describe(picture: Picture, shared: Shared) -> dict[str, Any]:
-    """All of a picture but its pixels, as JSON data."""
+    """Everything about a picture except its pixels, as JSON data."""
     photo = shared.describe(picture.photo)
     return {
         "photo": photo,
@@ -102,22 +102,22 @@ def describe(picture: Picture, shared: Shared) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Let a process of its own answer each request, until the other end of the socket is closed.
+    """Answer each request in a new process, until the other end of the socket is closed.
 
-    So memory that a decoder finds is new, and holds nothing of the picture before; and one that is
-    taken over ends with its answer. The process that starts them never sees a picture.
+    So a decoder's memory never contains anything of the previous picture, and a compromised decoder
+    ends with its answer. The process that starts them never sees a picture.
     """
     connection_number, memory_number, ready, max_bytes, max_pixels = map(int, sys.argv[1:])
     set_limits(max_bytes, max_pixels)
     with socket.socket(fileno=connection_number) as connection:
         shared = Shared(mmap.mmap(memory_number, 0))
-        Image.init()  # reads the modules of all formats, which is impossible later
+        Image.init()  # loads the modules of all formats, which is impossible later
         tiff.preload()
-        gc.freeze()  # so that what the processes share is not copied for their counts
+        gc.freeze()  # so that reference counts do not cause copies of shared pages
         while True:
             try:
                 os.write(ready, b".")
-            except BrokenPipeError:  # nobody asks any more
+            except BrokenPipeError:  # no more requests will come
                 return
             child = os.fork()
             if not child:

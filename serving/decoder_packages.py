@@ -1,10 +1,10 @@
-"""Packages for the decoders alone, newer than those that Gradio allows in the app's own process.
+"""Packages for the decoders only, newer than Gradio allows in the app's own process.
 
     python -m serving.decoder_packages    # part of the set-up
 
-They lie in a folder of their own beside the environment, or in the user's cache where that cannot
-be written to. A Space of the Hugging Face Hub installs requirements.txt alone, so there the app
-fetches them when it starts.
+They are in a folder beside the virtual environment, or in the user's cache if that is not writable.
+A Space of the Hugging Face Hub installs only requirements.txt, so there the app downloads them when
+it starts.
 """
 
 import subprocess
@@ -13,7 +13,7 @@ from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
 NAME, FIRST, BELOW = "pillow", 13, 14  # major versions
-SECONDS = 120.0  # that fetching may take
+SECONDS = 120.0  # seconds for the download
 FOLDERS = (
     Path(sys.prefix) / "petscope-decoders",
     Path.home() / ".cache" / "petscope" / f"decoders-{sys.implementation.cache_tag}",
@@ -21,7 +21,7 @@ FOLDERS = (
 
 
 def find() -> Path | None:
-    """The folder of the packages, where they are and of the versions that are wanted."""
+    """The folder of the packages, if they are there in the required versions."""
     return next((folder for folder in FOLDERS if _fits(folder)), None)
 
 
@@ -31,7 +31,7 @@ def _fits(folder: Path) -> bool:
 
 
 def install() -> Path | None:
-    """Fetch the packages unless they are there; return their folder, or None where that fails."""
+    """Download the packages unless they are there; return their folder, or None if that fails."""
     if found := find():
         return found
     for folder in FOLDERS:
@@ -53,7 +53,7 @@ def install() -> Path | None:
 
 
 def main() -> None:
-    """Fetch the packages."""
+    """Download the packages."""
     if install() is None:
         sys.exit(f"The decoders' {NAME} {FIRST} cannot be had: they will use the app's own.")
 

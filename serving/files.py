@@ -1,4 +1,4 @@
-"""Uploads and results on the disk: where they lie, how much room there is, when they go."""
+"""Uploads and results on the disk: their folder, the space they may take, and their deletion."""
 
 import errno
 import os
@@ -16,21 +16,21 @@ import gradio as gr
 
 from serving import internals, log
 
-FULL = 1.0  # seconds between two looks for room where there was none
-SWEEP = 60.0  # seconds between two looks at most
+FULL = 1.0  # seconds between two searches for space if there was none
+SWEEP = 60.0  # most seconds between two sweeps
 LARGEST = 4_000_000_000  # bytes of all uploads and results together
-RESERVE = 100_000_000  # bytes of the disk that stay free; of a small disk its tenth
+RESERVE = 100_000_000  # bytes of the disk that stay free; of a small disk, a tenth
 
 
 @dataclass
 class Reservation:
-    """Room on the disk for an upload while it comes."""
+    """Disk space reserved for an upload while it arrives."""
 
     store: "Store"
     taken: int = 0
 
     def grow(self, size: int) -> bool:
-        """Keep room for so many bytes altogether; return whether there is any."""
+        """Reserve so many bytes altogether; return whether there is space."""
         more = size - self.taken
         if more <= 0:
             return True
@@ -41,20 +41,20 @@ class Reservation:
 
 
 class Store:
-    """The folder of uploads and results of a page.
+    """The folder of a page's uploads and results.
 
-    They stay `keep_seconds` after their last use, and go earlier where there is no room for more:
-    the oldest first. What is in use stays in any case: the files of answers that wait or are
-    computed, and what an open page shows.
+    They are deleted `keep_seconds` after their last use, or earlier if space is needed: the least
+    recently used first. Files in use always stay: those of answers that wait or are being computed,
+    and those that an open page shows.
 
     Attributes
     ----------
     folder
-        Where they lie.
+        Their folder.
     size
-        Bytes of all, as far as is known.
+        Bytes of all of them, as far as is known.
     is_open
-        Tells whether a session's page is open.
+        Returns whether a session's page is open.
     """
 
     def __init__(self, blocks: gr.Blocks, keep_seconds: float) -> None:
@@ -62,7 +62,7 @@ class Store:
         self.keep_seconds = keep_seconds
         self.size = 0
         self._blocks = blocks
-        self._coming = 0  # bytes of uploads that go on
+        self._coming = 0  # bytes of unfinished uploads
         self._lock = threading.Lock()
         self._sweeping = threading.Lock()
         self._full_until = 0.0
@@ -76,7 +76,7 @@ class Store:
     # What is in use.
 
     def use(self, answer: str, paths: Iterable[str], written: bool = False) -> None:
-        """Files or folders that an answer needs until it is there, or writes into."""
+        """Mark files or folders that an answer reads, or writes into, until it is ready."""
         found = {path for path in paths if Path(path).is_relative_to(self.folder)}
         with self._lock:
             self._used[answer] |= found
@@ -85,7 +85,7 @@ class Store:
         touch(found)
 
     def answered(self, answer: str, session: str, function: str, paths: Iterable[str]) -> None:
-        """An answer is there: a page shows its files until the function's next one."""
+        """An answer is ready: the page shows its files until the function's next answer."""
         found = {path for path in paths if Path(path).is_relative_to(self.folder)}
         with self._lock:
             found |= self._used.pop(answer, set())
@@ -96,7 +96,7 @@ class Store:
             self._counted.pop(folder, None)
 
     def forget(self, answers: set[str]) -> None:
-        """Keep what belongs to these answers and to open pages; all else is in use no more."""
+        """Only what belongs to these answers and to open pages is still in use."""
         with self._lock:
             for answer in set(self._used) - answers:
                 del self._used[answer]
@@ -116,14 +116,14 @@ class Store:
             shown = [files for (session, _), files in self._shown.items() if self.is_open(session)]
             return always.union(*self._used.values(), *shown)
 
-    # How much room there is.
+    # Space.
 
     def has_room(self, more: int = 0) -> bool:
         """Whether so many bytes more may be written; what was not used for long makes room."""
         if self.fits(more):
             return True
         with self._lock:
-            if time.monotonic() < self._full_until:  # a look at all files takes its time
+            if time.monotonic() < self._full_until:  # looking at all files takes time
                 return False
         self.sweep()
         if self.fits(more) or self._make_room(more):
@@ -133,11 +133,11 @@ class Store:
         return False
 
     def fits(self, more: int = 0) -> bool:
-        """Whether so many bytes more may be written as it is."""
+        """Whether so many more bytes may be written without deleting anything."""
         self.folder.mkdir(parents=True, exist_ok=True)
         disk = shutil.disk_usage(self.folder)
         free = disk.free - min(RESERVE, disk.total // 10)
-        nodes = os.statvfs(self.folder)  # for each file and folder one; 0 where they are unlimited
+        nodes = os.statvfs(self.folder)  # one for each file and folder; 0 if they are unlimited
         if nodes.f_files and nodes.f_favail < nodes.f_files // 10:
             return False
         return more + self._coming <= min(free, LARGEST - self.size)
@@ -150,7 +150,7 @@ class Store:
             self._counted[folder] = size
 
     def take(self, size: int) -> bool:
-        """Keep room for so many bytes; return whether there is any."""
+        """Reserve so many bytes; return whether there is space."""
         if not self.has_room(size):
             return False
         with self._lock:
@@ -159,7 +159,7 @@ class Store:
 
     @contextmanager
     def reserved(self) -> Iterator[Reservation]:
-        """Room for an upload while it comes."""
+        """Disk space for an upload while it arrives."""
         reservation = Reservation(self)
         try:
             yield reservation
@@ -169,7 +169,7 @@ class Store:
                 self.size += reservation.taken
 
     def _make_room(self, more: int) -> bool:
-        """Delete what was not used for the longest until there is room."""
+        """Delete the least recently used files until there is space."""
         used = self._in_use()
         files = []
         for file in _files(self.folder):
@@ -177,7 +177,7 @@ class Store:
                 if not _belongs(file, used):
                     files.append((_last_use(file), file))
         for _, file in sorted(files):
-            if time.time() - _last_use(file) < 1:  # it may be about to be used
+            if time.time() - _last_use(file) < 1:  # this one may be about to be used
                 break
             with suppress(OSError):
                 size = _size_on_disk(file)
@@ -188,10 +188,10 @@ class Store:
                 return True
         return False
 
-    # When they go.
+    # Deletion.
 
     def sweep(self, everything: bool = False) -> None:
-        """Delete what nobody used for long (or everything), and empty folders; count the rest."""
+        """Delete what was not used for long (or everything), and empty folders; count the rest."""
         with self._sweeping:
             older_than = -1 if everything else self.keep_seconds
             used = set() if everything else self._in_use()
@@ -212,14 +212,14 @@ class Store:
                 self.size = size
             for path in list(self._counted):
                 self._counted[path] = sum(map(_size_on_disk, _files(Path(path))))
-            # Gradio remembers each path in order to delete the file itself.
+            # Gradio remembers each path, to delete the file itself later.
             for paths in self._blocks.temp_file_sets:
                 for path in list(paths):
                     if not Path(path).exists():
                         paths.discard(path)
 
     def keep_tidy(self) -> None:
-        """Sweep from now on, in a thread that ends with the process."""
+        """Sweep regularly from now on, in a thread that ends with the process."""
 
         def run() -> None:
             while True:
@@ -234,18 +234,18 @@ class Store:
         threading.Thread(target=run, name="sweep", daemon=True).start()
 
 
-_active: Store | None = None  # that of the page that is served
+_active: Store | None = None  # the store of the page that is served
 
 
 def new_folder() -> Path:
     """A folder for results, with a name that cannot be guessed.
 
-    What lies in it stays at least until the answer is there that is computed right now.
+    Its files stay at least until the answer that is being computed is ready.
 
     Raises
     ------
     OSError
-        When there is no room for results.
+        If there is no space for results.
     """
     if not has_room():
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -257,7 +257,7 @@ def new_folder() -> Path:
 
 
 def has_room(written: Path | None = None) -> bool:
-    """Whether there is room for results; what lies in a folder of `new_folder` is counted first."""
+    """Whether there is space for results, once those in a folder of `new_folder` are counted."""
     if _active is None:
         return True
     if written:
@@ -266,7 +266,7 @@ def has_room(written: Path | None = None) -> bool:
 
 
 def touch(paths: Iterable[str]) -> None:
-    """Note that files were used right now."""
+    """Record that files are used now."""
     for path in paths:
         with suppress(OSError):
             os.utime(path)
@@ -274,11 +274,11 @@ def touch(paths: Iterable[str]) -> None:
 
 def _last_use(file: Path) -> float:
     found = file.lstat()
-    return max(found.st_mtime, found.st_ctime)  # a copy has the time of what was copied
+    return max(found.st_mtime, found.st_ctime)  # a copy has the original's modification time
 
 
 def _size_on_disk(file: Path) -> int:
-    """Bytes that a file takes, if it is there: small ones take a whole block."""
+    """Bytes that a file takes on the disk, if it exists: a small file takes a whole block."""
     with suppress(FileNotFoundError):
         return file.lstat().st_blocks * 512
     return 0
@@ -292,5 +292,5 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _belongs(file: Path, used: set[str]) -> bool:
-    """Whether a file, or a folder that it lies in, is in use."""
+    """Whether a file, or a folder that contains it, is in use."""
     return any(str(path) in used for path in (file, *file.parents))

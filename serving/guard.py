@@ -1,4 +1,4 @@
-"""ASGI middleware that sees each request first: lets it in, or refuses it with one sentence."""
+"""ASGI middleware that sees each request first, and admits it or refuses it with one sentence."""
 
 import asyncio
 import ipaddress
@@ -29,15 +29,16 @@ Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-BODY_TIME = 15.0  # seconds that any body may take
-BODY_RATE = 16_000  # bytes a second that a larger one must come with
-LINGER = 2.0  # seconds that a refused client may go on sending, so that it sees the answer
-MAX_OPEN = 100  # requests of one client that are answered at a time; a page has two or three
-REQUEST_RATE = (2_000, 100)  # of any kind: at once, and a second; a page loads 150 files
-BURST = 200  # costing requests at once; a new photo on the page makes some 15
-UPLOAD_RATE = (1_500_000_000, 1_500_000)  # uploads: bytes at once, and a second
-GUARD_PROBE = "/gradio_api/user"  # a route that Gradio answers and the guard does not
-# What an answer with a file may say: Gradio puts the own headers of a request for a range in it.
+BODY_TIME = 15.0  # seconds within which any body may arrive
+BODY_RATE = 16_000  # bytes per second at which a larger one must arrive
+LINGER = 2.0  # seconds for which a refused client may go on sending, so that it sees the answer
+MAX_OPEN = 100  # simultaneous requests of one client; a page has two or three
+REQUEST_RATE = (2_000, 100)  # requests of any kind: burst, and per second; a page loads 150 files
+BURST = 200  # burst of expensive requests; a new photo on the page makes some 15
+UPLOAD_RATE = (1_500_000_000, 1_500_000)  # uploads: burst of bytes, and bytes per second
+GUARD_PROBE = "/gradio_api/user"  # a route that Gradio has and the guard closes
+# Headers allowed in an answer with a file: for range requests, Gradio copies the request's headers
+# into it.
 FILE_HEADERS = {
     b"accept-ranges",
     b"access-control-allow-origin",
@@ -54,7 +55,7 @@ FILE_HEADERS = {
 
 @dataclass
 class Refused(Exception):  # noqa: N818 -- it is the visitor who is refused
-    """A request that is not let in: a key of `messages`, and values for its placeholders."""
+    """A refused request: a key of `messages`, and values for its placeholders."""
 
     status: int
     reason: str
@@ -72,9 +73,9 @@ class Caller:
     Attributes
     ----------
     client
-        By what its limits count.
+        To whom limits apply.
     internal
-        Whether the app asks itself: the request that it does so for has been counted.
+        Whether the app asks itself, on behalf of a request that has been counted.
     """
 
     client: str
@@ -87,9 +88,9 @@ class Guard:
     Attributes
     ----------
     queue, store
-        Of the page.
+        The page's.
     probes
-        How often `GUARD_PROBE` was asked for.
+        How often `GUARD_PROBE` was requested.
     """
 
     def __init__(
@@ -107,17 +108,17 @@ class Guard:
         Parameters
         ----------
         app
-            What answers the requests that are let in.
+            The app that answers admitted requests.
         queue, store
-            Of its page.
+            The page's.
         settings
-            What is let in.
+            The limits.
         open_limit
-            How many requests are answered at a time.
+            How many requests may be open at a time.
         translate
-            Makes sentences in a visitor's language.
+            Gives the server's sentences in a visitor's language.
         token
-            What the app's own requests bring.
+            A secret that the app's own requests carry.
         """
         self.queue, self.store = queue, store
         self.probes = 0
@@ -144,7 +145,7 @@ class Guard:
         self.probes += scope["path"] == GUARD_PROBE
         caller = self._caller(scope)
         client = scope[CLIENT] = caller.client
-        headers = dict(reversed(scope["headers"]))  # of several the first, as Starlette does
+        headers = dict(reversed(scope["headers"]))  # the first of several, as in Starlette
         route = routes.find(scope["method"], scope["path"])
         body = _Body(receive, routes.body_limit(route, self._settings.photo_bytes) if route else 0)
         answer = _Answer(send, route, body)
@@ -161,8 +162,8 @@ class Guard:
         except Refused as error:
             refused = error
         except Exception as error:
-            # Here end too a client that went away in the middle of its body, and a stream whose
-            # session is not known (any more), which Gradio finds when it has begun.
+            # This is also reached if a client left in the middle of its body, or if Gradio finds
+            # after the stream began that its session is unknown.
             if not (body.refused or body.left or isinstance(error.__cause__, HTTPException)):
                 log.fault()
                 refused = _BROKEN
@@ -193,7 +194,7 @@ class Guard:
         )
 
     def _caller(self, scope: Scope) -> Caller:
-        """Who makes a request; what only the app itself may say is taken out of its headers."""
+        """Who makes a request; removes headers that only the app itself may send."""
         own = {INTERNAL: b"", FOR_CLIENT: b""}
         for name, value in scope["headers"]:
             if name in own:
@@ -206,11 +207,11 @@ class Guard:
         return Caller(own[FOR_CLIENT].decode("latin-1") or "internal", internal=True)
 
     def _prepare(self, scope: Scope, caller: Caller, route: Route | None, stack: ExitStack) -> None:
-        """What an answer is kept ready for while it goes on."""
+        """What is prepared for an answer while it lasts."""
         if route is None:
             return
         if route.name == "mcp":
-            # MCP asks the app's own endpoints, with the headers of the request that asks it.
+            # MCP calls the app's own endpoints with the headers of the MCP request.
             scope["headers"].append((FOR_CLIENT, caller.client.encode()))
         elif route.name == "file":
             touch([scope["path"].partition("file=")[2]])
@@ -230,7 +231,7 @@ class Guard:
         body: "_Body",
         stack: ExitStack,
     ) -> None:
-        """Refuse what is too much; keep room on the disk for an upload until the stack closes."""
+        """Refuse what exceeds the limits; reserve space for an upload until the stack closes."""
         if sum(len(name) + len(value) for name, value in scope["headers"]) > routes.HEADERS_LIMIT:
             raise Refused(431, "headers")
         if route is None:
@@ -244,7 +245,7 @@ class Guard:
         if route.cost and self.queue.closing:
             raise Refused(503, "closing", 10)
         if route.name in ("join", "call", "mcp") and route.cost:
-            # What MCP asks itself has been let in with the request that it asks for.
+            # MCP's own calls were admitted together with the MCP request.
             self._admit_to_queue(caller)
         if route.body == "upload":
             await self._admit_upload(headers, caller, size, body, stack)
@@ -276,7 +277,7 @@ class Guard:
         body: "_Body",
         stack: ExitStack,
     ) -> None:
-        """Let an upload's form be read along, with an allowance that grows as it comes."""
+        """Check an upload's form as it arrives, with an allowance that grows with it."""
         room = stack.enter_context(self.store.reserved())
         try:
             form = UploadForm(
@@ -325,23 +326,24 @@ class Guard:
 
 
 class _Allowance:
-    """What an upload may take: bytes of its client, and room on the disk."""
+    """What an upload has been granted: bytes of its client's bucket, and disk space."""
 
     def __init__(self, sent: clients.TokenBuckets, caller: Caller, room: Reservation) -> None:
         self._sent, self._caller, self._room = sent, caller, room
         self._paid = 0
 
     async def grow(self, size: int) -> None:
-        """Let so many bytes come altogether.
+        """Allow so many bytes altogether.
 
         Raises
         ------
         Refused
-            When they are too many.
+            If that is too many.
         """
         if size <= self._paid and self._paid:
             return
-        # An honest client pays for all at the beginning; else for pieces, and not for each packet.
+        # An honest client pays for everything at the beginning; others pay in chunks, not for each
+        # packet.
         wanted = max(size, self._paid + min(1_000_000, self._paid // 8))
         if not self._caller.internal:
             wait = self._sent.take(self._caller.client, wanted - self._paid)
@@ -353,12 +355,12 @@ class _Allowance:
 
 
 class _Body:
-    """A request's body while it comes: not too large, not too slow.
+    """A request's body as it arrives: not too large, not too slow.
 
     Attributes
     ----------
     read_along
-        Gets each part, and the number of all bytes so far; may raise `Refused`.
+        Gets each chunk, and the number of bytes so far; may raise `Refused`.
     """
 
     def __init__(self, receive: Receive, limit: int) -> None:
@@ -372,7 +374,7 @@ class _Body:
         self.read_along: Callable[[bytes, int], Awaitable[None]] | None = None
 
     async def receive(self) -> Message:
-        """The next part; the client seems to have left when it is refused."""
+        """The next chunk; to the app, a refused client looks disconnected."""
         if self._whole:
             return await self._receive()
         if self.refused:
@@ -401,7 +403,7 @@ class _Body:
         return message
 
     async def discard(self) -> None:
-        """Read on without keeping anything, for a moment."""
+        """Go on reading for a moment, without keeping anything."""
         try:
             async with asyncio.timeout(LINGER):
                 while not (self._whole or self.left):
@@ -413,7 +415,7 @@ class _Body:
 
 
 class _Answer:
-    """The way back: adds the security headers, counts bytes."""
+    """An answer on its way to the client: adds the security headers and counts bytes."""
 
     def __init__(self, send: Send, route: Route | None, body: _Body) -> None:
         self._send = send
@@ -425,9 +427,9 @@ class _Answer:
         self.size = 0
 
     async def send(self, message: Message) -> None:
-        """Send a part on, but for an answer that only says that there was an error inside.
+        """Pass a message on, except for an answer that only reports an internal error.
 
-        What the app makes of a body that was cut short is one, too.
+        So is the app's answer to a body that was cut short.
         """
         if message["type"] == "http.response.start":
             self.broken = message["status"] == 500 or self._body.refused is not None
@@ -438,7 +440,7 @@ class _Answer:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             added = routes.security_headers(self._route)
-            # There are no logins, so no other site's page needs to send a visitor's cookies.
+            # There are no logins, so no other site needs to send a visitor's cookies.
             replaced = {name for name, _ in added} | {b"access-control-allow-credentials"}
             kept = [pair for pair in message.get("headers", ()) if pair[0].lower() not in replaced]
             if self._route and self._route.name == "file":
@@ -450,9 +452,9 @@ class _Answer:
         await self._send(message)
 
     async def end(self) -> None:
-        """End an answer that broke off."""
+        """End an answer that was interrupted."""
         if self.status and not self._ended:
-            with suppress(Exception):  # a promised length was not reached
+            with suppress(Exception):  # the announced length was not reached
                 await self._pass_on({"type": "http.response.body", "body": b""})
 
     async def complete(
@@ -489,12 +491,12 @@ async def _refuse(
         more.append((b"connection", b"close"))
     content, kind = json.dumps({"detail": sentence}).encode(), b"application/json"
     status = refused.status
-    if route and b"sec-fetch-mode" in headers:  # sent by browsers: it is the page that asks
+    if route and b"sec-fetch-mode" in headers:  # browsers send it, so the page is asking
         if route.name == "upload":
-            # It shows the answer to a failed upload as it stands.
+            # The page shows the answer to a failed upload unchanged.
             content, kind = sentence.encode(), b"text/plain; charset=utf-8"
         elif route.name == "join" and status == 503:
-            # At this one it shows words of Gradio's, at others the answer's own.
+            # For this status it shows Gradio's own text, for others that of the answer.
             status = 429
     end = body.discard if unread else None
     await answer.complete(status, content, kind, tuple(more), end)

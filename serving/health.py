@@ -1,11 +1,11 @@
-"""What `/healthz` reports: is it alive, is it ready, with which models on which device."""
+"""What `/healthz` reports: whether the app is ready, and with which models on which device."""
 
 from models import pipeline
 from serving import decoding
 
 
 def models() -> list[dict[str, str]]:
-    """The models that answer by default: name, sha256 of the file, and the device they run on."""
+    """The default models: name, sha256 of the file, and the device they run on."""
     return [
         {"name": each.card.name, "sha256": each.card.sha256, "device": each.device}
         for each in pipeline.load()
@@ -13,5 +13,5 @@ def models() -> list[dict[str, str]]:
 
 
 def can_decode() -> bool:
-    """Whether there is a process to decode pictures, or one can be started."""
+    """Whether there is a process that decodes pictures, or one can be started."""
     return decoding.start().usable()

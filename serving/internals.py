@@ -1,8 +1,8 @@
-"""The one place that reaches into private parts of Gradio, uvicorn and MCP, and what for.
+"""The only module that reaches into private parts of Gradio, uvicorn and MCP, with the reasons.
 
-All of them may change with any release, so `check` looks at the start whether each is still what
-this module expects. The guard depends on most of them: without one of these the app does not start.
-On the others only speed depends: without one of those the app goes on without what it gives.
+Any release may change them, so `check` compares them at the start with what this module expects.
+The guard depends on most of them: if one of these has changed, the app does not start. The others
+only save time: if one of those has changed, the app does without it.
 """
 
 import inspect
@@ -80,13 +80,14 @@ __all__ = [
     "upload_folder",
 ]
 
-# Seconds between two messages to all who wait where in the queue they are. By default all hear of
-# each answer that is begun: with fifty waiting, that was a tenth of all work.
+# Seconds between two messages that tell waiting clients their place in the queue. By default, each
+# answer that begins causes a message to all of them: with fifty waiting, that was a tenth of all
+# work.
 STATUS_INTERVAL = 1.0
-POLL_INTERVAL = 0.005  # seconds between two looks at the queue while there is nothing to do
+POLL_INTERVAL = 0.005  # seconds between two looks at an idle queue
 INTERNAL = b"x-petscope-internal"  # header of the app's own requests, with the guard's token
-FOR_CLIENT = b"x-petscope-client"  # of them: the client for whom the app asks itself
-CLIENT = "petscope.client"  # where a request's scope says which client asks
+FOR_CLIENT = b"x-petscope-client"  # header of these: the client for whom the app asks itself
+CLIENT = "petscope.client"  # key of a request's scope for the client that asks
 _FILE_ADDRESS = re.compile(r"/gradio_api/file=([^\s\"'?<>&]+)")
 ODD_VALUES = (
     "These values cannot be read: please send as many as the endpoint takes, each as "
@@ -100,9 +101,9 @@ NO_ADDRESSES = "Web addresses are not fetched here: please send the file itself.
 
 
 class Unexpected(CannotStart):
-    """A private part that the guard depends on is not what it was in the release that was tested.
+    """A private part that the guard depends on has changed since the tested release.
 
-    Its text is one sentence for whoever serves the page.
+    Its text is one sentence for the person who starts the app.
     """
 
     def __init__(self, place: str) -> None:
@@ -120,11 +121,11 @@ class Need(NamedTuple):
     place
         `module:name`, where the name may be `Class.attribute`.
     expected
-        Its type, or the names of its parameters.
+        Its type, or its parameters' names.
     why
-        What it is needed for.
+        Why it is needed.
     guard
-        Whether the guard depends on it, or only speed.
+        Whether the guard depends on it, or only the speed.
     """
 
     place: str
@@ -140,7 +141,7 @@ _PLOTS = "gradio.utils:MatplotlibBackendMananger"
 _MESSAGES = "what a client hears of its answer"
 
 NEEDS = (
-    # Where files lie, and that none is fetched.
+    # Where files are stored, and that none is fetched.
     Need("gradio.utils:get_upload_folder", "", "the folder of uploads and results"),
     Need(
         "gradio.context:LocalContext.event_id", ContextVar, "which answer is computed in a thread"
@@ -163,7 +164,7 @@ NEEDS = (
         "self block_fn inputs state explicit_call",
         "takes what a program sends apart; what fails there gets a sentence",
     ),
-    # The queue: whose turn it is, what comes of each answer, which sessions are kept.
+    # The queue: whose turn it is, how each answer ends, which sessions are kept.
     Need(
         "gradio.queueing:Queue.__init__",
         "self live_updates concurrency_count update_intervals max_size blocks "
@@ -179,7 +180,7 @@ NEEDS = (
     Need("gradio.state_holder:SessionState", type, "a session's choices; replaced by `Session`"),
     Need("gradio.state_holder:SessionState.__setitem__", "self key value", "keeps a choice"),
     Need("gradio.state_holder:StateHolder.__getitem__", "self session_id", "makes sessions"),
-    # The routes that the guard knows, and that it stands in front of.
+    # The routes that the guard knows, and its place in front of them.
     Need(
         "gradio.routes:App.create_app",
         "blocks app app_kwargs auth_dependency strict_cors mcp_server debug parent_app",
@@ -215,7 +216,8 @@ NEEDS = (
     Need(f"{_H11}.on_response_complete", "self", _CONNECTION),
     Need(f"{_H11}.send_400_response", "self msg", _CONNECTION),
     Need("h11:Connection.trailing_data", property, "what has come of the next request's head"),
-    # Ways to the page. Without them it is served, but not rendered by Node or linked by a tunnel.
+    # Ways to the page. Without them it is served, but neither rendered by Node nor reachable by a
+    # tunnel.
     Need(
         "gradio.node_server:start_node_server",
         "server_name server_port node_path python_port python_host static_worker_ports debug "
@@ -236,16 +238,16 @@ NEEDS = (
 
 
 def check(needs: Iterable[Need] = NEEDS) -> set[str]:
-    """Look whether private parts are as expected.
+    """Check whether private parts are as expected.
 
     Returns
     -------
-    The places that are not, on which only speed depends.
+    The places that are not, if only speed depends on them.
 
     Raises
     ------
     Unexpected
-        When the guard depends on one that is not.
+        If the guard depends on one that is not.
     """
     changed = {need.place: need.guard for need in needs if not _is_as_expected(need)}
     for place, guard in changed.items():
@@ -266,7 +268,7 @@ def _is_as_expected(need: Need) -> bool:
 
 
 def _paths(value: object) -> Iterator[str]:
-    """Paths of files in an event's data: as file data, or in a text as an address of this app."""
+    """Paths of files in an event's data, given as file data or as this app's addresses in text."""
     if isinstance(value, dict):
         path = value.get("path")
         if isinstance(path, str):
@@ -280,12 +282,12 @@ def _paths(value: object) -> Iterator[str]:
 
 
 def current_answer() -> str | None:
-    """The id of the answer that is computed in this thread."""
+    """The id of the answer that this thread is computing."""
     return LocalContext.event_id.get(None)
 
 
 def current_request() -> Any:  # noqa: ANN401 -- Gradio's, which is like Starlette's
-    """The request that is answered in this thread, or None."""
+    """The request that this thread is answering, or None."""
     return LocalContext.request.get(None)
 
 
@@ -295,26 +297,26 @@ def upload_folder() -> Path:
 
 
 def protect(report_fault: Callable[[], None]) -> None:
-    """Close what Gradio leaves open to visitors: fetching, names to guess, traces with paths.
+    """Close what Gradio leaves open: fetching addresses, predictable names, paths in tracebacks.
 
     Parameters
     ----------
     report_fault
-        Takes the place of printing the exception that is being handled.
+        Called instead of printing the exception that is being handled.
     """
     _refuse_addresses()
     _tell_how_to_send_files()
-    # Gradio names a file's folder by a keyed hash of its content, and the key lies beside its code
-    # for as long as it is installed. This one lasts as long as the process, and is written nowhere.
+    # Gradio names a file's folder by a keyed hash of its content, with a key that is stored beside
+    # its code. This key lasts only as long as the process, and is never stored.
     processing_utils.hash_seed = secrets.token_bytes(32)
     route_utils.GradioMultiPartParser = _Form  # type: ignore[misc]
     queueing.traceback = SimpleNamespace(print_exc=lambda *_: report_fault())  # type: ignore[assignment]
 
 
 def _refuse_addresses() -> None:
-    """Let Gradio fetch no web address that a visitor sends, be it public, private or redirected.
+    """Keep Gradio from fetching web addresses that visitors send, public, private or redirected.
 
-    The address of a file that this app holds itself, as MCP clients send it, is taken as the file.
+    The address of one of this app's own files, as MCP clients send it, is taken as the file.
     """
 
     async def get(url: str) -> None:
@@ -340,7 +342,7 @@ def _refuse_addresses() -> None:
 
 
 def draw_no_plots() -> None:
-    """Let Gradio not import Matplotlib at the first event, to set at each what it would draw on."""
+    """Keep Gradio from importing Matplotlib, only to set its backend at every event."""
     from contextlib import nullcontext
 
     from gradio import utils
@@ -349,14 +351,14 @@ def draw_no_plots() -> None:
 
 
 class Session(SessionState):
-    """A visitor's choices, and not what was shown.
+    """A visitor's inputs, without what was shown.
 
-    Gradio also keeps the page's whole configuration for each, with all that it shows, for links to
-    a visitor's view. That route is closed here, and making it took 20 ms for each new session.
+    Gradio also keeps the whole configuration of the page for each session, with everything shown,
+    for links to a visitor's view. That route is closed here, and the copy took 20 ms per session.
     """
 
     def __init__(self, blocks: gr.Blocks) -> None:
-        """Begin with the page as it is for everybody."""
+        """Begin with the page as everybody first sees it."""
         self.blocks_config = copy(blocks.default_config)
         self.config_values = {}
         self.state_data = {}
@@ -365,9 +367,9 @@ class Session(SessionState):
         self.STATE_TTL_WHEN_CLOSED = 3600  # seconds
 
     def __setitem__(self, key: int, value: Any) -> None:  # noqa: ANN401 -- as Gradio does
-        """Keep a choice, without the description of its component that Gradio makes each time.
+        """Keep an input, without the description of its component that Gradio would make each time.
 
-        That was a fifth of all that the server's event loop did.
+        That was a fifth of the work of the server's event loop.
         """
         block = self.blocks_config.blocks.get(key)
         if isinstance(block, gr.State):
@@ -385,7 +387,7 @@ class Session(SessionState):
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """An answer that is waited for: an event of Gradio's queue, as the rest of the server sees it.
+    """A pending answer: an event of Gradio's queue, as the rest of the server sees it.
 
     Attributes
     ----------
@@ -396,15 +398,15 @@ class Answer:
     session
         The page or the call that it is for.
     function
-        Name of the function that gives it.
+        Name of the function that computes it.
     group
-        Which functions share their workers with it.
+        The group of functions with which it shares workers.
     scope
         The request's ASGI scope.
     entered
-        When it was asked for, by `time.monotonic`.
+        When it was requested, by `time.monotonic`.
     files
-        Paths of what it is asked about.
+        Paths of the files that it is about.
     """
 
     id: str
@@ -421,10 +423,10 @@ Outcome = Literal["answered", "left", "refused", "failed"]
 
 
 class Rules(Protocol):
-    """Who is let in, whose turn it is, and what is to be known of each answer."""
+    """Who is admitted, whose turn it is, and what is recorded about each answer."""
 
     def admit(self, scope: Any, session: str | None) -> None:  # noqa: ANN401 -- an ASGI scope
-        """Raise fastapi.HTTPException when an event is not to be let in."""
+        """Raise fastapi.HTTPException if an event is refused."""
 
     def entered(self, answer: Answer) -> None:
         """An answer waits."""
@@ -433,25 +435,25 @@ class Rules(Protocol):
         """Whose turn it is, or nobody's."""
 
     def estimate(self, waiting: list[Answer], running: list[Answer]) -> list[tuple[Answer, float]]:
-        """Those who wait, as they will have their turns, with the seconds until the answer."""
+        """The waiting answers in the order of their turns, with the seconds until each."""
 
     def started(self, answer: Answer) -> None:
-        """An answer is computed from now on."""
+        """The computation of an answer begins."""
 
     def progressed(self, answer: Answer, files: set[str]) -> None:
-        """A part of an answer is there, with paths of files."""
+        """A part of an answer is ready, with paths of files."""
 
     def ended(self, answer: Answer, outcome: Outcome, files: set[str]) -> str | None:
-        """An answer is there, with paths of files; return the sentence that a failed one gets."""
+        """An answer is ready, with paths of files; return the sentence for a failed one."""
 
 
 def _stored(data: list[Any]) -> list[Any]:
-    """The values of an event, with files in place of data URLs (RFC 2397)."""
+    """The values of an event, with data URLs (RFC 2397) replaced by files."""
     return [_file_of(value) or value for value in data]
 
 
 def _file_of(value: object) -> dict[str, Any] | None:
-    """The uploaded file that a data URL becomes, by itself or as the address of file data."""
+    """The uploaded file made from a data URL, whether bare or as the address in file data."""
     url = value
     if isinstance(value, dict):
         url = value.get("path") or value.get("url")
@@ -470,7 +472,7 @@ def _file_of(value: object) -> dict[str, Any] | None:
 
 
 def _refuse_odd_values(blocks: gr.Blocks) -> None:
-    """Let what a program sends, and Gradio cannot take apart, get a sentence and be no fault."""
+    """Answer with a sentence, not a fault, if a program sends what Gradio cannot parse."""
     take_apart = blocks.preprocess_data
 
     async def preprocess_data(block_fn: Any, *values: Any, **options: Any) -> Any:  # noqa: ANN401
@@ -487,7 +489,7 @@ def _refuse_odd_values(blocks: gr.Blocks) -> None:
 
 
 def _tell_how_to_send_files() -> None:
-    """Let the schemas of MCP's tools say how a file is sent, as Gradio's do not."""
+    """Let the schemas of MCP's tools explain how to send a file, which Gradio's do not."""
     simplify = GradioMCPServer.simplify_filedata_schema
 
     def simplified(
@@ -504,10 +506,10 @@ def _tell_how_to_send_files() -> None:
 
 
 class Queue(queueing.Queue):
-    """Gradio's queue, by `Rules`."""
+    """Gradio's queue, governed by `Rules`."""
 
     def __init__(self, blocks: gr.Blocks, rules: Rules, max_waiting: int, workers: int) -> None:
-        """Take the place of a page's queue; each function's answers have `workers` at most."""
+        """Replace a page's queue; each function gets at most `workers`."""
         super().__init__(
             live_updates=False,
             concurrency_count=blocks.max_threads,
@@ -518,10 +520,10 @@ class Queue(queueing.Queue):
         )
         self._rules = rules
         self._answers: dict[str, Answer] = {}
-        # By default it looks a thousand times a second.
+        # By default the queue is checked a thousand times a second.
         self.sleep_when_free = POLL_INTERVAL
         self.progress_update_sleep_when_free = 10 * POLL_INTERVAL
-        # What is kept of sessions is decided by the rules, not by who came last.
+        # The rules decide which sessions are kept, not who came last.
         self.pending_messages_per_session.max_size = sys.maxsize
         blocks.state_session_capacity = sys.maxsize
         state_holder.SessionState = Session  # type: ignore[misc]
@@ -532,13 +534,13 @@ class Queue(queueing.Queue):
     async def push(
         self, body: PredictBodyInternal, request: fastapi.Request, username: str | None
     ) -> tuple[bool, Any, Any]:
-        """Let an event in."""
+        """Admit an event."""
         if body.fn_index not in self.blocks.fns:
-            # Gradio fails, which would look like a fault of ours.
+            # Gradio would raise an error, which would be logged as a fault of the app.
             raise fastapi.HTTPException(404, "There is no such function.")
         self._rules.admit(request.scope, body.session_hash)
         if self.blocks.fns[body.fn_index].api_visibility == "public":
-            # As files, so that what waits takes no memory.
+            # As files, so that waiting events take no memory.
             body.data = await run_in_threadpool(_stored, body.data)
         result = await super().push(body, request, username)
         if event := self.event_ids_to_events.get(str(result[1])):
@@ -566,7 +568,7 @@ class Queue(queueing.Queue):
 
     @property
     def pending(self) -> list[Answer]:
-        """All answers that wait or are computed."""
+        """All answers that wait or are being computed."""
         return [self._answer(event) for event in list(self.event_ids_to_events.values())]
 
     @property
@@ -577,18 +579,18 @@ class Queue(queueing.Queue):
 
     @property
     def computed(self) -> int:
-        """How many answers are computed, as any thread may ask."""
+        """How many answers are being computed; any thread may ask."""
         return sum(map(bool, self.active_jobs))
 
     @property
     def running(self) -> list[Answer]:
-        """All answers that are computed."""
+        """All answers that are being computed."""
         return [
             self._answer(event) for events in list(self.active_jobs) if events for event in events
         ]
 
     def get_events(self) -> tuple[list[queueing.Event], bool, str] | None:
-        """Take the event whose turn it is."""
+        """Take the event that is next."""
         events = {
             event._id: (queue, event)
             for queue in self.event_queue_per_concurrency_id.values()
@@ -596,7 +598,7 @@ class Queue(queueing.Queue):
             or queue.current_concurrency < queue.concurrency_limit
             for event in queue.queue
         }
-        if not events:  # as nearly always: this is asked two hundred times a second
+        if not events:  # the usual case: this runs two hundred times a second
             return None
         waiting = [self._answer(event) for _, event in events.values()]
         chosen = self._rules.choose(waiting, self.running)
@@ -607,7 +609,7 @@ class Queue(queueing.Queue):
         return [event], False, queue.concurrency_id
 
     def send_message(self, event: queueing.Event, event_message: EventMessage) -> None:
-        """Tell a client of its answer, and the rules."""
+        """Send a client its answer, and inform the rules."""
         if isinstance(event_message, ProcessStartsMessage):
             self._rules.started(self._answer(event))
         elif isinstance(event_message, ProcessCompletedMessage):
@@ -622,7 +624,7 @@ class Queue(queueing.Queue):
         if not event.alive:
             outcome = "left"
         elif not message.success:
-            # An error meant for the visitor has its sentence; others are bugs or a lack of room.
+            # An error meant for the visitor has its own sentence; others are bugs, or a full disk.
             outcome = "refused" if message.output.get("error") else "failed"
         files = set(_paths((message.output or {}).get("data")))
         sentence = self._rules.ended(self._answer(event), outcome, files)
@@ -630,9 +632,9 @@ class Queue(queueing.Queue):
             message.output |= {"error": sentence, "visible": True, "duration": 10}
 
     def broadcast_estimations(self, concurrency_id: str, after: int | None = None) -> None:
-        """Tell those who wait their place in the queue and the time; of one function's events.
+        """Tell the clients that wait for one function their place in the queue and the time.
 
-        With `after`, only the one that came last hears it.
+        With `after`, only the last one is told.
         """
         events = list(self.event_queue_per_concurrency_id[concurrency_id].queue)
         if after is not None:
@@ -645,11 +647,11 @@ class Queue(queueing.Queue):
             super().send_message(event, message)
 
     def compute_analytics_summary(self, records: Any) -> dict[str, Any]:  # noqa: ANN401
-        """Nothing: the page of statistics that it is for is closed."""
+        """Do nothing: the statistics page that needs it is closed."""
         return {}
 
     def forget(self, sessions: Iterable[str]) -> None:
-        """Let sessions go, with their choices and the answers that nobody fetched."""
+        """Forget sessions, with their inputs and the answers that nobody fetched."""
         holder = self.blocks.state_holder
         for session in sessions:
             self.pending_messages_per_session.pop(session, None)
@@ -658,7 +660,7 @@ class Queue(queueing.Queue):
             holder.time_last_used.pop(session, None)
 
     def tidy(self) -> set[str]:
-        """Forget events that are gone; return the sessions that are kept."""
+        """Forget finished events; return the sessions that are kept."""
         for event in set(self._answers) - set(self.event_ids_to_events):
             self._answers.pop(event, None)
         return set(self.pending_messages_per_session) | set(self.blocks.state_holder.session_data)
@@ -672,11 +674,11 @@ class Queue(queueing.Queue):
 
 
 def start_node(host: str, python_port: int) -> tuple["Popen[bytes] | None", int]:
-    """Start Node, which renders pages that it asks this process for.
+    """Start Node, which renders pages with data that it gets from this process.
 
     Returns
     -------
-    Its process, or None where it does not start, and its port on `host`.
+    Its process, or None if it does not start, and its port on `host`.
     """
     path = os.environ.get("GRADIO_NODE_PATH", get_node_path())
     _, process, port = node_server.start_node_server(
@@ -691,26 +693,26 @@ def stop_node(process: "Popen[bytes]") -> None:
 
 
 def mounted(app: FastAPI, blocks: gr.Blocks, url: str, token: str, mcp_bytes: int) -> None:
-    """Set what Gradio sets when it starts a server itself.
+    """Set what Gradio would set if it started the server itself.
 
     Parameters
     ----------
     app
-        Where the page was mounted last.
+        The app in which the page was mounted.
     blocks
         The page.
     url
-        Where this process reaches itself.
+        The address at which this process reaches itself.
     token
-        By which the guard knows the calls that MCP makes for its clients.
+        The secret by which the guard recognises the calls that MCP makes for its clients.
     mcp_bytes
-        How large a request to MCP may be.
+        Largest request to MCP.
     """
     gradio_app = app.routes[-1].app  # type: ignore[attr-defined]
     blocks.app = blocks.server_app = gradio_app
     blocks._queue.set_server_app(gradio_app)
     blocks.local_url = url  # type: ignore[assignment]  # declared as None
-    blocks.has_launched = True  # else it reads any file that an event names
+    blocks.has_launched = True  # otherwise it reads any file that an event names
     _check_that_paths_are_checked(blocks)
     mcp = blocks.mcp_server_obj
     if mcp is None or not hasattr(mcp, "_local_url") or not hasattr(mcp, "_client_instance"):
@@ -730,12 +732,12 @@ def mounted(app: FastAPI, blocks: gr.Blocks, url: str, token: str, mcp_bytes: in
 
 
 def _check_that_paths_are_checked(blocks: gr.Blocks) -> None:
-    """Try what a visitor must not: to name a file that was not uploaded.
+    """Try what a visitor must not be able to do: name a file that was not uploaded.
 
     Raises
     ------
     Unexpected
-        When it would be read.
+        If it would be read.
     """
     token = LocalContext.blocks.set(blocks)
     try:
@@ -748,7 +750,7 @@ def _check_that_paths_are_checked(blocks: gr.Blocks) -> None:
 
 
 class _Form(GradioMultiPartParser):
-    """Gradio's parser of uploads, which leaves the files of one that breaks off on the disk."""
+    """Gradio's parser of uploads; it alone would leave files of interrupted ones on the disk."""
 
     async def parse(self) -> FormData:
         """Read a form."""
@@ -762,7 +764,7 @@ class _Form(GradioMultiPartParser):
 
 
 def shared(blocks: gr.Blocks, address: str) -> None:
-    """The page has a public link: search engines are asked to stay away."""
+    """Record that the page has a public link: search engines are asked to stay away."""
     blocks.share = True
     blocks.share_url = address  # type: ignore[assignment]
 
@@ -773,6 +775,6 @@ def open_tunnel(host: str, port: int) -> str:
     Raises
     ------
     Exception
-        Of many kinds, when there is no way to it.
+        Of many kinds, if it cannot be opened.
     """
     return networking.setup_tunnel(host, port, secrets.token_urlsafe(32), None, None)

@@ -1,9 +1,9 @@
-"""Gradio without what this app never uses, which is half of the time that its import takes.
+"""Gradio without the parts that this app never uses, which take half of its import time.
 
-This is what has to be done before Gradio is imported; all else that reaches into its private parts
-is in `internals`. All of it goes on without the change where a later Gradio is made differently.
-What each part saves, in processor time until the first page, median of seven starts in turns: the
-interfaces 1.0 s, pandas 0.3 s, the routes 0.3 s.
+These changes must be made before Gradio is imported; everything else that reaches into its private
+parts is in `internals`. Each is skipped if a later Gradio is built differently. Processor time
+saved until the first page, median of seven starts in turns: the interfaces 1.0 s, pandas 0.3 s, the
+routes 0.3 s.
 """
 
 import importlib
@@ -16,12 +16,12 @@ from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import ModuleType
 
 COMPONENTS = "gradio.component_meta"
-# Imported at the head of modules of which only other parts are used here.
+# Imported at the top of modules of which only other parts are used here.
 UNUSED = ("pandas",)
 
 
 def prepare() -> None:
-    """Make the import of Gradio lean. To be called before that; a second call changes nothing."""
+    """Make the import of Gradio lean. Call it before that import; a second call changes nothing."""
     if loaded := sys.modules.get(COMPONENTS):
         _write_no_interfaces(loaded)
     elif not any(isinstance(finder, _Finder) for finder in sys.meta_path):
@@ -33,7 +33,7 @@ def prepare() -> None:
 
 
 def _write_no_interfaces(module: ModuleType) -> None:
-    """Let no file be written or compared for type checkers when a component's class is made.
+    """Keep Gradio from writing files for type checkers whenever it creates a component class.
 
     Gradio parses the source of each of its sixty components and writes a `.pyi` beside it, and
     beside modules of this app that have a component.
@@ -44,10 +44,10 @@ def _write_no_interfaces(module: ModuleType) -> None:
 
 @contextmanager
 def unlaunched() -> Iterator[None]:
-    """Let Gradio leave out meanwhile what it makes anew when the page is launched.
+    """Let Gradio skip, while the page is built, what it makes anew when the page is launched.
 
-    Those are its routes and the description of the page, some 0.3 s each time that the page or one
-    of its parts is begun or ended, or gets its queue.
+    That is the routes and the description of the page: some 0.3 s each time that the page or one of
+    its parts is begun or ended, or gets its queue.
     """
     from gradio.blocks import Blocks
     from gradio.routes import App
@@ -75,9 +75,9 @@ def _empty(*arguments: object, **options: object) -> dict[str, object]:
 
 
 class _Later(ModuleType):
-    """Stands for a module until it is asked for something.
+    """Stands in for a module until one of its attributes is used.
 
-    The standard library's `LazyLoader` imports it at the next `import` already.
+    The standard library's `LazyLoader` would import it at the next `import` already.
     """
 
     def __getattr__(self, name: str) -> object:
@@ -93,7 +93,7 @@ class _Loader(SourceFileLoader):
 
 
 class _Finder(MetaPathFinder):
-    """Finds Gradio's module that makes the classes of components, to change it once it is run."""
+    """Finds the Gradio module that creates component classes, to change it after it has run."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None

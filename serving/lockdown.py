@@ -1,7 +1,7 @@
-"""What a process may no longer do: open files, use the network, start programs, take memory.
+"""Forbid a process to open files, use the network, start programs and take much memory.
 
-Linux has all of it, from 5.13 and on x86-64 and arm64; elsewhere what is lacking is passed over.
-Everything that the process needs has to be imported and opened before. Nothing can be taken back.
+Linux from 5.13 on has all of this on x86-64 and arm64; elsewhere, what is missing is skipped. The
+process must import and open everything that it needs before. None of this can be undone.
 """
 
 import ctypes
@@ -17,7 +17,7 @@ from pathlib import Path
 PR_SET_PDEATHSIG, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS = 1, 22, 38  # prctl(2)
 LANDLOCK_CREATE_RULESET, LANDLOCK_RESTRICT_SELF = 444, 446  # landlock(7); the same on all machines
 
-# Numbers of calls on x86-64 and arm64, -1 where there is none. See seccomp(2).
+# System call numbers on x86-64 and arm64, -1 if there is none. See seccomp(2).
 AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 CLONE, CLONE3 = (56, 220), (435, 435)
 DENIED = {
@@ -49,21 +49,21 @@ DENIED = {
 
 
 def end_with_parent() -> None:
-    """Let this process end when the one that started it does (Linux)."""
+    """Let this process end when its parent does (Linux)."""
     if sys.platform == "linux":
         parent = os.getppid()
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:  # it has ended meanwhile
+        if os.getppid() != parent:  # the parent has ended meanwhile
             os._exit(1)
 
 
 def lock_down(memory: int) -> None:
-    """Keep the open files and what is imported; forbid the rest.
+    """Keep open files and imported modules; forbid the rest.
 
     Parameters
     ----------
     memory
-        Bytes that the process may take on top of what it has.
+        Bytes that the process may allocate beyond what it has.
     """
     if sys.platform != "linux":
         return
@@ -73,13 +73,13 @@ def lock_down(memory: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     libc = ctypes.CDLL(None)
-    libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)  # without it the next two need rights
+    libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)  # without it the next two need privileges
     _forbid_files(libc)
     _forbid_calls(libc)
 
 
 def _forbid_files(libc: ctypes.CDLL) -> None:
-    """Landlock: no file or folder is opened any more, nor a TCP connection."""
+    """Landlock: no file or folder can be opened any more, nor a TCP connection."""
     version = libc.syscall(LANDLOCK_CREATE_RULESET, None, ctypes.c_size_t(0), 1)
     if version < 1:
         return
@@ -106,12 +106,12 @@ def _forbid_calls(libc: ctypes.CDLL) -> None:
     program = [
         (load, 0, 0, arch),
         (equal, 1, 0, AUDIT_ARCH[machine]),
-        (give, 0, 0, kill),  # called as on another machine
+        (give, 0, 0, kill),  # a call for another architecture
         (load, 0, 0, call),
         (at_least, 0, 1, 0x40000000),
         (give, 0, 0, kill),  # x32
         (equal, 0, 1, CLONE3[column]),
-        (give, 0, 0, deny | errno.ENOSYS),  # its flags cannot be seen: the C library takes clone
+        (give, 0, 0, deny | errno.ENOSYS),  # its flags are not visible; the C library has clone
     ]
     for numbers in DENIED.values():
         if numbers[column] >= 0:

@@ -1,6 +1,7 @@
-"""One line of JSON for each request and each answer: what happened, and nothing of whose photo.
+"""One line of JSON for each request and each answer: what happened, and nothing about the photo.
 
-What libraries log comes out as such a line, too, without its text: they quote what visitors send.
+Libraries' log records become such lines too, without their text, which may quote what visitors
+sent.
 """
 
 import hashlib
@@ -14,7 +15,7 @@ import traceback
 from pathlib import Path
 from types import TracebackType
 
-LONGEST = 2_000  # characters of a line; what is longer loses parts of its facts
+LONGEST = 2_000  # characters of a line; a longer one loses some of its facts
 
 logger = logging.getLogger("petscope")
 
@@ -22,12 +23,12 @@ _SALT = secrets.token_bytes(16)  # lives as long as the process: nobody can comp
 
 
 def write(event: str, **facts: object) -> None:
-    """Write a line. The facts are numbers and words of our own, never what a visitor wrote."""
+    """Write a line. The facts are numbers and the app's own words, never what a visitor wrote."""
     logger.info(_line({"time": round(time.time(), 3), "event": event, **facts}))
 
 
 def _line(facts: dict[str, object]) -> str:
-    """The facts as JSON of at most `LONGEST` characters; of lists the last parts are kept."""
+    """The facts as JSON of at most `LONGEST` characters; of long lists, the last items are kept."""
     longest = LONGEST
     while len(line := json.dumps(facts)) > LONGEST and longest:
         longest //= 2
@@ -44,24 +45,24 @@ def _cut(value: object, longest: int) -> object:
 
 
 def pseudonym(client: str) -> str:
-    """A name for a client by which lines can be put together, but the client not be found."""
+    """A pseudonym that connects a client's lines without revealing the client."""
     return hashlib.blake2s(client.encode(), key=_SALT, digest_size=4).hexdigest()
 
 
 def start() -> None:
-    """Write the lines to standard error, and let nothing else get there by the `logging` module."""
+    """Write the lines to standard error, and let the `logging` module write nothing else there."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger.handlers[:] = [handler]
     logger.setLevel(logging.INFO)
     logger.propagate = False
     logging.captureWarnings(True)
-    # Python itself would write a trace with messages and paths.
+    # Python itself would write a traceback with messages and paths.
     threading.excepthook = thread_fault
     sys.unraisablehook = lambda raised: _fault(raised.exc_type, raised.exc_traceback)
     root = logging.getLogger()
     root.handlers[:] = [_Others(logging.WARNING)]
-    # Some libraries write to standard error by themselves.
+    # Some libraries write to standard error themselves.
     for name in list(logging.root.manager.loggerDict):
         other = logging.getLogger(name)
         if other is not logger:
@@ -70,7 +71,7 @@ def start() -> None:
 
 
 class _Others(logging.Handler):
-    """Takes what libraries log: from where, and no word of it."""
+    """Logs where a library's record came from, without its text."""
 
     def emit(self, record: logging.LogRecord) -> None:
         kind, _, trace = record.exc_info or (None, None, None)
@@ -84,9 +85,9 @@ class _Others(logging.Handler):
 
 
 def fault() -> None:
-    """Write the exception that is being handled: its kind and where in the code it arose.
+    """Write the exception that is being handled: its type, and where in the code it arose.
 
-    Not its message, in which libraries quote paths, that is the names of visitors' photos.
+    Its message is left out: libraries quote paths in it, and so the names of visitors' photos.
     """
     kind, _, trace = sys.exc_info()
     _fault(kind, trace)

@@ -1,4 +1,4 @@
-"""What the server itself tells visitors: a key for each reason; `ui/texts` has the sentences."""
+"""The server's own messages to visitors: a key for each reason; `ui/texts` has the sentences."""
 
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, TypeAlias
@@ -27,6 +27,6 @@ KEYS = frozenset(
     }
 )
 
-# Makes the sentence for a key, with values for its placeholders, in the language that a request's
+# Gives the sentence for a key, with values for its placeholders, in the language that a request's
 # ASGI scope asks for; English for an empty scope.
 Translate: TypeAlias = Callable[[MutableMapping[str, Any], str, Mapping[str, str | int]], str]

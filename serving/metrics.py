@@ -16,7 +16,7 @@ from prometheus_client import (
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)  # seconds
 
-disable_created_metrics()  # when each series began, which nobody asked for
+disable_created_metrics()  # the time when each series began, which is not needed
 REGISTRY = CollectorRegistry()
 
 REQUESTS = Counter(
@@ -65,7 +65,7 @@ _GAUGES = {
 
 
 def resident_bytes() -> int:
-    """Memory of this process that is in RAM, as far as the system tells (Linux), else 0."""
+    """Resident memory of this process, if the system tells (Linux), otherwise 0."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError):
@@ -73,7 +73,7 @@ def resident_bytes() -> int:
 
 
 def open_files() -> int:
-    """File descriptors of this process, as far as the system tells (Linux, macOS), else 0."""
+    """Open file descriptors of this process, if the system tells (Linux, macOS), otherwise 0."""
     try:
         return len(os.listdir("/dev/fd")) - 1  # noqa: PTH208 -- no path is made of the names
     except OSError:
@@ -81,7 +81,7 @@ def open_files() -> int:
 
 
 def expose(gauges: Mapping[str, float]) -> bytes:
-    """All metrics in Prometheus' text format; the gauges are what only the caller knows."""
+    """All metrics in Prometheus' text format; the caller provides the gauges."""
     now = {
         "petscope_resident_bytes": resident_bytes(),
         "petscope_open_files": open_files(),

@@ -1,4 +1,4 @@
-"""Pages that Node renders: it stands behind the guard, and is asked for pages alone."""
+"""Pages rendered by Node, which stands behind the guard and is asked only for pages."""
 
 import asyncio
 import os
@@ -11,9 +11,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving import internals, log, routes
 
-IMPORTED = Path(__file__).parent / "node.mjs"  # for Node to import before it renders pages
-SECONDS = 20.0  # that Node may take for a page
-# Of the connection and not of the page; RFC 9110, section 7.6.1.
+IMPORTED = Path(__file__).parent / "node.mjs"  # imported by Node before it renders pages
+SECONDS = 20.0  # seconds for Node to render a page
+# Headers of the connection, not of the page: RFC 9110, section 7.6.1.
 HOP_BY_HOP = {
     b"connection",
     b"keep-alive",
@@ -25,10 +25,10 @@ HOP_BY_HOP = {
 
 
 class NodePages:
-    """ASGI middleware that lets Node render pages, where it runs; all else is answered by the app.
+    """ASGI middleware that lets Node, if it runs, render pages; the app answers everything else.
 
-    Gradio starts Node in front of Python. There it would be Node that the visitors' connections
-    come to, with limits of its own, and the guard would see one client only.
+    Gradio would start Node in front of Python. Node would then receive the visitors' connections,
+    with its own limits, and the guard would see only one client.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -38,14 +38,14 @@ class NodePages:
     def start(
         self, host: str, python_port: int, token: str, imports: Sequence[Path]
     ) -> "Popen[bytes] | None":
-        """Start Node; without it, browsers render the page.
+        """Start Node; without Node, browsers render the page.
 
         Parameters
         ----------
         host, python_port
-            Where this process is reached.
+            Where this process can be reached.
         token
-            By which the guard knows Node's own requests.
+            The secret by which the guard recognises Node's own requests.
         imports
             Modules that Node imports before it renders pages.
         """
@@ -92,7 +92,7 @@ class NodePages:
             log.write("node", failed=type(error).__name__)
             await self._app(scope, receive, send)
             return
-        # httpx has decoded the content.
+        # httpx has already decoded the content.
         dropped = HOP_BY_HOP | {b"content-encoding"}
         kept = [(k.lower(), v) for k, v in answer.headers.raw if k.lower() not in dropped]
         await send(

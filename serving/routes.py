@@ -6,9 +6,9 @@ from typing import Literal
 
 KILOBYTE, MEGABYTE = 1_000, 1_000_000
 
-HEADERS_LIMIT = 16 * KILOBYTE  # all header lines of a request together
+HEADERS_LIMIT = 16 * KILOBYTE  # bytes of all header lines of a request together
 JSON_LIMIT = 1 * MEGABYTE  # an event of the page; 200 names of an album's photos are 100 kB
-ALBUM_PHOTOS = 200  # uploaded in one request, of which few are as large as one may be
+ALBUM_PHOTOS = 200  # files in one upload, few of which are as large as allowed
 
 
 @dataclass(frozen=True)
@@ -18,13 +18,13 @@ class Route:
     Attributes
     ----------
     name
-        What logs and metrics call it.
+        Its name in logs and metrics.
     cost
-        What it takes of a client's allowance: nothing for what only shows.
+        What it costs a client's allowance: nothing if it only shows something.
     body
-        Which limit its body has.
+        The kind of limit for its body.
     stays_open
-        Whether its answer is a stream that lasts.
+        Whether its answer is a long-lived stream.
     """
 
     name: str
@@ -33,16 +33,16 @@ class Route:
     stays_open: bool = False
 
 
-# Gradio has some seventy routes. These are what the page, gradio_client, curl and MCP need; what is
-# missing here (running without the queue, proxying, editing the app, recording, monitoring,
-# components' own functions) is closed.
+# Gradio has some seventy routes. The page, gradio_client, curl and MCP need these; all others
+# (running without the queue, proxying, editing the app, recording, monitoring, components' own
+# functions) are closed.
 _API = "/gradio_api"
 _NAME = r"[\w.-]{1,100}"
 _ROUTES: tuple[tuple[str, str, Route], ...] = (
     ("GET", r"/(programs/?)?", Route("page")),
     ("GET", rf"/(programs/)?config/?|{_API}/(info|openapi\.json|app_id)/?", Route("config")),
     ("GET", r"/(static|assets|svelte)/.+|/favicon\.ico|/robots\.txt", Route("asset")),
-    ("GET", r"/_app/.+", Route("node")),  # what a page that Node rendered loads
+    ("GET", r"/_app/.+", Route("node")),  # loaded by a page that Node rendered
     ("GET", rf"({_API})?/theme\.css|/manifest\.json|/pwa_icon(/\d{{1,4}})?", Route("asset")),
     ("GET", rf"{_API}/(startup-events|queue/status)", Route("status")),
     ("GET", rf"{_API}/heartbeat/{_NAME}", Route("heartbeat", stays_open=True)),
@@ -61,9 +61,9 @@ _ROUTES: tuple[tuple[str, str, Route], ...] = (
     ("GET", rf"({_API})?/metrics", Route("metrics")),
 )
 _PATTERNS = [(method, re.compile(pattern), route) for method, pattern, route in _ROUTES]
-_PREFLIGHT = Route("preflight")  # the browser's question whether another site's page may ask
+_PREFLIGHT = Route("preflight")  # a browser asks whether another site may send a request
 
-# Parts of a path that no honest client sends: a way up, control characters, a Windows path.
+# Parts of a path that no honest client sends: a parent folder, control characters, a Windows path.
 _SUSPICIOUS = re.compile(r"(^|[/=])\.\.(/|$)|[\x00-\x1f\x7f\\]")
 
 
@@ -87,12 +87,12 @@ def find(method: str, path: str) -> Route | None:
 
 
 def photo_as_text(photo_bytes: int) -> int:
-    """How many bytes a request may carry that holds a photo in base64."""
+    """How many bytes a request with a photo in base64 may have."""
     return photo_bytes * 4 // 3 + JSON_LIMIT
 
 
 def body_limit(route: Route, photo_bytes: int) -> int:
-    """How many bytes a request may carry, where a photo may have `photo_bytes`."""
+    """How many bytes a request may have if a photo may have `photo_bytes`."""
     return {
         "none": KILOBYTE,
         "json": JSON_LIMIT,
@@ -101,8 +101,8 @@ def body_limit(route: Route, photo_bytes: int) -> int:
     }[route.body]
 
 
-# The page's scripts are Gradio's: inline, and made from text (the `js` of events). A Space shows
-# the page in a frame of huggingface.co.
+# The page's scripts are Gradio's: inline, and evaluated from text (the `js` of events). A Space
+# shows the page in a frame on huggingface.co.
 _POLICY = "; ".join(
     (
         "default-src 'self'",
@@ -121,20 +121,20 @@ _POLICY = "; ".join(
 )
 _EVERYWHERE = (
     (b"x-content-type-options", b"nosniff"),
-    # not "no-referrer": Gradio reads from it which of its pages asks
+    # not "no-referrer": Gradio takes from it which of its pages is asking
     (b"referrer-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(self), microphone=(), geolocation=(), payment=(), usb=()"),
     (b"cross-origin-opener-policy", b"same-origin"),
 )
 _PAGE_POLICY = ((b"content-security-policy", _POLICY.encode()),)
 _FILE_POLICY = (
-    # A file of a visitor is shown as it is or not at all: no script in it runs.
+    # A visitor's file is only shown: no script in it runs.
     (b"content-security-policy", b"default-src 'none'; img-src 'self'; sandbox"),
-    # Only the visitor's own browser may keep it.
+    # Only the visitor's own browser may cache it.
     (b"cache-control", b"private, max-age=600"),
 )
 
 
 def security_headers(route: Route | None) -> tuple[tuple[bytes, bytes], ...]:
-    """The headers that an answer gets."""
+    """The security headers of an answer."""
     return _EVERYWHERE + (_FILE_POLICY if route and route.name == "file" else _PAGE_POLICY)

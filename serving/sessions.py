@@ -1,4 +1,4 @@
-"""Which pages' and calls' choices and answers are kept, so that no client takes another's place."""
+"""Which sessions of pages and calls are kept, so that no client crowds out another."""
 
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable
@@ -12,10 +12,10 @@ class Full(Exception):  # noqa: N818 -- it is the client that has too many
 
 
 class Sessions:
-    """The sessions of each client, of which those that were not used for the longest go first.
+    """The sessions of each client; the least recently used ones are dropped first.
 
-    A session that is in use never goes. Where there are too many altogether, the client that has
-    the most loses one, so that many made-up sessions cost only those who make them up.
+    A session in use is never dropped. If there are too many altogether, the client with the most
+    loses one, so that made-up sessions cost only the client that makes them up.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Sessions:
         Raises
         ------
         Full
-            When it would be one too many, and none of the client's can go.
+            If it would be one too many, and none of the client's can be dropped.
         """
         mine = list(self._sessions.get(client, ()))
         if (
@@ -50,11 +50,11 @@ class Sessions:
             raise Full
 
     def use(self, client: str, session: str) -> list[str]:
-        """Note that a session is used.
+        """Record that a session is used.
 
         Returns
         -------
-        Those that have to go for it.
+        The sessions that are dropped for it.
         """
         owner = self._owner.setdefault(session, client)
         mine = self._sessions[owner]
@@ -73,7 +73,7 @@ class Sessions:
         return gone
 
     def drop(self, session: str) -> None:
-        """A session is gone."""
+        """Forget a session."""
         owner = self._owner.pop(session, None)
         if owner is not None:
             self._sessions[owner].pop(session, None)
@@ -81,11 +81,11 @@ class Sessions:
                 del self._sessions[owner]
 
     def keep_only(self, sessions: set[str]) -> None:
-        """All others are gone."""
+        """Forget all other sessions."""
         for session in set(self._owner) - sessions:
             self.drop(session)
 
     def _idle(self, client: str, but: str | None = None) -> str | None:
-        """The session of a client that may go first."""
+        """The session of a client to drop first."""
         mine = list(self._sessions.get(client, ()))
         return next((each for each in mine if each != but and not self._in_use(each)), None)

@@ -1,4 +1,4 @@
-"""The app's settings: one object, read from the command line and the environment, and passed on."""
+"""The app's settings: one object, made from the command line and the environment, and passed on."""
 
 import argparse
 import os
@@ -7,17 +7,17 @@ from dataclasses import dataclass, fields
 
 
 class CannotStart(Exception):  # noqa: N818 -- it says what happened
-    """The app cannot be served; its text is one sentence for whoever starts it."""
+    """The app cannot be served; its text is one sentence for the person who starts it."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What whoever serves the page decides.
+    """What the person who starts the app decides.
 
     Attributes
     ----------
     host
-        Address to listen on; None for this machine alone.
+        Address to listen on; None for this machine only.
     port
         Port to listen on.
     models
@@ -25,13 +25,13 @@ class Settings:
     max_megabytes, max_megapixels
         The largest photo, as a file and decoded.
     max_waiting
-        How many answers may wait.
+        How many answers may wait in the queue.
     per_minute
-        How often one client may ask for an answer or upload, in the long run.
+        How many answers and uploads one client may request per minute, in the long run.
     keep_minutes
-        How long uploads and results stay after their last use.
+        How many minutes uploads and results are kept after their last use.
     behind_proxy
-        Whether all visitors come through a proxy that says in `X-Forwarded-For` who they are.
+        Whether all visitors come through a proxy that sets `X-Forwarded-For`.
     share
         Whether to open a public link through gradio.live.
     """
@@ -59,7 +59,7 @@ class Settings:
 
     @property
     def keep_seconds(self) -> float:
-        """How many seconds uploads and results stay after their last use."""
+        """How many seconds uploads and results are kept after their last use."""
         return 60 * self.keep_minutes
 
 
@@ -75,7 +75,7 @@ def parse(words: Sequence[str] | None = None, description: str | None = None) ->
         default = getattr(defaults, name)
         parser.add_argument(
             f"--{name.replace('_', '-')}",
-            # argparse converts a text, and only where it is needed.
+            # argparse converts a default given as text, but only if it is used.
             default=os.environ.get(variable, default),
             type=kind,
             help=f"{help} (${variable})",
@@ -101,6 +101,6 @@ def parse(words: Sequence[str] | None = None, description: str | None = None) ->
         "--share", action="store_true", help="open a public link through gradio.live"
     )
     found = vars(parser.parse_args(words))
-    # A public link is a proxy, too.
+    # A public link is a proxy too.
     found["behind_proxy"] = bool(found["behind_proxy"] or found["share"])
     return Settings(**{field.name: found[field.name] for field in fields(Settings)})

@@ -1,4 +1,4 @@
-"""The socket that the app listens on: taken first, since all else takes longer."""
+"""The socket that the app listens on, taken first because everything else takes longer."""
 
 import os
 import socket
@@ -9,14 +9,14 @@ LOCALHOST = "127.0.0.1"
 
 
 def take_port(host: str | None, port: int) -> socket.socket:
-    """Take a port of an address, at which nobody is answered yet.
+    """Take a port of an address, without answering yet.
 
     Raises
     ------
     CannotStart
-        When it is taken or the address is not this machine's.
+        If it is in use, or the address is not this machine's.
     """
-    # A Space of the Hugging Face Hub says the address so.
+    # A Space of the Hugging Face Hub gives the address in this variable.
     address = (host or os.environ.get("GRADIO_SERVER_NAME") or LOCALHOST).strip("[]")
     found = None
     try:

@@ -1,4 +1,4 @@
-"""A folder of this process alone for uploads and results."""
+"""A folder for uploads and results that belongs to this process alone."""
 
 import atexit
 import fcntl
@@ -12,11 +12,11 @@ PREFIX = "petscope-files-"
 
 
 def create() -> None:
-    """Let uploads and results lie in a folder of this process alone, deleted at its end.
+    """Put uploads and results into a folder of this process alone, which is deleted at its end.
 
-    To be called before Gradio is imported. It lies in $GRADIO_TEMP_DIR where that is set, which
-    several servers may share: each deletes what it does not know. What servers left there that
-    were killed is deleted now.
+    Call it before Gradio is imported. The folder is in $GRADIO_TEMP_DIR if that is set, which
+    several servers may share; each of them deletes files that it does not know. Folders left by
+    killed servers are deleted now.
     """
     parent = Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir())
     parent.mkdir(parents=True, exist_ok=True)
@@ -31,7 +31,7 @@ def create() -> None:
 
 
 def _lock(folder: Path) -> bool:
-    """Lock a folder until this process ends, however that happens; return whether it was free."""
+    """Lock a folder until this process ends, in whatever way; return whether it was free."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

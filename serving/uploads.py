@@ -1,4 +1,4 @@
-"""An upload's form while it comes: how many files, how large, and that there is nothing else."""
+"""Checks an upload's form as it arrives: how many files, how large, and nothing but files."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-BLOCK = 4096  # bytes that a file takes on the disk at least, and its folder, too
-OPEN_EACH = 400  # files of one client's uploads that are not finished
+BLOCK = 4096  # least bytes that a file takes on the disk, and its folder too
+OPEN_EACH = 400  # files in one client's unfinished uploads
 
 
 class BadForm(Exception):  # noqa: N818 -- the client's, not ours
-    """A form that is not let in: a key of `messages`, and values for its placeholders."""
+    """A refused form: a key of `messages`, and values for its placeholders."""
 
     def __init__(self, status: int, key: str, **values: str | int) -> None:
         super().__init__(key)
@@ -20,12 +20,12 @@ class BadForm(Exception):  # noqa: N818 -- the client's, not ours
 
 @dataclass
 class OpenFiles:
-    """Files of all uploads that are not finished: Gradio holds a descriptor for each.
+    """The files of all unfinished uploads: Gradio holds a descriptor for each.
 
     Attributes
     ----------
     limit
-        Of all clients together.
+        Most files of all clients together.
     """
 
     limit: int
@@ -34,34 +34,34 @@ class OpenFiles:
         self._open: Counter[str] = Counter()
 
     def take(self, client: str) -> bool:
-        """Count a file; return whether it may be opened."""
+        """Count a file; return whether one more may be opened."""
         if self._open[client] >= OPEN_EACH or self._open.total() >= self.limit:
             return False
         self._open[client] += 1
         return True
 
     def give_back(self, client: str, files: int) -> None:
-        """An upload is over."""
+        """An upload has ended."""
         self._open[client] -= files
         if self._open[client] <= 0:
             del self._open[client]
 
 
 class UploadForm:
-    """Reads along what Gradio's own parser gets, which bounds neither parts nor memory.
+    """Checks what Gradio's own parser gets, which limits neither parts nor memory.
 
     Attributes
     ----------
     files
         How many have begun.
     disk
-        Bytes that they take on the disk so far, with their folders.
+        Bytes that they and their folders take on the disk so far.
     """
 
     def __init__(
         self, content_type: bytes, photo_bytes: int, most: int, open_files: OpenFiles, client: str
     ) -> None:
-        """Read a form of at most `most` files of `photo_bytes`.
+        """Prepare for a form of at most `most` files of `photo_bytes`.
 
         Raises
         ------
@@ -74,7 +74,7 @@ class UploadForm:
         self._name, self._value = b"", b""
         self._headers: dict[bytes, bytes] = {}
         self._size = 0
-        # Both headers are read as Gradio reads them: what is no file to it must be none here.
+        # Both headers are parsed as Gradio does it: what is not a file there must not be one here.
         kind, options = parse_options_header(content_type)
         if kind != b"multipart/form-data" or b"boundary" not in options:
             raise BadForm(400, "form")
@@ -94,12 +94,12 @@ class UploadForm:
             raise BadForm(400, "form") from None
 
     def read(self, part: bytes) -> None:
-        """Read on.
+        """Check the next bytes.
 
         Raises
         ------
         BadForm
-            When it is more than is let in, or no form.
+            If it exceeds the limits, or is not a form.
         """
         try:
             self._parser.write(part)
@@ -107,7 +107,7 @@ class UploadForm:
             raise BadForm(400, "form") from None
 
     def close(self) -> None:
-        """The upload is over."""
+        """The upload has ended."""
         if self.files:
             self._open_files.give_back(self._client, self.files)
 
