@@ -6,6 +6,6 @@ or a training framework; networks run in ONNX Runtime.
 
 import os
 
-# ONNX Runtime's builds tell their makers of each use over the network, unless told not to before
+# ONNX Runtime's builds report their use to their makers over the network, unless this is set before
 # they are imported.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

@@ -1,4 +1,4 @@
-"""Analyze photos from the command line: one line of JSON a photo.
+"""Analyze photos from the command line: one line of JSON for each photo.
 
 python -m models cat.jpg dog.jpg
 python -m models *.jpg --classes 4 | jq .pets[0].breeds[0].name
@@ -20,11 +20,11 @@ from models.picture import AXES, Place
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Print what is in each photo; unusable ones are reported on stderr, and the others continue.
+    """Print what is in each photo; report unusable ones on stderr, and continue with the others.
 
     Returns
     -------
-    0, or 1 when any photo could not be used.
+    0, or 1 if any photo could not be used.
     """
     parser = argparse.ArgumentParser(
         prog="python -m models",

@@ -1,9 +1,9 @@
-"""Colours by the code points of ITU-T H.273, as PNG's cICP, AVIF and HEIC state them, in sRGB.
+"""Converts colours to sRGB from the code points of ITU-T H.273, as in PNG's cICP, AVIF and HEIC.
 
-HDR pictures are toned for a screen without HDR as Chromium does it: by the reference white tone
+HDR pictures are tone-mapped for a screen without HDR as in Chromium: by the reference white tone
 mapping operator of SMPTE ST 2094-50, which keeps proportions below reference white (203 cd/m2,
-ITU-R BT.2408) and rolls off above. How far it has to reach is the brightest light of the picture,
-as the file's metadata would say it, up to the 1,000 cd/m2 that are taken for a screen's.
+ITU-R BT.2408) and rolls off above. Its range ends at the brightest light of the picture, as the
+file's metadata would state it, up to the 1,000 cd/m2 assumed for the screen.
 """
 
 import math
@@ -30,7 +30,7 @@ CAMERA_CURVES = (1, 6, 14, 15)
 
 WHITE = 203.0  # cd/m2
 BRIGHTEST = 1000.0  # cd/m2
-LINEAR_STEPS = 4096  # of the table from square roots of linear values to sRGB's
+LINEAR_STEPS = 4096  # entries of the table from square roots of linear values to sRGB's
 KAPPA = 0.65  # of ST 2094-50: how tight the bend is
 
 Convert = Callable[[Photo], Photo]
@@ -45,12 +45,12 @@ class Coding:
 
     @property
     def is_hdr(self) -> bool:
-        """Whether there may be more light than white."""
+        """Whether values may be brighter than white."""
         return self.transfer in (PQ, HLG)
 
 
 def of_png(content: bytes) -> Coding | None:
-    """What a PNG's cICP chunk says (PNG, third edition, 11.3.2.6); None without a known one."""
+    """The coding in a PNG's cICP chunk (PNG, third edition, 11.3.2.6); None without a known one."""
     for kind, data in png_chunks(content):
         if kind == b"cICP" and len(data) == 4 and data[2] == 0:
             return _known(data[0], data[1])
@@ -69,7 +69,7 @@ def png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def of_heif(content: bytes) -> Coding | None:
-    """What the "nclx" colours of the primary picture of a HEIC or AVIF say (ISO/IEC 14496-12)."""
+    """The coding in the "nclx" colours of a HEIC's or AVIF's primary picture (ISO/IEC 14496-12)."""
     try:
         return _nclx(content)
     except (struct.error, IndexError):
@@ -127,7 +127,7 @@ def _associated(ipma: bytes, item: int) -> list[int]:
 
 
 def _known(primaries: int, transfer: int) -> Coding | None:
-    """The coding, where it is known and another than sRGB's."""
+    """The coding, if it is known and not sRGB's."""
     primaries = 1 if primaries == 2 else primaries
     if primaries not in PRIMARIES or transfer not in (2, 4, 5, 8, SRGB, PQ, HLG, *CAMERA_CURVES):
         return None
@@ -135,7 +135,7 @@ def _known(primaries: int, transfer: int) -> Coding | None:
 
 
 def to_srgb(coding: Coding, peak: float = BRIGHTEST, is_png: bool = False) -> Convert | None:
-    """How 8-bit RGB values of a coding become sRGB; None where they stay.
+    """The function that converts a coding's 8-bit RGB values to sRGB; None if they stay the same.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ def to_srgb(coding: Coding, peak: float = BRIGHTEST, is_png: bool = False) -> Co
     peak
         The brightest light in the picture, in cd/m2; see `peak_of`.
     is_png
-        Chromium takes the curve of BT.709 for that of its screens in PNG, and for sRGB's in AVIF.
+        Chromium treats BT.709's curve as that of its screens in PNG, and as sRGB's in AVIF.
     """
     if coding.transfer in CAMERA_CURVES and not is_png:
         coding = Coding(coding.primaries, SRGB)
@@ -171,7 +171,7 @@ def to_srgb(coding: Coding, peak: float = BRIGHTEST, is_png: bool = False) -> Co
 
 
 def peak_of(coding: Coding, photo: Photo) -> float:
-    """The brightest light of an HDR picture in cd/m2, but for a thousandth of its pixels."""
+    """The brightest light of an HDR picture in cd/m2, ignoring a thousandth of its pixels."""
     strongest = photo.max(axis=2)
     counts = np.cumsum(np.bincount(strongest.ravel(), minlength=256))
     level = int(np.searchsorted(counts, counts[-1] * 0.999))
@@ -181,7 +181,7 @@ def peak_of(coding: Coding, photo: Photo) -> float:
 
 
 def _linear(transfer: int, values: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Light of coded values: 1 for white, of HLG 1 for the brightest that there is."""
+    """Light of coded values: 1 is white; for HLG, 1 is the brightest possible light."""
     linear: NDArray[np.float64]
     if transfer == PQ:  # SMPTE ST 2084
         root = values ** (1 / 78.84375)
@@ -196,7 +196,7 @@ def _linear(transfer: int, values: NDArray[np.float64]) -> NDArray[np.float32]:
         linear = values
     elif transfer in (4, 5):
         linear = values ** (2.2 if transfer == 4 else 2.8)
-    else:  # what such pictures are graded for: the screen of BT.1886
+    else:  # such pictures are graded for the screen of BT.1886
         linear = values**2.4
     return linear.astype(np.float32)
 
@@ -209,12 +209,12 @@ def _encoded() -> NDArray[np.uint8]:
 
 
 def _gain(strongest: NDArray[np.float32], peak: float) -> NDArray[np.float32]:
-    """What light is multiplied by, for a pixel's strongest channel: ST 2094-50, annex C."""
+    """The factor for the light of a pixel, by its strongest channel: ST 2094-50, annex C."""
     headroom = peak / WHITE
     if headroom <= 1:
         return np.ones_like(strongest)
     white = 1 - 0.5 * min(math.log(headroom) / math.log(BRIGHTEST / WHITE), 1)
-    # A parabola from (1, white) to (headroom, 1), which begins with the slope before it.
+    # A parabola from (1, white) to (headroom, 1) that continues the slope before it.
     middle = 1 - KAPPA + KAPPA / white, (1 - KAPPA) * white + KAPPA
     x = np.linspace(1, headroom, 1024)
     a, b, c = 1 - 2 * middle[0] + headroom, 2 * (middle[0] - 1), 1 - x
@@ -225,7 +225,7 @@ def _gain(strongest: NDArray[np.float32], peak: float) -> NDArray[np.float32]:
 
 
 def _to_xyz(primaries: int) -> NDArray[np.float64]:
-    """The matrix from linear RGB to XYZ, in which white is (1, 1, 1) of RGB."""
+    """The matrix from linear RGB to XYZ, where white is (1, 1, 1) in RGB."""
     *colors, white = (np.array([x / y, 1, (1 - x - y) / y]) for x, y in PRIMARIES[primaries])
     columns = np.stack(colors, 1)
     return columns * np.linalg.solve(columns, white)

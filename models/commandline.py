@@ -1,14 +1,14 @@
-"""What every command line has in common: however it ends, there is no traceback.
+"""What all command lines share: however they end, they print no traceback.
 
     from models import commandline
 
     if __name__ == "__main__":
-        commandline.quiet_interrupts()  # before what takes long to import
+        commandline.quiet_interrupts()  # before slow imports
     ...
     if __name__ == "__main__":
         commandline.run(main)
 
-It imports the standard library alone.
+It imports only the standard library.
 """
 
 import os
@@ -20,14 +20,15 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import NoReturn
 
-# What shells say of a command that Ctrl-C ended, and of one whose reader, such as `head`, left.
+# The exit codes that shells give to a command ended by Ctrl-C, and by a reader, such as `head`,
+# that left.
 INTERRUPTED, UNREAD = 130, 141
 
 STOPPED = "Stopped."
 
 
 def quiet_interrupts() -> None:
-    """Let Ctrl-C end this process with a word, and not with a traceback, from now on."""
+    """From now on, let Ctrl-C end this process with a message instead of a traceback."""
     usual = sys.excepthook
 
     def say(
@@ -43,12 +44,12 @@ def quiet_interrupts() -> None:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Keep Ctrl-C from processes that are started in this block: who started them ends them.
+    """Keep Ctrl-C from processes that are started in this block; their parent ends them.
 
-    It would make each of them print a traceback.
+    Otherwise each of them would print a traceback.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread can, and is told of Ctrl-C
+        yield  # only the main thread can, and only it receives Ctrl-C
         return
     usual = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -58,7 +59,7 @@ def undisturbed() -> Iterator[None]:
 
 
 def run(main: Callable[[], int | None], stopped: str = STOPPED) -> NoReturn:
-    """Run a command line and exit with its code; Ctrl-C and a closed pipe are no errors.
+    """Run a command line and exit with its code; Ctrl-C and a closed pipe are not errors.
 
     Parameters
     ----------
@@ -71,12 +72,12 @@ def run(main: Callable[[], int | None], stopped: str = STOPPED) -> NoReturn:
         try:
             code = main()
         finally:
-            sys.stdout.flush()  # while somebody hears that nobody reads it
+            sys.stdout.flush()  # while the error of a closed pipe can still be caught
     except KeyboardInterrupt:
         print(f"\n{stopped}", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
-        # Python writes what is left at its end, and would complain.
+        # Python flushes the rest when it exits, and would report an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(UNREAD)
     sys.exit(code)

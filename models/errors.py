@@ -1,4 +1,4 @@
-"""Errors that the person who chose the photo can mend: a key, and the values of its sentence.
+"""Errors that the person who chose the photo can fix: a key, and the values for its sentence.
 
 A page in another language finds its own sentence by the key. `ui/texts` has them all.
 """

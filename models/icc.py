@@ -1,4 +1,4 @@
-"""ICC profiles: the colours of cameras, phones and screens in sRGB."""
+"""ICC profiles: converts the colours of cameras, phones and screens to sRGB."""
 
 import io
 import logging
@@ -18,14 +18,14 @@ logger = logging.getLogger(__name__)
 def to_srgb(
     content: bytes | None, mode: str
 ) -> Callable[[Image.Image], Image.Image | Photo] | None:
-    """How pictures with an ICC profile become sRGB; None where that changes nothing.
+    """The function that converts pictures with an ICC profile to sRGB; None if nothing changes.
 
     Parameters
     ----------
     content
-        The profile; what is none, or of another kind of picture, changes nothing.
+        The profile; an invalid one, or one for another kind of picture, changes nothing.
     mode
-        Of the pictures, in Pillow's words: "L", "RGB" or "CMYK".
+        Pillow's mode of the pictures: "L", "RGB" or "CMYK".
     """
     if not content:
         return None
@@ -35,7 +35,7 @@ def to_srgb(
         transform = ImageCms.ImageCmsTransform(profile, srgb, mode, "RGB")
         if mode != "RGB":
             return transform.apply
-        # Most profiles are sRGB's own under one of many names; a photo need not be changed by it.
+        # Most profiles are sRGB under one of many names, and change nothing.
         colors = Image.fromarray(_COLORS)
         changed = np.asarray(transform.apply(colors))
         if _most_different(changed, _COLORS) <= 2:
@@ -58,14 +58,14 @@ def _most_different(one: Photo, other: Photo) -> int:
     return int(np.abs(one.astype(np.int16) - other).max())
 
 
-# Eighteen values of each channel, with each other.
+# All combinations of eighteen values of each channel.
 _COLORS = np.stack(np.meshgrid(*[np.arange(0, 256, 15, dtype=np.uint8)] * 3), -1).reshape(18, -1, 3)
 
 
-# The wheels of Pillow 12 have Little CMS compiled without optimisation: it takes 35 ns a pixel.
-# Cameras and phones embed profiles of three curves and a matrix, which are sums of table entries.
-# A sum holds three linear values of 16 bits, where 0 is _ZERO and 1 is _ONE more: colours that
-# sRGB lacks have values below 0 and above 1.
+# In Pillow 12's wheels, Little CMS is compiled without optimisation and takes 35 ns per pixel.
+# Cameras and phones embed profiles of three curves and a matrix, which can be computed as sums of
+# table entries. A sum holds three linear values of 16 bits, in which _ZERO stands for 0 and _ZERO +
+# _ONE for 1: colours outside sRGB have values below 0 and above 1.
 _ZERO, _ONE = 3 * 2**13, 2**14
 
 Tables = tuple[NDArray[np.int64], NDArray[np.uint8]]
@@ -75,7 +75,7 @@ def _look_up(tables: Tables, image: Image.Image) -> Photo:
     """The colours of an RGB picture in sRGB, by the tables of `_profile_tables`."""
     linear, encoded = tables
     values = np.asarray(image)
-    # "clip" finds nothing to clip; it is the mode that makes no copy.
+    # "clip" has nothing to clip; it is the mode that makes no copy.
     packed = np.take(linear[0], values[:, :, 0], mode="clip")
     packed += np.take(linear[1], values[:, :, 1], mode="clip")
     packed += np.take(linear[2], values[:, :, 2], mode="clip")
@@ -87,17 +87,17 @@ def _look_up(tables: Tables, image: Image.Image) -> Photo:
 
 
 def _profile_tables(content: bytes, srgb: bytes) -> Tables:
-    """Tables that bring colours from one RGB profile of curves and a matrix to another, sRGB.
+    """Tables that convert colours of an RGB profile of curves and a matrix to another one, sRGB.
 
     Returns
     -------
-    `(3, 256)` int64: what a value of a channel adds to red, green and blue, packed; and `(65536,)`
-    uint8: sRGB's value for each of the packed ones.
+    `(3, 256)` int64: what each value of a channel adds to red, green and blue, packed; and
+    `(65536,)` uint8: the sRGB value for each packed value.
 
     Raises
     ------
     ValueError, KeyError, struct.error, LinAlgError
-        When the profile is of another kind, or damaged.
+        If the profile is of another kind, or damaged.
     """
     curves, matrix = _curves_and_matrix(content)
     srgb_curves, srgb_matrix = _curves_and_matrix(srgb)

@@ -1,4 +1,4 @@
-"""What the header of a JPEG XL picture tells before it is decoded (ISO/IEC 18181)."""
+"""Reads the header of a JPEG XL picture without decoding it (ISO/IEC 18181)."""
 
 import struct
 from collections.abc import Callable
@@ -13,7 +13,7 @@ RATIOS = {1: (1, 1), 2: (12, 10), 3: (4, 3), 4: (3, 2), 5: (16, 9), 6: (5, 4), 7
 
 @dataclass(frozen=True)
 class Header:
-    """The beginning of a picture.
+    """The header of a picture.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ def read_header(content: bytes) -> Header:
     Raises
     ------
     ValueError
-        When the file has no pixels.
+        If the file has no pixels.
     """
     stream = content if content.startswith(CODESTREAM) else _codestream(content)
     if not stream.startswith(CODESTREAM):
@@ -49,9 +49,9 @@ def read_header(content: bytes) -> Header:
 
     width, height = _size(take)
     animated = False
-    if not take(1) and take(1):  # not all as usual, and with the fields that are seldom there
+    if not take(1) and take(1):  # not all defaults, and with the rarely used fields
         take(3)  # orientation
-        if take(1):  # the size that it is to be shown at
+        if take(1):  # the intrinsic size, at which it is shown
             _size(take)
         if take(1):
             _skip_preview(take)
@@ -75,7 +75,7 @@ def _size(take: Callable[[int], int]) -> tuple[int, int]:
 
 
 def _skip_preview(take: Callable[[int], int]) -> None:
-    """Pass over the size of a small picture that comes first."""
+    """Skip the size of the preview picture."""
     by_eight = take(1)
 
     def length() -> None:
@@ -87,7 +87,7 @@ def _skip_preview(take: Callable[[int], int]) -> None:
 
 
 def _codestream(content: bytes) -> bytes:
-    """The beginning of what the container holds (ISO/IEC 18181-2)."""
+    """The beginning of the codestream in the container (ISO/IEC 18181-2)."""
     place = 0
     while place + 8 <= len(content):
         length, kind = struct.unpack_from(">I4s", content, place)

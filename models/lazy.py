@@ -1,4 +1,4 @@
-"""A property that is computed when it is first asked for."""
+"""A property that is computed on first use."""
 
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar, overload
@@ -9,8 +9,9 @@ Value = TypeVar("Value")
 class lazy(Generic[Value]):  # noqa: N801 -- used as a decorator, like `property`
     """`functools.cached_property`, but without a lock.
 
-    Before Python 3.12 that has one lock for all objects of a class, so each photo's mask would wait
-    for those of others. Here threads that ask one object at the same moment may compute it twice.
+    Before Python 3.12, `cached_property` has one lock for all objects of a class, so one photo's
+    mask would wait for another's. Here, threads that use one object at the same moment may compute
+    the value twice.
 
     Examples
     --------
@@ -40,6 +41,6 @@ class lazy(Generic[Value]):  # noqa: N801 -- used as a decorator, like `property
     def __get__(self, instance: object | None, owner: type) -> "lazy[Value] | Value":
         if instance is None:
             return self
-        # From now on the attribute is found there, before this method is looked up.
+        # From now on the attribute is found in the object, and this method is not called again.
         value = instance.__dict__[self._name] = self._compute(instance)
         return value

@@ -1,8 +1,8 @@
 """Cut-outs: a soft edge at the photo's full resolution, clean colours, and new backgrounds.
 
-A mask network sees the photo reduced, so its outline is coarse and its edge wide. Here the photo's
-own colours decide where the edge runs. What varies slowly is computed on a reduced photo and
-applied to the full one strip by strip, so time and memory stay small for large photos.
+A mask network sees a reduced photo, so its outline is coarse and its edge wide. Here the photo's
+own colours decide where the edge runs. Slowly varying quantities are computed on a reduced photo
+and applied to the full one strip by strip, which saves time and memory for large photos.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from models.images import Photo
 from models.preprocessing import InputSpec, grain
 from models.scaling import reduced_size, scaled_rows, strips
 
-WORKING_SIDE = 1024  # pixels; the longest side that the reduced photo may have
+WORKING_SIDE = 1024  # pixels; longest side of the reduced photo
 # Averages over windows of RADIUS grains can be sampled coarsely: at a quarter of the radius in He
 # and Sun (2015), at a sixth here.
 PIXELS_PER_GRAIN = 2
@@ -26,28 +26,28 @@ STRIP = 500_000  # pixels
 RADIUS = 3  # grains, see `preprocessing.grain`
 REGULARIZATION = 1e-3  # variance of values in [0, 1] below which a window counts as flat
 PASSES = 3
-CONTRAST = 2  # how steeply each pass stretches its result around one half
+CONTRAST = 2  # contrast factor around one half in each pass
 
 BLUR = 0.02  # standard deviation of the blurred background, as a share of the longer side
-UNSEEN = 1e-3  # weight of each colour in a window where all others have weight 0
+UNSEEN = 1e-3  # weight of each colour in a window in which all weights would be 0
 
 
 def refine(photo: Photo, foreground: NDArray[np.uint8], grain: float) -> NDArray[np.uint8]:
-    """Move a coarse mask's edge to the edge in the photo: `(height, width)` uint8 opacity.
+    """Align a coarse mask's edge with the photo's: `(height, width)` uint8 opacity.
 
     A guided filter with the colour photo as guide: in each window the mask is fitted as a linear
     function of the colour, so it changes where the colour does (He, Sun, Tang, "Guided image
     filtering", PAMI 2013), with its coefficients computed on a reduced photo (He, Sun, "Fast guided
-    filter", arXiv 1505.00996, 2015). It runs several times over its own result with the contrast
-    raised, which narrows the wide band where the network was undecided.
+    filter", arXiv 1505.00996, 2015). It is applied several times to its own result with raised
+    contrast, which narrows the wide band in which the network was undecided.
 
     Parameters
     ----------
     photo
         `(height, width, 3)` uint8.
     foreground
-        `(height, width)` uint8: 255 where the subject is, 0 where it is not;
-        `Segmentation.foreground` times 255.
+        `(height, width)` uint8, 255 for the subject and 0 for the rest: `Segmentation.foreground`
+        times 255.
     grain
         How many of the photo's pixels, along a side, the network saw as one; at least 1.
 
@@ -81,10 +81,9 @@ def refine(photo: Photo, foreground: NDArray[np.uint8], grain: float) -> NDArray
 def cut_out(photo: Photo, opacity: NDArray[np.uint8], grain: float) -> NDArray[np.uint8]:
     """The photo's foreground alone: `(height, width, 4)` uint8 RGBA, not premultiplied.
 
-    A pixel of the soft edge shows foreground and background mixed. Its foreground colour is
-    estimated from the mean colours of both around it: Forte, "Approximate fast foreground colour
-    estimation", ICIP 2021. Where nothing belongs to the foreground the colour is black, so that the
-    background cannot be recovered.
+    A pixel of the soft edge mixes foreground and background. Its foreground colour is estimated
+    from the mean colours of both around it: Forte, "Approximate fast foreground colour estimation",
+    ICIP 2021. Fully transparent pixels are black, so that the background cannot be recovered.
 
     Parameters
     ----------
@@ -150,7 +149,7 @@ def lay_over(cut: NDArray[np.uint8], background: Photo | Color) -> Photo:
 
 
 def cover(picture: Photo, height: int, width: int) -> Photo:
-    """A picture scaled to just cover the size, and cropped to its middle: `(height, width, 3)`."""
+    """A picture scaled to just cover the size, and cropped at its centre: `(height, width, 3)`."""
     size = (width, height)
     return np.asarray(ImageOps.fit(Image.fromarray(picture), size, Image.Resampling.BICUBIC))
 
@@ -158,7 +157,7 @@ def cover(picture: Photo, height: int, width: int) -> Photo:
 def blur_background(photo: Photo, opacity: NDArray[np.uint8]) -> Photo:
     """The photo's background out of focus: `(height, width, 3)` uint8.
 
-    The foreground takes no part in the blur, so that none of it glows around the cut-out.
+    The foreground is excluded from the blur, so that it does not glow around the cut-out.
 
     Parameters
     ----------
@@ -186,7 +185,7 @@ def _working_side(photo: Photo, grain: float) -> int:
 
 
 def _reduce(picture: NDArray[np.uint8], side: int) -> Image.Image:
-    """The picture, reduced to a longer side of at most `side` where it is larger."""
+    """The picture, reduced to a longer side of at most `side` if it is larger."""
     height, width = reduced_size(picture.shape[0], picture.shape[1], side)
     resampling = Image.Resampling.BILINEAR
     return Image.fromarray(picture).resize((width, height), resampling, reducing_gap=2.0)
@@ -206,7 +205,7 @@ def _window_mean(plane: NDArray[np.float32], radius: int) -> NDArray[np.float32]
 def _mean_color(
     photo: NDArray[np.float32], weights: NDArray[np.float32], radius: int
 ) -> NDArray[np.uint8]:
-    """The weighted mean colour of each window; where all weights are 0, the plain one."""
+    """The weighted mean colour of each window; if all weights are 0, the plain mean."""
     weights = weights + np.float32(UNSEEN)
     total = _window_mean(weights, radius)
     means = [_window_mean(photo[:, :, i] * weights, radius) / total for i in range(3)]
@@ -224,7 +223,7 @@ def _window_colors(
             product = _window_mean(photo[:, :, i] * photo[:, :, j], radius)
             covariance[i, j] = covariance[j, i] = product - means[i] * means[j]
         covariance[i, i] += np.float32(REGULARIZATION)
-    # The adjugate over the determinant: a general solver takes ten times as long for 3 x 3.
+    # The adjugate divided by the determinant: a general solver takes ten times as long for 3 x 3.
     inverse = np.empty_like(covariance)
     for i in range(3):
         for j in range(i, 3):
@@ -242,7 +241,7 @@ def _fit(
     inverse: NDArray[np.float32],
     radius: int,
 ) -> tuple[list[NDArray[np.float32]], NDArray[np.float32]]:
-    """Slopes and offset that predict the mask from the colour, averaged over a pixel's windows."""
+    """Slopes and offset that predict the mask from colour, averaged over each pixel's windows."""
     mean = _window_mean(mask, radius)
     shared = np.stack(
         [_window_mean(photo[:, :, i] * mask, radius) - means[i] * mean for i in range(3)]

@@ -1,4 +1,4 @@
-"""Objects of a picture measured one by one, and how well two outlines agree."""
+"""Measures the objects of a picture one by one, and how well two outlines agree."""
 
 import csv
 import io
@@ -14,7 +14,7 @@ from models.picture import Values
 
 BINS = 20
 STATISTICS = ("mean", "min", "max")
-# Of the objects' files, in this order; the size of pixels and channels add others.
+# Columns of the objects' files, in this order; a known pixel size and channels add others.
 COLUMNS = (
     *("number", "area", "centroid_x", "centroid_y", "left", "top", "right", "bottom"),
     *("equivalent_diameter", "eccentricity", "perimeter", "circularity"),
@@ -23,15 +23,15 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Objects:
-    """Measurements of the objects of a picture: columns of one value an object.
+    """Measurements of a picture's objects: columns with one value per object.
 
-    Lengths are in pixels, x grows to the right and y downwards; a pixel's own coordinates are those
-    of its centre.
+    Lengths are in pixels; x grows to the right and y downwards; a pixel's coordinates are those of
+    its centre.
 
     Attributes
     ----------
     number
-        `(n,)` int64, rising: the object's number in the picture.
+        `(n,)` int64, rising: the object's label in the picture.
     area
         `(n,)` int64, pixels.
     centroid_x, centroid_y
@@ -48,10 +48,10 @@ class Objects:
     circularity
         `(n,)` float64 from 0 to 1, a disc: 4 pi area / perimeter^2.
     intensities
-        For each channel `(n, 3)` float64: mean, smallest and largest value of the object's pixels
-        in the numbers of the file.
+        For each channel `(n, 3)` float64: mean, smallest and largest value of the object's pixels,
+        in the file's own values.
     pixel_size
-        Height and width of a pixel in micrometres, where they are known.
+        Height and width of a pixel in micrometres, if known.
     """
 
     number: NDArray[np.int64]
@@ -71,7 +71,7 @@ class Objects:
 
     @property
     def area_um2(self) -> NDArray[np.float64] | None:
-        """`(n,)` square micrometres; None where the size of a pixel is not known."""
+        """`(n,)` square micrometres; None if the pixel size is not known."""
         if self.pixel_size is None:
             return None
         return self.area * np.float64(math.prod(self.pixel_size))
@@ -81,7 +81,7 @@ class Objects:
         return len(self.number)
 
     def columns(self) -> dict[str, NDArray[Any]]:
-        """All measurements by name, one value an object."""
+        """All measurements by name, one value per object."""
         columns = {name: getattr(self, name) for name in COLUMNS}
         if self.area_um2 is not None:
             columns["area_um2"] = self.area_um2
@@ -95,7 +95,7 @@ class Objects:
         return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
     def csv(self) -> str:
-        """The measurements as CSV (RFC 4180): a row of the columns' names, then one an object."""
+        """The measurements as CSV (RFC 4180): a header row, then one row per object."""
         columns = self.columns()
         text = io.StringIO()
         values = map(_rounded, columns.values())
@@ -104,7 +104,7 @@ class Objects:
 
 
 def _rounded(values: NDArray[Any]) -> list[Any]:
-    """To a thousandth, or to five digits where the values are smaller than one."""
+    """Rounded to thousandths, or to five significant digits if the values are below one."""
     if values.dtype.kind != "f":
         return values.tolist()
     return [
@@ -123,12 +123,13 @@ def measure_objects(
     Parameters
     ----------
     instances
-        `(height, width)`: 0 background, a number for each object, as of `Segmentation.instances`.
+        `(height, width)`: 0 for the background, a label for each object, as in
+        `Segmentation.instances`.
     values
-        `(height, width)` or `(height, width, channels)`: the numbers of the file, as
+        `(height, width)` or `(height, width, channels)`: the file's own values, as in
         `Picture.values`.
     channels
-        Names of the channels; those without are numbered.
+        Names of the channels; unnamed ones are numbered.
     pixel_size
         Height and width of a pixel in micrometres.
 
@@ -145,7 +146,7 @@ def measure_objects(
         properties += [f"intensity_{kind}" for kind in STATISTICS]
     columns = regionprops_table(instances, values, properties=properties)
     perimeter = columns["perimeter"]
-    # Digital outlines of a few pixels can be shorter than a circle's.
+    # Digital outlines of a few pixels can be shorter than a circle of the same area.
     round_area = np.divide(perimeter**2, 4 * np.pi, where=perimeter > 0, out=columns["area"] * 1.0)
     return Objects(
         number=columns["label"],
@@ -168,7 +169,7 @@ def measure_objects(
 def _intensities(
     columns: Mapping[str, NDArray[Any]], values: Values, channels: Sequence[str]
 ) -> dict[str, NDArray[np.float64]]:
-    """The statistics of each channel, by its name."""
+    """The statistics of each channel, by name."""
     if values.ndim == 2:
         return {"intensity": np.stack([columns[f"intensity_{kind}"] for kind in STATISTICS], 1)}
     found: dict[str, NDArray[np.float64]] = {}
@@ -180,18 +181,18 @@ def _intensities(
 
 
 def area_histogram(areas: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """How many objects are how large: `(bins,)` counts and `(bins + 1,)` edges in pixels from 0.
+    """Histogram of the areas: `(bins,)` counts and `(bins + 1,)` edges in pixels, from 0.
 
     Parameters
     ----------
     areas
-        `(n,)` of one object or more, each of a pixel or more.
+        `(n,)` for one or more objects of at least one pixel each.
     """
     largest = int(areas.max())
     return np.histogram(areas, bins=min(BINS, largest), range=(0, largest))
 
 
 def iou(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
-    """Intersection over union of two masks, in [0, 1] (Jaccard, 1901); 1 where both are empty."""
+    """Intersection over union of two masks, in [0, 1] (Jaccard, 1901); 1 if both are empty."""
     union = np.count_nonzero(first | second)
     return np.count_nonzero(first & second) / union if union else 1.0

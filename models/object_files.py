@@ -1,4 +1,4 @@
-"""Objects for other programs: a label picture, ImageJ's ROIs, and GeoJSON for QuPath."""
+"""Objects as files for other programs: a label image, ImageJ's ROIs, and GeoJSON for QuPath."""
 
 import io
 import json
@@ -18,12 +18,13 @@ Outline = NDArray[np.float64]
 def label_tiff(
     numbers: NDArray[np.integer], pixel_size: tuple[float, float] | None = None
 ) -> bytes:
-    """The numbers of the objects as a TIFF of 16 bits, which ImageJ, QuPath and napari open.
+    """The objects' labels as a 16-bit TIFF, which ImageJ, QuPath and napari open.
 
     Parameters
     ----------
     numbers
-        `(height, width)`: 0 background, 1 to n the objects. More than 65,535 take 32 bits.
+        `(height, width)`: 0 for the background, 1 to n for the objects. More than 65,535 need 32
+        bits.
     pixel_size
         Height and width of a pixel in micrometres.
     """
@@ -31,7 +32,7 @@ def label_tiff(
 
     wide = int(numbers.max(initial=0)) > np.iinfo(np.uint16).max
     options: dict[str, Any] = {"metadata": None}
-    if pixel_size:  # pixels a centimetre
+    if pixel_size:  # pixels per centimetre
         height, width = pixel_size
         options |= {"resolution": (1e4 / width, 1e4 / height), "resolutionunit": "CENTIMETER"}
     buffer = io.BytesIO()
@@ -41,10 +42,10 @@ def label_tiff(
 
 
 def outlines(numbers: NDArray[np.integer]) -> Iterator[tuple[int, Outline]]:
-    """The outline of each object, with its number.
+    """The outline of each object, with its label.
 
-    It runs midway between its pixels and the others, by marching squares (Lorensen and Cline,
-    "Marching cubes", SIGGRAPH 1987, in two dimensions).
+    It runs midway between the object's pixels and the others, found by marching squares (Lorensen
+    and Cline, "Marching cubes", SIGGRAPH 1987, in two dimensions).
     """
     from scipy.ndimage import find_objects
     from skimage.measure import find_contours
@@ -54,7 +55,7 @@ def outlines(numbers: NDArray[np.integer]) -> Iterator[tuple[int, Outline]]:
             continue
         inside = np.pad(numbers[box] == number, 1).astype(np.float32)
         contour = max(find_contours(inside, 0.5), key=len)
-        # From the padded box's pixel centres to the picture's pixel corners.
+        # Shift from pixel centres in the padded box to pixel corners in the picture.
         rows, columns = contour.T - 0.5
         yield number, np.stack([columns + box[1].start, rows + box[0].start], axis=1)
 
@@ -80,7 +81,7 @@ def geojson(numbers: NDArray[np.integer], objects: Objects) -> str:
     numbers
         `(height, width)`: 0 background, 1 to n the objects.
     objects
-        Their measurements, which go along.
+        Their measurements, which are included.
     """
     rows = dict(zip(objects.number.tolist(), objects.rows(), strict=True))
     features = [

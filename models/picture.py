@@ -1,8 +1,8 @@
-"""A picture as it is in its file: numbers that are counted, and a photo that is looked at.
+"""A picture as its file stores it: values for measuring, and a photo for viewing.
 
-Cameras' photos are both at once. The pictures of microscopes and other instruments have 12 or 16
-bits, floats, several channels, and lie in stacks: what is counted is counted in their own numbers,
-and the photo shows a range of them.
+In a camera's photo they are the same. Pictures from microscopes and other instruments have 12 or 16
+bits, floats, several channels, and come in stacks: they are measured in their own values, of which
+the photo shows a range.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ Photo = NDArray[np.uint8]
 """A `(height, width, 3)` uint8 RGB array, upright."""
 
 Values = NDArray[Any]
-"""`(height, width)` or `(height, width, channels)`: a picture's numbers as its file has them."""
+"""`(height, width)` or `(height, width, channels)`: a picture's values as its file has them."""
 
 AxisName = Literal["page", "time", "z", "channel"]
 AXES: tuple[AxisName, ...] = get_args(AxisName)
@@ -33,7 +33,7 @@ class PhotoError(ExplainedError):
 
 @dataclass(frozen=True)
 class Place:
-    """Which of a file's pictures is wanted, each counted from 0; None for the first with content.
+    """Which of a file's pictures to read, each index from 0; None for the first with content.
 
     Examples
     --------
@@ -52,16 +52,16 @@ FIRST = Place()
 
 @dataclass(frozen=True)
 class Axis:
-    """One of the ways in which a file has several pictures.
+    """One of the dimensions along which a file has several pictures.
 
     Attributes
     ----------
     name
         "page" also counts the frames of an animation.
     count
-        How many there are, 2 or more.
+        The number of pictures along it, 2 or more.
     index
-        Which one this is, from 0.
+        The index of this one, from 0.
     """
 
     name: AxisName
@@ -71,31 +71,31 @@ class Axis:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture, upright: what is counted, what is looked at, and what its file says of it.
+    """An upright picture: its values, the photo that shows them, and what its file says about them.
 
     Attributes
     ----------
     photo
-        `(height, width, 3)` uint8 RGB: for people and networks. A preview's may be smaller.
+        `(height, width, 3)` uint8 RGB, for people and networks. A preview may be smaller.
     values
-        What is counted, at the size of the photo or more: `(height, width)` of any integer or
-        float type where the picture is grey; `(height, width, channels)` where it has several;
-        `photo` itself where that is what the file holds.
+        The values for measuring, at the size of the photo or larger: `(height, width)` of any
+        integer or float type if the picture is grey; `(height, width, channels)` if it has several
+        channels; `photo` itself if the file contains just that.
     size
-        Height and width of the whole picture.
+        Height and width of the full picture.
     shown
-        The values that the photo shows as black and as white; None where `values` is `photo`.
+        The values that the photo shows as black and as white; None if `values` is `photo`.
     stretch
-        Where that range comes from: "stated" by the file, or "percentiles" of the values; None
-        where the values are shown as they are.
+        Where that range comes from: "stated" by the file, or "percentiles" of the values; None if
+        the values are shown unchanged.
     channels
-        What the last axis of `values` holds: "red", "green" and "blue" of a colour picture, or the
-        names of an instrument's channels, which may be empty. Nothing where there is no such axis.
+        Names along the last axis of `values`: "red", "green" and "blue" of a colour picture, or an
+        instrument's channels, whose names may be empty. Empty if there is no such axis.
     axes
-        In which ways the file has several pictures, in the order of `AXES`. Where "channel" is
-        among them, the photo shows that one, and `values` has them all.
+        The dimensions along which the file has several pictures, in the order of `AXES`. If
+        "channel" is among them, the photo shows one channel, and `values` has them all.
     pixel_size
-        Height and width of a pixel in micrometres; None where the file does not say.
+        Height and width of a pixel in micrometres; None if the file does not say.
     """
 
     photo: Photo
@@ -109,7 +109,7 @@ class Picture:
 
     @property
     def deep(self) -> bool:
-        """Whether the values are others than the photo's."""
+        """Whether the values differ from the photo's."""
         return self.values is not self.photo
 
     @property
@@ -118,14 +118,14 @@ class Picture:
         return self.channels == RGB
 
     def axis(self, name: AxisName) -> Axis | None:
-        """One of the axes, or None."""
+        """The axis of this name, or None."""
         return next((axis for axis in self.axes if axis.name == name), None)
 
     @property
     def gray(self) -> Values | None:
         """The `(height, width)` values of the grey picture or of the shown channel.
 
-        None for a colour picture, whose grey can be several things.
+        None for a colour picture, which can be turned grey in several ways.
         """
         if self.colored:
             return None
@@ -136,9 +136,9 @@ class Picture:
 
     @property
     def counted(self) -> Values:
-        """What is counted of the values: all finite, `(height, width)` or `(height, width, 3)` RGB.
+        """The values for thresholds: all finite, `(height, width)` or `(height, width, 3)` RGB.
 
-        What is no number counts as the smallest value, as it is shown.
+        NaN counts as the smallest value, which is how it is shown.
         """
         values = self.values if self.gray is None else self.gray
         if values.dtype.kind != "f":

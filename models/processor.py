@@ -1,14 +1,14 @@
-"""What computes: the processor's name, for records of measurements."""
+"""The processor's name, for records of measurements."""
 
 import platform
 import re
 from pathlib import Path
 
-FACTS = Path("/proc/cpuinfo")  # Linux alone has it; on arm64 without a name
+FACTS = Path("/proc/cpuinfo")  # only Linux has it; on arm64 it contains no name
 
 
 def name() -> str:
-    """The processor's name as its maker gives it; where that is not known, its architecture."""
+    """The name that the manufacturer gives the processor; if unknown, its architecture."""
     try:
         found = re.search(r"^model name\s*: (.+)$", FACTS.read_text(), re.MULTILINE)
     except OSError:

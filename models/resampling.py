@@ -1,7 +1,7 @@
-"""Pictures of 8 bits at another size, fast: for what is looked at, not for what networks get.
+"""Fast resampling of 8-bit pictures, for viewing only, not for networks.
 
-Networks get what they were trained and measured with; see `models.preprocessing`. This is a module
-by itself because the processes that decode uploads should not have to load OpenCV.
+Networks get what they were trained and measured with: see `models.preprocessing`. This is a
+separate module so that the processes that decode uploads need not load OpenCV.
 """
 
 import cv2
@@ -15,8 +15,8 @@ cv2.setNumThreads(1)  # the other cores have other answers to compute
 def bilinear(picture: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
     """`(rows, columns)` or `(rows, columns, 3)` uint8 at another size, interpolated bilinearly.
 
-    OpenCV takes a tenth of Pillow's time, but looks at the two nearest pixels along each side only.
-    So what is reduced to its half or less is first reduced by a whole factor, by Pillow.
+    OpenCV takes a tenth of Pillow's time, but uses only the two nearest pixels along each side. So
+    reductions to half the size or less are first done by a whole factor, with Pillow.
 
     Examples
     --------

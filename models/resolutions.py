@@ -1,4 +1,4 @@
-"""What a mask model makes of a photo at other input sizes than its usual one."""
+"""What a mask model finds in a photo at other input sizes than its usual one."""
 
 import math
 import time
@@ -10,14 +10,14 @@ from models.images import Photo
 from models.preprocessing import InputSpec, prepare, resize_photo, scaled_size
 from models.segmentation import Segmentation, Segmenter
 
-SIDES = (64, 128, 192, 256, 384)  # pixels, of the longer side
+SIDES = (64, 128, 192, 256, 384)  # pixels, longer side
 # A U-Net halves its input up to five times, and the decoder's sizes must match the encoder's.
 HALVINGS = 2**5
 
 
 @dataclass(frozen=True)
 class Seen:
-    """A photo as a mask model saw it at some size.
+    """A mask model's answer for a photo at some size.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ def usual_side(segmenter: Segmenter, photo: Photo) -> int:
 
 
 def sides(segmenter: Segmenter, photo: Photo) -> list[int]:
-    """Longer sides to compare, rising: the usual one, and those of `SIDES` that show a difference.
+    """Longer sides to compare, rising: the usual one, and those of `SIDES` that make a difference.
 
     A network with a fixed input size sees nothing new at larger sizes, and neither does a model
     that keeps the photo's scale when the photo has no more pixels.
@@ -56,8 +56,8 @@ def sides(segmenter: Segmenter, photo: Photo) -> list[int]:
 def see(segmenter: Segmenter, photo: Photo, side: int) -> Seen:
     """Segment a photo as the model sees it at another size.
 
-    A network that takes inputs of any size gets one of this size. For another network the photo is
-    reduced to this size and enlarged again to its input size, so that it sees only what is left.
+    A network that accepts any size gets an input of this size. For other networks the photo is
+    reduced to this size and enlarged to the input size, so that they see only the remaining detail.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def see(segmenter: Segmenter, photo: Photo, side: int) -> Seen:
     photo
         `(height, width, 3)` uint8 RGB.
     side
-        Longer side in pixels of what it sees, one of `sides`.
+        Longer side in pixels at which it sees the photo, one of `sides`.
     """
     own = segmenter.card.input
     spec = own if side == usual_side(segmenter, photo) else at_side(own, side)

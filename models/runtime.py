@@ -1,4 +1,4 @@
-"""ONNX Runtime sessions: which device, how many threads, warmed up."""
+"""ONNX Runtime sessions: their device and threads, and warming them up."""
 
 import ctypes
 import logging
@@ -17,15 +17,15 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-# The memory of intermediate results is kept for batches of at most so many values: one photo of
-# 448 px, which is what the detector sees.
+# Memory for intermediate results is kept for batches of at most so many values: one photo of 448
+# px, the detector's input.
 KEPT = 448 * 448 * 3
-# The arena that all networks share reserves so many bytes of address space at the start, which take
-# no memory until they are used. Three photos at a time need 70 MB. An arena that grew piece by
-# piece never stopped growing, because overlapping photos ask for memory in ever new orders.
+# At the start, the arena that all networks share reserves so many bytes of address space, which
+# take no memory until used. Three photos at a time need 70 MB. An arena that grew in steps never
+# stopped growing: overlapping photos allocate in a different order every time, which fragments it.
 ARENA = 128 << 20
-# Sizes of the batches that the GPU gets. cuDNN prepares itself when it first sees a size, so there
-# are few of them, and each is run once before the first visitor comes.
+# Batch sizes for the GPU. cuDNN prepares itself when it first sees a size, so there are only a few,
+# and each is run once before the first visitor comes.
 SIZES = (1, 2, 4, 8, 16)
 
 Answers = list[NDArray[np.float32]]
@@ -34,20 +34,21 @@ Providers = list[str | tuple[str, dict[str, str]]]
 
 logger = logging.getLogger(__name__)
 
-gpu_failed = Event()  # set, for good, when a network had to leave the GPU
+gpu_failed = Event()  # set for good when a network had to leave the GPU
 
 
 class Cores:
-    """Divides the cores among all networks that run at the same time.
+    """Divides the cores among the networks that run at the same time.
 
-    Runs that each use all cores wait for one another's threads: two photos at a time on two cores
-    take a tenth longer that way than with one core each. A run with two threads takes a fifth more
-    processor time than with one, which others lack even where they run no network just then.
+    Runs that each use all cores wait for one another's threads: on two cores, two photos at a time
+    take a tenth longer that way than with one core each. A run with two threads also takes a fifth
+    more processor time than with one thread, which slows down other answers even while these run no
+    network.
 
     Attributes
     ----------
     answers
-        Tells how many answers are computed right now, where a server knows.
+        Returns how many answers are being computed, if a server sets it.
     """
 
     def __init__(self) -> None:
@@ -72,24 +73,24 @@ running = Cores()
 
 
 class Network:
-    """A network ready to run, on the GPU where the machine has one and the packages support it.
+    """A network ready to run, on the GPU if the machine has one and the packages support it.
 
-    When the GPU fails, out of memory or lost, the network continues on the CPU. There it has one
-    session for each number of threads, opened when it is first needed.
+    If the GPU fails (lost, or out of memory), the network continues on the CPU. There it has one
+    session for each number of threads, opened on first use.
 
     Attributes
     ----------
     device
-        Where it runs: "GPU" or "CPU".
+        The device it runs on: "GPU" or "CPU".
     input_shape
-        Lengths of the input's axes; None where any length is accepted.
+        Lengths of the input's axes; None for an axis of any length.
     """
 
     def __init__(self, content: bytes, warm_up_shape: Sequence[int]) -> None:
         """Load a network from the bytes of an `.onnx` file and run it on zeros.
 
         The first run allocates memory and selects kernels, which no visitor should wait for. On a
-        GPU that is true of the first run at each batch size.
+        GPU, so does the first run at each batch size.
         """
         self._content = content
         self._lock = Lock()
@@ -142,7 +143,7 @@ class Network:
         return session
 
     def _run_rounded(self, batch: NDArray[np.float32]) -> Answers:
-        """Run a batch, filled up with empty photos to the next of the `SIZES`."""
+        """Run a batch, padded with empty photos to the next of the `SIZES`."""
         size = next((size for size in SIZES if size >= len(batch)), len(batch))
         empty = np.zeros((size - len(batch), *batch.shape[1:]), np.float32)
         return [answer[: len(batch)] for answer in self._run(np.concatenate([batch, empty]))]
@@ -155,14 +156,14 @@ class Network:
                 gpu_failed.set()
 
 
-@dataclass(frozen=True, eq=False)  # comparing arrays gives no single truth value
+@dataclass(frozen=True, eq=False)  # comparing arrays would give no single truth value
 class _Waiting:
     batch: NDArray[np.float32]
     answers: "Future[Answers]"
 
 
 class Gathered:
-    """Runs batches that wait for the GPU at the same time as one batch.
+    """Combines batches that wait for the GPU at the same time into one.
 
     One large batch takes the GPU hardly longer than a small one. A batch that arrives while the GPU
     is busy waits a few milliseconds, and is then run together with all others of the same size that
@@ -212,10 +213,10 @@ class Gathered:
 
 
 def usable_cores() -> int:
-    """Number of cores that this process may use, possibly fewer than the machine has.
+    """Number of cores that this process may use, which may be fewer than the machine has.
 
-    A container may be bound to some cores, or to a share of their time. $PETSCOPE_CORES sets the
-    number where several processes share a machine.
+    A container may be limited to some cores, or to a share of their time. $PETSCOPE_CORES sets the
+    number if several processes share a machine.
     """
     if cores := os.environ.get("PETSCOPE_CORES"):
         return int(cores)
@@ -247,8 +248,8 @@ def _open(
     # A thread that spins while it waits takes a core from the other models and the page.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # Without an arena, each run asks the system again for the memory of its largest arrays, and a
-    # mask of 256 px takes 40 % longer. An arena keeps what the largest input ever needed. So
-    # networks for large inputs have none, and runs with unusually large inputs give memory back.
+    # mask of 256 px takes 40 % longer. But an arena keeps what the largest input ever needed. So
+    # networks for large inputs have none, and runs with unusually large inputs release memory.
     options.enable_cpu_mem_arena = keeps
     if keeps:
         _make_common_arena()
@@ -259,7 +260,7 @@ def _open(
 
 @cache
 def _make_common_arena() -> None:
-    """Make one arena for all sessions; an own one for each would take 20 MB more."""
+    """Make one arena for all sessions; one for each would take 20 MB more."""
     kind, use = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, onnxruntime.OrtMemType.DEFAULT
     memory = onnxruntime.OrtMemoryInfo("Cpu", kind, 0, use)
     settings = onnxruntime.OrtArenaCfg({"initial_chunk_size_bytes": ARENA})
@@ -275,7 +276,7 @@ def _give_memory_back() -> onnxruntime.RunOptions:
 
 @cache
 def _providers() -> Providers:
-    # A Space without a GPU has the GPU packages too, whose libraries take long to load.
+    # A Space without a GPU also has the GPU packages, whose libraries take long to load.
     available = onnxruntime.get_available_providers()
     if "CUDAExecutionProvider" not in available or not _has_gpu():
         return ["CPUExecutionProvider"]

@@ -1,4 +1,4 @@
-"""Sizes of scaled pictures, and large pictures done a few rows at a time."""
+"""Sizes of scaled pictures, and the processing of large pictures a few rows at a time."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -31,7 +31,7 @@ def reduced_size(height: int, width: int, side: int) -> tuple[int, int]:
 
 
 def strips(height: int, width: int, pixels: int) -> Iterator[slice]:
-    """Slices of rows that together are a picture, each of about `pixels` pixels.
+    """Slices of rows that together cover a picture, each of about `pixels` pixels.
 
     Examples
     --------
@@ -44,9 +44,9 @@ def strips(height: int, width: int, pixels: int) -> Iterator[slice]:
 
 
 def scaled_rows(plane: Image.Image, rows: slice, height: int, width: int) -> NDArray[Any]:
-    """Some rows of a plane that is scaled bilinearly to a height and width, in the plane's mode.
+    """Some rows of a plane scaled bilinearly to a height and width, in the plane's mode.
 
-    They are the same as those of the whole plane scaled at once, but for rounding.
+    Up to rounding, they equal those of the whole plane scaled at once.
     """
     scale = plane.height / height
     box = (0, rows.start * scale, plane.width, rows.stop * scale)

@@ -1,4 +1,4 @@
-"""Pictures of one stain: whatever colour they are shown in, they are grey pictures."""
+"""Pictures of a single stain: they are grey pictures, in whatever colour they are shown."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,16 +6,16 @@ from numpy.typing import NDArray
 from models.picture import Photo, Picture, Values
 from models.stretch import percentile_range, to_8_bits
 
-# How far a pixel's channels may be from the stain's colour, in grey levels, and how many pixels may
-# be farther, in per cent: JPEG shifts colours a little.
+# How far a pixel's channels may be from the stain's colour, in grey levels, and how many per cent
+# of the pixels may be farther: JPEG shifts colours a little.
 TOLERANCE, OUTLIERS = 16, 1.0
-DEPTHS = (8, 10, 12, 14, 16)  # bits that cameras of microscopes have
+DEPTHS = (8, 10, 12, 14, 16)  # bit depths of microscope cameras
 
 
 def single_stain(photo: Photo) -> NDArray[np.uint8] | None:
-    """The brightness of a picture whose pixels are all one colour, from black on.
+    """The brightness of a picture whose pixels all range from black to one colour.
 
-    Microscopes' programs show a channel in a colour of choice. Its brightest channel has the
+    Microscope software shows a channel in a colour of choice, whose brightest channel has the
     values.
 
     Parameters
@@ -25,7 +25,7 @@ def single_stain(photo: Photo) -> NDArray[np.uint8] | None:
 
     Returns
     -------
-    `(height, width)` uint8; None where the picture has several colours.
+    `(height, width)` uint8; None if the picture has several colours.
 
     Examples
     --------
@@ -50,10 +50,10 @@ def single_stain(photo: Photo) -> NDArray[np.uint8] | None:
 
 
 def micrograph(picture: Picture) -> Photo:
-    """A picture as networks know micrographs: grey where it is of one stain, white as in its file.
+    """A picture as networks expect micrographs: grey if it has one stain, unstretched.
 
-    They learnt from pictures of 8 bits that nobody had stretched. So a deeper one is brought to 8
-    bits by the depth of its camera: the smallest usual one that holds its brightest value.
+    They were trained on 8-bit pictures with unstretched contrast. So a deeper picture is scaled to
+    8 bits by the bit depth of its camera: the smallest common one that holds its brightest value.
 
     Returns
     -------
@@ -75,7 +75,7 @@ def micrograph(picture: Picture) -> Photo:
 
 
 def _depth(values: Values) -> tuple[float, float]:
-    """The values that the camera had for black and white, by its depth."""
+    """The camera's values for black and white, by its bit depth."""
     low, high = float(values.min()), float(values.max())
     if values.dtype == np.uint8:
         return 0.0, 255.0

@@ -1,18 +1,18 @@
-"""Which values of a deep picture are shown as black and white, and the 8 bits that come of it."""
+"""Which values of a deep picture are shown as black and white, and the resulting 8 bits."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.picture import Values
 
-# Per cent of the pixels that may be darker than black, or lighter than white.
+# Percentage of the pixels that may be darker than black, or lighter than white.
 DARKEST, LIGHTEST = 0.1, 0.1
-SAMPLED = 2_000_000  # values that percentiles are found among, of float pictures and deeper ones
-COUNTED = 2**20  # values that are counted at a time
+SAMPLED = 2_000_000  # values from which percentiles are taken, for float and very deep pictures
+COUNTED = 2**20  # values counted at a time
 
 
 def full_range(dtype: np.dtype, bits: int) -> tuple[float, float]:
-    """Black and white where all values of a type have their meaning; a float's are 0 and 1."""
+    """Black and white if the values use the whole range of their type; 0 and 1 for floats."""
     if dtype.kind == "f":
         return 0.0, 1.0
     if dtype.kind == "i":
@@ -21,9 +21,9 @@ def full_range(dtype: np.dtype, bits: int) -> tuple[float, float]:
 
 
 def percentile_range(values: Values) -> tuple[float, float]:
-    """Values that nearly all others lie between; zeros where none is a number.
+    """The values between which nearly all lie; zeros if all are NaN.
 
-    In a small picture they are the smallest and the largest.
+    In a small picture these are the smallest and the largest.
 
     Examples
     --------
@@ -33,7 +33,7 @@ def percentile_range(values: Values) -> tuple[float, float]:
     if values.dtype in (np.uint8, np.uint16):
         flat = values.ravel()
         counts = np.zeros(np.iinfo(values.dtype).max + 1, np.int64)
-        for start in range(0, flat.size, COUNTED):  # `bincount` makes eight bytes of each value
+        for start in range(0, flat.size, COUNTED):  # `bincount` would need eight bytes per value
             counts += np.bincount(flat[start : start + COUNTED], minlength=len(counts))
         levels = np.cumsum(counts)
         last = int(levels[-1]) - 1
@@ -52,7 +52,7 @@ def percentile_range(values: Values) -> tuple[float, float]:
 
 
 def to_8_bits(values: Values, low: float, high: float) -> NDArray[np.uint8]:
-    """Values as greys: `low` and what is below, or no number, as 0, `high` and above as 255.
+    """Values as greys: `low`, anything below and NaN become 0, `high` and anything above 255.
 
     Examples
     --------
@@ -62,7 +62,7 @@ def to_8_bits(values: Values, low: float, high: float) -> NDArray[np.uint8]:
     if values.dtype in (np.uint8, np.uint16) and values.size > 2**16:
         table = to_8_bits(np.arange(np.iinfo(values.dtype).max + 1, dtype=np.float64), low, high)
         return table[values]
-    # The largest floats have no difference that is one.
+    # The difference of the largest floats overflows.
     half = values.astype(np.float64) / 2
     np.nan_to_num(half, copy=False, nan=low / 2, posinf=np.inf, neginf=-np.inf)
     np.clip(half, low / 2, high / 2, out=half)
