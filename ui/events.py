@@ -41,12 +41,22 @@ def on_click(
     inputs: Sequence[gr.Component],
     js: str | None = None,
 ) -> tuple[Dependency, gr.File]:
-    """Let a button make a file, which costs nothing as long as nobody wants it.
+    """Let a button make a file; see `on`."""
+    return on(button.click, write, inputs, js)
+
+
+def on(
+    trigger: Callable[..., Dependency],
+    write: Callable[..., str],
+    inputs: Sequence[gr.Component],
+    js: str | None = None,
+) -> tuple[Dependency, gr.File]:
+    """Let an event make a file, which costs nothing as long as nobody wants it.
 
     Parameters
     ----------
-    button
-        It can be clicked while there is a photo.
+    trigger
+        The event, such as a button's `click`; it may come while there is no photo.
     write
         Makes the file of the inputs' values, the first of which is an upload.
     inputs
@@ -69,9 +79,7 @@ def on_click(
             raise gr.Error(say_error(error), print_exception=False) from None
 
     file = gr.File(visible="hidden")
-    event = button.click(
-        answer, inputs, file, js=js, concurrency_id=INFERENCE, api_visibility="private"
-    )
+    event = trigger(answer, inputs, file, js=js, concurrency_id=INFERENCE, api_visibility="private")
     return event, file
 
 
@@ -79,5 +87,12 @@ def save_on_click(
     button: gr.Button, write: Callable[..., str], inputs: Sequence[gr.Component]
 ) -> None:
     """Let a button save a file that is made only then, as by `on_click`."""
-    event, file = on_click(button, write, inputs)
+    save_on(button.click, write, inputs)
+
+
+def save_on(
+    trigger: Callable[..., Dependency], write: Callable[..., str], inputs: Sequence[gr.Component]
+) -> None:
+    """Let a component's event save a file that is made only then, as by `on_click`."""
+    event, file = on(trigger, write, inputs)
     event.success(None, file, js=SAVE)

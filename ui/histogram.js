@@ -71,7 +71,10 @@ function showHeights() {
 /** Take over a chart when the server has drawn another. */
 async function readChart() {
   const chart = element.querySelector(".histogram");
-  if (chart?.dataset.key === key) return;
+  if (chart?.dataset.key === key) {
+    if (chart) showOnCurve(); // which may come after the chart
+    return;
+  }
   key = chart?.dataset.key;
   drag = preview = null;
   moved = false;
@@ -82,6 +85,8 @@ async function readChart() {
   scale = JSON.parse(chart.dataset.scale);
   counts = JSON.parse(chart.dataset.counts);
   texts = JSON.parse(chart.dataset.texts);
+  showReset();
+  showOnCurve();
 
   const own = key;
   const image = new Image();
@@ -143,6 +148,31 @@ function paint(pointed = null) {
   picture.append(canvas);
 }
 
+/** Let the button back to the best cuts be usable where there is a way back; it keeps the focus. */
+function showReset() {
+  const best = sliders().every((slider) => aria(slider, "now") === Number(slider.dataset.best));
+  element.querySelector(".reset").setAttribute("aria-disabled", best);
+}
+
+/** Show where on the curve a cut lies that is alone. */
+function showOnCurve() {
+  const own = element.querySelector(".curve .own");
+  if (!own) return;
+  const cuts = readCuts();
+  const curve = element.querySelector(".curve svg");
+  const x = (place(cuts[0]) / scale.bars) * curve.viewBox.baseVal.width;
+  const points = [...curve.querySelector("polyline").points];
+  const after = points.findIndex((point) => point.x >= x);
+  const seen = cuts.length === 1 && after >= 0;
+  const visibility = seen ? "visible" : "hidden";
+  if (own.getAttribute("visibility") !== visibility) own.setAttribute("visibility", visibility);
+  if (!seen) return;
+  const [left, right] = [points[Math.max(after - 1, 0)], points[after]];
+  const part = right.x > left.x ? (x - left.x) / (right.x - left.x) : 0;
+  own.setAttribute("cx", x);
+  own.setAttribute("cy", left.y + part * (right.y - left.y));
+}
+
 /** Let chart, table and picture follow the sliders. */
 function follow() {
   const cuts = readCuts();
@@ -172,9 +202,8 @@ function follow() {
     share.textContent = number(inside / sum(counts), PERCENT);
   });
 
-  element.querySelector(".reset").disabled = all.every(
-    (slider) => aria(slider, "now") === Number(slider.dataset.best),
-  );
+  showReset();
+  showOnCurve();
   moved = true;
   settled = false;
   paint();
@@ -268,7 +297,7 @@ element.addEventListener("click", (event) => {
     logarithmic = !logarithmic;
     showHeights();
   }
-  if (!event.target.matches(".reset")) return;
+  if (!event.target.matches(".reset[aria-disabled=false]")) return;
   for (const slider of sliders()) slider.setAttribute("aria-valuenow", slider.dataset.best);
   follow();
   say("");

@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 from models import drawing
 from models.thresholding import Histogram
 from ui import theme
-from ui.texts import raw, say
+from ui.texts import mark, raw, say
 
 SCRIPT = Path(__file__).with_suffix(".js")
 WIDTH, HEIGHT = 512, 190
-AXIS = 34  # room below the chart for the sliders' knobs and the numbers
 BARS = 256  # at most
 ANY = "any"  # key of cuts that come with a link, for the first chart that is drawn
 PREVIEW_SIDE = 640
@@ -97,18 +96,30 @@ def scale_of(counted: Histogram) -> tuple[Scale, NDArray[np.int64]]:
     return scale, np.add.reduceat(counts, np.arange(0, len(counts), group))
 
 
-def build() -> tuple[gr.HTML, gr.HTML]:
+def build() -> tuple[gr.HTML, gr.HTML, gr.HTML, gr.HTML]:
     """Lay out the histogram.
 
     Returns
     -------
-    The cuts that the visitor chose, with an event for their release, and the chart. The cuts are a
-    value and not the event's data, because Gradio drops the data of an event that has to wait.
+    The cuts that the visitor chose, with an event for their release; what stands right above the
+    chart; the chart; and what stands right under it. The cuts are a value and not the event's data,
+    because Gradio drops the data of an event that has to wait.
     """
     script = SCRIPT.read_text()
     with gr.HTML(html_template="@children", js_on_load=script, elem_id="histogram") as chosen:
+        above = gr.HTML(padding=False, elem_id="method-marks")
         chart = gr.HTML(padding=False)
-    return chosen, chart
+        under = gr.HTML(padding=False, elem_id="variance")
+        gr.HTML(
+            f'<div class="tools"><p class="hint">{mark("histogram.invitation")}</p>'
+            '<p class="hint readout" role="status"></p>'
+            f'<button type="button" class="plain reset" aria-disabled="true">'
+            f"{mark('histogram.back')}</button> "
+            f'<button type="button" class="plain logarithmic" aria-pressed="false">'
+            f"{mark('histogram.logarithmic')}</button></div>",
+            padding=False,
+        )
+    return chosen, above, chart, under
 
 
 def chosen_cuts(
@@ -159,9 +170,9 @@ def draw(
     cuts.
     """
     scale, counts = scale_of(counted)
-    figure = _bars(scale, counts, cuts)
+    figure, numbers = _bars(scale, counts, cuts), _numbers(scale)
     if not len(cuts):
-        return figure
+        return f"{figure}{numbers}"
     few = scale.bar(drawing.fewer_pixels(gray, PREVIEW_SIDE))
     preview = base64.b64encode(drawing.gray_preview(few, PREVIEW_SIDE)).decode()
     texts = {key.partition(".")[2]: raw(key) for key in SPOKEN}
@@ -172,12 +183,7 @@ def draw(
         f'data-counts="{json.dumps(counts.tolist())}" '
         f'data-texts="{html.escape(json.dumps(texts))}" '
         f'data-preview="data:image/png;base64,{preview}">'
-        f"{figure}{_sliders(scale, cuts, best)}</div>"
-        f'<p class="hint">{html.escape(say("histogram.invitation"))}</p>'
-        '<p class="hint readout" role="status"></p><button type="button" class="reset"'
-        f"{' disabled' * np.array_equal(cuts, best)}>{html.escape(say('histogram.back'))}</button>"
-        f'<button type="button" class="logarithmic" aria-pressed="false">'
-        f"{html.escape(say('histogram.logarithmic'))}</button>"
+        f"{figure}{_sliders(scale, cuts, best)}</div>{numbers}"
     )
 
 
@@ -198,15 +204,11 @@ def _bars(scale: Scale, counts: NDArray[np.int64], cuts: NDArray[np.float64]) ->
         f'fill="{theme.css(color)}"/>'
         for (left, right), color in zip(pairwise(edges), colors, strict=True)
     )
-    numbers = "".join(
-        f'<text x="{x:.0f}" y="{HEIGHT + AXIS - 4}" text-anchor="{anchor}">{value}</text>'
-        for value, x, anchor in _numbers(scale)
-    )
     said = ", ".join(scale.written(cut) for cut in cuts) or say("histogram.none")
     low, high = (scale.written(value) for value in scale.limits)
     alternative = html.escape(say("histogram.alt", cuts=said, low=low, high=high))
     return (
-        f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT + AXIS}" role="img" '
+        f'<svg class="chart grey-values" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
         f'aria-label="{alternative}">'
         f'<clipPath id="histogram-bars"><path id="histogram-shape" d="{_shape(counts)}" '
         f'data-other="{_shape(np.log1p(counts))}"/></clipPath>'
@@ -214,23 +216,25 @@ def _bars(scale: Scale, counts: NDArray[np.int64], cuts: NDArray[np.float64]) ->
         # The darkest class would not show on a dark page, nor the lightest on a light one.
         '<use class="outline" href="#histogram-shape"/>'
         f'<rect class="pointed" width="{step:.1f}" height="{HEIGHT}" visibility="hidden"/>'
-        f'<line class="axis" x1="0" x2="{WIDTH}" y1="{HEIGHT}" y2="{HEIGHT}"/>{numbers}</svg>'
+        f'<line class="axis" x1="0" x2="{WIDTH}" y1="{HEIGHT}" y2="{HEIGHT}"/></svg>'
     )
 
 
-def _numbers(scale: Scale) -> list[tuple[str, float, str]]:
-    """What stands below a chart: the values, where, and how they lie there."""
+def _numbers(scale: Scale) -> str:
+    """The values below a chart, as HTML: letters in the drawing would shrink with it."""
     low, high = scale.limits
-    between = [
-        (scale.first + scale.bars * scale.step * part, WIDTH * part) for part in (0.25, 0.5, 0.75)
-    ]
+    parts = [0.25, 0.5, 0.75]
     if scale.step * scale.bars < 4 and scale.whole:
-        between = []
-    return [
-        (scale.written(low), 0, "start"),
-        *((scale.written(value), x, "middle") for value, x in between),
-        (scale.written(high), WIDTH, "end"),
-    ]
+        parts = []
+    between = "".join(
+        f'<span style="left: {part:.0%}">'
+        f"{scale.written(scale.first + scale.bars * scale.step * part)}</span>"
+        for part in parts
+    )
+    return (
+        f'<div class="numbers" aria-hidden="true"><span class="first">{scale.written(low)}</span>'
+        f'{between}<span class="last">{scale.written(high)}</span></div>'
+    )
 
 
 def _sliders(scale: Scale, cuts: NDArray[np.float64], best: NDArray[np.float64]) -> str:
@@ -243,8 +247,7 @@ def _sliders(scale: Scale, cuts: NDArray[np.float64], best: NDArray[np.float64])
         f'aria-valuemin="{lower + unit:.15g}" aria-valuemax="{upper - unit:.15g}" '
         f'aria-valuenow="{cut:.15g}" aria-valuetext="{scale.written(cut)}" '
         f'data-best="{aim:.15g}" '
-        f'style="left: {scale.place(cut) / scale.bars:.3%}; '
-        f'height: {HEIGHT / (HEIGHT + AXIS):.2%}"></span>'
+        f'style="left: {scale.place(cut) / scale.bars:.3%}"></span>'
         for number, (lower, cut, upper, aim) in enumerate(
             zip(bounds, cuts, bounds[2:], best, strict=False), start=1
         )

@@ -225,7 +225,11 @@ def write_mask(upload: Upload, *values: object) -> str:
     gr.Error
         When the method finds no cut.
     """
-    settings = settings_of(*values)  # type: ignore[arg-type]
+    return write_settings(upload, settings_of(*values))  # type: ignore[arg-type]
+
+
+def write_settings(upload: Upload, settings: Settings) -> str:
+    """`write_mask`, of settings that are made already."""
     try:
         mask = thresholding.segment(upload.prepared(settings), settings).mask
     except ThresholdError as error:
@@ -256,8 +260,8 @@ def show_snippet(upload: Upload | None, *values: object) -> gr.Textbox:
 def explanation(method: str) -> str:
     """How a method chooses and who proposed it, as HTML that unfolds."""
     known = GLOBAL_METHODS.get(method) or LOCAL_METHODS[method]
-    how = html.escape(say(f"method.{method}.how"))
+    name, how = say(f"method.{method}"), html.escape(say(f"method.{method}.how"))
     return (
-        f"<details><summary>{say('threshold.how')}</summary>{how} "
+        f"<details><summary>{html.escape(say('threshold.how', method=name))}</summary>{how} "
         f'<cite lang="en">{html.escape(known.paper)}</cite></details>'
     )

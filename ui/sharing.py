@@ -84,6 +84,9 @@ def build(
         example, tab = _examples().get(given.get("example", "")), given.get("tab")
         names = [child.id for child in tabs.children if isinstance(child, gr.Tab)]
         values = {name: read(control, given.get(name)) for name, control in controls.items()}
+        cuts = histogram.valid_cuts(values["cuts"])
+        if cuts is not None and "classes" not in given:  # which cuts say too
+            values["classes"] = len(cuts) + 1
         if example is None:
             values["cuts"] = gr.skip()
         return [

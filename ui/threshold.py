@@ -13,8 +13,17 @@ from PIL import Image
 
 from models import drawing, thresholding
 from models.images import PhotoError
-from models.thresholding import GrayClass, Histogram, MethodResult, ThresholdError
-from ui import events, histogram, lab, markup, result_files, theme
+from models.thresholding import GrayClass, Histogram, MethodResult, Settings, ThresholdError
+from ui import (
+    events,
+    histogram,
+    lab,
+    markup,
+    method_marks,
+    result_files,
+    separation,
+    theme,
+)
 from ui.histogram import Scale
 from ui.texts import mark, number, say, say_error
 from ui.uploads import PREVIEW_SIDE as SHOWN_SIDE
@@ -22,7 +31,14 @@ from ui.uploads import Upload
 
 PREVIEW_SIDE = 320
 SAMPLED = 4  # pixels of the photo along a side of a preview's, of which that shows the mean
-CURVE_HEIGHT = 70
+
+# Lets the page ask for the mask of the method whose button is pressed.
+ASK = """element.addEventListener("click", ({ target }) => {
+  const method = target.closest("[data-method]")?.dataset.method;
+  if (!method) return;
+  props.value = method;
+  trigger("submit");
+});"""
 
 
 def build(current: gr.State) -> dict[str, gr.Component]:
@@ -31,7 +47,7 @@ def build(current: gr.State) -> dict[str, gr.Component]:
         classes = gr.Slider(
             2,
             thresholding.MAX_CLASSES,
-            value=3,
+            value=2,
             step=1,
             label=mark("threshold.classes"),
             info=mark("threshold.classes_info"),
@@ -60,14 +76,14 @@ def build(current: gr.State) -> dict[str, gr.Component]:
                 mark("threshold.download"), interactive=False, size="sm", elem_id="classes-download"
             )
         with gr.Column(min_width=280):
-            chosen, chart = histogram.build()
+            chosen, marks, chart, curve = histogram.build()
             score = gr.HTML(padding=False, elem_id="score", elem_classes=markup.SPOKEN)
-            curve = gr.HTML(padding=False, elem_id="variance")
             table = gr.HTML(padding=False, elem_id="cuts")
     other_channel = events.followed(channel)
     controls = lab.build(current, channel, other_channel)
     gr.HTML(f"<h2>{mark('threshold.methods')}</h2>", padding=False)
-    methods = gr.HTML(padding=False, elem_id="methods")
+    with gr.HTML(html_template="@children", js_on_load=ASK, padding=False) as asked:
+        methods = gr.HTML(padding=False, elem_id="methods")
 
     choice = [current, classes, channel, chosen]
     gr.on(
@@ -86,12 +102,13 @@ def build(current: gr.State) -> dict[str, gr.Component]:
         [current.change, other_channel.change],
         show_methods,
         [current, channel],
-        [methods, curve],
+        [methods, marks, curve],
         show_progress="minimal",
         trigger_mode="always_last",
         concurrency_id=events.INFERENCE,
         api_visibility="private",
     )
+    events.save_on(asked.submit, write_method, [current, channel, asked])
     return {"classes": classes, "channel": channel, "cuts": chosen, **controls}
 
 
@@ -194,67 +211,65 @@ def _said(cuts: NDArray[np.float64], scale: Scale) -> str:
     return ", ".join(scale.written(cut) for cut in cuts)
 
 
-def show_methods(upload: Upload | None, channel: thresholding.Channel) -> tuple[str, str]:
-    """All classic methods as HTML, and the curve whose top is Otsu's cut.
+def show_methods(upload: Upload | None, channel: thresholding.Channel) -> tuple[str, str, str]:
+    """All classic methods as HTML, their cuts as marks, and the curve whose top is Otsu's cut.
 
-    Each method has a picture and its cut, or the reason why there is none, and how it chooses.
+    Each method has a picture, its cut and what lies above, or the reason why there is none, and how
+    it chooses.
     """
     if upload is None:
-        return f'<p class="hint">{say("threshold.methods_hint")}</p>', ""
+        return f'<p class="hint">{say("threshold.methods_hint")}</p>', "", ""
     try:
         gray, counted = upload.gray(channel), upload.histogram(channel)
     except PhotoError as error:
-        return markup.notice(say_error(error), wrong=True), ""
+        return markup.notice(say_error(error), wrong=True), "", ""
     start = time.perf_counter()
     results = thresholding.compare_all(_exact(gray, counted))
     seconds = time.perf_counter() - start
     few = drawing.fewer_pixels(gray, SAMPLED * PREVIEW_SIDE)
     scale, _ = histogram.scale_of(counted)
-    panels = "".join(_method_panel(few, result, scale) for result in results)
+    panels = "".join(_method_panel(gray, few, result, scale) for result in results)
     line = markup.took("threshold.methods_took", seconds, "CPU")
-    return f'<div class="methods">{panels}</div>{line}', variance_chart(counted)
+    marks = method_marks.draw(results, scale)
+    return f'<div class="methods">{panels}</div>{line}', marks, separation.draw(counted)
 
 
-def _method_panel(gray: NDArray[Any], result: MethodResult, scale: Scale) -> str:
+def _method_panel(gray: NDArray[Any], few: NDArray[Any], result: MethodResult, scale: Scale) -> str:
     name = say(f"method.{result.method}")
     if result.cut is None or result.reason is not None:
         reason = say_error(result.reason) if result.reason else ""
         panel = f'<div class="failed">{html.escape(reason)}</div>'
-        caption = say("threshold.no_cut")
+        caption, facts = say("threshold.no_cut"), ""
     else:
-        preview = drawing.binary_preview(gray, result.cut, PREVIEW_SIDE)
+        preview = drawing.binary_preview(few, result.cut, PREVIEW_SIDE)
         data = base64.b64encode(preview).decode()
         caption = say("threshold.cut", cut=scale.written(result.cut))
         alternative = say("threshold.method_alt", method=name, cut=caption)
         panel = f'<img src="data:image/png;base64,{data}" alt="{html.escape(alternative)}">'
+        share = np.count_nonzero(gray > result.cut) / gray.size
+        save = html.escape(say("threshold.method_download", method=name))
+        facts = (
+            f"<div>{html.escape(say('threshold.foreground', share=share))}</div>"
+            f'<button type="button" class="plain" data-method="{result.method}" '
+            f'aria-label="{save}">{say("threshold.method_save")}</button>'
+        )
     return (
-        f"<figure>{panel}<figcaption><b>{name}</b>, {caption}{lab.explanation(result.method)}"
-        "</figcaption></figure>"
+        f"<figure>{panel}<figcaption><b>{name}</b>, {caption}{facts}"
+        f"{lab.explanation(result.method)}</figcaption></figure>"
     )
 
 
-def variance_chart(counted: Histogram) -> str:
-    """The between-class variance of every single cut as SVG, with Otsu's cut at its top."""
-    cuts, variance = thresholding.between_class_variance(counted)
-    if not len(cuts) or not variance.any():
-        return ""
-    scale, _ = histogram.scale_of(counted)
-    best, width = int(variance.argmax()), histogram.WIDTH
-    every = -(-len(cuts) // width)  # more points than pixels show nothing more
-    shown = np.unique([*range(0, len(cuts), every), best])
-    places = [width * scale.place(cut) / scale.bars for cut in cuts[shown]]
-    heights = CURVE_HEIGHT * (1 - variance[shown] / variance[best])
-    points = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(places, heights, strict=True))
-    x = width * scale.place(cuts[best]) / scale.bars
-    said = html.escape(say("threshold.curve", cut=scale.written(cuts[best])))
-    return (
-        f'<figure class="curve"><svg class="chart" viewBox="0 -4 {width} {CURVE_HEIGHT + 5}" '
-        f'role="img" aria-label="{said}"><polyline points="{points}"/>'
-        f'<line class="axis" x1="0" x2="{width}" y1="{CURVE_HEIGHT}" y2="{CURVE_HEIGHT}"/>'
-        f'<line class="cut" x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{CURVE_HEIGHT}"/>'
-        f'<circle cx="{x:.1f}" cy="0" r="4"/></svg><figcaption class="hint">{said}.</figcaption>'
-        "</figure>"
-    )
+def write_method(upload: Upload, channel: thresholding.Channel, method: object) -> str:
+    """The pixels above a method's cut, all of them, as a file.
+
+    Raises
+    ------
+    gr.Error
+        When there is no such method, or it finds no cut.
+    """
+    if method not in thresholding.METHODS:  # browsers send anything
+        raise gr.Error(say("threshold.no_cut"), print_exception=False)
+    return lab.write_settings(upload, Settings(str(method), channel))
 
 
 def classes_table(classes: list[GrayClass], scale: Scale) -> str:

@@ -92,7 +92,7 @@ def test_every_tab_is_german_with_and_without_a_photo(german_page: Page) -> None
         if tab == "threshold":
             page.locator("#histogram .cut").first.press("PageUp")
             expect(page.locator("#histogram .readout")).to_have_text(re.compile("Schnitt 1 bei"))
-            expect(page.locator("#score")).to_contain_text("Deine Schnitte")
+            expect(page.locator("#score")).to_contain_text("Dein Schnitt")
         if tab == "mask":
             page.locator("#how-good").get_by_role("button").click()
             page.locator("#mask-model").get_by_label("Zellkerne").check()

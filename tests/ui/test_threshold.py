@@ -13,7 +13,8 @@ from PIL import Image
 
 from models import thresholding
 from models.images import open_photo
-from ui import histogram, lab, threshold
+from ui import histogram, lab, method_marks, threshold
+from ui.texts import TEXTS
 from ui.uploads import Upload
 
 CAT = Path(__file__).parent.parent.parent / "examples" / "cat_chelsea.png"
@@ -49,7 +50,7 @@ def test_the_picture_the_table_and_the_score_are_those_of_the_visitor_s_cuts() -
     best = thresholding.variance_of_cuts(gray, thresholding.multi_otsu(gray, 3))
     share = thresholding.variance_of_cuts(gray, np.array([80.0, 140.0])) / best
     said = re.search(
-        r"Your cuts at 80, 140 separate the classes ([\d.]+)% as well", html.unescape(score)
+        r"Your cuts at 80, 140: class separation ([\d.]+)% of the best", html.unescape(score)
     )
     assert said
     assert float(said[1]) == pytest.approx(100 * share, abs=0.1)
@@ -115,9 +116,7 @@ def test_cuts_of_other_classes_or_another_channel_are_not_taken() -> None:
 def test_the_best_cuts_get_no_score() -> None:
     assert show({"key": key(), "cuts": [90, 132]})[4] == ""
     score = show({"key": key(2), "cuts": [114]}, classes=2)[4]
-    assert "Your cut at 114 separates the classes 99.9% as well as Otsu’s does" in html.unescape(
-        score
-    )
+    assert "Your cut at 114: class separation 99.9% of the best possible" in html.unescape(score)
 
 
 def test_cuts_as_good_as_the_best_reach_all_of_it(tmp_path: Path) -> None:
@@ -127,7 +126,7 @@ def test_cuts_as_good_as_the_best_reach_all_of_it(tmp_path: Path) -> None:
 
     score = show({"key": key(path=path), "cuts": [50, 150]}, path=path)[4]
 
-    assert "the classes 100.0% as well" in score
+    assert "class separation 100.0% of the best possible" in score
 
 
 def test_the_sliders_stay_between_their_neighbours_and_inside_the_histogram() -> None:
@@ -189,13 +188,46 @@ def test_a_deep_picture_is_cut_and_counted_in_its_own_numbers(deep: Upload) -> N
     assert f"700 to {cut:.0f}" in html.unescape(table)
     assert f"> {cut:.0f} to 4794" in html.unescape(table)
     assert f'aria-valuenow="{cut:.0f}"' in chart
-    assert ">700</text>" in chart
-    assert f"cut {cut:.0f}" in threshold.show_methods(deep, "luminance")[0]
+    assert ">700</span>" in chart
+    methods, _, curve = threshold.show_methods(deep, "luminance")
+    assert f"cut {cut:.0f}" in methods
+    assert f"the best is {cut:.0f}, Otsu’s cut" in html.unescape(curve)
     own = {"key": threshold.chart_key(deep, 2, "luminance"), "cuts": [1000]}
     moved: tuple[Any, ...] = threshold.show_classes(deep, 2, "luminance", own)
     np.testing.assert_array_equal(np.asarray(Image.open(moved[1])), DEEP > 1000)
     beyond = {**own, "cuts": [100]}
     assert threshold.show_classes(deep, 2, "luminance", beyond)[3] is None
+
+
+def test_each_method_says_what_lies_above_its_cut_and_gives_its_mask(deep: Upload) -> None:
+    methods = html.unescape(threshold.show_methods(deep, "luminance")[0])
+
+    for name in ("mean", "percentile", "huang"):
+        cut = thresholding.find_cut(DEEP, name)
+        share = np.count_nonzero(cut < DEEP) / DEEP.size
+        (panel,) = re.findall(rf"<figure>(?:(?!<figure>).)*data-method=.{name}.", methods)
+        assert f"{share:.1%} foreground" in panel
+        file = threshold.write_method(deep, "luminance", name)
+        np.testing.assert_array_equal(np.asarray(Image.open(file)) > 0, cut < DEEP)
+    for odd in (None, [], "sauvola", {"cuts": []}):
+        with pytest.raises(gr.Error, match="no cut"):
+            threshold.write_method(deep, "luminance", odd)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_methods_names_stand_beside_their_cuts_and_never_over_another(seed: int) -> None:
+    places = np.random.default_rng(seed).normal(0.45, 0.1, 16).clip(0, 1)
+    names = [TEXTS["en"][f"method.{name}"] for name in thresholding.METHODS]
+
+    marks = method_marks.arranged(zip(map(str, names), places.tolist(), strict=True))
+
+    assert sorted(mark.name for mark in marks) == sorted(names)
+    taken: dict[int, list[tuple[float, float]]] = {}
+    for mark in marks:
+        left, right = mark.span
+        assert 0 <= left < right <= method_marks.NARROWEST
+        assert all(right <= start or end <= left for start, end in taken.get(mark.row, []))
+        taken.setdefault(mark.row, []).append((left, right))
 
 
 @pytest.mark.parametrize("channel", ["hue", "lightness", "lab_a", "lab_b"])
