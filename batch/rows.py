@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from batch import names, rle
 from models import pipeline, store
-from models.images import open_image
+from models.images import open_picture
 
 ROWS_A_GROUP = 500  # with their masks they are kept in memory
 
@@ -78,11 +78,11 @@ def describe(content: bytes, classes: int) -> dict[str, Any]:
     models.store.ModelError
         When a model is missing or damaged.
     """
-    photo, values = open_image(content)
-    pets = pipeline.analyze(photo)
-    described = pipeline.describe(photo, classes, pets, values)
+    picture = open_picture(content)
+    pets = pipeline.analyze(picture.photo)
+    described = pipeline.describe(picture.photo, classes, pets, picture.counted)
     for pet, facts in zip(pets, described["pets"], strict=True):
-        facts["mask"] = rle.encode(pet.region)
+        facts["mask"] = rle.encode(pet.mask)
     return described
 
 

@@ -4,110 +4,45 @@ Exporters write correct graphs, but not always the ones that ONNX Runtime runs f
 rewrites the patterns that cost most in the embedded models, and leaves the rest unchanged.
 """
 
-from typing import Any
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
-from onnx import helper, numpy_helper
+from onnx import helper
+
+from models.preprocessing import InputSpec
+from training.onnx_graph import Graph, attributes
+from training.upsampling import convolve_before_doubling
 
 
-class Graph:
-    """A model's graph with the look-ups that rewriting needs.
-
-    Attributes
-    ----------
-    proto
-        The graph that is rewritten.
-    ranks
-        How many axes each computed value has, by its name.
-    constants
-        Its constants by name.
-    """
-
-    def __init__(self, model: onnx.ModelProto) -> None:
-        inferred = onnx.shape_inference.infer_shapes(model).graph
-        self.ranks = {
-            each.name: len(each.type.tensor_type.shape.dim)
-            for each in (*inferred.value_info, *inferred.output)
-        }
-        self.proto = model.graph
-        self.constants = {each.name: each for each in self.proto.initializer}
-
-    def value(self, name: str) -> NDArray[Any] | None:
-        """The value of a constant; None if it is computed."""
-        return numpy_helper.to_array(self.constants[name]) if name in self.constants else None
-
-    def add(self, name: str, value: NDArray[np.generic]) -> str:
-        """Add a constant; return its name."""
-        tensor = numpy_helper.from_array(np.ascontiguousarray(value), name)
-        self.constants[name] = tensor
-        self.proto.initializer.append(tensor)
-        return name
-
-    def maker(self, name: str) -> onnx.NodeProto:
-        """The node that computes a value."""
-        return next(node for node in self.proto.node if name in node.output)
-
-    def users(self, name: str) -> list[onnx.NodeProto]:
-        """The nodes that read a value."""
-        return [node for node in self.proto.node if name in node.input]
-
-    def only_user(self, name: str, kind: str) -> onnx.NodeProto | None:
-        """The only node that reads a value, if there is just one and it is of this kind."""
-        users = self.users(name)
-        return users[0] if len(users) == 1 and users[0].op_type == kind else None
-
-    def redirect(self, name: str, new: str) -> None:
-        """Let all nodes that read one value read another instead."""
-        for node in self.users(name):
-            node.input[:] = [new if each == name else each for each in node.input]
-
-    def replace(self, node: onnx.NodeProto, nodes: list[onnx.NodeProto]) -> None:
-        """Replace a node with others."""
-        everything = list(self.proto.node)
-        index = everything.index(node)
-        everything[index : index + 1] = nodes
-        del self.proto.node[:]
-        self.proto.node.extend(everything)
-
-    def remove_unused(self) -> None:
-        """Remove the nodes and constants that no output needs."""
-        needed = {output.name for output in self.proto.output}
-        nodes: list[onnx.NodeProto] = []
-        for node in reversed(self.proto.node):
-            if needed.intersection(node.output):
-                needed.update(node.input)
-                nodes.insert(0, node)
-        constants = [each for each in self.proto.initializer if each.name in needed]
-        del self.proto.node[:], self.proto.initializer[:]
-        del self.proto.value_info[:]  # may contain shapes of removed values
-        self.proto.node.extend(nodes)
-        self.proto.initializer.extend(constants)
-
-
-def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
+def simplify(model: onnx.ModelProto, spec: InputSpec | None = None) -> onnx.ModelProto:
     """Rewrite the known patterns of a float32 model; its answers change only by rounding.
 
     The names of inputs, outputs and unchanged weights stay the same.
+
+    Parameters
+    ----------
+    model
+        As an exporter wrote it.
+    spec
+        The model's input. Without it, patterns that depend on sizes are left alone.
     """
     simpler = onnx.ModelProto()
     simpler.CopyFrom(model)
-    graph = Graph(simpler)
-    for kind, rewrite in (
+    graph = Graph(simpler, spec.batch_shape(1) if spec else ())
+    rewrites: list[tuple[str, Callable[[Graph, onnx.NodeProto], None]]] = [
         ("ConvTranspose", _crop_by_padding),
         ("ConvTranspose", _fold_batch_norm),
         ("Softmax", _spread_softmax),
-    ):
+    ]
+    if spec:
+        rewrites.append(("Resize", partial(convolve_before_doubling, spec=spec)))
+    for kind, rewrite in rewrites:
         for output in [node.output[0] for node in graph.proto.node if node.op_type == kind]:
             rewrite(graph, graph.maker(output))
             graph.remove_unused()
     return simpler
-
-
-def attributes(node: onnx.NodeProto) -> dict[str, object]:
-    """A node's attributes by name."""
-    return {each.name: helper.get_attribute_value(each) for each in node.attribute}
 
 
 def _crop_by_padding(graph: Graph, node: onnx.NodeProto) -> None:
@@ -160,7 +95,7 @@ def _spread_softmax(graph: Graph, node: onnx.NodeProto) -> None:
     five times slower for three classes.
     """
     logits, probabilities = node.input[0], node.output[0]
-    if graph.ranks.get(probabilities) != 4 or attributes(node).get("axis") != 1:
+    if len(graph.shapes.get(probabilities, ())) != 4 or attributes(node).get("axis") != 1:
         return
     names = {part: f"{probabilities}_{part}" for part in ("most", "below", "powers", "sum")}
     axes = graph.add(f"{probabilities}_axes", np.array([1], np.int64))

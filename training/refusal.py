@@ -33,7 +33,6 @@ from tqdm import tqdm
 
 from models import breeds, pipeline, segmentation, store
 from models.images import open_photo
-from models.regions import of_numbers
 from models.store import Refusal
 from training import command_line, data_sets, others
 from training.data_sets import EITHER_FOLDER, Examples
@@ -56,8 +55,8 @@ def features(
     rows = []
     for path in tqdm(paths, desc="photos"):
         photo = open_photo(path)
-        largest = of_numbers(segmenter.predict(photo).regions())[:1]
-        found = pipeline.name_pets(photo, largest, classifier)
+        largest = segmenter.predict(photo).regions() == 1
+        found = pipeline.name_pets(photo, largest.astype(np.uint8), classifier)
         rows += [(np.log(pet.share), pet.answer.entropy) for pet in found] or [NOTHING]
     return np.array(rows)
 

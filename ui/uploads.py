@@ -14,7 +14,6 @@ from models.drawing import reduced
 from models.images import Photo
 from models.picture import AXES, FIRST, Picture, Place
 from models.pipeline import Pet
-from models.preprocessing import as_image
 from models.stains import micrograph
 from models.thresholding import Channel, Histogram, Settings
 from models.windows import find_objects
@@ -59,9 +58,10 @@ class MaskResult:
 
 @dataclass(frozen=True)
 class PetsResult:
-    """The pets of an upload's preview."""
+    """The pets of an upload, and their numbers at each pixel of its preview."""
 
     pets: Sequence[Pet]
+    regions: NDArray[np.integer]
     seconds: float
     device: str
 
@@ -281,10 +281,9 @@ def _recognize(upload: Upload) -> PetsResult:
         return np.zeros(photo.shape[:2], np.uint8)
 
     start = time.perf_counter()
-    image = as_image(photo)
-    regions = pipeline.find(image, segmenter, whole)
-    pets = pipeline.recognize(image, regions, classifier)
-    return PetsResult(pets, time.perf_counter() - start, classifier.device)
+    regions: NDArray[np.integer] = pipeline.find(photo, segmenter, whole)
+    pets, regions = pipeline.recognize(photo, regions, classifier)
+    return PetsResult(pets, regions, time.perf_counter() - start, classifier.device)
 
 
 def _classify(upload: Upload) -> BreedResult:

@@ -10,7 +10,6 @@ import pytest
 
 from models import breeds, detection, pipeline, segmentation
 from models.images import open_photo
-from models.regions import of_numbers
 from models.store import ModelError
 
 AddModel = Callable[..., Path]
@@ -162,7 +161,7 @@ def test_a_missing_model_is_named(add_segmenter: AddModel) -> None:
 def test_a_segmentation_at_hand_is_not_made_again() -> None:
     photo = np.full((300, 400, 3), GREEN, np.uint8)
     photo[100:200, 100:300] = BLUE
-    regions = of_numbers(segmentation.load().predict(photo).regions())
+    regions = segmentation.load().predict(photo).regions()
 
     (pet,) = pipeline.name_pets(photo, regions, breeds.load())
 
@@ -177,7 +176,7 @@ class Judge:
         self.threshold = 0.5
         self.probability = lambda share, entropy: known(share)
 
-    def classify(self, seen: object, window: object = None) -> SimpleNamespace:
+    def classify(self, seen: np.ndarray) -> SimpleNamespace:
         return SimpleNamespace(entropy=0.0)
 
 
@@ -205,12 +204,11 @@ def test_a_part_that_is_no_pet_alone_is_joined_with_the_one_it_belongs_to(
 ) -> None:
     photo = np.zeros((*regions.shape, 3), np.uint8)
 
-    judge = cast("breeds.BreedClassifier", Judge(known))
-    pets = pipeline.recognize(photo, of_numbers(regions), judge)
+    pets, numbers = pipeline.recognize(photo, regions, cast("breeds.BreedClassifier", Judge(known)))
 
-    assert len(pets) == expected.max()
+    np.testing.assert_array_equal(numbers, expected)
     for number, pet in enumerate(pets, start=1):
-        np.testing.assert_array_equal(pet.mask, expected == number)
+        np.testing.assert_array_equal(pet.mask, numbers == number)
 
 
 @pytest.mark.usefixtures("fresh_models")

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from models import store
-from training import compress
+from models.preprocessing import InputSpec, prepare
+from training import compress, quantization
 from training.graphs import simplify
 
 CHANNELS = 16
@@ -147,8 +148,8 @@ def test_what_was_rounded_once_is_not_rounded_again(
 def test_a_graph_that_answers_differently_is_not_written(
     folder: Path, photos: list[NDArray[np.uint8]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def wrong(model: onnx.ModelProto) -> onnx.ModelProto:
-        simple = simplify(model)
+    def wrong(model: onnx.ModelProto, spec: InputSpec) -> onnx.ModelProto:
+        simple = simplify(model, spec)
         for tensor in simple.graph.initializer:
             if tensor.name == "bias":
                 tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) + 1, "bias"))
@@ -160,3 +161,57 @@ def test_a_graph_that_answers_differently_is_not_written(
         compress.compress(store.read_card("pet", folder), folder, folder / "new", photos)
     assert (folder / "pet.onnx").read_bytes() == before
     assert not (folder / "new").exists()
+
+
+def test_int8_answers_nearly_the_same_with_weights_that_no_processor_overflows(
+    folder: Path, photos: list[NDArray[np.uint8]]
+) -> None:
+    before = (folder / "pet.onnx").read_bytes()
+    card = store.read_card("pet", folder)
+    compress.compress(card, folder, folder, photos[:1], learned=photos)
+    after = store.read_card("pet", folder)
+    content = store.read_network(after, folder)
+    model = onnx.load_from_string(content)
+    assert "QuantizeLinear" in kinds(model)
+    stored = [
+        numpy_helper.to_array(each)
+        for each in model.graph.initializer
+        if each.data_type == TensorProto.INT8 and len(each.dims) == 4
+    ]
+    assert stored
+    # Two products of a uint8 and a weight, added in 16 bits, as x86's `vpmaddubsw` does.
+    assert all(2 * 255 * np.abs(weights.astype(int)).max() < 2**15 for weights in stored)
+    batch = np.concatenate([prepare(photo, after.input) for photo in photos])
+    np.testing.assert_allclose(answer(content, batch), answer(before, batch), atol=0.1)
+    assert after.facts["compression"]["computed"].startswith("in int8")
+    assert 0 < after.facts["compression"]["mean_difference"] < 0.02
+
+
+def test_int8_with_ranges_of_other_photos_is_not_written(
+    folder: Path, photos: list[NDArray[np.uint8]]
+) -> None:
+    before = (folder / "pet.onnx").read_bytes()
+    gray = [np.full_like(photo, 127) for photo in photos]
+    with pytest.raises(compress.CompressError, match="In int8"):
+        compress.compress(store.read_card("pet", folder), folder, folder, photos, learned=gray)
+    assert (folder / "pet.onnx").read_bytes() == before
+
+
+def test_a_convolution_of_few_outputs_answers_the_same_with_more(network: onnx.ModelProto) -> None:
+    narrow = onnx.ModelProto()
+    narrow.CopyFrom(network)
+    random = np.random.default_rng(3)
+    last = [
+        numpy_helper.from_array(random.normal(size=(3, 3, 1, 1)).astype(np.float32), "last"),
+        numpy_helper.from_array(random.normal(size=3).astype(np.float32), "last_bias"),
+    ]
+    narrow.graph.initializer.extend(last)
+    convolution = helper.make_node("Conv", ["logits", "last", "last_bias"], ["narrow"])
+    narrow.graph.node[-1].input[0] = "narrow"
+    narrow.graph.node.insert(len(narrow.graph.node) - 1, convolution)
+    batch = random.normal(size=(2, 3, 8, 6)).astype(np.float32)
+    wide = quantization.widen(narrow)
+    onnx.checker.check_model(wide, full_check=True)
+    shapes = [list(each.dims) for each in wide.graph.initializer]
+    assert [16, 3, 1, 1] in shapes
+    np.testing.assert_allclose(answer(wide, batch), answer(narrow, batch), atol=1e-6)
