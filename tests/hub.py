@@ -43,6 +43,7 @@ class Repository:
     large: dict[str, str] = field(default_factory=dict)
     references: dict[str, str] = field(default_factory=dict)
     variables: dict[str, str] = field(default_factory=dict)
+    hardware: str | None = None  # of a Space
 
     def __post_init__(self) -> None:
         self.commit("main", {".gitattributes": b""}, "initial commit")
@@ -149,6 +150,7 @@ class _Handler(BaseHTTPRequestHandler):
             r"/api/(?P<repo>.+?)/branch/(?P<name>.+)": self.branch,
             r"/api/(?P<repo>.+?)/tag/(?P<revision>.+)": self.tag,
             r"/api/(?P<repo>.+?)/variables": self.set_variable,
+            r"/api/(?P<repo>.+?)/hardware": self.set_hardware,
             r"/api/(?P<repo>.+?)/tree/(?P<revision>[^/]+)(/(?P<folder>.+))?": self.tree,
             r"/api/(?P<repo>.+?)/paths-info/(?P<revision>[^/]+)": self.paths_info,
             r"/api/(?P<repo>[a-z]+s/[^/]+/[^/]+)(/revision/(?P<revision>.+))?": self.info,
@@ -185,6 +187,7 @@ class _Handler(BaseHTTPRequestHandler):
         known = repo in self.hub.repositories
         if not known:
             self.hub.repositories[repo] = Repository(wanted.get("visibility") == "private")
+            self.hub.repositories[repo].hardware = wanted.get("hardware")
         self.answer({"url": f"{self.hub.url}/{repo}"}, 409 if known else 200)
 
     def validate(self) -> None:
@@ -274,6 +277,11 @@ class _Handler(BaseHTTPRequestHandler):
             variable = json.loads(self.content)
             repository.variables[variable["key"]] = variable["value"]
             self.answer({key: {"value": value} for key, value in repository.variables.items()})
+
+    def set_hardware(self, repo: str) -> None:
+        if (repository := self.repository(repo)) is not None:
+            repository.hardware = json.loads(self.content)["flavor"]
+            self.answer({"stage": "BUILDING", "hardware": {"requested": repository.hardware}})
 
     def info(self, repo: str, revision: str | None, **_: object) -> None:
         if (found := self.snapshot(repo, revision)) is not None:

@@ -19,13 +19,14 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from huggingface_hub import SpaceHardware
 from huggingface_hub.errors import HTTPError
 
 from models import store
 from training import command_line
 from training.publishing.errors import PublishError
 from training.publishing.files import Files, model_files, space_files
-from training.publishing.hub import advice, check_name, publish_model, publish_space
+from training.publishing.hub import FREE, advice, check_name, publish_model, publish_space
 
 LARGE = 10_000_000  # bytes; the Hub takes files from this size on only as large files
 
@@ -62,6 +63,13 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         default="",
         help="OWNER/REPO[@REVISION],...: models to use instead of the embedded ones",
     )
+    space.add_argument(
+        "--hardware",
+        choices=[each.value for each in SpaceHardware],
+        metavar="NAME",
+        help=f"to run on, one of the Hub's; default: {FREE.value} for a new Space, which costs "
+        "nothing, and what it has for another",
+    )
     for command in (model, space):
         command.add_argument("--repo", required=True, help="OWNER/NAME on the Hub")
         command.add_argument("--private", action="store_true", help="when it is created now")
@@ -96,7 +104,13 @@ def main(words: Sequence[str] | None = None) -> None:
                 private=arguments.private,
             )
         else:
-            published = publish_space(files, repo, sources=sources, private=arguments.private)
+            published = publish_space(
+                files,
+                repo,
+                sources=sources,
+                hardware=SpaceHardware(arguments.hardware) if arguments.hardware else None,
+                private=arguments.private,
+            )
     except (HTTPError, OSError, RuntimeError, ValueError) as error:
         raise PublishError(advice(error, repo)) from error
     print(f"Published {published}")

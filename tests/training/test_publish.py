@@ -519,6 +519,22 @@ def test_a_space_holds_what_git_tracks_of_the_app(
     assert space(hub).variables == {}
 
 
+def test_a_new_space_is_on_the_hardware_that_costs_nothing_and_another_keeps_its_own(
+    hub: FakeHub, checkout: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    publish.main(["space", "--repo", "me/app"])
+    assert space(hub).hardware == "zero-a10g"
+    publish.main(["space", "--repo", "me/app", "--hardware", "t4-small"])
+    assert space(hub).hardware == "t4-small"
+    publish.main(["space", "--repo", "me/app"])
+    assert space(hub).hardware == "t4-small"
+
+    capsys.readouterr()
+    hub.faults["POST /api/repos/create"] = 402
+    sentence = refusal(["space", "--repo", "me/new", "--hardware", "cpu-basic"], capsys)
+    assert "`--hardware zero-a10g` needs none" in sentence
+
+
 def test_a_file_that_the_app_lost_leaves_the_space_too(
     hub: FakeHub, checkout: Callable[..., None]
 ) -> None:

@@ -3,7 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, RepoCard
+from huggingface_hub import (
+    CommitOperationAdd,
+    CommitOperationDelete,
+    HfApi,
+    RepoCard,
+    SpaceHardware,
+)
 from huggingface_hub.errors import HFValidationError, HTTPError
 from huggingface_hub.utils import validate_repo_id
 
@@ -11,6 +17,8 @@ from models import store
 from training.publishing import files as publishing_files
 from training.publishing.errors import PublishError
 from training.publishing.files import SPACE, WEIGHTS, Files
+
+FREE = SpaceHardware.ZERO_A10G  # the only hardware of a Gradio Space without a paid plan
 
 
 def publish_model(
@@ -50,7 +58,12 @@ def publish_model(
 
 
 def publish_space(
-    files: Files, repo: str, *, sources: Sequence[str] = (), private: bool = False
+    files: Files,
+    repo: str,
+    *,
+    sources: Sequence[str] = (),
+    hardware: SpaceHardware | None = None,
+    private: bool = False,
 ) -> str:
     """Create or update a Space; return `OWNER/REPO@COMMIT`.
 
@@ -62,6 +75,8 @@ def publish_space(
         `OWNER/NAME` on the Hub.
     sources
         Repositories to load models from, `OWNER/REPO[@REVISION]`, when the files hold none.
+    hardware
+        What the Space is to run on; by default `FREE` when it is created now, else what it has.
     private
         Whether the Space is to be private when it is created now.
 
@@ -85,9 +100,12 @@ def publish_space(
         repo,
         repo_type="space",
         space_sdk="gradio",
+        space_hardware=hardware or FREE,
         private=private or None,
         exist_ok=True,
     )
+    if hardware:  # of a Space that was there already
+        api.request_space_hardware(repo, hardware)
     # Before the commit: the Space is built at once, and then must know where its models are.
     if pinned:
         value = ",".join(f"{model.repo}@{model.commit}" for model in pinned)
@@ -157,6 +175,8 @@ def advice(error: Exception, repo: str) -> str:
     wanted = getattr(error, "repo_id", None) or "such owner or repository"
     known = {
         401: "the Hub does not know you; log in with `hf auth login` and run this again",
+        402: "the Hub has such hardware only with a paid plan; "
+        f"`--hardware {FREE.value}` needs none",
         403: "your login may not write there; `hf auth login` with a token that may, and run this "
         "again",
         404: f"the Hub has no {wanted}, or not that revision; check the names and run this again",
