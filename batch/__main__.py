@@ -26,6 +26,7 @@ from batch.places import SourceError
 from batch.rounds import Settings
 from batch.runner import Progress, RunError
 from batch.sources import tell
+from models import images
 from models.store import SOURCE_VARIABLE, ModelError
 from models.thresholding import MAX_CLASSES
 
@@ -78,6 +79,10 @@ def main(words: Sequence[str] | None = None) -> int:
         is_folder = Path(arguments.models).is_dir()
         chosen = str(Path(arguments.models).absolute()) if is_folder else arguments.models
         os.environ[SOURCE_VARIABLE] = chosen  # for the workers too
+    try:
+        images.limits_in(os.environ)
+    except ValueError as error:
+        parser.error(str(error))
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     settings = Settings(
         results=arguments.results,

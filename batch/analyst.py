@@ -117,9 +117,10 @@ def _serve(
     os.environ.update(environment)
     _be_the_first_to_go(memory)
     from batch import rows
-    from models import pipeline, store
+    from models import images, pipeline, store
     from models.errors import ExplainedError
 
+    images.set_limits(*images.limits_in(os.environ))
     try:
         pipeline.load()
         pipe.send_bytes(json.dumps({"models": rows.models_used()}).encode())

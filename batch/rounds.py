@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from batch import names, places, rows, sources
 from batch.analyst import Analyst, AnalystError
+from models import images
 
 ROOT = Path(__file__).parent.parent
 
@@ -77,6 +78,7 @@ class Worker:
             if os.environ.get(name) == NOWHERE:
                 del os.environ[name]
         os.environ.update(settings.environment or {})
+        images.set_limits(*images.limits_in(os.environ))
         self._settings = settings
         self._analyst = Analyst(
             settings.classes, settings.seconds, settings.memory, settings.environment

@@ -19,9 +19,10 @@ import pyarrow.parquet as pq
 
 from batch import archives, places
 from batch.places import PARQUETS, SHARDS, ZIPS, SourceError, UnreachableError
-from models.images import MAX_BYTES, PhotoError
+from models import images
+from models.images import PhotoError
 
-ROWS_READ = 16  # of a Parquet file at once: each may hold MAX_BYTES
+ROWS_READ = 16  # of a Parquet file at once: each may have `images.MAX_BYTES`
 
 NO_PHOTOS = "There are no photos in {!r}, or it does not exist."
 DAMAGED = "The file is damaged or cut off, and no more of it can be read."
@@ -45,7 +46,7 @@ class Found(NamedTuple):
         Its path within the source, or None where the sentence is about the source as a whole. What
         is no UTF-8 in it stands as lone surrogates, as everywhere in Python.
     content
-        The bytes of its file, cut off where they are more than `MAX_BYTES`.
+        The bytes of its file, cut off where they are more than `images.MAX_BYTES`.
     error
         A sentence in place of the content.
     """
@@ -251,7 +252,7 @@ def _read_folder(part: Part) -> Iterator[Found]:
     for name in part.names:
         try:
             with places.open_file(part.source, name) as file:
-                found = Found(name, file.read(MAX_BYTES + 1))
+                found = Found(name, file.read(images.MAX_BYTES + 1))
         except OSError:
             found = Found(name, error=str(PhotoError("photo_unreadable")))
         yield found
@@ -286,7 +287,7 @@ def _read_zip(file: places.File, part: Part, left_out: Counter[str]) -> Iterator
         for name, member in archives.members(archive, left_out)[part.start : part.stop]:
             try:
                 with archive.open(member) as content:
-                    found = Found(name, content.read(MAX_BYTES + 1))
+                    found = Found(name, content.read(images.MAX_BYTES + 1))
             except UnreachableError:
                 raise
             except RuntimeError:  # "encrypted", and NotImplementedError
@@ -304,7 +305,7 @@ def _read_tar(file: places.File, part: Part, left_out: Counter[str]) -> Iterator
             if index < part.start:
                 continue
             if content := None if archives.is_link(member) else archive.extractfile(member):
-                yield Found(member.name, content.read(MAX_BYTES + 1))
+                yield Found(member.name, content.read(images.MAX_BYTES + 1))
             else:
                 yield Found(member.name, error=LINK.format(member.linkname))
 
@@ -362,4 +363,4 @@ def _cell(path: object, content: object, row: int) -> Found:
     name = str(path or row)
     if not isinstance(content, bytes):
         return Found(name, error=NO_BYTES)
-    return Found(name, content[: MAX_BYTES + 1])
+    return Found(name, content[: images.MAX_BYTES + 1])

@@ -13,7 +13,6 @@ if __name__ == "__main__":
     commandline.quiet_interrupts()
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -29,13 +28,13 @@ def fuzz(arguments: Sequence[str]) -> None:
     """Run libFuzzer with its own arguments in this process; it exits when it is done."""
     import atheris
 
-    os.environ["PETSCOPE_MAX_MEGAPIXELS"] = "1"
     with atheris.instrument_imports(include=["PIL", "pillow_heif", "models"]):
         from PIL import Image
 
-        from models.images import PhotoError, open_photo
+        from models.images import MAX_BYTES, PhotoError, open_photo, set_limits
 
         Image.init()
+    set_limits(MAX_BYTES, 1_000_000)
 
     def try_file(content: bytes) -> None:
         try:

@@ -11,10 +11,11 @@ if __name__ == "__main__":
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 
-from models import pipeline, store, thresholding
+from models import images, pipeline, store, thresholding
 from models.images import PhotoError, open_picture
 from models.picture import AXES, Place
 
@@ -53,6 +54,10 @@ def main(words: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(words)
     chosen = {axis: getattr(arguments, axis) for axis in AXES}
     place = Place(**{axis: number - 1 for axis, number in chosen.items() if number})
+    try:
+        images.set_limits(*images.limits_in(os.environ))
+    except ValueError as error:
+        parser.error(str(error))
     store.choose(arguments.models)
     failed = False
     for path in arguments.photos:

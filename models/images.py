@@ -9,7 +9,7 @@ import logging
 import os
 import struct
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -33,9 +33,8 @@ __all__ = ["Photo", "PhotoError", "open_file", "open_photo", "open_picture", "op
 
 logger = logging.getLogger(__name__)
 
-# Of a file, and of what it is decoded to; see `set_limits`.
-MAX_BYTES = int(1_000_000 * float(os.environ.get("PETSCOPE_MAX_MEGABYTES", "25")))
-MAX_PIXELS = int(1_000_000 * float(os.environ.get("PETSCOPE_MAX_MEGAPIXELS", "50")))
+# The largest file, and the largest picture; see `set_limits`.
+MAX_BYTES, MAX_PIXELS = 25_000_000, 50_000_000
 # The longest side of a JPEG. A PNG can have a million rows, and each takes memory by itself.
 MAX_SIDE = 65_535
 
@@ -79,6 +78,29 @@ def set_limits(max_bytes: int, max_pixels: int) -> None:
     """Set how large a picture may be, as a file and decoded, for this whole process."""
     global MAX_BYTES, MAX_PIXELS
     MAX_BYTES, MAX_PIXELS = max_bytes, max_pixels
+
+
+def limits_in(environment: Mapping[str, str]) -> tuple[int, int]:
+    """The arguments for `set_limits` in $PETSCOPE_MAX_MEGABYTES and $PETSCOPE_MAX_MEGAPIXELS.
+
+    Raises
+    ------
+    ValueError
+        If one of them is not a number.
+
+    Examples
+    --------
+    >>> limits_in({"PETSCOPE_MAX_MEGAPIXELS": "80"})
+    (25000000, 80000000)
+    """
+    limits = []
+    for name, usual in (("MAX_MEGABYTES", MAX_BYTES), ("MAX_MEGAPIXELS", MAX_PIXELS)):
+        given = environment.get(f"PETSCOPE_{name}")
+        try:
+            limits.append(usual if given is None else int(1_000_000 * float(given)))
+        except (ValueError, OverflowError):
+            raise ValueError(f"PETSCOPE_{name} is not a number: {given}") from None
+    return limits[0], limits[1]
 
 
 def open_photo(source: Source) -> Photo:

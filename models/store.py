@@ -1,13 +1,14 @@
-"""Which models exist and where their bytes come from: a folder of `NAME.onnx` + `NAME.json`.
+"""Which models exist, and where their files come from: folders of `NAME.onnx` + `NAME.json`.
 
-The card, `NAME.json`, says all that serving needs and a reader wants; no code holds such facts.
+The card, `NAME.json`, has everything that the app needs and a reader wants to know; the code
+contains no such facts.
 
 $PETSCOPE_MODELS names a folder, or a repository of the Hugging Face Hub as `OWNER/REPO` or
-`OWNER/REPO@REVISION`; several are separated by commas, and the first wins where names are equal.
-Without it, for what these lack, and when a repository cannot be had, there are the embedded
-models.
+`OWNER/REPO@REVISION`; several are separated by commas, and of models of the same name the first is
+used. The embedded models are used without it, for whatever these lack, and if a repository is not
+available.
 
-    python -m models.store OWNER/REPO@REVISION    # download it now, however long it takes
+    python -m models.store OWNER/REPO@REVISION    # download it now, without a time limit
 """
 
 from models import commandline
@@ -44,9 +45,9 @@ SOURCE_VARIABLE = "PETSCOPE_MODELS"
 REPOSITORY = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?", re.ASCII)
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
-# The app does not start before its models are there: a download that adds fewer than PROGRESS
-# bytes to the cache in PATIENCE seconds is given up. `huggingface_hub` itself waits without end for
-# a first answer, and retries for minutes. It writes by 10 MB.
+# The app starts only when its models are there, so a download that adds fewer than PROGRESS bytes
+# to the cache in PATIENCE seconds is given up. `huggingface_hub` itself waits for a first answer
+# without a limit, and retries for minutes. It writes 10 MB at a time.
 PATIENCE = 15.0
 PROGRESS = 1_000_000
 ANSWER_TIMEOUT = 6
@@ -62,12 +63,12 @@ class ModelError(Exception):
 
 
 class HubError(Exception):
-    """Why a repository's models cannot be had, as a part of a sentence."""
+    """Why a repository's models are not available, as a part of a sentence."""
 
 
 @dataclass(frozen=True)
 class Label:
-    """A class of a model; breeds say their species, "cat" or "dog"."""
+    """A class of a model; breeds have a species, "cat" or "dog"."""
 
     name: str
     species: str | None = None
@@ -75,18 +76,18 @@ class Label:
 
 @dataclass(frozen=True)
 class Refusal:
-    """How sure one may be that something is a pet of the model's breeds: a logistic regression.
+    """How probably something is a pet of one of the model's breeds: a logistic regression.
 
     Attributes
     ----------
     log_share
-        Weight of the logarithm of the part of the photo that it covers.
+        Weight of the logarithm of the share of the photo that it covers.
     entropy
         Weight of the entropy of the breeds' probabilities, in nats.
     intercept
         Added to both.
     threshold
-        The least probability, in [0, 1], of what is taken for one.
+        The least probability, in [0, 1], at which it is accepted.
     """
 
     log_share: float
@@ -95,12 +96,12 @@ class Refusal:
     threshold: float
 
     def probability(self, share: float, entropy: float) -> float:
-        """The probability that it is one, in [0, 1], if pets were as frequent as other things.
+        """The probability that it is one, in [0, 1], if pets and other things are equally frequent.
 
         Parameters
         ----------
         share
-            Part of the photo that it covers, in (0, 1].
+            Share of the photo that it covers, in (0, 1].
         entropy
             Of the breeds' probabilities, in nats.
         """
@@ -110,18 +111,18 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Boxes:
-    """How a detector's output says where something is, see `models.detection`.
+    """How a detector's output describes boxes; see `models.detection`.
 
     Attributes
     ----------
     strides
-        Of the grids of places that its output lists, in this order, in pixels of the input.
+        Strides of the grids whose cells its output lists, in this order, in pixels of the input.
     bins
-        How many distances, from 0 on, in units of the stride, are weighed for each side of a box.
+        Number of distances, 0 and up in strides, over which each side of a box has a distribution.
     least
-        The least probability, in [0, 1], of a box that counts.
+        The least probability, in [0, 1], of a box that is kept.
     overlap
-        IoU from which two boxes of one picture are taken for one.
+        IoU above which two boxes in one picture count as one.
     """
 
     strides: tuple[int, ...]
@@ -132,39 +133,39 @@ class Boxes:
 
 @dataclass(frozen=True)
 class Card:
-    """What serving needs of a model card, and the whole card for readers.
+    """The parts of a model card that the app needs, and the whole card for readers.
 
     Attributes
     ----------
     name
-        The file's name without its ending.
+        The file's name without its extension.
     task
         "segmentation", "classification" or "detection".
     labels
         The classes in the order of the network's output.
     input
-        How the network wants its photo.
+        How the network expects its photo.
     output_layout
-        Order of the output's axes: "NC", "NCHW", "NHWC", or "NLC" for the places of a detector.
+        Order of the output's axes: "NC", "NCHW", "NHWC", or "NLC" for a detector's grid cells.
     sha256
         Of the `.onnx` file.
     facts
         The whole card as it was read.
     subject
-        What a mask model outlines, such as "pet" or "nucleus"; a card that does not say is taken to
-        mean the first class that is no background or border.
+        What a mask model outlines, such as "pet" or "nucleus"; if the card does not say, the first
+        class that is neither background nor border.
     title
-        What people choose the model by; without one in the card, its name.
+        The name that people see; if the card has none, its name.
     default
         Whether it is the default of its task.
     instances
-        Whether a mask model's subject comes in several pieces, to be told apart and counted.
+        Whether a mask model's subject is separated into single objects and counted.
     refusal
-        When a breed model's answer is not to be believed, if that was fitted.
+        The rule for refusing a breed model's answer, if one was fitted.
     boxes
-        How to read a detector's output.
+        How to decode a detector's output.
     pointing
-        Whether a mask model knows greyed surroundings, see `models.segmentation.point_out`.
+        Whether a mask model understands greyed surroundings; see `models.segmentation.point_out`.
     """
 
     name: str
@@ -184,7 +185,7 @@ class Card:
 
 
 class Source(NamedTuple):
-    """Where the models lie, and what a visitor should know about that."""
+    """The models' folder, and a notice about it for visitors."""
 
     folder: Path
     notice: str | None = None
@@ -194,7 +195,7 @@ _chosen: str | None = None
 
 
 def choose(setting: str | None) -> None:
-    """Load models from a folder or repository in this process; None for what the variable says."""
+    """Load models from a folder or repository in this process; None for what the variable names."""
     global _chosen
     _chosen = setting
 
@@ -204,33 +205,33 @@ def _setting() -> str:
 
 
 def source() -> Path:
-    """The folder that models are loaded from, as `choose` or $PETSCOPE_MODELS says.
+    """The folder from which models are loaded, by `choose` or $PETSCOPE_MODELS.
 
     Raises
     ------
     ModelError
-        When that names neither a folder nor a repository.
+        If that is neither a folder nor a repository.
     """
     return resolve(_setting()).folder
 
 
 def notice() -> str | None:
-    """A sentence for visitors when other models are used than those asked for."""
+    """A sentence for visitors if other models are used than requested."""
     return resolve(_setting()).notice
 
 
 @cache
 def resolve(setting: str) -> Source:
-    """Find the models that $PETSCOPE_MODELS names, downloading them first; once in a process.
+    """Find the models that $PETSCOPE_MODELS names, downloading them if necessary; once per process.
 
-    A repository that cannot be had is no error: the notice says so, and the embedded models serve.
+    An unavailable repository is not an error: the notice says so, and the embedded models are used.
 
     Raises
     ------
     ModelError
         When it names neither a folder with models nor a repository.
     """
-    whole = [setting] if setting and Path(setting).is_dir() else None  # its name may have commas
+    whole = [setting] if setting and Path(setting).is_dir() else None  # its name may contain commas
     wanted = whole or [name for part in setting.split(",") if (name := part.strip())]
     for name in wanted:
         if not Path(name).is_dir() and not REPOSITORY.fullmatch(name):
@@ -263,7 +264,7 @@ def resolve(setting: str) -> Source:
 
 
 def _check_complete(folder: Path) -> None:
-    """Check that each card of a folder has its network, as another would be used in its place.
+    """Check that each card in a folder has its network, or another model would replace it.
 
     Raises
     ------
@@ -283,11 +284,11 @@ def _check_complete(folder: Path) -> None:
 
 
 def _union(folders: Sequence[Path]) -> Path:
-    """A folder with the models of all folders; where names are equal, the first folder's.
+    """A folder with the models of all folders; of models with the same name, the first folder's.
 
-    Of the embedded models come those for what no other folder has: the outlines of pets, of nuclei,
-    or breeds. A model of an earlier folder is used before those of the later ones where none is
-    named: their cards do not say any more that they are the default.
+    The embedded models are added for tasks and subjects that no other folder has: outlines of pets,
+    outlines of nuclei, breeds. If no model is named, one from an earlier folder is preferred: the
+    cards of later ones lose their mark as the default.
     """
     if len(folders) == 1:
         return folders[0]
@@ -305,7 +306,7 @@ def _union(folders: Sequence[Path]) -> Path:
         uses = {(card.task, card.subject) for card in cards}
         first = {use: _first(cards, *use) for use in uses - served}
         for card in cards:
-            # A card is copied: one that is written to must not change the cache of the Hub.
+            # Cards are copied, so that changing one does not change the Hub's cache.
             facts = {**card.facts, "default": first.get((card.task, card.subject)) is card}
             (union / f"{card.name}.json").write_text(json.dumps(facts, indent=2) + "\n")
             (union / f"{card.name}.onnx").symlink_to((folder / f"{card.name}.onnx").resolve())
@@ -314,26 +315,26 @@ def _union(folders: Sequence[Path]) -> Path:
 
 
 def _first(cards: Sequence[Card], task: Task, subject: str | None) -> Card:
-    """The card of a task and subject that says it is the default, else the first."""
+    """The card of a task and subject that is marked as the default, otherwise the first."""
     found = [card for card in cards if (card.task, card.subject) == (task, subject)]
     return next((card for card in found if card.default), found[0])
 
 
 def _found(folder: Path) -> Iterator[str]:
-    """Names of the models in a folder, sorted: other `.json` files have no network beside them."""
+    """Names of the models in a folder, sorted; other `.json` files have no network beside them."""
     for path in sorted(folder.glob("*.json")):
-        # "._NAME.json" is a note of macOS beside a file.
+        # macOS writes "._NAME.json" beside a file on some disks.
         if not path.name.startswith(".") and (folder / f"{path.stem}.onnx").exists():
             yield path.stem
 
 
 def check() -> None:
-    """Check that each model that can be chosen is whole, as far as its files tell.
+    """Check that the files of every model that can be chosen are complete.
 
     Raises
     ------
     ModelError
-        When a network's bytes are not those of its card.
+        If a network's checksum is not the card's.
     """
     for card in cards():
         read_network(card, source())
@@ -352,10 +353,10 @@ def cards(task: Task | None = None, folder: Path | None = None) -> list[Card]:
 
 
 def default(task: Task, subject: str | None = None) -> str:
-    """Name of the model to use where none is chosen.
+    """Name of the model to use if none is chosen.
 
-    The one whose card says so, else the first by name; for masks, of those that outline the
-    subject, a pet where none is named.
+    The one marked as the default in its card, otherwise the first by name. For masks, only models
+    of the subject count, which is "pet" unless given.
 
     Raises
     ------
@@ -372,7 +373,7 @@ def default(task: Task, subject: str | None = None) -> str:
 
 
 def defaults() -> list[Card]:
-    """Cards of the default models, one a task; a detector need not be there.
+    """Cards of the default models, one per task; a detector is optional.
 
     Raises
     ------
@@ -390,7 +391,7 @@ def read_card(name: str, folder: Path | None = None) -> Card:
     Raises
     ------
     ModelError
-        When there is none, or it lacks something.
+        If there is none, or something is missing in it.
     """
     path = (folder or source()) / f"{name}.json"
     try:
@@ -401,7 +402,7 @@ def read_card(name: str, folder: Path | None = None) -> Card:
 
 @lru_cache(maxsize=32)
 def _parse(path: Path, changed: int) -> Card:
-    """The card in a file, read once as long as it is not changed: each answer asks for several."""
+    """The card in a file, read again only if the file changes: each answer needs several cards."""
     try:
         facts = json.loads(path.read_text())
         if facts["task"] not in get_args(Task):
@@ -445,7 +446,7 @@ def read_network(card: Card, folder: Path) -> bytes:
     Raises
     ------
     ModelError
-        When it is missing, or its bytes are not those of the card.
+        If it is missing, or its checksum is not the card's.
     """
     path = folder / f"{card.name}.onnx"
     try:
@@ -463,8 +464,7 @@ def load(name: str, task: Task, folder: Path | None = None) -> tuple[Card, Netwo
     Raises
     ------
     ModelError
-        When it is missing, is for another task, cannot be run, or its bytes are not those of its
-        card.
+        If it is missing, is for another task, cannot be run, or its checksum is not the card's.
     """
     folder = folder or source()
     card = read_card(name, folder)
@@ -473,20 +473,20 @@ def load(name: str, task: Task, folder: Path | None = None) -> tuple[Card, Netwo
     content = read_network(card, folder)
     try:
         return card, Network(content, card.input.batch_shape(1))
-    except Exception as error:  # ONNX Runtime's errors have no other base
+    except Exception as error:  # ONNX Runtime's errors have no narrower base class
         raise ModelError(f"The model {name!r} cannot be run: {_one_line(error)}.") from error
 
 
 def fetch(name: str) -> Path:
     """The folder with a repository's models in the cache of `huggingface_hub`.
 
-    A commit's hash that is in the cache needs no network; a branch or tag is looked up, and taken
-    from the cache when the Hub cannot be reached. What is damaged is downloaded once more.
+    A commit that is in the cache needs no network; a branch or tag is looked up, and taken from the
+    cache if the Hub cannot be reached. Damaged files are downloaded once more.
 
     Raises
     ------
     HubError
-        When the models can neither be downloaded nor found in the cache, or are damaged.
+        If the models can neither be downloaded nor found in the cache, or are damaged.
     """
     cached = _cached(name)
     if cached and COMMIT.fullmatch(split(name)[1] or ""):
@@ -514,7 +514,7 @@ def split(name: str) -> tuple[str, str | None]:
 
 
 def _damage(folder: Path) -> str | None:
-    """What is wrong with the models in a folder, as a part of a sentence."""
+    """What is wrong with the models in a folder, as a part of a sentence; empty if nothing is."""
     found = list(_found(folder))
     for name in found:
         try:
@@ -550,7 +550,7 @@ def _cached(name: str) -> Path | None:
 
 
 def _download(name: str, again: bool = False) -> Path:
-    """Download in a process of its own, which can be ended when nothing more comes."""
+    """Download in a separate process, which can be ended when no more data arrives."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
     command = [sys.executable, "-m", "models.store", *(["--again"] if again else []), "--", name]
@@ -586,13 +586,13 @@ def _download(name: str, again: bool = False) -> Path:
 def _size(folder: Path) -> int:
     total = 0
     for path in folder.glob("*"):
-        with suppress(FileNotFoundError):  # renamed since it was listed
+        with suppress(FileNotFoundError):  # the file was renamed since it was listed
             total += path.stat().st_size
     return total
 
 
 def http_status(error: BaseException) -> int | None:
-    """The HTTP status that an error of `huggingface_hub` comes from, if it comes from one."""
+    """The HTTP status that caused an error of `huggingface_hub`, if one did."""
     for cause in causes(error):
         if (response := getattr(cause, "response", None)) is not None:
             return response.status_code
@@ -600,7 +600,7 @@ def http_status(error: BaseException) -> int | None:
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An error, what it came from, and so on."""
+    """An error, its cause, and so on."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
@@ -641,7 +641,7 @@ def main(words: Sequence[str] | None = None) -> None:
 
     repo, revision = split(arguments.name)
     try:
-        # The download retries for long what this says at once.
+        # The download would retry for a long time what this reports at once.
         HfApi().model_info(repo, revision=revision, timeout=ANSWER_TIMEOUT)
         print(_snapshot(arguments.name, force_download=arguments.again))
     except Exception as error:

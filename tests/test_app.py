@@ -99,15 +99,9 @@ def test_a_taken_port_is_said_without_a_traceback() -> None:
     assert "port" in said
 
 
-def test_limits_reach_the_photo_door() -> None:
-    code = "import models.images as i; print(i.MAX_BYTES, i.MAX_PIXELS)"
-    environment = {"PETSCOPE_MAX_MEGABYTES": "1.5", "PETSCOPE_MAX_MEGAPIXELS": "2"}
-    finished = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert finished.stdout.split() == ["1500000", "2000000"]
+def test_the_environment_limits_photos(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PETSCOPE_MAX_MEGABYTES", "1.5")
+    monkeypatch.setenv("PETSCOPE_MAX_MEGAPIXELS", "2")
+    found = settings.parse([])
+    assert found.photo_bytes == 1_500_000
+    assert found.photo_pixels == 2_000_000

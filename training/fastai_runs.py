@@ -1,6 +1,7 @@
 """What all training scripts with fastai share: fast arithmetic, checkpoints, curves, resuming."""
 
 import csv
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,10 +22,12 @@ from fastai.vision.all import (  # isort: skip
     Learner,
     Normalize,
     PILImage,
+    ProgressCallback,
     SaveModelCallback,
     TrainEvalCallback,
     TransformBlock,
     aug_transforms,
+    noop,
     num_distrib,
     rank_distrib,
     set_seed,
@@ -140,7 +143,12 @@ class History(Callback):
                     board.add_scalar(name, value, self.epoch)
             board.add_scalar("learning_rate", self.opt.hypers[-1]["lr"], self.epoch)
         self.run.seconds()
-        print(f"{self.run.folder}: {self.left.after(self.epoch + 1)}", flush=True)
+        figures = ""
+        if self.learn.logger is noop:  # else fastai's table shows them
+            shown = zip(names[1:-1], values[1:-1], strict=True)
+            figures = "".join(f", {name} {value:.4f}" for name, value in shown if value is not None)
+        left = self.left.after(self.epoch + 1)
+        print(f"{self.run.folder}: {left}{figures}", flush=True)
 
 
 def presized(spec: InputSpec) -> InputSpec:
@@ -217,7 +225,13 @@ def body_groups(
 
 
 def fast(learn: Learner) -> Learner:
-    """Let the learner use the fastest arithmetic of this machine that loses no accuracy."""
+    """Let the learner use the fastest arithmetic of this machine that loses no accuracy.
+
+    Without a terminal it shows no progress bars, which would leave blank lines in a log file.
+    """
+    if not sys.stdout.isatty():
+        learn.remove_cb(ProgressCallback)
+        learn.logger = noop  # `History` prints the figures
     if CUDA:
         return learn.to_fp16().add_cb(ChannelsLast())
     if FAST_BFLOAT16:

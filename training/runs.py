@@ -13,6 +13,7 @@ import platform
 import re
 import shlex
 import shutil
+import stat
 import sys
 import time
 from collections.abc import Mapping
@@ -224,6 +225,10 @@ class Run:
         """Write `run.json`, which says that the run is finished, and remove its checkpoints."""
         write_facts(self.folder, input_spec=input_spec, seconds=round(self.seconds(), 1), **facts)
         (self.folder / CLOCK).unlink()
+        # safetensors gives the right to read its files to their owner alone.
+        mode = stat.S_IMODE((self.folder / FILE).stat().st_mode)
+        for weights in self.folder.glob("*.safetensors"):
+            weights.chmod(mode)
         for folder in (CHECKPOINTS, BACKUP):
             shutil.rmtree(self.folder / folder, ignore_errors=True)
 

@@ -1,4 +1,4 @@
-"""The page: one module a tab, and what the tabs share. The only place that knows Gradio."""
+"""The page: one module per tab, and what the tabs share. Only this package builds on Gradio."""
 
 from serving import lean
 

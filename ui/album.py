@@ -1,4 +1,4 @@
-"""The Many photos tab: a folder's worth of photos at once, and all results to download."""
+"""The Many photos tab: up to a folder of photos at once, with all results to download."""
 
 import html
 import time
@@ -17,7 +17,7 @@ from ui import markup, result_files, theme
 from ui.texts import Language, language, mark, number, say, say_error
 
 PREVIEW_SIDE = 480
-# Spreadsheets expect the decimal point of their language, and what separates columns then.
+# Spreadsheets expect the decimal point and the column separator of their language.
 SPREADSHEETS: dict[Language, Spreadsheet] = {
     "en": Spreadsheet(tell=say_error),
     "de": Spreadsheet(";", ",", tell=say_error),
@@ -27,7 +27,7 @@ REFRESH = 2.0  # seconds between two updates of the results so far
 
 @dataclass
 class Album:
-    """The folder that holds the results' files, the results so far, and all photos' names."""
+    """The folder with the results' files, the results so far, and all photos' names."""
 
     folder: Path
     entries: list[Entry] = field(default_factory=list)
@@ -35,7 +35,7 @@ class Album:
 
     @property
     def left_out(self) -> list[Entry]:
-        """The photos that were not looked at."""
+        """The photos that were not analysed."""
         return [
             Entry(name, error=PhotoError("photo_left_out"))
             for name in self.names[len(self.entries) :]
@@ -92,7 +92,7 @@ def build() -> None:
         [results, message, gallery, table, cancel, download],
         show_progress="hidden",
         trigger_mode="once",
-        concurrency_limit=1,  # it takes minutes: single photos must not wait for it
+        concurrency_limit=1,  # it takes minutes, and single photos must not wait for it
         api_visibility="private",
     ).then(
         finish,
@@ -180,7 +180,7 @@ def finish(found: Album | None) -> tuple[str, object, str, object, object]:
 
 
 def progress(done: int, total: int, seconds: float, note: str) -> str:
-    """A bar with what is done and the time that is left, as HTML."""
+    """A progress bar with the time that is left, as HTML."""
     said = say("album.progress", done=done, total=total)
     if done:
         left = duration(seconds / done * (total - done))
@@ -193,7 +193,7 @@ def progress(done: int, total: int, seconds: float, note: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time for people: "4 s", "3 min"."""
+    """A time in words: "4 s", "3 min"."""
     if seconds < 90:
         return say("album.seconds", time=seconds)
     return say("album.minutes", time=seconds / 60)
@@ -210,7 +210,7 @@ def preview_gallery(entries: list[Entry]) -> object:
 
 
 def results_table(entries: list[Entry]) -> str:
-    """The results as an HTML table: a row a photo."""
+    """The results as an HTML table, one row per photo."""
     body = "".join(
         f"<tr><td>{html.escape(entry.file)}</td><td>{html.escape(summary(entry))}</td></tr>"
         for entry in entries
@@ -222,7 +222,7 @@ def results_table(entries: list[Entry]) -> str:
 
 
 def summary(entry: Entry) -> str:
-    """What is in a photo, or why that cannot be said."""
+    """What is in a photo, or why it is unknown."""
     if entry.error is not None:
         return say_error(entry.error)
     if not entry.facts or not entry.facts["pets"]:

@@ -32,7 +32,7 @@ def build(current: gr.State) -> None:
 
 
 def show_breeds(upload: Upload | None) -> tuple[str, str]:
-    """Message and ranking for a photo, faint where it shows none of the breeds."""
+    """Message and ranking for a photo, pale if it shows none of the breeds."""
     if upload is None:
         return markup.notice(say("breed.hint")), ""
     try:
@@ -49,7 +49,7 @@ def show_breeds(upload: Upload | None) -> tuple[str, str]:
 
 
 def bars(ranking: Sequence[breeds.Breed]) -> str:
-    """The ranking as HTML: a name, a probability and a bar each, best first."""
+    """The ranking as HTML: name, probability and bar of each, the best first."""
     items = "".join(
         f'<li><div class="name"><span>{html.escape(breed.name)} '
         f'<span class="species">{html.escape(species(breed))}</span></span>'
@@ -61,7 +61,7 @@ def bars(ranking: Sequence[breeds.Breed]) -> str:
 
 
 def species(breed: breeds.Breed) -> str:
-    """Cat or dog, in the visitor's language, where that is known."""
+    """Cat or dog, in the visitor's language, if known."""
     return say_name("species", breed.species) if breed.species else ""
 
 

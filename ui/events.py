@@ -1,4 +1,4 @@
-"""What events of several tabs share: following a control, and files made on a click."""
+"""Shared by several tabs' events: following a control, and files made on a click."""
 
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -10,9 +10,9 @@ from models.images import PhotoError
 from ui.texts import say, say_error
 from ui.uploads import Upload
 
-INFERENCE = "inference"  # events that compute: they share a limit on how many run at a time
+INFERENCE = "inference"  # events that compute share a limit on how many run at a time
 
-# A link of our own, because Gradio's button would save the file that it knew before the click.
+# A separate link, because Gradio's button would save the file that it had before the click.
 SAVE = """(file) => {
   const link = document.createElement("a");
   link.href = file.url;
@@ -22,11 +22,11 @@ SAVE = """(file) => {
 
 
 def followed(control: gr.Radio | gr.Dropdown) -> gr.State:
-    """A state that changes with a control's value, for several answers to follow.
+    """A state that changes with a control's value, which several events can follow.
 
-    Where they follow the control's own change and one is asked for again before it has come, the
-    page (Gradio 6.31) asks for all of them again when it comes, and so on without end. The state
-    begins with None, which is all that the browser ever knows of one.
+    If several events follow the control's own change, and one is triggered again before its answer
+    arrived, the page (Gradio 6.31) triggers all of them again when it arrives, and so on for ever.
+    The state begins with None, which is all that the browser ever knows about it.
     """
     state = gr.State(None)
     control.change(
@@ -41,7 +41,7 @@ def on_click(
     inputs: Sequence[gr.Component],
     js: str | None = None,
 ) -> tuple[Dependency, gr.File]:
-    """Let a button make a file; see `on`."""
+    """Let a button make a file when it is clicked; see `on`."""
     return on(button.click, write, inputs, js)
 
 
@@ -51,22 +51,22 @@ def on(
     inputs: Sequence[gr.Component],
     js: str | None = None,
 ) -> tuple[Dependency, gr.File]:
-    """Let an event make a file, which costs nothing as long as nobody wants it.
+    """Let an event make a file, so that it is made only if somebody wants it.
 
     Parameters
     ----------
     trigger
-        The event, such as a button's `click`; it may come while there is no photo.
+        The event, such as a button's `click`; it may also be triggered without a photo.
     write
-        Makes the file of the inputs' values, the first of which is an upload.
+        Makes the file from the inputs' values, the first of which is an upload.
     inputs
-        What it is made of.
+        The inputs of `write`.
     js
-        What the browser does at once.
+        What the browser does immediately.
 
     Returns
     -------
-    The event, and where the file comes.
+    The event, and the component that gets the file.
     """
 
     @wraps(write)
@@ -86,13 +86,13 @@ def on(
 def save_on_click(
     button: gr.Button, write: Callable[..., str], inputs: Sequence[gr.Component]
 ) -> None:
-    """Let a button save a file that is made only then, as by `on_click`."""
+    """Let a button make and save a file when it is clicked, as in `on_click`."""
     save_on(button.click, write, inputs)
 
 
 def save_on(
     trigger: Callable[..., Dependency], write: Callable[..., str], inputs: Sequence[gr.Component]
 ) -> None:
-    """Let a component's event save a file that is made only then, as by `on_click`."""
+    """Let a component's event make and save a file, as in `on_click`."""
     event, file = on(trigger, write, inputs)
     event.success(None, file, js=SAVE)

@@ -15,7 +15,7 @@ from ui.texts import mark
 FOLDER = Path(__file__).parent.parent / "examples"
 THUMBNAIL_SIDE = 240
 NUCLEI = "nuclei"
-# The tab that shows what an example is for, where that is not any tab.
+# The tab for which an example is meant, if not just any.
 TABS = {
     NUCLEI: "mask",
     **dict.fromkeys(("coins", "cell", "handwriting", "photographer"), "threshold"),
@@ -24,7 +24,7 @@ TABS = {
 
 @dataclass(frozen=True)
 class Example:
-    """A picture of the gallery, with its title for the layout and the credit it asks for."""
+    """A picture of the gallery, with its title for the layout and its credit."""
 
     path: Path
     title: str
@@ -46,7 +46,7 @@ def examples() -> list[Example]:
 
 
 def credits_list(shown: list[Example]) -> str:
-    """The credits as HTML. They are quoted as they are, in English."""
+    """The credits as HTML, quoted in English."""
     items = "".join(f"<li>{html.escape(example.credit)}</li>" for example in shown)
     return f'<ul lang="en">{items}</ul>'
 
@@ -69,7 +69,7 @@ def build() -> gr.Gallery:
 
 
 def follow(gallery: gr.Gallery, photo: gr.Image, tabs: gr.Tabs, model: gr.Radio) -> None:
-    """Put a picture that is chosen into the photo input, and open the tab that it is for.
+    """Put a chosen picture into the photo input, and open its tab.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def follow(gallery: gr.Gallery, photo: gr.Image, tabs: gr.Tabs, model: gr.Radio)
     tabs
         The tabs, by their ids.
     model
-        The choice of the mask model: nuclei need another one than pets.
+        The choice of the mask model: nuclei need a different one from pets.
     """
     shown = examples()
     counting = [card.name for card in store.cards("segmentation") if card.instances]
@@ -106,6 +106,6 @@ def _thumbnail(path: Path) -> Image.Image:
 
 
 def build_credits() -> None:
-    """Lay out who made the examples."""
+    """Lay out the credits of the examples."""
     with gr.Accordion(mark("examples.credits"), open=False, elem_classes="credits"):
         gr.HTML(credits_list(examples()), padding=False)

@@ -1,4 +1,4 @@
-"""The histogram with its cuts, which can be dragged; `histogram.js` lets the picture follow."""
+"""The histogram with cuts that can be dragged; `histogram.js` updates the picture."""
 
 import base64
 import html
@@ -21,22 +21,22 @@ from ui.texts import mark, raw, say
 SCRIPT = Path(__file__).with_suffix(".js")
 WIDTH, HEIGHT = 512, 190
 BARS = 256  # at most
-ANY = "any"  # key of cuts that come with a link, for the first chart that is drawn
+ANY = "any"  # key of cuts from a link, which are for the first chart
 PREVIEW_SIDE = 640
 SPOKEN = ("histogram.moved", "histogram.pointed", "threshold.range")  # by the script
-MOST = 2.0**64  # beyond what any picture's values are
+MOST = 2.0**64  # larger than the values of any picture
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Where a chart shows which values: all of a byte's, or those between a picture's extremes.
+    """The values along a chart: all of 8 bits, or those between a picture's extremes.
 
     Attributes
     ----------
     first
         The value at the chart's left edge.
     step
-        How many values, or which part of one, a bar counts.
+        How many values, or which fraction of one, a bar counts.
     bars
         How many bars there are, `BARS` at most.
     whole
@@ -54,32 +54,32 @@ class Scale:
 
     @property
     def decimals(self) -> int:
-        """Of the values that are shown."""
+        """Number of decimals of the shown values."""
         return 0 if self.whole else max(0, math.ceil(1 - math.log10(self.step)))
 
     @property
     def limits(self) -> tuple[float, float]:
-        """The values at both ends of a chart, between which cuts can lie."""
+        """The values at both ends of a chart, between which cuts can be."""
         return self.first, self.first + self.bars * self.step - self.whole
 
     def place(self, cut: float) -> float:
-        """Where a cut lies, in bars from the left: at the end of what it leaves below."""
+        """Where a cut is, in bars from the left: after the last value below it."""
         return (cut + self.whole - self.first) / self.step
 
     def bar(self, gray: NDArray[Any]) -> NDArray[np.uint8]:
-        """Which bar counts each pixel."""
+        """The bar that counts each pixel."""
         if gray.dtype == np.uint8 and (self.first, self.step) == (0, 1):
             return gray
         places = (gray.astype(np.float64) - self.first) / self.step
         return np.clip(places, 0, self.bars - 1).astype(np.uint8)
 
     def written(self, value: float) -> str:
-        """A value, as exactly as the bars show it."""
+        """A value as text, as precise as the bars."""
         return f"{value:.{self.decimals}f}"
 
 
 def scale_of(counted: Histogram) -> tuple[Scale, NDArray[np.int64]]:
-    """The scale that shows a histogram, and the pixels of each of its bars: `(bars,)`."""
+    """The scale for a histogram, and the pixels in each of its bars: `(bars,)`."""
     counts, centers = counted
     width = float(centers[1] - centers[0]) if len(centers) > 1 else 1.0
     low, high = float(centers[0]), float(centers[-1])
@@ -101,8 +101,8 @@ def build() -> tuple[gr.HTML, gr.HTML, gr.HTML, gr.HTML]:
 
     Returns
     -------
-    The cuts that the visitor chose, with an event for their release; what stands right above the
-    chart; the chart; and what stands right under it. The cuts are a value and not the event's data,
+    The visitor's cuts, with an event when one is released; the part right above the chart; the
+    chart; and the part right below it. The cuts are a component's value rather than event data,
     because Gradio drops the data of an event that has to wait.
     """
     script = SCRIPT.read_text()
@@ -125,9 +125,9 @@ def build() -> tuple[gr.HTML, gr.HTML, gr.HTML, gr.HTML]:
 def chosen_cuts(
     chosen: object, key: str, classes: int, limits: tuple[float, float] = (0, BARS - 1)
 ) -> NDArray[np.float64] | None:
-    """The visitor's `classes - 1` cuts, if they are for the chart with this key or for any.
+    """The visitor's `classes - 1` cuts, if they belong to the chart with this key or to any chart.
 
-    Cuts beyond the limits of its scale are none.
+    Cuts beyond the limits of its scale are ignored.
     """
     cuts = valid_cuts(chosen)
     if not isinstance(chosen, dict) or cuts is None or len(cuts) != classes - 1:
@@ -138,7 +138,7 @@ def chosen_cuts(
 
 
 def valid_cuts(chosen: object) -> NDArray[np.float64] | None:
-    """The cuts in what came from a browser, which may be anything: numbers that rise."""
+    """The rising numbers in what a browser sent, which may be anything."""
     if not isinstance(chosen, dict):
         return None
     cuts = chosen.get("cuts")
@@ -152,7 +152,7 @@ def valid_cuts(chosen: object) -> NDArray[np.float64] | None:
 
 
 def waiting(chosen: object) -> bool:
-    """Whether these are cuts that came with a link, and no chart has shown them yet."""
+    """Whether these cuts came with a link, and no chart has shown them yet."""
     return isinstance(chosen, dict) and chosen.get("key") == ANY
 
 
@@ -165,9 +165,9 @@ def draw(
 ) -> str:
     """The histogram as HTML: bars in the colours of their classes, and a slider for each cut.
 
-    It carries what the script needs: the scale and the pixels of each bar, a small picture of the
-    bars that count its pixels, the best cuts to go back to, and the key that comes back with the
-    cuts.
+    It contains what the script needs: the scale and the pixels of each bar, a small picture whose
+    pixels are bar numbers, the best cuts for the reset button, and the key that is sent back with
+    the cuts.
     """
     scale, counts = scale_of(counted)
     figure, numbers = _bars(scale, counts, cuts), _numbers(scale)
@@ -188,7 +188,7 @@ def draw(
 
 
 def _shape(heights: NDArray[Any]) -> str:
-    """The outline of bars, the highest of which fills the chart."""
+    """The outline of the bars, the highest of which fills the chart."""
     tops = HEIGHT * (1 - heights / heights.max())
     step = WIDTH / len(heights)
     return f"M0 {HEIGHT}{''.join(f'V{top:.1f}h{step:.6g}' for top in tops)}V{HEIGHT}z"
@@ -196,7 +196,8 @@ def _shape(heights: NDArray[Any]) -> str:
 
 def _bars(scale: Scale, counts: NDArray[np.int64], cuts: NDArray[np.float64]) -> str:
     step = WIDTH / scale.bars
-    # The colours lie behind the bars' shape: moving a cut only moves the edges of two rectangles.
+    # The colours are behind the bars' shape, so moving a cut only moves the edges of two
+    # rectangles.
     edges = [0, *(scale.place(cut) * step for cut in cuts), WIDTH]
     colors = theme.class_colors(len(cuts) + 1) if len(cuts) else [theme.GREY]
     bands = "".join(
@@ -221,7 +222,7 @@ def _bars(scale: Scale, counts: NDArray[np.int64], cuts: NDArray[np.float64]) ->
 
 
 def _numbers(scale: Scale) -> str:
-    """The values below a chart, as HTML: letters in the drawing would shrink with it."""
+    """The values below a chart, as HTML: text inside the drawing would shrink with it."""
     low, high = scale.limits
     parts = [0.25, 0.5, 0.75]
     if scale.step * scale.bars < 4 and scale.whole:
@@ -238,7 +239,7 @@ def _numbers(scale: Scale) -> str:
 
 
 def _sliders(scale: Scale, cuts: NDArray[np.float64], best: NDArray[np.float64]) -> str:
-    # Each cut leaves the first and the last class a pixel, and stays between its neighbours.
+    # Each cut leaves a pixel to the first and the last class, and stays between its neighbours.
     unit = 1.0 if scale.whole else scale.step
     bounds = [scale.lowest - unit, *cuts, scale.highest]
     return "".join(

@@ -8,11 +8,11 @@ from models.drawing import Color
 from ui import theme
 from ui.texts import mark, number, say
 
-SPOKEN = "spoken"  # class of what screen readers read out when it changes; see accessible.js
+SPOKEN = "spoken"  # class of what screen readers announce when it changes; see accessible.js
 
 
 def notice(sentence: str, wrong: bool = False, invites: bool = False) -> str:
-    """A sentence for the visitor, as HTML; one that invites lets an answered example be seen."""
+    """A sentence for the visitor, as HTML; an invitation lets the answered example be shown."""
     kind = 'class="notice-text wrong" role="alert"' if wrong else 'class="notice-text"'
     if invites:
         kind = 'class="notice-text invites"'
@@ -20,9 +20,9 @@ def notice(sentence: str, wrong: bool = False, invites: bool = False) -> str:
 
 
 def took(key: str, seconds: float, device: str, **values: object) -> str:
-    """What was found, how long that took and where it was computed, as HTML.
+    """What was found, how long it took and on which device, as HTML.
 
-    `key` is that of a text with places for time and device, and for the values.
+    `key` is that of a text with placeholders for time, device and the values.
     """
     milliseconds = seconds * 1000
     time = number(milliseconds, ".1f" if milliseconds < 10 else ".0f")
@@ -47,5 +47,5 @@ def figure(content: bytes, kind: str, alternative: str, caption: str) -> str:
 
 
 def placeholder(sentence: str) -> str:
-    """What stands in an empty picture input, in the form that Gradio takes apart."""
+    """The text in an empty picture input, in the form that Gradio parses."""
     return f"{sentence}\n- {mark('photo.or')} -\n{mark('photo.click')}"

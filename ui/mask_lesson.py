@@ -1,4 +1,4 @@
-"""What lies behind the Mask tab's outline: probabilities, the objects' areas, other input sizes."""
+"""Explains the Mask tab's outline: probabilities, the objects' areas, other input sizes."""
 
 import html
 import math
@@ -18,24 +18,24 @@ from ui import events, markup, result_files, theme
 from ui.texts import mark, number, say, say_error, say_name
 from ui.uploads import Instances, Upload
 
-MAP_SIDE = 512  # pixels of the pictures of probabilities
-SHOWN_SIDE = 360  # and of those of the sizes
+MAP_SIDE = 512  # pixels, longer side of the pictures of probabilities
+SHOWN_SIDE = 360  # and of those at other sizes
 OPACITY = 0.5
 
-TEST = "test"  # where a card's figures lie, as `training.evaluate` writes them
+TEST = "test"  # where a card has its figures, written by `training.evaluate`
 OWN_SIZE = "at the photo's own size"
 FIGURES = ("mean_iou", "binary_iou", "ap50")
 
 CHART_WIDTH, CHART_HEIGHT = 400, 130
-MARGIN = 34  # room beside and below the chart for its numbers and their meaning
+MARGIN = 34  # space beside and below the chart for its numbers and labels
 TICKS = 5
 
 
 @dataclass
 class Comparison:
-    """The upload and the model that a visitor compares sizes of: a comparison of others ends.
+    """The upload and model whose sizes a visitor compares; a comparison of others ends.
 
-    Gradio's own way of cancelling shows visitors an error when nothing has come yet.
+    Gradio's own cancelling shows visitors an error if nothing has arrived yet.
     """
 
     upload: Upload | None = None
@@ -43,7 +43,7 @@ class Comparison:
 
 
 def build(current: gr.State, model: gr.Radio, chosen: gr.State) -> None:
-    """Lay out what follows the outline; `chosen` changes with `model`, the choice of a network."""
+    """Lay out the part below the outline; `chosen` changes with `model`, the chosen network."""
     objects = gr.HTML(padding=False, elem_id="objects")
     download = gr.DownloadButton(
         mark("lesson.objects_download"), visible=False, size="sm", elem_id="objects-download"
@@ -154,7 +154,7 @@ def title(name: str) -> str:
 
 
 def meaning(name: str) -> str:
-    """What a place says where the class is probable."""
+    """What a bright place means for this class."""
     if name in ("background", "border"):
         return say(f"lesson.{name}")
     return say("lesson.subject", name=say_name("class", name))
@@ -163,9 +163,9 @@ def meaning(name: str) -> str:
 def show_objects(
     upload: Upload | None, model: str, pixel: float | None = None
 ) -> tuple[str, object, object]:
-    """How large the objects are, and what saves more, for models that tell them apart.
+    """The objects' sizes, and buttons that save more, for models that separate objects.
 
-    `pixel` is the side of a pixel in micrometres, where the visitor knows it.
+    `pixel` is the side of a pixel in micrometres, if the visitor gave it.
     """
     nothing = "", gr.DownloadButton(visible=False), gr.Row(visible=False)
     if upload is None:
@@ -191,12 +191,12 @@ def show_objects(
 
 
 def _sized(objects: Objects, pixel: float | None) -> Objects:
-    """The objects with the size of a pixel that a visitor has typed in."""
+    """The objects with the pixel size that a visitor has typed in."""
     return replace(objects, pixel_size=(pixel, pixel)) if pixel and pixel > 0 else objects
 
 
 def write_labels(upload: Upload, model: str, pixel: float | None) -> str:
-    """The objects' numbers as a TIFF file."""
+    """The objects' labels as a TIFF file."""
     found = _instances(upload, model)
     size = _sized(found.objects, pixel).pixel_size
     return result_files.content(object_files.label_tiff(found.numbers, size), "labels.tif")
@@ -224,7 +224,7 @@ def _instances(upload: Upload, model: str) -> Instances:
 
 
 def clear_sizes(upload: Upload | None, model: str, comparison: Comparison) -> object:
-    """End and clear the comparison of another photo or model; one that has begun since stays."""
+    """End and clear the comparison of another photo or model; a newer one stays."""
     if (comparison.upload, comparison.model) == (upload, model):
         return gr.skip()
     comparison.upload, comparison.model = upload, model
@@ -232,7 +232,7 @@ def clear_sizes(upload: Upload | None, model: str, comparison: Comparison) -> ob
 
 
 def compare_sizes(upload: Upload | None, model: str, comparison: Comparison) -> Iterator[str]:
-    """The outline at several sizes, as HTML that grows by a size at a time."""
+    """The outline at several sizes, as HTML that grows by one size at a time."""
     comparison.upload, comparison.model = upload, model
     if upload is None:
         yield markup.notice(say("lesson.sizes_hint"))
@@ -254,7 +254,7 @@ def compare_sizes(upload: Upload | None, model: str, comparison: Comparison) -> 
     text = f'<p class="hint">{html.escape(sentence)}</p>'
     yield text
     figures: dict[int, str] = {}
-    # The usual size first: the others are compared with it.
+    # The usual size comes first, because the others are compared with it.
     for side in sorted(resolutions.sides(segmenter, photo), key=lambda side: side != usual):
         seen = resolutions.see(segmenter, photo, side)
         result = seen.segmentation.resized(height, width)
@@ -265,7 +265,7 @@ def compare_sizes(upload: Upload | None, model: str, comparison: Comparison) -> 
         figures[side] = size_figure(preview, result, seen, agreement)
         shown = "".join(figures[side] for side in sorted(figures))
         if (comparison.upload, comparison.model) != (upload, model):
-            yield ""  # what came last is sent once more at the end
+            yield ""  # the last result is sent again at the end
             return
         yield f'{text}<div class="small-multiples">{shown}</div>'
 
@@ -296,7 +296,7 @@ def size_figure(
 
 
 def explain(model: str) -> str:
-    """How a mask model works and how good it is, in a few sentences and its card's figures."""
+    """How a mask model works and how good it is: a few sentences and its card's figures."""
     card = store.read_card(model)
     names = [label.name for label in card.labels]
     subject = say_name("class", segmentation.subject(names))
@@ -313,7 +313,7 @@ def explain(model: str) -> str:
 
 
 def figures_table(card: store.Card) -> str:
-    """What was measured of a model on pictures that it was not trained on, as HTML."""
+    """A model's figures on pictures that it was not trained on, as HTML."""
     try:
         test = card.facts["metrics"][TEST]
         figures: Mapping[str, Any] = test[OWN_SIZE]
@@ -332,7 +332,7 @@ def figures_table(card: store.Card) -> str:
             for what, value in shown.items()
         )
         measured = say("lesson.measured", pictures=test["pictures"])
-    except (KeyError, TypeError, ValueError, AttributeError):  # cards come from others too
+    except (KeyError, TypeError, ValueError, AttributeError):  # cards may come from other people
         return f"<p>{html.escape(say('lesson.no_figures'))}</p>"
     precision = f"<p>{html.escape(say('lesson.precision'))}</p>" if "ap50" in figures else ""
     return (
@@ -342,7 +342,7 @@ def figures_table(card: store.Card) -> str:
 
 
 def objects_table(objects: Objects, share: float) -> str:
-    """How many objects there are and how large they are, as an HTML table."""
+    """The number and sizes of the objects, as an HTML table."""
     facts = {
         say("lesson.objects_count"): number(len(objects), ","),
         say("lesson.median"): say("lesson.px", area=float(np.median(objects.area))),
@@ -357,7 +357,7 @@ def objects_table(objects: Objects, share: float) -> str:
 
 
 def area_chart(objects: Objects, color: Color) -> str:
-    """How many objects are how large, as SVG, with the median area as a line."""
+    """A histogram of the objects' areas as SVG, with the median as a line."""
     counts, edges = measuring.area_histogram(objects.area)
     largest, most = int(edges[-1]), int(counts.max())
     median = float(np.median(objects.area))

@@ -1,4 +1,4 @@
-"""Results in memory: each computed once, however many ask for it, and bounded together by bytes."""
+"""Results in memory, limited in bytes; each is computed once, however many threads need it."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
@@ -12,29 +12,29 @@ Result = TypeVar("Result")
 
 
 class Memory:
-    """Results by key. Those that were used longest ago go when there are more than fit.
+    """Results by key. The least recently used ones are dropped when there are more than fit.
 
-    A result is computed in the thread that asks for it first; others who ask for the same
-    meanwhile wait for it, and nobody waits for anything else.
+    A result is computed in the first thread that needs it; other threads that need the same one
+    wait for it, and nobody waits for anything else.
     """
 
     def __init__(self, room: int) -> None:
-        """Keep `room` bytes of arrays at most, but always the result that was used last."""
+        """Keep at most `room` bytes of arrays, but always the most recently used result."""
         self._room = room
-        self._lock = Lock()  # held for bookkeeping alone, never while something is computed
+        self._lock = Lock()  # held only for bookkeeping, never while something is computed
         self._results: OrderedDict[Hashable, Future[Any]] = OrderedDict()
-        self._sizes: dict[Hashable, int] = {}  # bytes of the results that are there
+        self._sizes: dict[Hashable, int] = {}  # bytes of the results in memory
 
     @property
     def size(self) -> int:
-        """Bytes that the results take."""
+        """Bytes of the results."""
         with self._lock:
             return sum(self._sizes.values())
 
     def get(self, key: Hashable, compute: Callable[[], Result]) -> Result:
-        """The result with this key, computed if it is not there; what `compute` raises is raised.
+        """The result with this key, computed if necessary; raises what `compute` raises.
 
-        An error reaches all who wait for the result, and is then forgotten.
+        An error reaches all threads that wait for the result, and is then forgotten.
         """
         with self._lock:
             first = key not in self._results
@@ -52,12 +52,12 @@ class Memory:
         return result
 
     def _used(self, key: Hashable, future: Future[Any]) -> None:
-        """Note that a result was used, and forget others where there is no room for all."""
-        # Measured each time: parts of a result may be computed only when they are asked for.
+        """Record that a result was used, and drop others if there is no room for all."""
+        # Measured each time, because parts of a result may be computed only when needed.
         size = bytes_of(future.result())
         with self._lock:
             if self._results.get(key) is not future:
-                return  # forgotten meanwhile
+                return  # dropped meanwhile
             self._results.move_to_end(key)
             self._sizes[key] = size
             total = sum(self._sizes.values())
@@ -69,7 +69,7 @@ class Memory:
 
 
 def bytes_of(result: object) -> int:
-    """Bytes of the NumPy arrays in a result; what several parts of it share counts once."""
+    """Bytes of the NumPy arrays in a result; shared arrays count once."""
     found: dict[int, int] = {}
 
     def look(value: object) -> None:

@@ -1,6 +1,6 @@
-"""What the endpoints for programs take: each value that the schema allows, or one sentence.
+"""Parameters of the endpoints for programs: values outside the schema get one sentence.
 
-Gradio's own components would let other values through to the function, or fail on them.
+Gradio's own components would pass other values on to the function, or fail.
 """
 
 from collections.abc import Sequence
@@ -21,16 +21,16 @@ DATA_URL = "A data URL, as in data:image/jpeg;base64,/9j/4AAQ... Web addresses a
 
 
 class PhotoParameter(PhotoInput):
-    """A photo that a program sends, as an `Upload`."""
+    """A photo from a program, as an `Upload`."""
 
     data_model = None  # type: ignore[assignment]  # Gradio's fails on what is none
 
     def get_block_name(self) -> str:
-        """Return the name of the front end's component; Gradio's own names the base class."""
+        """Return the name of the front end's component; Gradio would return the base class's."""
         return gr.Image.__name__.lower()
 
     def preprocess(self, payload: Any) -> Upload | None:  # type: ignore[override]  # noqa: ANN401
-        """Return the upload; a data URL has become one on its way."""
+        """Return the upload; a data URL has already become one."""
         if payload is None:
             raise _refused(NO_PHOTO)
         path = payload.get("path") if isinstance(payload, dict) else None
@@ -82,7 +82,7 @@ class WholeNumberParameter(gr.Number):
 
 
 class ChoiceParameter(gr.Dropdown):
-    """One of some words."""
+    """One of several words."""
 
     is_template = True
 

@@ -1,4 +1,4 @@
-"""The Pets tab: each pet of the photo, with its breed and what speaks for it."""
+"""The Pets tab: each pet of the photo, with its breed and the evidence for it."""
 
 import html
 
@@ -14,7 +14,7 @@ from ui.uploads import Upload
 
 CROP_SIDE = 320
 CARD_SIDE = 800
-HEAT = 0.75  # how much colour the strongest place gets
+HEAT = 0.75  # opacity of the colour at the strongest place
 
 
 def build(current: gr.State) -> list[gr.Component]:
@@ -22,7 +22,7 @@ def build(current: gr.State) -> list[gr.Component]:
 
     Returns
     -------
-    Where `show_pets` shows its answer.
+    The components in which `show_pets` shows its answer.
     """
     message = gr.HTML(
         markup.notice(mark("pets.hint"), invites=True),
@@ -46,7 +46,7 @@ def build(current: gr.State) -> list[gr.Component]:
 
 
 def show_pets(upload: Upload | None) -> tuple[str, str | None, str, object]:
-    """Message, photo with its pets, a card for each, and the button for a picture to share."""
+    """Message, photo with its pets, a card for each, and the button for a card to share."""
     nothing = gr.Button(visible=False)
     if upload is None:
         return markup.notice(say("pets.hint")), None, "", nothing
@@ -83,7 +83,7 @@ def annotated(upload: Upload, side: int) -> Photo:
 
 
 def write_card(upload: Upload) -> str:
-    """One picture to send around: the photo with its pets' names, its mask, and the best breeds."""
+    """One picture to share: the photo with its pets' names, its mask, and the best breeds."""
     photo, found = upload.preview, upload.pets
     mask = upload.mask(store.default("segmentation")).segmentation
     colors = theme.pet_colors(len(found.pets))
@@ -103,17 +103,17 @@ def write_card(upload: Upload) -> str:
 
 
 def label(place: int, pet: Pet) -> str:
-    """What stands at a pet's box."""
+    """The text at a pet's box."""
     if pet.refused:
         return f"{place} {say('pets.unsure')}"
-    share = number(pet.breeds[0].probability, ".0%").replace(SPACE, " ")  # the font has no other
+    share = number(pet.breeds[0].probability, ".0%").replace(SPACE, " ")  # the font has no others
     return f"{place} {pet.breeds[0].name} {share}"
 
 
 def card(place: int, pet: Pet, color: Color, pictures: bool = True) -> str:
-    """A pet as HTML: its five breeds, and in pictures what the classifier saw and why.
+    """A pet as HTML: its five breeds, what the classifier saw, and the evidence.
 
-    Where the breeds are not to be believed it says so, and shows them faintly.
+    If the breeds are refused, it says so and shows them pale.
     """
     known = len(pet.answer.labels)
     name = say("pets.unknown", breeds=known) if pet.refused else pet.breeds[0].name

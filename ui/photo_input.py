@@ -1,4 +1,4 @@
-"""Where a photo comes in: upload, paste, webcam or example, and a sentence where it is unusable."""
+"""The photo input: upload, paste, webcam or example, and a sentence about unusable files."""
 
 import html
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +17,7 @@ from ui.events import INFERENCE
 from ui.texts import mark, say, say_error
 from ui.uploads import Upload
 
-# How the files begin that browsers show, of those that can be read here.
+# How files begin that can be read here and shown by browsers.
 SHOWN_BY_BROWSERS = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"GIF8", b"BM")
 
 CHOOSE_ANOTHER = """element.querySelector("button").addEventListener("click", () =>
@@ -25,26 +25,26 @@ CHOOSE_ANOTHER = """element.querySelector("button").addEventListener("click", ()
 
 
 class PhotoInput(gr.Image):
-    """An image input whose value is an `Upload`: the file as it came, not decoded.
+    """An image input whose value is an `Upload`: the file as it was sent, not decoded.
 
-    Gradio's own would decode the file before our code sees it, and answer a damaged one with an
-    exception.
+    Gradio's own would decode the file before this code sees it, and raise an exception for a
+    damaged one.
     """
 
-    is_template = True  # Gradio's word for "displayed by the base class's front end"
+    is_template = True  # Gradio's way to say "displayed by the base class's front end"
 
     def preprocess(self, payload: ImageData | None) -> Upload | None:  # type: ignore[override]
         """Return the upload that the browser names."""
         return Upload(payload.path) if payload and payload.path else None
 
     def postprocess(self, value: Any) -> Any:  # noqa: ANN401 -- whatever Gradio's own takes
-        """Show an upload, or what Gradio's own shows."""
+        """Show an upload, or what Gradio's own input shows."""
         return super().postprocess(value.path if isinstance(value, Upload) else value)
 
 
 @dataclass(frozen=True)
 class Chooser:
-    """What chooses one of a file's pictures: sliders that count from 1, and what they say."""
+    """Chooses one of a file's pictures: sliders that count from 1, and a sentence."""
 
     sliders: Mapping[AxisName, gr.Slider]
     said: gr.HTML
@@ -60,8 +60,7 @@ def build() -> tuple[PhotoInput, gr.HTML, Chooser]:
 
     Returns
     -------
-    The input, the message that says what is wrong with a photo, and the choice: all are for
-    `keep_usable`.
+    The input, the message for unusable photos, and the choice of a picture, for `keep_usable`.
     """
     photo = PhotoInput(
         label=mark("photo.label"),
@@ -73,7 +72,7 @@ def build() -> tuple[PhotoInput, gr.HTML, Chooser]:
         alt_text=mark("photo.alt"),
         elem_id="photo",
     )
-    # Shown where the photo is a strip, which has no room for an invitation; see the styles.
+    # Shown if the photo is a narrow strip without room for an invitation; see the styles.
     gr.HTML(
         f'<button type="button">{mark("photo.another")}</button>',
         padding=False,
@@ -101,9 +100,9 @@ def keep_usable(
     answers: Sequence[gr.Component] = (),
     chooser: Chooser | None = None,
 ) -> None:
-    """Keep the upload that was accepted last, and answer it in the same event.
+    """Keep the last accepted upload, and answer it in the same event.
 
-    A picture that cannot be used is replaced by the one before.
+    An unusable picture is replaced by the previous one.
 
     Parameters
     ----------
@@ -112,15 +111,17 @@ def keep_usable(
     accepted
         The upload, or None.
     message
-        Says what is wrong with a picture.
+        The component for the message about an unusable picture.
     answer, answers
-        What a visitor waits for most, and where it is shown. It has no event of its own, because
-        each event takes the browser and the server some time.
+        The function with the answer that a visitor waits for first, and the components that show
+        it. It has no event of its own, because each event costs the browser and the server some
+        time.
     chooser
         Chooses one of the file's pictures.
     """
-    # The photo and the sliders are no outputs of these events: Gradio makes each component that an
-    # event changes anew, which takes as long as the rest of its work. These states seldom change.
+    # The photo and the sliders are not outputs of these events: Gradio rebuilds every component
+    # that an event changes, which takes as long as the rest of its work. These states seldom
+    # change.
     replacement, pictures = gr.State(None), gr.State(NO_PICTURES)
 
     def take(upload: Upload | None, before: Upload | None) -> tuple[object, ...]:
@@ -187,16 +188,16 @@ def keep_usable(
         )
 
 
-@dataclass(eq=False)  # each one is a change
+@dataclass(eq=False)  # so that each one is a change
 class Replacement:
-    """What the photo input shows instead of a picture that cannot be used as it is."""
+    """What the photo input shows instead of a picture that is unusable or unknown to browsers."""
 
     picture: Upload | str | None
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """Which pictures a file has, which of them is shown, and its range of values.
+    """The pictures of a file, which of them is shown, and its range of values.
 
     The fields are those of `models.picture.Picture`.
     """
@@ -218,7 +219,7 @@ NO_PICTURES = Pictures()
 
 
 def _choices(pictures: Pictures) -> list[object]:
-    """The sliders of an upload, and what is said of its pictures and their range."""
+    """The sliders for an upload, and the sentence about its pictures and their range."""
     axes = {axis.name: axis for axis in pictures.axes}
     sliders: list[object] = [
         gr.Slider(maximum=axes[name].count, value=axes[name].index + 1, visible=True)
@@ -238,25 +239,25 @@ def _choices(pictures: Pictures) -> list[object]:
 
 
 def _accept(upload: Upload | None, before: Upload | None) -> tuple[object, object, object]:
-    """What takes the photo's place, the accepted upload, and the message."""
+    """What replaces the photo, the accepted upload, and the message."""
     if upload == before or (upload and before and _is_shown(upload, before)):
-        return gr.skip(), gr.skip(), gr.skip()  # the echo of what was set below
+        return gr.skip(), gr.skip(), gr.skip()  # the echo of the value set below
     if upload is None:
         return gr.skip(), None, ""
     try:
         upload.preview  # noqa: B018 -- decodes it
         instead = gr.skip() if _browser_can_show(upload) else Replacement(_shown(upload))
     except PhotoError as error:
-        # The photo before comes back; its results never left.
+        # The previous photo is shown again; its results are still there.
         said = markup.notice(say_error(error), wrong=True)
         return Replacement(before and _shown(before)), gr.skip(), said
     return instead, upload, ""
 
 
 def _shown(upload: Upload) -> str | Upload:
-    """What the photo input shows of an upload: the file, or a PNG where browsers cannot show that.
+    """What the photo input shows for an upload: the file, or a PNG if browsers cannot show that.
 
-    The PNG's name tells whose it is, because the browser hands it back as if it were uploaded.
+    The PNG's name identifies the upload, because the browser sends it back as if it were uploaded.
     """
     if upload.place == FIRST and _browser_can_show(upload):
         return upload
@@ -268,11 +269,11 @@ def _shown_name(upload: Upload) -> str:
 
 
 def _is_shown(upload: Upload, before: Upload) -> bool:
-    """Whether a file is what was shown of the upload before."""
+    """Whether a file is what was shown for the previous upload."""
     return Path(upload.path).name == f"{_shown_name(before)}.png"
 
 
 def _browser_can_show(upload: Upload) -> bool:
-    with open_file(upload.path) as file:  # looked at without a decoder, which may be harmed by it
+    with open_file(upload.path) as file:  # inspected without decoding, which could be unsafe
         beginning = file.read(12)
     return beginning.startswith(SHOWN_BY_BROWSERS) or beginning[4:] == b"ftypavif"

@@ -1,4 +1,4 @@
-"""Results as files, where Gradio serves them and deletes them after a while."""
+"""Results as files, which the app serves, and deletes after a while."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +10,9 @@ __all__ = ["content", "has_room", "new_folder", "picture_to_keep", "picture_to_s
 
 
 def picture_to_keep(picture: Image.Image, name: str) -> str:
-    """Write a result as PNG into a folder of its own; return its path.
+    """Write a result as PNG into a new folder; return its path.
 
-    The lightest compression takes a quarter of the usual time and makes the file a third larger.
+    The lowest compression takes a quarter of the usual time and makes the file a third larger.
     """
     file = new_folder() / f"{name}.png"
     picture.save(file, compress_level=1)
@@ -20,13 +20,13 @@ def picture_to_keep(picture: Image.Image, name: str) -> str:
 
 
 def picture_to_show(picture: NDArray[np.uint8], name: str = "shown") -> str:
-    """Write a picture to look at into a folder of its own; return its path.
+    """Write a picture for viewing into a new folder; return its path.
 
-    Gradio writes an array into a folder that is named for the content: two visitors who get the
-    same picture at the same moment would write one file, and one of them might read half of it.
+    Gradio would write an array into a folder named after its content: two visitors with the same
+    picture at the same moment would write the same file, and one might read half of it.
 
-    JPEG, and WebP for what is transparent: half as long again to write as PNG with its lightest
-    compression, and a quarter as large; a third of the time of Gradio's own WebP.
+    JPEG, or WebP if it is transparent: WebP takes 1.5 times as long as PNG with its lowest
+    compression, for a quarter of the size, and a third of the time of Gradio's own WebP.
     """
     image = Image.fromarray(picture)
     if image.mode == "RGBA":
@@ -39,14 +39,14 @@ def picture_to_show(picture: NDArray[np.uint8], name: str = "shown") -> str:
 
 
 def text(content: str, name: str) -> str:
-    """Write a text into a folder of its own; return its path."""
+    """Write a text into a new folder; return its path."""
     file = new_folder() / name
     file.write_text(content, newline="")
     return str(file)
 
 
 def content(content: bytes, name: str) -> str:
-    """Write bytes into a folder of its own; return its path."""
+    """Write bytes into a new folder; return its path."""
     file = new_folder() / name
     file.write_bytes(content)
     return str(file)

@@ -15,7 +15,7 @@ from ui.texts import PARAMETER, mark
 from ui.uploads import Upload
 
 # Adds what only the browser knows: the tab, the language and the page's address. A browser may
-# refuse to copy, as where the page is not served over HTTPS.
+# refuse to copy, for example without HTTPS.
 COPY = f"""
 async (query) => {{
   const parameters = new URLSearchParams(query);
@@ -50,9 +50,9 @@ def build(
     tabs
         The tabs, each with an id.
     controls
-        The settings by their name in the link.
+        The settings, by their name in the link.
     opening
-        Where the page that opens shows its example, which comes with the same answer.
+        The component for the opening example, which is part of the same answer.
     """
     with gr.Group():
         button = gr.Button(mark("share.button"), size="sm", elem_id="share")
@@ -117,7 +117,7 @@ def build(
 
 
 def written(control: gr.Component, value: object) -> str | None:
-    """A control's value as a link's parameter; None where it has nothing to say."""
+    """A control's value as a link's parameter; None if it is empty."""
     if isinstance(control, gr.HTML):
         cuts = histogram.valid_cuts(value)
         return None if cuts is None else ",".join(f"{cut:g}" for cut in cuts)
@@ -131,7 +131,7 @@ def written(control: gr.Component, value: object) -> str | None:
 
 
 def read(control: gr.Component, text: str | None) -> object:
-    """The value that a link's parameter gives a control; what it does not offer is passed over."""
+    """The value that a link's parameter gives a control; unknown values are ignored."""
     value: object = None
     if text is None:
         pass
@@ -160,7 +160,7 @@ def _hex(color: str) -> str | None:
 
 
 def _example_of(upload: Upload | None) -> str | None:
-    """The name of the example that an upload is, and not only called."""
+    """The name of the example with which an upload is identical, whatever the file is called."""
     if upload is None:
         return None
     name = Path(upload.path).stem

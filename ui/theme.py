@@ -1,4 +1,4 @@
-"""Look of the page: colours, theme, styles. No font and no script comes from elsewhere."""
+"""Look of the page: colours, theme, styles. No font or script is loaded from other servers."""
 
 from collections.abc import Iterable
 from itertools import cycle
@@ -18,7 +18,7 @@ THEME = gr.themes.Soft(
     neutral_hue=gr.themes.colors.stone,
     font=FONT,
     font_mono=MONO,
-).set(  # grey and coloured text that is dark enough to read: a contrast of 4.5 to 1 or more
+).set(  # grey and coloured text with a contrast of at least 4.5 to 1
     background_fill_primary="*neutral_50",  # as in Soft, which `set` forgets
     body_text_color_subdued="*neutral_600",
     body_text_color_subdued_dark="*neutral_400",
@@ -44,7 +44,7 @@ THEME = gr.themes.Soft(
     button_border_width="1px",
     checkbox_label_background_fill_selected="*primary_700",
     checkbox_label_background_fill_selected_dark="*primary_700",
-    # edges of controls that can be seen: 3 to 1
+    # visible edges of controls: 3 to 1
     checkbox_border_color="*neutral_500",
     checkbox_border_color_dark="*neutral_400",
     input_border_color="*neutral_500",
@@ -54,7 +54,7 @@ STYLES = Path(__file__).parent / "styles.css"
 # What the page's head loads; see the script for what it does.
 HEAD = f"<script>{(Path(__file__).parent / 'accessible.js').read_text()}</script>"
 
-# Okabe and Ito's palette, told apart by colour-blind people too.
+# Okabe and Ito's palette, which colour-blind people can distinguish too.
 BACKGROUND: Color = (0, 114, 178)
 BORDER: Color = (0, 158, 115)
 SUBJECTS: tuple[Color, ...] = ((230, 159, 0), (204, 121, 167), (86, 180, 233), (213, 94, 0))
@@ -63,8 +63,8 @@ EVIDENCE: Color = (213, 94, 0)
 
 GREY: Color = (128, 128, 128)
 
-# Eight colours of matplotlib's viridis from dark to light. Their places in it make the smallest
-# difference of any two as large as can be, for eyes that see all colours, or no red, green or blue.
+# Eight colours of matplotlib's viridis from dark to light, chosen so that the smallest difference
+# between any two is as large as possible, for people who see all colours, or no red, green or blue.
 RAMP: tuple[Color, ...] = (
     (68, 1, 84),
     (70, 52, 128),
@@ -85,7 +85,7 @@ def mask_colors(classes: Iterable[str]) -> dict[str, Color]:
 
 
 def pet_colors(pets: int) -> list[Color]:
-    """Colours for so many pets, the largest first; they repeat behind the fourth."""
+    """Colours for so many pets, the largest first; they repeat after the fourth."""
     return [SUBJECTS[index % len(SUBJECTS)] for index in range(pets)]
 
 

@@ -1,4 +1,4 @@
-"""A visitor's photo, and all that is found in it."""
+"""A visitor's photo, and everything that is found in it."""
 
 import time
 from collections.abc import Callable, Hashable, Sequence
@@ -20,9 +20,8 @@ from models.windows import find_objects
 from serving import decoding
 from ui.memory import Memory
 
-# Pixels of the longer side of what is for looking at; files to keep have the photo's own size. A
-# phone's photo has 4,000 or more, and a JPEG is decoded at a quarter of its size in 60 % of the
-# time of a half.
+# Longer side of previews in pixels; saved files have the photo's own size. A phone's photo has
+# 4,000 or more, and decoding a JPEG at a quarter of its size takes 60 % of the time of a half.
 PREVIEW_SIDE = 1000
 
 memory = Memory(100_000_000)  # for the results of all visitors' uploads
@@ -32,9 +31,9 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Instances:
-    """How many objects a mask model found, their outlines in the preview, and measurements.
+    """The objects that a mask model found: number, outlines in the preview, and measurements.
 
-    `numbers` has the number of each pixel's object, in all detail, and 0 for the background.
+    `numbers` has the label of each pixel's object at full size, and 0 for the background.
     """
 
     count: int
@@ -45,9 +44,9 @@ class Instances:
 
 @dataclass(frozen=True)
 class MaskResult:
-    """What a mask model says of an upload, for its preview.
+    """A mask model's answer for an upload's preview.
 
-    `instances` is there for models whose subject comes in several pieces.
+    `instances` is there for models that separate objects.
     """
 
     segmentation: segmentation.Segmentation
@@ -58,7 +57,7 @@ class MaskResult:
 
 @dataclass(frozen=True)
 class PetsResult:
-    """The pets of an upload, and their numbers at each pixel of its preview."""
+    """The pets of an upload, and the label of the pet at each pixel of its preview."""
 
     pets: Sequence[Pet]
     regions: NDArray[np.integer]
@@ -67,7 +66,7 @@ class PetsResult:
 
     @property
     def any_known(self) -> bool:
-        """Whether at least one of them is of a breed that the classifier knows."""
+        """Whether the breeds of at least one of them are not refused."""
         return any(not pet.refused for pet in self.pets)
 
 
@@ -91,25 +90,25 @@ class CutOutResult:
 @dataclass(frozen=True)
 class _Decoded:
     preview: Photo
-    whole: Photo | None  # where it had to be decoded for the preview
-    picture: Picture  # with a photo of the preview's detail
-    values: NDArray[Any] | None  # where they are others than the photo's
+    whole: Photo | None  # if it had to be decoded for the preview
+    picture: Picture  # with a photo at the preview's detail
+    values: NDArray[Any] | None  # if they differ from the photo's
 
 
 @dataclass(frozen=True)
 class Upload:
-    """A photo that was uploaded, and what is found in it.
+    """An uploaded photo, and everything that is found in it.
 
-    Each result is computed when it is first asked for, once for all tabs, and kept for a while.
-    Arrays are not to be written to.
+    Each result is computed on first use, once for all tabs, and kept for a while. Arrays must not
+    be modified.
 
-    Every result that needs the file raises `PhotoError` where it cannot be used, or was deleted
-    because it lay unused for long.
+    Every result that needs the file raises `PhotoError` if it is unusable, or was deleted after
+    long disuse.
 
     Attributes
     ----------
     path
-        Where Gradio stores the file: in a folder that is named for the content.
+        Where Gradio stores the file, in a folder named after the content.
     place
         Which of its pictures, of a file with several.
     """
@@ -120,7 +119,7 @@ class Upload:
 
     @property
     def key(self) -> str:
-        """A name that tells it from other uploads, and nothing about the photo."""
+        """A key that identifies the upload, and reveals nothing about the photo."""
         folder = Path(self.path).parent.name
         chosen = [(name, getattr(self.place, name)) for name in AXES]
         parts = (f"{name}{index}" for name, index in chosen if index is not None)
@@ -128,12 +127,12 @@ class Upload:
 
     @property
     def picture(self) -> Picture:
-        """What its file says of it, with its own numbers; the photo may lack detail."""
+        """The picture with its file's own values; its photo may be reduced."""
         return self._decoded.picture
 
     @property
     def preview(self) -> Photo:
-        """The photo at the size to look at, which has more detail than a network takes in."""
+        """The photo at viewing size, which has more detail than a network uses."""
         return self._decoded.preview
 
     @property
@@ -143,7 +142,7 @@ class Upload:
 
     @property
     def whole(self) -> Photo:
-        """The photo in all detail."""
+        """The photo at full size."""
         decoded = self._decoded
         if decoded.whole is not None:
             return decoded.whole
@@ -152,17 +151,17 @@ class Upload:
         )
 
     def gray(self, channel: Channel) -> NDArray[Any]:
-        """One channel in all detail and in the file's own numbers, `(height, width)`."""
+        """One channel at full size in the file's own values, `(height, width)`."""
         return self._once(("gray", channel), lambda: _gray(self, channel))
 
     def histogram(self, channel: Channel) -> Histogram:
-        """How often each grey value occurs in a channel, in all detail."""
+        """How often each grey value occurs in a channel at full size."""
         return self._once(
             ("histogram", channel), lambda: thresholding.histogram(self.gray(channel))
         )
 
     def prepared(self, settings: Settings) -> NDArray[Any]:
-        """What these settings part: a channel, blurred where they say so."""
+        """The channel to threshold with these settings, blurred if they say so."""
         if not settings.blur:
             return self.gray(settings.channel)
         name = ("prepared", settings.channel, settings.blur)
@@ -170,16 +169,16 @@ class Upload:
 
     @property
     def coloured(self) -> bool:
-        """Whether the file's numbers are those of red, green and blue."""
+        """Whether the file's values are red, green and blue."""
         return self._values.ndim == 3
 
     @property
     def number_type(self) -> np.dtype[Any]:
-        """Of the file's own numbers."""
+        """Type of the file's own values."""
         return self._values.dtype
 
     def mask(self, model: str) -> MaskResult:
-        """What a mask model says of the photo."""
+        """A mask model's answer for the photo."""
         return self._once(("mask", model), lambda: _segment(self, model))
 
     @property
@@ -189,7 +188,7 @@ class Upload:
 
     @property
     def breed(self) -> BreedResult:
-        """The breeds that the photo as a whole looks like."""
+        """The breeds that the whole photo looks like."""
         return self._once("breed", lambda: _classify(self))
 
     @property
@@ -198,16 +197,16 @@ class Upload:
         return self._once("cut-out", lambda: _cut_preview(self))
 
     def whole_mask(self, model: str) -> NDArray[np.uint8]:
-        """The mask in all detail, `(height, width)`; not kept."""
+        """The mask at full size, `(height, width)`; not kept."""
         return self.mask(model).segmentation.resized(*self.size).mask
 
     def whole_cut_out(self) -> NDArray[np.uint8]:
-        """The pet cut out in all detail, `(height, width, 4)` uint8 RGBA; not kept."""
+        """The pet cut out at full size, `(height, width, 4)` uint8 RGBA; not kept."""
         return _cut(self, self.whole)
 
     @property
     def _values(self) -> NDArray[Any]:
-        """The file's own numbers, `(height, width)` or `(height, width, 3)`."""
+        """The file's own values, `(height, width)` or `(height, width, 3)`."""
         values = self._decoded.values
         return self.whole if values is None else values
 
@@ -220,7 +219,7 @@ class Upload:
 
 
 def to_preview(photo: Photo) -> Photo:
-    """The photo, reduced where it is clearly larger than need be: a little would only blur it."""
+    """The photo, reduced if it is clearly too large: a slight reduction would only blur it."""
     return reduced(photo, PREVIEW_SIDE) if max(photo.shape) > 1.1 * PREVIEW_SIDE else photo
 
 
@@ -235,7 +234,7 @@ def _decode(path: str, place: Place) -> _Decoded:
     whole = photo if photo.shape[:2] == picture.size else None
     values = _read_only(np.ascontiguousarray(picture.counted)) if picture.deep else None
     preview = _read_only(to_preview(photo))
-    if not picture.deep:  # what was decoded for the preview alone is not kept
+    if not picture.deep:  # not kept if it was decoded for the preview only
         picture = replace(picture, photo=preview, values=preview)
     return _Decoded(preview, whole, picture, values)
 
@@ -251,7 +250,7 @@ def _segment(upload: Upload, model: str) -> MaskResult:
         result = segmenter.predict(upload.preview)
         shown = result.resized(*upload.preview.shape[:2])
         return MaskResult(shown, None, time.perf_counter() - start, segmenter.device)
-    # Objects are counted and measured in pixels of the photo, in the numbers of the file.
+    # Objects are counted and measured in pixels of the photo, in the file's own values.
     picture = upload.picture
     if not picture.deep:
         picture = replace(picture, photo=upload.whole, values=upload.whole)
@@ -270,7 +269,7 @@ def _segment(upload: Upload, model: str) -> MaskResult:
 
 
 def _recognize(upload: Upload) -> PetsResult:
-    photo = upload.preview  # here the smallest pet has about the pixels that are looked at
+    photo = upload.preview  # about the size at which the networks see the smallest pet
     model = store.default("segmentation")
     segmenter, classifier = segmentation.load(model), breeds.load(store.default("classification"))
 

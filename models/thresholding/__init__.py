@@ -1,9 +1,9 @@
 """Thresholds: Otsu's and multi-Otsu, the classic global methods, and local ones.
 
-A picture here is an array of any integer or float type in its file's own numbers, and so are the
-cuts. Rooms: `histograms` counts, `channels` makes one grey channel of colours, `multilevel` finds
-several cuts, `global_methods` one, `local_methods` one for each pixel; `lab`
-makes masks of them.
+A picture is an array of any integer or float type with its file's own values, and cuts are such
+values. `histograms` counts grey values, `channels` turns colours into one grey channel,
+`multilevel` finds several cuts, `global_methods` find one, `local_methods` one for each pixel, and
+`lab` makes masks with them.
 """
 
 from models.thresholding.channels import CHANNELS, Channel, gray_channel

@@ -1,4 +1,4 @@
-"""The grey channels of a colour picture, of which a threshold parts one."""
+"""The grey channels of a colour picture, one of which is thresholded."""
 
 from typing import Any, Literal, get_args
 
@@ -14,7 +14,7 @@ RGB = ("red", "green", "blue")
 LAB = ("lightness", "lab_a", "lab_b")
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
-STRIP = 2**18  # pixels whose L*a*b* are held at a time: some hundred bytes each
+STRIP = 2**18  # pixels whose L*a*b* values are in memory at a time: about a hundred bytes each
 
 
 def gray_channel(picture: NDArray[Any], channel: Channel = "luminance") -> NDArray[Any]:
@@ -23,8 +23,8 @@ def gray_channel(picture: NDArray[Any], channel: Channel = "luminance") -> NDArr
     Luminance is ITU-R BT.601's luma. Saturation is that of HSV, scaled to the range of an integer
     type and in [0, 1] for floats. Hue is in degrees, [0, 360), and 0 where there is none. Lightness
     is L* of CIE 1976 L*a*b* with white D65, in [0, 100]; `lab_a` (from green to red) and `lab_b`
-    (from blue to yellow) are its a* and b*, in about [-110, 110]. The last four are those of
-    scikit-image, which takes integers as parts of their type's range.
+    (from blue to yellow) are its a* and b*, in about [-110, 110]. The last four are computed by
+    scikit-image, which scales integers by their type's range.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def _saturation(picture: NDArray[Any]) -> NDArray[Any]:
 
 
 def _by_strips(picture: NDArray[Any], channel: Channel) -> NDArray[np.float64]:
-    from skimage import color  # takes half a second to import: only for who asks for it
+    from skimage import color  # takes half a second to import, so only when needed
 
     gray = np.empty(picture.shape[:2])
     rows = max(STRIP // picture.shape[1], 1)

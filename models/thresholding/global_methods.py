@@ -1,11 +1,11 @@
-"""The classic global thresholds: one cut for a whole picture, found from its histogram.
+"""The classic global thresholds: one cut for a whole picture, computed from its histogram.
 
-These are ImageJ's sixteen. Those that scikit-image has give its cuts, the others those of the
-papers; ImageJ's own differ from either by a level or two in places (see `GLOBAL_METHODS`).
+These are ImageJ's sixteen. They give scikit-image's cuts if it has the method, and otherwise those
+of the papers; ImageJ's own sometimes differ from either by a level or two (see `GLOBAL_METHODS`).
 
-Each function takes the counts and the rising, equally spaced grey values of a histogram whose outer
-bins are occupied and differ. A pixel above the cut belongs to the upper class. The functions stand
-by themselves, with NumPy and what `GlobalMethod.needs` lists, because the page shows their source.
+Each function takes the counts and the rising, equally spaced grey values of a histogram whose first
+and last bins are occupied and differ. A pixel above the cut belongs to the upper class. The page
+shows the functions' source, so each depends only on NumPy and what `GlobalMethod.needs` lists.
 """
 
 from collections.abc import Callable
@@ -21,14 +21,14 @@ from models.thresholding.multilevel import otsu_cut
 Counts = NDArray[np.int64]
 Centers = NDArray[np.float64]
 
-# scikit-image smooths pass by pass. That is repeated up to as many levels times passes; where there
-# are more, which can take it hours, the passes are made at once.
+# scikit-image smooths pass by pass. So does this module up to so many levels times passes; beyond
+# that, where scikit-image can take hours, all passes are made at once.
 MOST_SMOOTHING = 2**25
 
 
 @dataclass(frozen=True)
 class MethodResult:
-    """What one classic method found: a cut, or the reason why there is none."""
+    """The result of one classic method: a cut, or the reason why there is none."""
 
     method: str
     cut: float | None
@@ -36,7 +36,7 @@ class MethodResult:
 
 
 def default(counts: NDArray[np.int64], centers: NDArray[np.float64]) -> float:
-    """ImageJ's own: raise the cut until it comes near the middle of the two classes' means.
+    """ImageJ's own: raise the cut until it reaches about the middle of the two classes' means.
 
     Pure black and white do not count.
     """
@@ -54,16 +54,16 @@ def default(counts: NDArray[np.int64], centers: NDArray[np.float64]) -> float:
 
 
 def huang(counts: NDArray[np.int64], centers: NDArray[np.float64]) -> float:
-    """The cut whose classes are least fuzzy: where pixels differ least from their class's mean."""
+    """The cut whose classes are least fuzzy: pixels differ least from their class's mean."""
     levels = len(counts)
     weights = counts.astype(np.float64)
     pixels, sums = np.cumsum(weights), np.cumsum(weights * np.arange(levels))
     means = np.array([sums, sums[-1] - sums])[:, :-1] / [pixels[:-1], pixels[-1] - pixels[:-1]]
-    # As in ITK, whose bins for more than a byte's levels are a little narrower than these
+    # As in ITK, whose bins for more than 256 levels are a little narrower than these
     width = 1 - 1 / levels
     places = np.rint((means + 0.5) * width) / width if levels > 256 else np.rint(means)
     dark, light = places.astype(int).clip(0, levels - 1)
-    # Shannon's entropy of belonging to a class, by the distance from its mean
+    # Shannon's entropy of the membership of a class, by the distance from its mean
     belonging = 1 / (1 + np.arange(1, levels) / (levels - 1))
     entropy = -belonging * np.log(belonging) - (1 - belonging) * np.log(1 - belonging)
     entropy = np.concatenate([[0.0], entropy])
@@ -77,8 +77,8 @@ def huang(counts: NDArray[np.int64], centers: NDArray[np.float64]) -> float:
             + weights[high:] @ entropy[: levels - high]
         )
 
-    # Of very many levels, two thousand come first: as many a level and as many a pixel apart.
-    # Then all about the best of these.
+    # With very many levels, two thousand are tried first: half at equal steps of level, half at
+    # equal steps of pixels. Then all around the best of these.
     step = -(-levels // 1024) if levels > 4096 else 1
     tried = {*range(0, levels - 1, step)}
     if step > 1:
@@ -94,10 +94,10 @@ def huang(counts: NDArray[np.int64], centers: NDArray[np.float64]) -> float:
 
 
 def intermodes(counts: NDArray[np.int64], centers: NDArray[np.float64]) -> float:
-    """The middle between the two peaks that are left of a smoothed histogram."""
+    """The middle between the two peaks that remain when the histogram is smoothed."""
     levels, first = counts, 0
     if centers[0] >= 0 and centers[-1] < 256 and centers[1] - centers[0] == 1:
-        first = int(centers[0])  # of a byte's 256 levels, the empty ones count too
+        first = int(centers[0])  # for 8-bit pictures, empty levels count too
         levels = np.pad(counts, (first, 255 - int(centers[-1])))
     after = smoothing(levels, mirrored=False)
     heights = after(fewest_passes(after, mirrored=False))
@@ -114,7 +114,7 @@ def isodata(counts: NDArray[np.int64], centers: NDArray[np.float64]) -> float:
 
 def li(counts: NDArray[np.int64], centers: NDArray[np.float64]) -> float:
     """Li and Tam, "An iterative algorithm for minimum cross entropy thresholding", PRL 1998."""
-    values = centers - centers[0]  # the logarithm wants no negative means
+    values = centers - centers[0]  # the logarithm needs positive means
     weights = counts.astype(np.float64)
     tolerance = 0.5 * (centers[1] - centers[0])
     following, cut = float(weights @ values / weights.sum()), -np.inf
@@ -129,7 +129,7 @@ def li(counts: NDArray[np.int64], centers: NDArray[np.float64]) -> float:
 
 
 def max_entropy(counts: NDArray[np.int64], centers: NDArray[np.float64]) -> float:
-    """The cut that leaves the two classes' histograms the most entropy in sum."""
+    """The cut with the largest sum of the entropies of both classes' histograms."""
     shares = counts / counts.sum()
     below = np.cumsum(shares)[:-1]
     above = np.cumsum(shares[::-1])[-2::-1]
@@ -137,7 +137,7 @@ def max_entropy(counts: NDArray[np.int64], centers: NDArray[np.float64]) -> floa
     dark = np.cumsum(information)[:-1]
     light = np.cumsum(information[::-1])[-2::-1]
     total = np.log(below) + dark / below + np.log(above) + light / above
-    # Of cuts that are equally good, but for rounding, the lowest
+    # The lowest of the cuts that are equally good, up to rounding
     return float(centers[np.flatnonzero(total >= total.max() - 1e-5)[0]])
 
 
@@ -149,8 +149,8 @@ def mean(counts: NDArray[np.int64], centers: NDArray[np.float64]) -> float:
 def min_error(counts: NDArray[np.int64], centers: NDArray[np.float64]) -> float:
     """Where two normal distributions, fitted to the two classes, are equally likely.
 
-    Found by iteration from the mean, as Glasbey (1993) describes it. ImageJ and ITK take the
-    decimal logarithm in it, and the cut is theirs.
+    Found by iteration from the mean, as described by Glasbey (1993). ImageJ and ITK use the decimal
+    logarithm; so does this.
     """
     levels = np.arange(len(counts), dtype=np.float64)
     pixels, sums, squares = (np.cumsum(counts * levels**power) for power in range(3))
@@ -174,7 +174,7 @@ def min_error(counts: NDArray[np.int64], centers: NDArray[np.float64]) -> float:
 
 
 def minimum(counts: NDArray[np.int64], centers: NDArray[np.float64]) -> float:
-    """The lowest point between the two peaks that are left of a smoothed histogram."""
+    """The lowest point between the two peaks that remain when the histogram is smoothed."""
     after = smoothing(counts, mirrored=True)
     heights = after(fewest_passes(after, mirrored=True))
     left, right = two_peaks(heights, mirrored=True)
@@ -182,7 +182,7 @@ def minimum(counts: NDArray[np.int64], centers: NDArray[np.float64]) -> float:
 
 
 def minimum_by_passes(counts: NDArray[np.int64], centers: NDArray[np.float64]) -> float:
-    """As `minimum`, pass by pass in float32: equal to `skimage.filters.threshold_minimum`."""
+    """Like `minimum`, pass by pass in float32: equals `skimage.filters.threshold_minimum`."""
     from scipy.ndimage import uniform_filter1d
 
     expected = fewest_passes(smoothing(counts, mirrored=True), mirrored=True)
@@ -200,20 +200,20 @@ def minimum_by_passes(counts: NDArray[np.int64], centers: NDArray[np.float64]) -
 
 
 def library_is_slow(counts: NDArray[np.int64]) -> bool:
-    """Whether scikit-image needs very long for `minimum`."""
+    """Whether scikit-image takes very long for `minimum`."""
     passes = fewest_passes(smoothing(counts, mirrored=True), mirrored=True)
     return passes < 10_000 and len(counts) * passes > MOST_SMOOTHING
 
 
 def moments(counts: NDArray[np.int64], centers: NDArray[np.float64]) -> float:
-    """The cut that leaves the first three moments as they are when each class becomes one grey."""
+    """The cut that preserves the first three moments when each class becomes one grey value."""
     shares = counts / counts.sum()
     values = centers - shares @ centers
     second, third = shares @ values**2, shares @ values**3
-    # Two greys z with z^2 = third / second * z + second keep the moments; the mean is 0.
+    # Two greys z with z^2 = third / second * z + second preserve the moments; the mean is 0.
     half = third / second / 2
     root = np.sqrt(half**2 + second)
-    dark = (half + root) / (2 * root) - 1e-12  # its share of the pixels, but for rounding
+    dark = (half + root) / (2 * root) - 1e-12  # its share of the pixels, up to rounding
     return float(centers[np.flatnonzero(np.cumsum(shares) > dark)[0]])
 
 
@@ -223,12 +223,12 @@ def otsu(counts: NDArray[np.int64], centers: NDArray[np.float64]) -> float:
 
 
 def percentile(counts: NDArray[np.int64], centers: NDArray[np.float64]) -> float:
-    """The cut that comes nearest to parting the pixels into halves."""
+    """The cut that comes closest to dividing the pixels into halves."""
     return float(centers[np.abs(np.cumsum(counts)[:-1] / counts.sum() - 0.5).argmin()])
 
 
 def renyi_entropy(counts: NDArray[np.int64], centers: NDArray[np.float64]) -> float:
-    """A mixture of the cuts of the most Rényi entropy of the orders 1/2, 1 and 2."""
+    """A weighted mean of the cuts that maximise the Rényi entropy of orders 1/2, 1 and 2."""
     shares = counts / counts.sum()
     below = np.cumsum(shares)
     above = np.concatenate([np.cumsum(shares[::-1])[-2::-1], [0.0]])
@@ -254,7 +254,7 @@ def renyi_entropy(counts: NDArray[np.int64], centers: NDArray[np.float64]) -> fl
 
 
 def shanbhag(counts: NDArray[np.int64], centers: NDArray[np.float64]) -> float:
-    """The cut at which both classes tell as much about their pixels' belonging to them."""
+    """The cut at which both classes are equally informative about their pixels' membership."""
     shares = counts / counts.sum()
     dark = uncertainty(shares)[:-1]
     light = uncertainty(shares[::-1])[-2::-1]
@@ -262,7 +262,7 @@ def shanbhag(counts: NDArray[np.int64], centers: NDArray[np.float64]) -> float:
 
 
 def triangle(counts: NDArray[np.int64], centers: NDArray[np.float64]) -> float:
-    """The level that lies farthest below the line from the peak to the end of the longer tail."""
+    """The level farthest below the line from the peak to the end of the longer tail."""
     peak = int(counts.argmax())
     longer_right = peak < len(counts) - 1 - peak
     tail = counts[:peak:-1] if longer_right else counts[:peak]
@@ -273,18 +273,18 @@ def triangle(counts: NDArray[np.int64], centers: NDArray[np.float64]) -> float:
 
 
 def yen(counts: NDArray[np.int64], centers: NDArray[np.float64]) -> float:
-    """The cut whose classes have the most entropy of the second order in sum."""
+    """The cut with the largest sum of the classes' second-order entropies."""
     from skimage.filters import threshold_yen
 
     return float(threshold_yen(hist=(counts, centers)))
 
 
 def uncertainty(shares: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What Shanbhag's criterion compares, for the class that ends at each level.
+    """The quantity that Shanbhag's criterion compares, for the class that ends at each level.
 
     It is -w * sum(shares[i] * log(1 - w * P[i - 1])) with w = 1 / (2 * P[t]) and P[i] the sum of
-    the shares up to i. The logarithm's series makes running sums of it: one pass a term instead of
-    one a level.
+    the shares up to i. The logarithm's series turns it into running sums: one pass per term instead
+    of one per level.
     """
     total = np.cumsum(shares)
     before = total - shares
@@ -297,15 +297,15 @@ def uncertainty(shares: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def smoothing(counts: NDArray[np.int64], mirrored: bool) -> Callable[[int], NDArray[np.float64]]:
-    """A histogram after any number of passes of the running mean of three bins.
+    """A histogram after any number of passes of a running mean over three bins.
 
-    Beyond its ends it is mirrored or empty. In the frequencies, each pass is one multiplication.
+    Beyond its ends it is mirrored or empty. In the frequency domain, each pass is a multiplication.
     """
     levels = len(counts)
     if mirrored:
         around = np.concatenate([counts, counts[::-1]])
     else:
-        # One empty bin is enough; lengths with small factors are transformed much faster.
+        # One empty bin is enough, but lengths with small factors are transformed much faster.
         gap = 1 if levels < 4096 else 256 - levels % 256
         empty = np.zeros(gap, np.int64)
         around = np.concatenate([counts, empty, -counts[::-1], empty])
@@ -314,14 +314,14 @@ def smoothing(counts: NDArray[np.int64], mirrored: bool) -> Callable[[int], NDAr
 
     def after(passes: int) -> NDArray[np.float64]:
         heights = np.fft.irfft(spectrum * factors**passes, len(around))[:levels]
-        grain = heights.max() * 2.0**-40  # what the transforms leave where there is nothing
+        grain = heights.max() * 2.0**-40  # what the transforms leave in empty bins
         return np.rint(heights / grain) * grain
 
     return after
 
 
 def peaks(heights: NDArray[Any], mirrored: bool) -> NDArray[np.intp]:
-    """Where a histogram turns from rising to falling; with mirrored ends also where it starts."""
+    """Where a histogram turns from rising to falling; with mirrored ends, also at its start."""
     changes = np.sign(np.diff(heights))
     places = np.flatnonzero(changes)
     before = np.concatenate([[1.0 if mirrored else -1.0], changes[places[:-1]]])
@@ -329,7 +329,7 @@ def peaks(heights: NDArray[Any], mirrored: bool) -> NDArray[np.intp]:
 
 
 def two_peaks(heights: NDArray[Any], mirrored: bool) -> tuple[int, int]:
-    """Where the two peaks of a histogram are that has no more than two."""
+    """The positions of the two peaks of a histogram that has no more than two."""
     found = peaks(heights, mirrored)
     if len(found) != 2:
         raise RuntimeError("There are not two peaks.")
@@ -337,9 +337,9 @@ def two_peaks(heights: NDArray[Any], mirrored: bool) -> tuple[int, int]:
 
 
 def fewest_passes(after: Callable[[int], NDArray[np.float64]], mirrored: bool) -> int:
-    """How often a histogram is smoothed until it has no more than two peaks: 10,000 times at most.
+    """The number of smoothing passes until a histogram has at most two peaks; at most 10,000.
 
-    With mirrored ends, it is smoothed once at least.
+    With mirrored ends, at least one.
     """
     few, many = int(mirrored), 10_000
     if len(peaks(after(few), mirrored)) <= 2:
@@ -364,9 +364,9 @@ class GlobalMethod:
     find
         The cut of a histogram: `find(counts, centers)`.
     paper
-        Who proposed it: authors, title, year.
+        The paper that proposed it: authors, title, year.
     library
-        Whether scikit-image has it, with these very cuts.
+        Whether scikit-image has it, with the same cuts.
     needs
         Other functions here that `find` calls.
     """
@@ -465,12 +465,12 @@ def find_cut(gray: NDArray[Any] | Histogram, method: str, bins: int = 256) -> fl
 
     Returns
     -------
-    The cut, in the picture's own numbers; a pixel above it belongs to the upper class.
+    The cut, in the picture's own values; a pixel above it belongs to the upper class.
 
     Raises
     ------
     ThresholdError
-        When the picture has a single value, or the method finds no cut.
+        If the picture has a single value, or the method finds no cut.
 
     Examples
     --------
@@ -497,7 +497,7 @@ def find_cut(gray: NDArray[Any] | Histogram, method: str, bins: int = 256) -> fl
 
 
 def compare_all(gray: NDArray[Any] | Histogram) -> list[MethodResult]:
-    """The classic methods' cuts, each failing alone with its reason.
+    """The classic methods' cuts; a method that finds none has a reason instead.
 
     Parameters
     ----------
@@ -506,11 +506,11 @@ def compare_all(gray: NDArray[Any] | Histogram) -> list[MethodResult]:
 
     Returns
     -------
-    One result a method, in the order of `METHODS`; a pixel above the cut belongs to the upper
+    One result per method, in the order of `METHODS`; a pixel above the cut belongs to the upper
     class.
     """
     if not isinstance(gray, Histogram) and np.issubdtype(gray.dtype, np.integer):
-        gray = counted(gray)  # once for all
+        gray = counted(gray)  # once for all methods
     return [_result(gray, method) for method in METHODS]
 
 

@@ -1,8 +1,8 @@
-"""Counting grey values, as `skimage.exposure.histogram` bins them.
+"""Counts grey values with the bins of `skimage.exposure.histogram`.
 
 Integer pictures have one bin for each of their levels, float pictures equal bins from their minimum
 to their maximum. Only integers that span more than `MAX_LEVELS` levels are binned like floats: a
-table of 2^32 levels would fit into no memory.
+table of 2^32 levels would not fit into memory.
 """
 
 from typing import Any, NamedTuple
@@ -14,17 +14,17 @@ from PIL import Image
 from models.errors import ExplainedError
 
 MAX_LEVELS = 2**16
-STRIP = 2**20  # pixels whose offsets are held at a time: eight bytes each
+STRIP = 2**20  # pixels whose offsets are in memory at a time: eight bytes each
 
 
 class ThresholdError(ExplainedError):
-    """A picture that has no such thresholds; the text is one sentence for the visitor."""
+    """A picture has no such thresholds; the text is one sentence for the visitor."""
 
 
 class Histogram(NamedTuple):
     """How often each grey value occurs in a picture.
 
-    All functions here that need no more than this take it in the place of a picture.
+    All functions of this package that need no more than this accept it instead of a picture.
 
     Attributes
     ----------
@@ -41,9 +41,9 @@ class Histogram(NamedTuple):
 def histogram(gray: NDArray[Any], bins: int = 256, max_levels: int = MAX_LEVELS) -> Histogram:
     """Count the pixels at each grey level.
 
-    As in scikit-image, integer pictures have one bin a level and float pictures `bins` equal bins
-    from their minimum to their maximum. Integer pictures that span more than `max_levels` levels
-    have `max_levels` equal bins.
+    As in scikit-image, integer pictures have one bin per level, and float pictures `bins` equal
+    bins from their minimum to their maximum. Integer pictures that span more than `max_levels`
+    levels have `max_levels` equal bins.
 
     Parameters
     ----------
@@ -52,17 +52,17 @@ def histogram(gray: NDArray[Any], bins: int = 256, max_levels: int = MAX_LEVELS)
     bins
         Number of bins of a float picture.
     max_levels
-        The largest span of an integer picture that keeps one bin a level.
+        The largest span of an integer picture with one bin per level.
 
     Raises
     ------
     ThresholdError
-        When the picture has no pixels.
+        If the picture has no pixels.
     """
     if gray.size == 0:
         raise ThresholdError("threshold_empty")
     if gray.dtype == np.uint8:
-        # Pillow counts bytes as they are; `bincount` first makes eight of each.
+        # Pillow counts bytes directly; `bincount` first converts each to eight.
         image = Image.fromarray(np.ascontiguousarray(gray).reshape(1, -1))
         counts = np.array(image.histogram())
         low, high = np.flatnonzero(counts)[[0, -1]]
@@ -79,7 +79,7 @@ def histogram(gray: NDArray[Any], bins: int = 256, max_levels: int = MAX_LEVELS)
 
 
 def counted(picture: NDArray[Any] | Histogram, bins: int = 256) -> Histogram:
-    """A picture's histogram, or the histogram that stands for it already."""
+    """A picture's histogram, or the histogram that was given instead."""
     return picture if isinstance(picture, Histogram) else histogram(picture, bins)
 
 

@@ -1,4 +1,4 @@
-"""A mask by any of the methods and settings, and the Python that makes the same mask."""
+"""A mask by any method and settings, and the Python code that makes the same mask."""
 
 import inspect
 from collections.abc import Callable, Sequence
@@ -17,25 +17,25 @@ from models.thresholding.local_methods import LOCAL_METHODS, limits_of, local_th
 
 @dataclass(frozen=True)
 class Settings:
-    """How a picture is made a mask.
+    """How to make a mask of a picture.
 
     Attributes
     ----------
     method
         One of `GLOBAL_METHODS` or `LOCAL_METHODS`.
     channel
-        What of a colour picture is looked at.
+        The channel of a colour picture to threshold.
     blur
         Standard deviation, in pixels, of the Gaussian that smooths the channel first; 0 for none.
     window, k
         Of the local methods (see `local_threshold`).
     hysteresis
-        How far on the other side of the threshold a pixel may lie that is connected to the objects,
-        as a part of the values' range; 0 for none.
+        How far beyond the threshold a pixel connected to the objects may be, as a share of the
+        values' range; 0 for none.
     inner
-        Whether pure black and white are left out when a global method chooses.
+        Whether a global method ignores pure black and white.
     dark
-        Whether the objects are what is not above the threshold.
+        Whether the objects are the pixels that are not above the threshold.
     """
 
     method: str = "otsu"
@@ -57,14 +57,14 @@ class Segmentation:
 
 
 def prepare(picture: NDArray[Any], settings: Settings) -> NDArray[Any]:
-    """The channel that is parted, smoothed: integers stay so, floats become float64.
+    """The channel to threshold, smoothed: integers stay integers, floats become float64.
 
     Parameters
     ----------
     picture
-        `(height, width)` or `(height, width, 3)` in the file's own numbers (see `gray_channel`).
+        `(height, width)` or `(height, width, 3)` in the file's own values (see `gray_channel`).
     settings
-        Of which channel and blur count.
+        Only channel and blur matter.
     """
     gray = gray_channel(picture, settings.channel)
     if np.issubdtype(gray.dtype, np.floating):
@@ -78,12 +78,12 @@ def prepare(picture: NDArray[Any], settings: Settings) -> NDArray[Any]:
 
 
 def segment(gray: NDArray[Any], settings: Settings) -> Segmentation:
-    """Part a prepared picture.
+    """Threshold a prepared picture.
 
     Raises
     ------
     ThresholdError
-        When a global method finds no cut.
+        If a global method finds no cut.
     """
     low, high = limits_of(gray)
     reach = settings.hysteresis * (high - low)
@@ -122,23 +122,23 @@ def snippet(
     colored: bool,
     place: Sequence[int] = (),
 ) -> str:
-    """Python that makes the mask that `segment` makes, with scikit-image and NumPy alone.
+    """Python code that makes the mask of `segment`, with only scikit-image and NumPy.
 
-    What scikit-image lacks, and what it would find otherwise, comes with its source.
+    It includes the source of what scikit-image lacks or computes differently.
 
     Parameters
     ----------
     gray
         The prepared picture.
     settings
-        Those that it was prepared with.
+        The settings with which it was prepared.
     name
         Of the picture's file.
     kind, colored
-        The type of the file's numbers, and whether they are of three channels.
+        The type of the file's values, and whether they have three channels.
     place
-        Which of the file's pictures it is, as a stack of time, z and channel is indexed; nothing
-        where it has one.
+        Which of the file's pictures it is, as an index into a stack of time, z and channel; empty
+        if there is only one.
     """
     low, high = limits_of(gray)
     functions: list[Callable[..., Any]] = []
@@ -261,8 +261,8 @@ def _local_lines(
         arguments = f"{window}, {k!r}, {span / 2 or 1.0!r}"
     else:
         arguments = f"{window}, {k!r}"
-    # The squares of a whole picture, as scikit-image adds them, must be exact: else what it makes
-    # of flat parts is noise.
+    # scikit-image's sum of squares over a whole picture must be exact: otherwise flat parts become
+    # noise.
     pixels = (gray.shape[0] + window) * (gray.shape[1] + window)
     exact = np.issubdtype(gray.dtype, np.integer) and max(low**2, high**2) * pixels < 2**53
     if name != "phansalkar" and exact:
@@ -290,7 +290,7 @@ def _mask_lines(settings: Settings, reach: float) -> list[str]:
 
 
 def _imports(parts: list[str]) -> str:
-    """The imports that the parts of a snippet need."""
+    """The imports that a snippet's parts need."""
     text = "\n".join(parts)
     abc = [name for name in ("Callable", "Iterator") if name in text]
     modules = [

@@ -1,11 +1,12 @@
-"""Local thresholds: a cut for each pixel, found from the square window around it.
+"""Local thresholds: a cut for each pixel, computed from the square window around it.
 
-All take about the same time at any window: means and variances come from running sums, extremes
-from extremes of doubled windows, Otsu's cuts from the histograms of tiles. A pixel above its
-threshold belongs to the upper class.
+All take about the same time for any window: means and variances come from running sums, extremes
+from the extremes of windows doubled step by step, Otsu's cuts from the histograms of tiles. A pixel
+above its threshold belongs to the upper class.
 
 Mean, Gaussian, Niblack and Sauvola equal `skimage.filters.threshold_local`, `threshold_niblack` and
-`threshold_sauvola`, also in what lies beyond the picture's edges. The others' windows end there.
+`threshold_sauvola`, including how they extend the picture beyond its edges. The other methods'
+windows end there.
 """
 
 import math
@@ -16,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-STRIP = 32  # rows that are held in floating point at a time
-LONG_KERNEL = 33  # from as many weights on, a Gaussian is applied in the frequencies
+STRIP = 32  # rows in floating point at a time
+LONG_KERNEL = 33  # from so many weights on, a Gaussian is applied in the frequency domain
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,9 @@ class LocalMethod:
     Attributes
     ----------
     paper
-        Who proposed it: authors, title, year.
+        The paper that proposed it: authors, title, year.
     k
-        The usual k, and the least and the most that make sense; None where there is no k.
+        The usual k, and its sensible minimum and maximum; None if there is no k.
     """
 
     paper: str
@@ -82,12 +83,12 @@ def local_threshold(
     window
         Side of the window in pixels: odd, at least 3.
     k
-        None for the method's usual one. For "local_mean" and "local_gaussian" it is the part of the
-        limits' span by which a threshold lies below the mean, for "bernsen" the part that a
+        None for the method's usual one. For "local_mean" and "local_gaussian" it is the share of
+        the limits' span by which a threshold is below the mean; for "bernsen" the share that a
         window's contrast must reach.
     limits
-        The values of black and white, which Sauvola's and Phansalkar's methods, Bernsen's and those
-        of the mean refer to; None for 0 and 255 of bytes and the extremes of other pictures.
+        The values of black and white, to which the methods of Sauvola, Phansalkar, Bernsen and the
+        two means refer; None for 0 and 255 in 8-bit pictures, and the extremes of others.
 
     Returns
     -------
@@ -96,7 +97,7 @@ def local_threshold(
     Raises
     ------
     ValueError
-        For an unknown method or a window that is even or too small.
+        For an unknown method, or a window that is even or too small.
     """
     if method not in LOCAL_METHODS:
         raise ValueError(f"The method must be one of {', '.join(LOCAL_METHODS)}, not {method!r}.")
@@ -108,7 +109,7 @@ def local_threshold(
     low, high = limits or limits_of(gray)
     if method in ("local_mean", "local_gaussian"):
         mean = local_mean if method == "local_mean" else local_gaussian
-        # Else a flat part would be above or below its own mean as their last digits have it.
+        # Otherwise rounding errors would decide whether a flat part is above or below its own mean.
         return np.round(mean(gray, window, k * (high - low)), digits(high - low))
     if method == "niblack":
         return niblack(gray, window, k)
@@ -122,14 +123,14 @@ def local_threshold(
 
 
 def limits_of(gray: NDArray[Any]) -> tuple[float, float]:
-    """The values of black and white: those of a byte, or the picture's extremes."""
+    """The values of black and white: 0 and 255 for 8 bits, otherwise the picture's extremes."""
     if gray.dtype == np.uint8:
         return 0.0, 255.0
     return float(gray.min()), float(gray.max())
 
 
 def digits(span: float) -> int:
-    """To how many decimals thresholds of values that span so much are rounded."""
+    """To how many decimals thresholds are rounded, by the span of the values."""
     return 9 - math.floor(math.log10(span)) if span > 0 else 9
 
 
@@ -141,18 +142,18 @@ def local_mean(gray: NDArray[Any], window: int, offset: float = 0.0) -> NDArray[
 
 
 def local_gaussian(gray: NDArray[Any], window: int, offset: float = 0.0) -> NDArray[Any]:
-    """The mean by a Gaussian weight less an offset: `skimage.filters.threshold_local`.
+    """The Gaussian-weighted mean less an offset: `skimage.filters.threshold_local`.
 
-    The standard deviation is a sixth of the window's radius doubled: (window - 1) / 6.
+    The standard deviation is a third of the window's radius: (window - 1) / 6.
     """
     return gaussian(gray.astype(float_type(gray), copy=False), (window - 1) / 6) - offset
 
 
 def gaussian(values: NDArray[np.floating[Any]], sigma: float) -> NDArray[Any]:
-    """A float picture blurred as `scipy.ndimage.gaussian_filter` does it, mirrored at its edges.
+    """A float picture blurred as by `scipy.ndimage.gaussian_filter`, mirrored at its edges.
 
-    Long kernels are applied in the cosine transform, which mirrors by itself: there, blurring is a
-    multiplication, whatever the kernel's length.
+    Long kernels are applied by a cosine transform, which implies mirrored edges: there, blurring is
+    a multiplication, whatever the kernel's length.
     """
     from scipy.fft import dct, idct
     from scipy.ndimage import gaussian_filter
@@ -192,8 +193,8 @@ def sauvola(
     window
         Side of the window in pixels, odd.
     k, r
-        The formula's; r is the largest deviation there can be, by default half the range of an
-        integer type, and 1 for floats.
+        Of the formula; r is the largest possible deviation, by default half the range of an integer
+        type, and 1 for floats.
     """
     if r is None:
         r = 1.0
@@ -210,7 +211,7 @@ def phansalkar(
 ) -> NDArray[Any]:
     """Phansalkar's m * (1 + 2 * exp(-10 * m) + k * (s / 0.5 - 1)).
 
-    Mean m and deviation s are those of values in [0, 1]: `low` becomes 0 and `high` 1 for that.
+    Mean m and deviation s are those of the values scaled to [0, 1]: `low` to 0 and `high` to 1.
     """
     threshold = np.empty(gray.shape, float_type(gray))
     span = (high - low) or 1.0
@@ -226,8 +227,8 @@ def bernsen(
 ) -> NDArray[np.float64]:
     """The middle between the window's extremes.
 
-    A window of less contrast is of one class: the upper if that middle is at `middle` or above,
-    where the threshold is -inf, otherwise the lower, where it is inf.
+    A window with less contrast belongs to one class: if its middle is at least `middle`, to the
+    upper one, with the threshold -inf, otherwise to the lower one, with inf.
     """
     low = windows_least(gray, window).astype(np.float64)
     high = windows_most(gray, window).astype(np.float64)
@@ -238,7 +239,7 @@ def bernsen(
 
 
 def windows_most(gray: NDArray[Any], window: int) -> NDArray[Any]:
-    """The largest value in the window around each pixel; the window ends at the picture's edges."""
+    """The largest value in the window around each pixel, which ends at the picture's edges."""
     return _extreme(gray, window, np.maximum)
 
 
@@ -251,7 +252,7 @@ def _extreme(gray: NDArray[Any], window: int, choose: np.ufunc) -> NDArray[Any]:
     radius = window // 2
     for axis in range(2):
         along = gray.swapaxes(0, axis)
-        # `edge` repeats a value that is in the window anyway.
+        # `edge` repeats values that are in the window anyway.
         padded = np.pad(along, ((radius, radius), (0, 0)), mode="edge")
         size = 1
         while 2 * size <= window:
@@ -266,15 +267,15 @@ def _extreme(gray: NDArray[Any], window: int, choose: np.ufunc) -> NDArray[Any]:
 def local_otsu(gray: NDArray[Any], window: int) -> NDArray[np.float64]:
     """Otsu's cut of the window around each pixel, which ends at the picture's edges.
 
-    The window is one of five by five tiles, of at least three pixels each, and moves from tile to
-    tile; between their centres, the cuts are interpolated linearly. The grey values are counted in
-    64 equal bins from the picture's least to its largest.
+    The window consists of five by five tiles of at least three pixels a side, and moves from tile
+    to tile; between tile centres, the cuts are interpolated linearly. Grey values are counted in 64
+    equal bins from the picture's minimum to its maximum.
     """
     tile = max(round(window / 5), 3)
     low, high = float(gray.min()), float(gray.max())
     step = (high - low) / 63 or 1.0
     bins = np.rint((gray - np.float64(low)) / step).astype(np.int64)
-    # A bin's values end half a step above its centre.
+    # A bin ends half a step above its centre.
     cuts = low + (otsu_of_tiles(bins, tile) + 0.5) * step
     return interpolated(cuts, tile, gray.shape)
 
@@ -286,7 +287,7 @@ def otsu_of_tiles(
     rows, columns = -(-gray.shape[0] // tile), -(-gray.shape[1] // tile)
     values = np.arange(float(levels))
     first_bins = np.arange(gray.shape[1]) // tile * levels
-    recent = np.zeros((5, columns + 4, levels))  # the histograms of the tiles of five rows
+    recent = np.zeros((5, columns + 4, levels))  # the histograms of five rows of tiles
     cuts = np.zeros((rows, columns))
     for row in range(rows + 2):
         strip = gray[row * tile : (row + 1) * tile]
@@ -308,7 +309,7 @@ def otsu_of_tiles(
 def interpolated(
     values: NDArray[np.float64], tile: int, shape: tuple[int, ...]
 ) -> NDArray[np.float64]:
-    """Values at the centres of tiles, spread linearly over the pixels of a picture."""
+    """Values at tile centres, interpolated linearly to the pixels of a picture."""
     for axis in range(2):
         places = ((np.arange(shape[axis]) + 0.5) / tile - 0.5).clip(0, values.shape[axis] - 1)
         before = places.astype(int)
@@ -320,15 +321,15 @@ def interpolated(
 
 
 def float_type(gray: NDArray[Any]) -> type[np.floating[Any]]:
-    """In what scikit-image computes a picture's thresholds."""
+    """The type in which scikit-image computes a picture's thresholds."""
     return np.float32 if gray.dtype in (np.float16, np.float32) else np.float64
 
 
 def sum_type(gray: NDArray[Any], window: int) -> type[np.generic]:
-    """In what the sums of a window's squares are counted: the narrowest type that holds them.
+    """The type for the sums of a window's squares: the narrowest that holds them.
 
-    Running sums of unsigned integers may pass the end of their type and begin at 0 again; the
-    difference of two of them, which is a window's sum, is right all the same.
+    Running sums of unsigned integers may overflow and wrap around; the difference of two of them,
+    which is a window's sum, is still correct.
     """
     if gray.dtype not in (np.uint8, np.uint16):
         return np.float64
@@ -339,10 +340,10 @@ def sum_type(gray: NDArray[Any], window: int) -> type[np.generic]:
 def window_moments(
     gray: NDArray[Any], window: int
 ) -> Iterator[tuple[slice, NDArray[Any], NDArray[Any]]]:
-    """Mean and standard deviation of the window around each pixel, for some rows at a time.
+    """Mean and standard deviation of the window around each pixel, some rows at a time.
 
-    The sums of the columns run down the picture, and along each row run the sums of these. For
-    integers below 2^16, all of them are exact.
+    Running sums go down each column, and running sums of these along each row. For integers below
+    2^16 they are exact.
     """
     kind, radius, counted = float_type(gray), window // 2, sum_type(gray, window)
     padded = np.pad(gray, (radius + 1, radius), mode="reflect")

@@ -1,4 +1,4 @@
-"""Otsu's threshold and exact multi-Otsu, and the classes that cuts leave.
+"""Otsu's threshold and exact multi-Otsu, and the classes between cuts.
 
 Otsu, "A threshold selection method from gray-level histograms", IEEE Transactions on Systems, Man,
 and Cybernetics 9(1), 1979, chooses the cut that makes the classes' means differ most: the largest
@@ -6,11 +6,11 @@ between-class variance. Liao, Chen, Chung, "A fast algorithm for multilevel thre
 of Information Science and Engineering 17(5), 2001, state the same for several cuts.
 
 Trying all cuts takes time exponential in their number. The between-class variance is a sum over
-classes, though, so dynamic programming over the histogram finds the same optimum in
-O(classes * bins^2), as Fisher, "On grouping for maximum homogeneity", JASA 53(284), 1958, does for
-one-dimensional clustering. The more levels the last class has to part, the later it starts (Wu,
-"Optimal quantization by matrix searching", Journal of Algorithms 12(4), 1991), so that the 65,536
-levels of a 16-bit picture take O(classes * bins * log(bins)).
+classes, though, so dynamic programming over the histogram finds the same optimum in O(classes *
+bins^2), as Fisher, "On grouping for maximum homogeneity", JASA 53(284), 1958, does for
+one-dimensional clustering. With more levels, the last class never starts earlier (Wu, "Optimal
+quantization by matrix searching", Journal of Algorithms 12(4), 1991), so that the 65,536 levels of
+a 16-bit picture take O(classes * bins * log(bins)).
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from PIL import Image
 from models.thresholding.histograms import Histogram, ThresholdError, counted, histogram
 
 MAX_CLASSES = 8
-# Up to as many levels, all pairs of them are looked at; the tables grow with the square.
+# Up to so many levels, all pairs are tried; the tables grow with the square.
 ALL_PAIRS = 1024
 
 
@@ -31,8 +31,8 @@ ALL_PAIRS = 1024
 class GrayClass:
     """One class of a thresholded picture: the values in (lower, upper], and its area.
 
-    `lower` of the first class and `upper` of the last are the picture's extremes; `pixels` counts
-    its pixels and `share` is its part of the picture, in [0, 1].
+    The first class's `lower` and the last one's `upper` are the picture's extremes; `pixels` is the
+    number of its pixels, and `share` its share of the picture, in [0, 1].
     """
 
     lower: float
@@ -74,7 +74,7 @@ def otsu_cut(counts: NDArray[np.int64], centers: NDArray[np.float64]) -> float:
 def between_class_variance(
     gray: NDArray[Any] | Histogram, bins: int = 256
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What Otsu's threshold makes largest, for every cut there is.
+    """What Otsu's threshold maximises, for every possible cut.
 
     Parameters
     ----------
@@ -93,10 +93,11 @@ def between_class_variance(
 
 
 def variance_of_cuts(gray: NDArray[Any] | Histogram, cuts: NDArray[np.float64]) -> float:
-    """The variance between the classes that several cuts leave: what `multi_otsu` makes largest.
+    """The variance between the classes of several cuts, which `multi_otsu` maximises.
 
     It is the sum over the classes of share * (mean - mean of all)^2: Otsu (1979) for two classes,
-    Liao et al. (2001) for more. Cuts that part the pixels alike have exactly the same variance.
+    Liao et al. (2001) for more. Cuts that divide the pixels in the same way have exactly the same
+    variance.
 
     Parameters
     ----------
@@ -128,7 +129,7 @@ def _scaled_variance(
 ) -> NDArray[np.float64]:
     """pixels1 * pixels2 * (mean1 - mean2)^2 for each cut.
 
-    Single precision is scikit-image's: of nearly equal cuts, it decides which is the best.
+    Single precision, as in scikit-image, because it decides which of nearly equal cuts is the best.
     """
     pixels = counts.astype(np.float32)
     sums = pixels * centers
@@ -161,7 +162,7 @@ def multi_otsu(
     Raises
     ------
     ThresholdError
-        When the picture has fewer different values than classes.
+        If the picture has fewer different values than classes.
 
     Examples
     --------
@@ -180,7 +181,7 @@ def multi_otsu(
         raise ThresholdError("threshold_few_values", values=levels, classes=classes)
     if classes == 2:
         return np.array([otsu_cut(counts, centers)])
-    # Centred values keep the squares small and so the sums exact to more digits.
+    # Centred values keep the squares small, and so the sums exact to more digits.
     values = centers - np.average(centers, weights=counts)
     pixels = np.concatenate([[0.0], np.cumsum(counts)])
     sums = np.concatenate([[0.0], np.cumsum(counts * values)])
@@ -202,7 +203,7 @@ def _gains(
     pixels: NDArray[np.float64],
     sums: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """What a class of the levels i to j - 1 adds to the between-class variance; -inf if empty."""
+    """What a class of levels i to j - 1 adds to the between-class variance; -inf if empty."""
     class_pixels = pixels[j] - pixels[i]
     gains = np.full(class_pixels.shape, -np.inf)
     np.divide((sums[j] - sums[i]) ** 2, class_pixels, out=gains, where=class_pixels > 0)
@@ -212,7 +213,7 @@ def _gains(
 def _advance_by_all_pairs(
     best: NDArray[np.float64], pixels: NDArray[np.float64], sums: NDArray[np.float64], times: int
 ) -> tuple[NDArray[np.float64], list[NDArray[np.intp]]]:
-    """As `_advance` does; faster where there are few levels."""
+    """Like `_advance`; faster for few levels."""
     every = np.arange(len(best))
     gains = _gains(every[:, np.newaxis], every, pixels, sums)
     starts = []
@@ -226,15 +227,15 @@ def _advance_by_all_pairs(
 def _advance(
     best: NDArray[np.float64], pixels: NDArray[np.float64], sums: NDArray[np.float64], times: int
 ) -> tuple[NDArray[np.float64], list[NDArray[np.intp]]]:
-    """Let the first j levels form one class more, for each j, several times.
+    """Add one class to the best division of the first j levels, for each j, several times.
 
-    The start of the last class never falls as j rises. So it is found for every 2^k-th j first,
-    and for those between within the bounds that their neighbours set.
+    The start of the last class never falls as j rises. So it is found for every 2^k-th j first, and
+    then for those in between, within the bounds set by their neighbours.
 
     Returns
     -------
-    The largest sum of gains for each j, `(levels + 1,)`, and of each time where the last class then
-    starts.
+    The largest sum of gains for each j, `(levels + 1,)`, and for each time the start of the last
+    class.
     """
     levels = len(best) - 1
     starts = []
@@ -262,7 +263,7 @@ def _advance(
 
 
 def classify(gray: NDArray[Any], cuts: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Class index of each pixel, 0 for the darkest: as many cuts as lie below its value."""
+    """Class index of each pixel, 0 for the darkest: the number of cuts below its value."""
     if gray.dtype == np.uint8:
         table = np.digitize(np.arange(256), cuts, right=True)
         return np.asarray(Image.fromarray(gray).point(table.tolist()))
@@ -275,8 +276,8 @@ def classify(gray: NDArray[Any], cuts: NDArray[np.float64]) -> NDArray[np.uint8]
 def describe_classes(gray: NDArray[Any] | Histogram, cuts: NDArray[np.float64]) -> list[GrayClass]:
     """Bounds and area of each class of a thresholded picture, or of its histogram.
 
-    A bin of a float picture's histogram belongs to the class of its centre as a whole; the picture
-    itself is counted pixel by pixel.
+    A whole bin of a float picture's histogram belongs to the class of its centre; a picture itself
+    is counted pixel by pixel.
     """
     if isinstance(gray, Histogram) or not np.issubdtype(gray.dtype, np.floating):
         counts, centers = counted(gray)

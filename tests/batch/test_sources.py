@@ -16,6 +16,7 @@ from huggingface_hub import HfFileSystem
 from batch import sources
 from batch.places import SourceError
 from batch.sources import Found
+from models import images
 from tests.hub import FakeHub
 
 # What is read is not decoded here.
@@ -175,7 +176,7 @@ def test_an_entry_that_is_damaged_is_alone_in_that(tmp_path: Path) -> None:
 
 
 def test_a_large_file_is_not_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "MAX_BYTES", 100)
+    monkeypatch.setattr(images, "MAX_BYTES", 100)
     write_zip(tmp_path / "a.zip", {"1.jpg": bytes(1_000_000)})
     (tmp_path / "1.jpg").write_bytes(bytes(1_000_000))
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models import store
+from models import images, store
 from models.__main__ import main
 
 AddModel = Callable[..., Path]
@@ -60,6 +60,22 @@ def test_a_bad_file_gets_its_sentence_and_the_others_their_line(
     assert len(said.err.splitlines()) == 1
     # Two colours are too few for three classes.
     assert json.loads(said.out)["cuts"] is None
+
+
+def test_the_environment_limits_photos(
+    photo: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("MAX_BYTES", "MAX_PIXELS"):  # restored afterwards
+        monkeypatch.setattr(images, name, getattr(images, name))
+    monkeypatch.setenv("PETSCOPE_MAX_MEGABYTES", "0.00001")
+    assert main([photo]) == 1
+    assert "The file is larger than" in capsys.readouterr().err
+
+    monkeypatch.setenv("PETSCOPE_MAX_MEGABYTES", "many")
+    with pytest.raises(SystemExit) as ended:
+        main([photo])
+    assert ended.value.code == 2
+    assert "PETSCOPE_MAX_MEGABYTES is not a number: many" in capsys.readouterr().err
 
 
 def test_a_missing_model_is_said_in_one_sentence(

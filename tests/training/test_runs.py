@@ -51,6 +51,21 @@ def test_looking_at_a_folder_makes_none(tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
+def test_everybody_who_may_read_a_run_may_read_its_weights(tmp_path: Path) -> None:
+    run = begun(tmp_path)
+    weights = tmp_path / "model.safetensors"
+    weights.touch(0o600)
+    run.finish(input_spec=SPEC)
+    assert weights.stat().st_mode == (tmp_path / "run.json").stat().st_mode
+
+
+def test_a_finished_run_keeps_no_checkpoints(tmp_path: Path) -> None:
+    run = begun(tmp_path)
+    (tmp_path / "checkpoints").mkdir()
+    run.finish(input_spec=SPEC)
+    assert not (tmp_path / "checkpoints").exists()
+
+
 def test_another_script_s_run_is_not_replaced(tmp_path: Path) -> None:
     finished(tmp_path)
     with pytest.raises(RunError, match=r"is a run of training\.train_x"):

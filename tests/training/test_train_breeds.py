@@ -232,6 +232,9 @@ def test_two_processes_train_together(tiny_pets: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.count("held-out top-1") == 1
+    lines = done.stdout.splitlines()
+    assert all(line.strip() for line in lines), "progress bars leave blank lines"
+    assert any("epoch 1 of 1, train_loss" in line for line in lines)
     assert json.loads((run / "run.json").read_text())["processes"] == 2
     assert len((run / "history.csv").read_text().splitlines()) == 2
     assert timm.create_model(f"local-dir:{run}", pretrained=True).num_classes == 6

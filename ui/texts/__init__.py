@@ -1,12 +1,11 @@
-"""What the page says, in the visitor's language: `en.json` and `de.json` hold every text of it.
+"""The page's texts in the visitor's language; `en.json` and `de.json` have all of them.
 
-The English sentences of errors stand in `models.errors`, because programs without a page need them
-too.
+The English sentences of errors are in `models.errors`, because they are also needed without a page.
 
-A function that answers a visitor calls `say`. The layout is built once for all visitors, so it gets
-a `mark` in the place of each text, and `Translation` puts the text there when the page is sent.
+A function that answers a visitor calls `say`. The layout is built once for all visitors, so it
+contains a `mark` for each text, which `Translation` replaces with the text when the page is sent.
 
-The language is the browser's, or that of `?lang=de` in the address.
+The language is the browser's, or the one in the address, as in `?lang=de`.
 """
 
 import json
@@ -35,7 +34,7 @@ TEXTS: dict[Language, dict[str, Text]] = {
 }
 TEXTS[DEFAULT] |= {f"error.{key}": sentence for key, sentence in SENTENCES.items()}
 
-NODE = Path(__file__).parent / "node.mjs"  # for Node to import before it renders pages
+NODE = Path(__file__).parent / "node.mjs"  # imported by Node before it renders pages
 
 MARK = re.compile(r"\[\[([\w.-]+)((?: \w+=\d+)*)\]\]", re.ASCII)
 SEPARATORS = str.maketrans(",.", ".,")  # 1,234.5 is 1.234,5 in German
@@ -43,20 +42,20 @@ SPACE = "\N{NO-BREAK SPACE}"  # before the percent sign, in German
 
 
 def say(key: str, **values: object) -> str:
-    """A text in the language of the visitor whose request is answered; outside of one, in English.
+    """A text in the language of the visitor whose request is being answered; otherwise in English.
 
     Parameters
     ----------
     key
-        Of `en.json`. A text with the forms "one" and "other" is chosen by the value `count`.
+        A key of `en.json`. The value `count` chooses between the forms "one" and "other" of a text.
     values
-        What stands for its placeholders; numbers are written as the language does.
+        Values for its placeholders; numbers are formatted for the language.
     """
     return _written(language(), key, values)
 
 
 def say_to(scope: Scope, reason: str, values: Mapping[str, object]) -> str:
-    """A sentence of the server itself, for the one who sent a request; see `serving.messages`."""
+    """A sentence from the server itself, for the sender of a request; see `serving.messages`."""
     return _written(_requested(scope), f"server.{reason}", values)
 
 
@@ -77,12 +76,12 @@ def say_name(kind: str, name: str) -> str:
 
 
 def mark(key: str, **values: int) -> str:
-    """The place of a text in the layout, with numbers for its placeholders.
+    """The mark of a text in the layout, with numbers for its placeholders.
 
     Raises
     ------
     TypeError
-        When the text has several forms, or other placeholders.
+        If the text has several forms, or other placeholders.
     """
     text = TEXTS[DEFAULT][key]
     if not isinstance(text, str):
@@ -110,7 +109,7 @@ def number(value: float, spec: str) -> str:
 
 
 def language() -> Language:
-    """The language of the visitor whose request is answered."""
+    """The language of the visitor whose request is being answered."""
     request = internals.current_request()
     if request is None:
         return DEFAULT
@@ -123,7 +122,7 @@ def choose(wanted: str | None, accepted: str) -> Language:
     Parameters
     ----------
     wanted
-        What the address asks for; another than those there are is passed over.
+        The language in the address; unknown ones are ignored.
     accepted
         The browser's Accept-Language header (RFC 9110, section 12.5.4).
     """
@@ -132,14 +131,14 @@ def choose(wanted: str | None, accepted: str) -> Language:
     ranked = []
     for entry in accepted.split(","):
         tag, _, quality = entry.partition(";q=")
-        with suppress(ValueError):  # headers come from anywhere
+        with suppress(ValueError):  # headers may contain anything
             ranked.append((float(quality or 1), tag.strip().partition("-")[0].lower()))
     ranked.sort(key=lambda each: -each[0])
     return next((tag for quality, tag in ranked if tag in TEXTS and quality > 0), DEFAULT)
 
 
-# Gradio's own words follow the browser's language, which therefore becomes that of the page; and a
-# link to the other page keeps what the address says of it.
+# Gradio's own texts follow the browser's language, which is therefore set to the page's; a link to
+# the other page keeps the language in the address.
 SPEAK = f"""<script>
 Object.defineProperty(navigator, "language", {{ value: document.documentElement.lang }});
 addEventListener("click", (event) => {{
@@ -151,16 +150,16 @@ addEventListener("click", (event) => {{
 
 
 class Translation:
-    """ASGI middleware that puts the visitor's texts into the page where the layout has marks.
+    """ASGI middleware that replaces the marks in the page with texts in the visitor's language.
 
-    Gradio sends the layout inside the page, and also as /config to a page that Node rendered.
+    Gradio sends the layout inside the page, and as /config to a page that Node rendered.
     """
 
     def __init__(self, app: ASGIApp, paths: tuple[str, ...]) -> None:
         self.app, self.paths = app, paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, and translate the answer where that is a page."""
+        """Pass a request on, and translate the answer if it is a page."""
         if scope["type"] != "http" or scope["path"].strip("/") not in self.paths:
             await self.app(scope, receive, send)
             return
@@ -188,7 +187,7 @@ class Translation:
 
 
 def translated(page: str, language: Language) -> str:
-    """A page with a language's texts for its marks."""
+    """A page with its marks replaced by a language's texts."""
 
     def text(found: re.Match[str]) -> str:
         key, given = found[1], re.findall(r"(\w+)=(\d+)", found[2])
@@ -196,7 +195,7 @@ def translated(page: str, language: Language) -> str:
             return found[0]
         return _written(language, key, {name: int(value) for name, value in given})
 
-    # No text holds a character that HTML, JSON or JavaScript would take for more than itself.
+    # No text contains a character with a special meaning in HTML, JSON or JavaScript.
     page = MARK.sub(text, page)
     page = re.sub(r'(<html\s+lang=)"en"', rf'\1"{language}"', page, count=1)
     return page.replace("<head>", f"<head>{SPEAK}", 1)
@@ -204,7 +203,7 @@ def translated(page: str, language: Language) -> str:
 
 def _requested(scope: Scope) -> Language:
     headers = Headers(scope=scope)
-    # A page that Node rendered asks for /config without the page's own parameters.
+    # A page that Node rendered requests /config without the page's own parameters.
     queries = scope["query_string"].decode("latin-1"), urlsplit(headers.get("referer", "")).query
     wanted = [value for query in queries for value in parse_qs(query).get(PARAMETER, [])]
     return choose(next(iter(wanted), None), headers.get("accept-language", ""))
