@@ -4,7 +4,7 @@ python -m batch photos/ results/
 python -m batch 'shards/*.tar' more.zip results/ --address auto
 python -m batch hf://datasets/OWNER/NAME results/ --column image
 
-The same command again goes on where an earlier one was stopped. docs/batch.md explains the rows.
+Run the same command again to continue where it was stopped. docs/batch.md explains the rows.
 """
 
 from models import commandline
@@ -36,7 +36,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
     Returns
     -------
-    0, or 1 when the run could not begin, parts are missing, or a source could not be read.
+    0, or 1 if the run could not begin, parts are missing, or a source could not be read.
     """
     parser = argparse.ArgumentParser(
         prog="python -m batch",
@@ -109,7 +109,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _shower() -> Callable[[Progress], None]:
-    """Shows progress in place on a terminal, and as a line every half minute elsewhere."""
+    """Shows progress in place on a terminal, and elsewhere as a line every half minute."""
     terminal = sys.stderr.isatty()
     shown = 0.0
 

@@ -1,4 +1,4 @@
-"""A process that analyzes photos, and is replaced when a photo kills or blocks it.
+"""A process that analyzes photos, and is replaced if a photo kills or blocks it.
 
 A damaged or hostile picture can crash a decoder, hang it, or take all memory. Here only
 this process ends; the worker that asked, the other photos and the pool of workers are not affected.
@@ -18,7 +18,7 @@ from typing import Any
 
 from models import commandline
 
-ATTEMPTS = 3  # at a photo that ends the process or holds it up
+ATTEMPTS = 3  # for a photo that ends the process or blocks it
 START_SECONDS = 300  # to import the packages and load the models, on a busy machine or slow disk
 
 ENDED = "The photo ended the program that looked at it, {attempts} times: please save it again."
@@ -33,7 +33,7 @@ class AnalystError(Exception):
 
 
 class Analyst:
-    """Looks at one photo after another in a process of its own, on one core.
+    """Analyses one photo after another in a separate process, on one core.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class Analyst:
     memory
         How many bytes of memory the process may have, None for no limit.
     environment
-        Variables that the process gets on top of this one's.
+        Environment variables that the process gets in addition to this one's.
 
     Raises
     ------
@@ -60,19 +60,19 @@ class Analyst:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self._seconds = seconds
-        # Parallel work is many analysts, not many threads in one.
+        # Many analysts work in parallel, rather than many threads in one.
         single = {name: "1" for name in ("PETSCOPE_CORES", "OMP_NUM_THREADS")}
         self._facts = (classes, memory, {**(environment or {}), **single})
         self.models: dict[str, str] = {}
         self._start()
 
-    def describe(self, content: bytes) -> dict[str, Any]:
-        """The columns of a photo's row: what `rows.describe` says, or `error` alone.
+    def row(self, content: bytes) -> dict[str, Any]:
+        """The columns of a photo's row: those of `rows.columns`, or only `error`.
 
         Raises
         ------
         AnalystError
-            When the process had to be started anew and could not be.
+            If the process had to be restarted and could not be.
         """
         sentence = ""
         for _ in range(ATTEMPTS):
@@ -99,7 +99,7 @@ class Analyst:
         self._process = context.Process(target=_serve, args=(other, *self._facts), daemon=True)
         with commandline.undisturbed():
             self._process.start()
-        other.close()  # so that its end is noticed here
+        other.close()  # so that the end of the process is noticed here
         try:
             answer = json.loads(self._pipe.recv_bytes()) if self._pipe.poll(START_SECONDS) else {}
         except (EOFError, OSError):
@@ -131,17 +131,17 @@ def _serve(
         while True:
             content = pipe.recv_bytes()
             try:
-                row = rows.describe(content, classes)
+                row = rows.columns(content, classes)
             except ExplainedError as error:
                 row = {"error": str(error)}
-            except Exception as error:  # a fault at one photo must not stop the others
+            except Exception as error:  # a fault with one photo must not stop the others
                 logger.exception("A photo could not be looked at.")
                 row = {"error": FAILED.format(reason=type(error).__name__)}
             pipe.send_bytes(json.dumps(row).encode())
 
 
 def _be_the_first_to_go(memory: int | None) -> None:
-    """Limit the memory, and let the system kill this process first when memory runs out."""
+    """Limit the memory, and let the system kill this process first if memory runs out."""
     if memory is not None and sys.platform == "linux":
         _, most = resource.getrlimit(resource.RLIMIT_DATA)
         resource.setrlimit(resource.RLIMIT_DATA, (memory, most))

@@ -1,4 +1,4 @@
-"""ZIP and TAR archives, whatever wrote the names in them."""
+"""ZIP and TAR archives with file names in any encoding."""
 
 import io
 import struct
@@ -12,7 +12,7 @@ from batch.places import HIDDEN, PICTURES, ending, hidden
 
 EMPTY = "without photos"
 
-# A ZIP archive's entries in its list and before each file, and where in them things are. Source:
+# The headers in a ZIP archive's directory and before each file, and the offsets in them. Source:
 # PKWARE, APPNOTE.TXT 6.3.10, sections 4.3.7, 4.3.12 and 4.4.4.
 _LISTED, _LOCAL = b"PK\x01\x02", b"PK\x03\x04"
 _LISTED_SIZE, _LOCAL_SIZE = 46, 30
@@ -21,10 +21,10 @@ _UTF_8, _UNUSED = 1 << 11, 1 << 15
 
 
 class _AnyNames(io.BufferedIOBase):
-    """A ZIP archive whose names all are Latin-1 to `zipfile`, that is, bytes.
+    """A ZIP archive whose names `zipfile` takes as Latin-1, and so as plain bytes.
 
-    It gives an archive up in which one name is not the UTF-8 that a flag promises, and cannot read
-    a file whose two entries differ in that flag. So the flag is moved to a bit that is unused.
+    `zipfile` gives up on an archive in which a name is not the UTF-8 that its flag promises, and
+    cannot read a file whose two headers differ in that flag. So the flag is moved to an unused bit.
     """
 
     def __init__(self, file: io.BufferedIOBase) -> None:
@@ -71,10 +71,10 @@ def open_zip(file: io.BufferedIOBase) -> zipfile.ZipFile:
 
 
 def members(archive: zipfile.ZipFile, left_out: Counter[str]) -> list[tuple[str, zipfile.ZipInfo]]:
-    """The pictures of a ZIP archive with their names; other files are counted.
+    """The pictures in a ZIP archive with their names; other files are counted.
 
-    Names are UTF-8, or of the code page 437 as the format says; what is promised to be UTF-8 and
-    is not keeps its bytes as lone surrogates.
+    Names are UTF-8, or in code page 437 as the format requires; names wrongly flagged as UTF-8 keep
+    their bytes as lone surrogates.
     """
     found = []
     for member in archive.infolist():
@@ -95,7 +95,7 @@ def open_tar(file: io.BufferedIOBase, mode: Literal["r:", "r:*"]) -> tarfile.Tar
 
 
 def entries(archive: tarfile.TarFile, left_out: Counter[str]) -> Iterator[tarfile.TarInfo]:
-    """The pictures of a TAR archive, and links that are named so; other files are counted."""
+    """The pictures in a TAR archive, and links named like pictures; other files are counted."""
     for member in archive:
         if (member.isfile() or is_link(member)) and _keep(member.name, left_out):
             yield member
@@ -103,7 +103,7 @@ def entries(archive: tarfile.TarFile, left_out: Counter[str]) -> Iterator[tarfil
 
 
 def is_link(member: tarfile.TarInfo) -> bool:
-    """Whether it stands for another file of the archive."""
+    """Whether an entry is a link to another file in the archive."""
     return member.issym() or member.islnk()
 
 

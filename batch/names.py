@@ -1,9 +1,10 @@
-r"""Names of photos as text that Arrow takes, and back as the bytes that they are.
+r"""Names of photos as text that Arrow accepts, and back to their bytes.
 
-Names of files and of what archives hold are bytes; most are UTF-8, and some come from systems that
-write another encoding. Python keeps what is no UTF-8 in lone surrogates (`surrogateescape`), which
-Arrow's strings cannot hold. Here such a byte is written as `\xe4`; a backslash that looks like the
-beginning of one becomes `\x5c`. So all other names stay what they are, and each comes back.
+File names, also those in archives, are bytes; most are UTF-8, and some come from systems with
+another encoding. Python keeps invalid UTF-8 as lone surrogates (`surrogateescape`), which Arrow's
+strings cannot contain. Here such a byte is written as `\xe4`, and a backslash that looks like the
+beginning of such an escape as `\x5c`. All other names stay unchanged, and every name can be
+restored.
 """
 
 import re
@@ -12,12 +13,12 @@ _ESCAPE = re.compile(rb"\\x([0-9a-f]{2})")
 
 
 def escape(name: str) -> str:
-    r"""The text that stands for a name, in valid Unicode.
+    r"""A name as valid Unicode.
 
     Parameters
     ----------
     name
-        As Python's `os.fsdecode` gives it on a system whose names are UTF-8.
+        A name from Python's `os.fsdecode` on a system with UTF-8 names.
 
     Examples
     --------
@@ -31,7 +32,7 @@ def escape(name: str) -> str:
 
 
 def restore(text: str) -> bytes:
-    r"""The bytes of the name that `escape` wrote as this text.
+    r"""The bytes of the name that `escape` turned into this text.
 
     Examples
     --------
@@ -42,7 +43,7 @@ def restore(text: str) -> bytes:
 
 
 def printable(text: str) -> str:
-    """Words with a name in them, in valid Unicode, for people to read."""
+    """A message that contains a name, as valid Unicode."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
@@ -50,5 +51,5 @@ def encode(name: str) -> bytes:
     """The bytes of a name."""
     try:
         return name.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # half a character that was never bytes, as in a damaged table
+    except UnicodeEncodeError:  # a half character that was never bytes, as in a damaged table
         return name.encode("utf-8", "surrogatepass")

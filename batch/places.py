@@ -1,7 +1,7 @@
-"""Files of this machine and of any address that fsspec knows: searched, told apart, and opened.
+"""Finds, sorts and opens files on this machine and at any address that fsspec knows.
 
-What cannot be had now is told apart from what never can: the first may be there when the same
-command is given again, the second has its row with a sentence.
+Files that are unavailable now are distinguished from those that always will be: the former may be
+there when the command is run again; the latter get a row with an error.
 """
 
 import errno
@@ -36,9 +36,9 @@ TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 PARQUETS = (".parquet",)
 SHARDS = ZIPS + TARS + PARQUETS
 
-PLAN = "_plan.parquet"  # lies beside the results of a run; readers of Parquet folders leave it out
+PLAN = "_plan.parquet"  # beside the results of a run; readers of Parquet folders skip it
 
-# What is not looked at, beside files of other endings.
+# What is skipped, besides files with other extensions.
 HIDDEN = "hidden"
 NO_ENDING = "without an ending"
 NO_FILE = "not a regular file"
@@ -47,9 +47,9 @@ RESULTS = "of a run’s results"
 
 UNREADABLE = "{!r} cannot be read: {}."
 
-WAIT = 20.0  # seconds for a part of the Hub's answer
+WAIT = 20.0  # seconds for a chunk of the Hub's answer
 
-# Errors of a machine or a network drive that may be gone tomorrow.
+# Errors of a machine or a network drive that may disappear by themselves.
 _PASSING = frozenset(
     getattr(errno, name)
     for name in (
@@ -61,39 +61,39 @@ _PASSING = frozenset(
 
 
 class SourceError(Exception):
-    """A source that has no photos or cannot be had; the message is one sentence for people."""
+    """A source has no photos or is not available; the message is one sentence for people."""
 
 
 class UnreachableError(Exception):
-    """A source that cannot be read now and perhaps later; the message is a part of a sentence."""
+    """A source cannot be read now, but perhaps later; the message is a part of a sentence."""
 
 
 def find(word: str, left_out: Counter[str]) -> tuple[str, list[str]]:
-    """The pictures and shards that a word means.
+    """The pictures and shards that an argument names.
 
-    Links are followed, to each folder once. A file that the word itself names is taken for a
-    picture, whatever its ending.
+    Links are followed, but each folder is visited once. A file that the argument itself names is
+    taken as a picture, whatever its extension.
 
     Parameters
     ----------
     word
         A path, an address or a glob.
     left_out
-        Counts the other files, by their ending or by another reason.
+        Counts the other files, by extension or another reason.
 
     Returns
     -------
-    The folder or address that they are found in, and their paths in it.
+    The folder or address that contains them, and their paths in it.
 
     Raises
     ------
     SourceError
-        When it is an address of an unknown kind, or cannot be searched.
+        If it is an address of an unknown kind, or cannot be searched.
     UnreachableError
-        When it cannot be searched now.
+        If it cannot be searched now.
     """
     files, path = None, os.path.abspath(word)
-    # What exists here is no address and no glob, whatever its name looks like.
+    # A path that exists is neither an address nor a glob, whatever it looks like.
     if not os.path.lexists(word):
         try:
             files, path = _reach(word)
@@ -116,21 +116,21 @@ def open_file(source: str, name: str = "") -> "File":
     Parameters
     ----------
     source
-        As `find` gives it.
+        From `find`.
     name
         A path in it; empty for the source itself.
 
     Raises
     ------
     OSError
-        When it is not there, no file, or not to be read.
+        If it does not exist, is not a file, or cannot be read.
     UnreachableError
-        When it cannot be had now; what is returned raises it, too.
+        If it is not available now; the returned file raises it too.
     """
     if is_here(source):
         path = os.path.join(source, name) if name else source
         with _reaching_here():
-            if not stat.S_ISREG(os.stat(path).st_mode):  # what is read of pipes may never end
+            if not stat.S_ISREG(os.stat(path).st_mode):  # reading from a pipe may never end
                 raise FileNotFoundError(path)
             return File(open(path, "rb"), _reaching_here)
     with _reaching_there():
@@ -140,7 +140,7 @@ def open_file(source: str, name: str = "") -> "File":
 
 
 class File(io.BufferedIOBase):
-    """An open file that tells the troubles of its place from those of its content."""
+    """An open file that distinguishes errors of its place from those of its content."""
 
     def __init__(
         self, file: IO[bytes], reaching: Callable[[], AbstractContextManager[None]]
@@ -188,7 +188,7 @@ def _reaching_here() -> Iterator[None]:
 
 @contextmanager
 def _reaching_there() -> Iterator[None]:
-    """Errors of a network are of all kinds: huggingface_hub's and others' are no `OSError`."""
+    """Network errors have many types: those of huggingface_hub and others are not `OSError`."""
     try:
         yield
     except (FileNotFoundError, PermissionError, IsADirectoryError, SourceError):
@@ -198,23 +198,23 @@ def _reaching_there() -> Iterator[None]:
 
 
 def is_here(source: str) -> bool:
-    """Whether a source is a file or folder of this machine."""
+    """Whether a source is a file or folder on this machine."""
     return os.path.isabs(source)
 
 
 def hidden(name: str) -> bool:
-    """Whether a path in a source leads to what people do not see, as macOS' `__MACOSX/._x.jpg`."""
+    """Whether a path in a source is hidden from people, such as macOS's `__MACOSX/._x.jpg`."""
     pieces = [piece for piece in name.split("/") if piece not in (".", "..")]
     return any(piece.startswith(".") or piece == "__MACOSX" for piece in pieces)
 
 
 def ending(name: str) -> str:
-    """What a file of no use is counted under."""
+    """The kind under which a skipped file is counted."""
     return posixpath.splitext(name)[1].lower() or NO_ENDING
 
 
 def one_line(error: BaseException) -> str:
-    """What an error says, as a part of a sentence."""
+    """An error's message as a part of a sentence."""
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
@@ -228,7 +228,7 @@ def _find_here(path: str, left_out: Counter[str]) -> tuple[str, list[str]]:
 
 
 def _below_here(root: str, left_out: Counter[str]) -> list[str]:
-    """What is below a folder; the folders that cannot be searched are among it."""
+    """Everything below a folder, including the folders that cannot be searched."""
     closed: list[str] = []
     names = _walk(root, left_out, closed)
     return _sorted_out(names, left_out, _holds_plan(root)) + closed
@@ -237,7 +237,7 @@ def _below_here(root: str, left_out: Counter[str]) -> list[str]:
 def _sorted_out(
     names: Iterable[str], left_out: Counter[str], holds_plan: Callable[[str], bool]
 ) -> list[str]:
-    """Those of the files that may hold photos; the others are counted."""
+    """The files that may contain photos; the others are counted."""
     chosen = []
     for name in names:
         picture = name.lower().endswith(PICTURES)
@@ -253,14 +253,14 @@ def _sorted_out(
 
 
 def _holds_plan(root: str) -> Callable[[str], bool]:
-    """Says of folders in a folder of this machine whether they hold the results of a run."""
+    """Tells whether folders on this machine hold the results of a run."""
     return lambda folder: os.path.lexists(os.path.join(root, folder, PLAN))
 
 
 def _walk(root: str, left_out: Counter[str], closed: list[str]) -> Iterator[str]:
-    """All files below a folder of this machine, by their paths in it.
+    """All files below a folder on this machine, by their paths in it.
 
-    Links are followed after all else, so that a photo is found under its own name first.
+    Links are followed last, so that a photo is found under its own name first.
     """
     seen: set[tuple[int, int]] = set()
     folders, links = deque([""]), deque[str]()
@@ -295,7 +295,7 @@ def _walk(root: str, left_out: Counter[str], closed: list[str]) -> Iterator[str]
 
 
 def _plain(path: str) -> str:
-    """The folder that a glob begins in."""
+    """The folder in which a glob begins."""
     pieces = path.split("/")
     first = next((index for index, piece in enumerate(pieces) if has_magic(piece)), -1)
     return "/".join(pieces[:first])
@@ -303,7 +303,7 @@ def _plain(path: str) -> str:
 
 def _glob_here(pattern: str, left_out: Counter[str]) -> tuple[str, list[str]]:
     root, names, closed = _plain(pattern) or "/", list[str](), list[str]()
-    if "**" in pattern:  # Python's own follows links without end
+    if "**" in pattern:  # Python's own glob would follow links for ever
         matches = re.compile(glob_translate(pattern)).match
         names += (
             name for name in _walk(root, Counter(), closed) if matches(os.path.join(root, name))
@@ -322,7 +322,7 @@ def _reach(address: str) -> tuple[fsspec.AbstractFileSystem, str]:
     """The file system of an address, and the path in it."""
     files, path = url_to_fs(address)
     if "hf" in files.protocol:
-        # It reads its settings when it is imported, which in a worker are not there before.
+        # It reads its settings on import, and a worker gets them only later.
         from huggingface_hub import get_session
 
         session = get_session()
@@ -333,7 +333,7 @@ def _reach(address: str) -> tuple[fsspec.AbstractFileSystem, str]:
 
 
 def _bound_waiting(request: "httpx2.Request") -> None:
-    """Let no answer of the Hub be waited for without end, as it is by default for lists of files.
+    """Limit the waiting for the Hub's answers, which is endless by default for lists of files.
 
     The timeouts are those of the httpx2 library's extensions to a request.
     """

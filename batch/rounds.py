@@ -1,8 +1,8 @@
-"""A round: Ray Data gives the parts that are missing to a pool of workers on all its machines.
+"""A round: Ray Data gives the missing parts to a pool of workers on all its machines.
 
-A part carries no pictures: its worker reads them where they are and writes the rows itself, so no
-object that Ray holds is worth saving when a machine dies. A round may lose parts, or never end; it
-runs in a process of its own, which `runner` ends and starts anew.
+A part contains no pictures: its worker reads them in place and writes the rows itself, so Ray holds
+no objects that must survive when a machine dies. A round may lose parts, or never end; it runs in a
+separate process, which `runner` ends and restarts.
 """
 
 import json
@@ -26,8 +26,8 @@ from models import images
 
 ROOT = Path(__file__).parent.parent
 
-REPORT_SECONDS = 1.0  # between two reports of a worker on a part
-TRIES = 3  # of a part in one round when its worker dies; the next round tries again
+REPORT_SECONDS = 1.0  # seconds between two reports from a worker on a part
+TRIES = 3  # for a part whose worker dies, in one round; the next round tries again
 
 # Nothing listens there.
 NOWHERE = "http://127.0.0.1:9"
@@ -40,23 +40,23 @@ class Settings:
     Attributes
     ----------
     results
-        The folder of the rows, which all machines see under this path.
+        The folder for the rows, which all machines see under this path.
     classes
         Brightness classes of each photo.
     column
-        Of Parquet files, what holds the pictures; None for the first that can.
+        Column of Parquet files with the pictures; None for the first one that can have them.
     seconds
         How long a photo may take.
     memory
-        Bytes of memory that the process which looks at photos may have, None for no limit.
+        Bytes of memory for the process that analyses photos; None for no limit.
     address
-        Of a Ray cluster, None for this machine alone.
+        Of a Ray cluster; None for this machine only.
     workers
-        How many, None for one a core or, on GPUs, for as many as they have room for.
+        Their number; None for one per core or, on GPUs, as many as fit.
     workers_per_gpu
-        How many share a GPU, None to use no GPU.
+        How many share a GPU; None to use no GPU.
     environment
-        Variables of this process that the workers need.
+        Environment variables of this process that the workers need.
     """
 
     results: Path
@@ -71,7 +71,7 @@ class Settings:
 
 
 class Worker:
-    """An actor of Ray Data's pool, which does one part after the other."""
+    """An actor in Ray Data's pool, which processes one part after another."""
 
     def __init__(self, settings: Settings) -> None:
         for name in PROXIES:
@@ -85,7 +85,7 @@ class Worker:
         )
 
     def __call__(self, batch: Mapping[str, NDArray[Any]]) -> Iterator[dict[str, NDArray[Any]]]:
-        """Do one part, and report the progress every second."""
+        """Process one part, and report the progress every second."""
         (number,), (text,) = batch["number"], batch["part"]
         path = rows.part_file(self._settings.results, int(number))
         yield _report(number, 0)  # a sign of life
@@ -102,17 +102,17 @@ class Worker:
                         if time.monotonic() > since + REPORT_SECONDS:
                             since = time.monotonic()
                             yield _report(number, file.count, failed)
-                    if part.stop is None:  # the plan has counted those of all other parts
+                    if part.stop is None:  # the plan has counted those of the other parts
                         file.note(rows.LEFT_OUT, json.dumps(left_out))
             except (OSError, places.UnreachableError, AnalystError) as error:
                 yield _report(number, 0, error=places.one_line(error))
                 return
         yield _report(number, pq.read_metadata(path).num_rows, failed, finished=True)
 
-    def _look(self, found: sources.Found) -> dict[str, Any]:
+    def _look(self, found: sources.SourcePhoto) -> dict[str, Any]:
         if found.error:
             return {"error": names.printable(found.error)}
-        return {"error": None, **self._analyst.describe(found.content)}
+        return {"error": None, **self._analyst.row(found.content)}
 
 
 def _report(
@@ -129,18 +129,18 @@ def _report(
 
 
 def run(pipe: Connection, parts: Sequence[tuple[int, sources.Part]], settings: Settings) -> None:
-    """Do these numbered parts, and send a report through the pipe for each step of each part.
+    """Process these numbered parts, and send a report through the pipe for each step of each part.
 
-    A report is a dict: `number` of the part, how many of its photos are `done` and how many of
-    those `failed`, whether the part is `finished`, and the `error` that it could not be finished
-    for, else empty.
+    A report is a dict: the part's `number`, how many of its photos are `done` and how many of those
+    `failed`, whether the part is `finished`, and the `error` because of which it could not be
+    finished, otherwise empty.
     """
     start(settings.address)
     import ray.data
 
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = context.print_on_execution_start = False
-    context.max_errored_blocks = -1  # what is lost is missing, and comes again in the next round
+    context.max_errored_blocks = -1  # lost parts are missing, and come again in the next round
     context.target_max_block_size = 1  # a report leaves its worker at once
     context.wait_for_min_actors_s = 0
     if settings.workers_per_gpu:
@@ -158,13 +158,13 @@ def run(pipe: Connection, parts: Sequence[tuple[int, sources.Part]], settings: S
             Worker,
             fn_constructor_args=(settings,),
             batch_size=1,
-            # A second part that waits for the same worker would wait for its machine too.
+            # A second part queued for the same worker would be stuck with its machine.
             compute=ray.data.ActorPoolStrategy(size=size, max_tasks_in_flight_per_actor=1),
             max_restarts=-1,
             max_task_retries=TRIES - 1,
             **share,
         )
-        .iter_batches(batch_size=1, prefetch_batches=0)  # no report waits for the next
+        .iter_batches(batch_size=1, prefetch_batches=0)  # reports are not held back
     )
     for report in reports:
         pipe.send({name: value.item() for name, value in report.items()})
@@ -182,7 +182,7 @@ def start(address: str | None) -> None:
     )
     import ray
 
-    # The code goes to the machines of a cluster, with the embedded models.
+    # The code is sent to the machines of a cluster, with the embedded models.
     modules = [str(ROOT / name) for name in ("batch", "models")]
     options = (
         {"address": address, "runtime_env": {"py_modules": modules}}
@@ -193,11 +193,11 @@ def start(address: str | None) -> None:
 
 
 def calm(set_variable: Callable[[str, str], object] = os.environ.__setitem__) -> None:
-    """Set variables so that Ray, when it starts, has time and calls no other machine.
+    """Set variables so that Ray has time to start, and contacts no other machine.
 
-    Whatever it is told of usage statistics, its dashboard's process asks two addresses of cloud
-    providers for the kind of machine, and `ray start` reports that it reports nothing. They are
-    asked through the proxy that these variables name.
+    Even with usage statistics off, the dashboard's process asks two addresses of cloud providers
+    for the kind of machine, and `ray start` reports that it reports nothing. They use the proxy
+    that these variables name.
     """
     set_variable("RAY_raylet_start_wait_time_s", "180")
     set_variable("RAY_USAGE_STATS_ENABLED", "0")

@@ -1,4 +1,4 @@
-"""The rows of the results: one a photo, in one Parquet file a part."""
+"""The rows of the results: one per photo, in one Parquet file per part."""
 
 import os
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from batch import names, rle
 from models import pipeline, store
 from models.images import open_picture
 
-ROWS_A_GROUP = 500  # with their masks they are kept in memory
+ROWS_A_GROUP = 500  # these rows are in memory, with their masks
 
 PET = pa.struct(
     {
@@ -41,18 +41,18 @@ SCHEMA = pa.schema(
 """`source` and `row` together are different in every row; docs/batch.md explains each column."""
 
 
-LEFT_OUT = "left_out"  # in a file's metadata: what was not looked at, as of `sources.Plan`
+LEFT_OUT = "left_out"  # in a file's metadata: the skipped files, as in `sources.Plan`
 
 
 def place(source: str, row: int, name: str | None) -> dict[str, Any]:
-    """The columns that say which photo a row is of.
+    """The columns that identify a row's photo.
 
     Parameters
     ----------
     source, name
         As of `sources`; `names.restore` gives their bytes back.
     row
-        The photo's number in the source.
+        The photo's index in the source.
     """
     return {
         "source": names.escape(source),
@@ -61,7 +61,7 @@ def place(source: str, row: int, name: str | None) -> dict[str, Any]:
     }
 
 
-def describe(content: bytes, classes: int) -> dict[str, Any]:
+def columns(content: bytes, classes: int) -> dict[str, Any]:
     """What is in a photo: the columns from `width` on, as plain JSON data.
 
     Parameters
@@ -87,33 +87,33 @@ def describe(content: bytes, classes: int) -> dict[str, Any]:
 
 
 def models_used() -> dict[str, str]:
-    """The models that `describe` asks, with the SHA-256 of each."""
+    """The models that `columns` uses, with the SHA-256 of each."""
     return {card.name: card.sha256 for card in store.defaults()}
 
 
 def part_file(results: Path, number: int) -> Path:
-    """Where the rows of a part are, once it is finished."""
+    """The file with the rows of a part, once it is finished."""
     return results / f"part-{number:06d}.parquet"
 
 
 class PartFile:
-    """A part's rows on their way into its file, which is there whole or not at all.
+    """Writes a part's rows into its file, which appears whole or not at all.
 
-    As a context manager it keeps the file if no error leaves the block. Two workers that do the
-    same part write the same rows, and the later file takes the other's place.
+    As a context manager it keeps the file if the block raises no error. Two workers on the same
+    part write the same rows, and the later file replaces the other.
 
     Parameters
     ----------
     path
         As of `part_file`.
     facts
-        For the file's metadata: what the rows were made with.
+        For the file's metadata: how the rows were made.
     """
 
     def __init__(self, path: Path, facts: Mapping[str, str]) -> None:
         self.count = 0
         self._path = path
-        # Readers of Parquet folders leave out what begins with a dot.
+        # Readers of Parquet folders skip names that begin with a dot.
         self._draft = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}")
         self._schema = SCHEMA.with_metadata(dict(facts))
         self._waiting: list[Mapping[str, Any]] = []
@@ -124,14 +124,14 @@ class PartFile:
         return self
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Append a row; columns of `SCHEMA` that it leaves out are null."""
+        """Append a row; missing columns of `SCHEMA` are null."""
         self.count += 1
         self._waiting.append(row)
         if len(self._waiting) == ROWS_A_GROUP:
             self._flush()
 
     def note(self, name: str, text: str) -> None:
-        """Add to the file's metadata what is known only at its end."""
+        """Add what is known only at the end to the file's metadata."""
         self._writer.add_key_value_metadata({name: text})
 
     def _flush(self) -> None:

@@ -1,7 +1,7 @@
-"""Runs rounds until all parts are done, whatever fails on the way, and resumes an earlier run.
+"""Runs rounds until all parts are done, whatever fails on the way; resumes earlier runs.
 
 A part is done when its file exists; nothing else records it. A crash at any moment leaves either
-the whole file or none. The plan is written once, so a resumed run has the parts that it began with.
+the whole file or none. The plan is written only once, so a resumed run has the same parts.
 """
 
 import json
@@ -28,9 +28,9 @@ from models import commandline
 
 LOG = "_log.txt"
 LEFT_OUT = "_left_out.json"
-PARTS_A_ROUND = 10_000  # each is an object of Ray's
-START_PATIENCE = 600.0  # seconds, in place of `patience` until a round's first word
-FRUITLESS_ROUNDS = 3  # in a row, after which it is given up
+PARTS_A_ROUND = 10_000  # parts at a time; each is a Ray object
+START_PATIENCE = 600.0  # seconds, instead of `patience`, until a round's first report
+FRUITLESS_ROUNDS = 3  # rounds in a row without progress, after which the run gives up
 PASSED_ON = ("HF_", "HUGGINGFACE_", "PETSCOPE_", "AWS_", "FSSPEC_")
 
 logger = logging.getLogger(__name__)
@@ -47,17 +47,18 @@ class Progress:
     Attributes
     ----------
     parts, parts_done
-        How many, and how many of them are finished.
+        How many parts there are, and how many are finished.
     photos
-        How many there are, None while that is not known of all parts.
+        How many photos there are; None until that is known for all parts.
     before
-        Photos that an earlier run did.
+        Photos processed by an earlier run.
     done, failed
-        Photos by part, of those that this run does, and how many of them have an error for a row.
+        Photos of each part that this run has processed, and how many of them got a row with an
+        error.
     left_out
-        What of the sources is not looked at, as of `sources.Plan`; known at the end.
+        Skipped files of the sources, as in `sources.Plan`; known at the end.
     unread
-        How many of the sources could not be read, of which the rows tell.
+        How many sources could not be read; each has a row with an error.
     """
 
     parts: int
@@ -72,7 +73,7 @@ class Progress:
 
     @property
     def rate(self) -> float:
-        """Photos a second in this run, since the first worker spoke."""
+        """Photos per second in this run, since the first worker's report."""
         return sum(self.done.values()) / max(time.monotonic() - self.began, 1e-9)
 
     def __str__(self) -> str:
@@ -92,7 +93,7 @@ class Progress:
 
 
 def duration(seconds: float) -> str:
-    """A time for people: "2 d 4 h", "3 h 20 min", "45 s"."""
+    """A time in words: "2 d 4 h", "3 h 20 min", "45 s"."""
     minutes, hours = round(seconds / 60), round(seconds / 3600)
     if seconds < 60:
         return f"{seconds:.0f} s"
@@ -110,7 +111,7 @@ def run(
     patience: float = 300.0,
     show: Callable[[Progress], None] = lambda progress: None,
 ) -> Progress:
-    """Describe every photo of the sources, or what an earlier run into this folder left.
+    """Describe every photo of the sources, or those that an earlier run into this folder left.
 
     Parameters
     ----------
@@ -119,17 +120,18 @@ def run(
     settings
         For the workers.
     size
-        Most photos of a part.
+        Most photos in a part.
     patience
-        Seconds without a word of any worker, after which a round is ended and the next begun.
+        Seconds without a report from any worker after which a round is ended and the next one
+        begun.
     show
-        Is called about once a second.
+        Called about once a second.
 
     Raises
     ------
     RunError
-        When the folder holds another run's results, parts cannot be finished, or a source could
-        not be searched; all else is done then.
+        If the folder holds another run's results, parts cannot be finished, or a source cannot be
+        searched; everything else is done then.
     batch.places.SourceError
         When there are no photos.
     models.store.ModelError
@@ -172,7 +174,7 @@ def run(
             )
         missing = still
         progress.parts_done = len(parts) - len(missing)
-    for draft in settings.results.glob(".part-*"):  # of workers that died
+    for draft in settings.results.glob(".part-*"):  # left by workers that died
         draft.unlink(missing_ok=True)
     progress.left_out = _left_out(settings.results, plan)
     if plan.unreachable:
@@ -188,7 +190,7 @@ def _environment() -> dict[str, str]:
 
 
 def _plan(words: Sequence[str], settings: Settings, size: int) -> Plan:
-    """What is to be done of the run that this folder belongs to, which begins if it is empty."""
+    """The plan of the run in this folder; a new one if the folder is empty."""
     results = settings.results
     wanted = {
         "sources": json.dumps(list(words)),
@@ -217,12 +219,12 @@ def _plan(words: Sequence[str], settings: Settings, size: int) -> Plan:
 
 
 def _read_plan(path: Path, wanted: Mapping[str, str]) -> Plan:
-    """A plan that was written by `_write_plan`.
+    """Read a plan that `_write_plan` wrote.
 
     Raises
     ------
     RunError
-        When it is of a run that wanted something else.
+        If it belongs to a run with other settings.
     """
     table = pq.read_table(path)
     begun = {name.decode(): text.decode() for name, text in (table.schema.metadata or {}).items()}
@@ -253,7 +255,7 @@ def _extended(plan: Plan, more: Plan) -> Plan:
 
 
 def _left_out(results: Path, plan: Plan) -> Counter[str]:
-    """Count what was not looked at, and write it beside the results."""
+    """Count the skipped files, and write that beside the results."""
     left_out = Counter(plan.left_out)
     for number, part in enumerate(plan.parts):
         if part.stop is None:
@@ -285,7 +287,7 @@ def _rows_before(results: Path, parts: Sequence[Part], missing: set[int]) -> int
 def _round(
     parts: Sequence[tuple[int, Part]], settings: Settings, patience: float
 ) -> Iterator[dict[str, Any]]:
-    """The reports of a round, until it ends by itself, dies, or is silent for too long."""
+    """The reports of a round, until it ends, dies, or is silent for too long."""
     context = multiprocessing.get_context("spawn")
     pipe, other = context.Pipe(duplex=False)
     process = context.Process(target=_quietly, args=(other, parts, settings))
@@ -299,7 +301,7 @@ def _round(
             limit = patience
         logger.warning("No worker said anything for %g seconds: a new round begins.", limit)
     except EOFError:
-        pass  # it ended, well or not: the files tell
+        pass  # it ended, successfully or not: the files show that
     finally:
         process.terminate()  # Ray ends its own processes then
         process.join(30)
@@ -309,7 +311,7 @@ def _round(
 
 
 def _quietly(pipe: Connection, parts: Sequence[tuple[int, Part]], settings: Settings) -> None:
-    """A round that says what it has to say, and Ray with it, to a file beside the results."""
+    """A round whose output, like Ray's, goes to a file beside the results."""
     with (settings.results / LOG).open("a") as log:
         for stream in (1, 2):
             os.dup2(log.fileno(), stream)

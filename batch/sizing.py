@@ -1,4 +1,4 @@
-"""Speed and size of the results, measured on this machine and computed for albums of any size.
+"""Speed and size of results, measured on this machine and extrapolated to albums of any size.
 
 python -m batch.sizing FOLDER               # measure with a folder's photos, print the tables
 python -m batch.sizing FOLDER --write       # and renew docs/batch.md
@@ -37,25 +37,25 @@ START = "<!-- sizing: written by batch.sizing -->"
 END = "<!-- /sizing -->"
 
 PHOTOS = (1_000_000, 1_000_000_000)
-MACHINES = ((1, 16), (10, 64), (100, 64))  # how many, of how many cores
-ALONE_SECONDS = 20.0  # that one process is measured for
+MACHINES = ((1, 16), (10, 64), (100, 64))  # machines, cores of each
+ALONE_SECONDS = 20.0  # for measuring one process
 PART = 100  # photos at most
-PARTS_A_CORE = 10  # at least, where there are so many photos: with less, workers would have none
+PARTS_A_CORE = 10  # at least, if there are enough photos: with fewer, some workers would get none
 
 
 def measure(folder: str) -> dict[str, Any]:
-    """Photos a second of one process alone and of one worker a core, on a folder's photos.
+    """Photos per second of one process and of one worker per core, with a folder's photos.
 
-    The workers' rate is that between their first and their last word, so without the seconds
-    in which Ray starts and models load; those are told beside it.
+    The workers' rate is measured between their first and last report, so it excludes the seconds in
+    which Ray starts and models load; those are recorded separately.
     """
     parts = sources.plan([folder], PART).parts
     analyst = Analyst(classes=3, seconds=600)
     photos = [found.content for part in parts for found in sources.read(part)]
-    analyst.describe(photos[0])
+    analyst.row(photos[0])
     began, count = time.monotonic(), 0
     while time.monotonic() < began + ALONE_SECONDS:
-        analyst.describe(photos[count % len(photos)])
+        analyst.row(photos[count % len(photos)])
         count += 1
     alone = count / (time.monotonic() - began)
     analyst.close()
@@ -92,7 +92,7 @@ def measure(folder: str) -> dict[str, Any]:
 
 
 def part_size(photos: int, cores: int) -> int:
-    """Photos in a part, such that all workers of a measurement have some parts to do."""
+    """Photos in a part, so that every worker in a measurement gets several parts."""
     return min(max(photos // (PARTS_A_CORE * cores), 1), PART)
 
 
@@ -102,9 +102,9 @@ def tables(record: Mapping[str, Any], price: float | None = None) -> str:
     Parameters
     ----------
     record
-        As of `measure`.
+        From `measure`.
     price
-        Of a core for an hour, in any currency; without it, core-hours are left to be multiplied.
+        Of a core-hour, in any currency; without it, the table has no prices.
     """
     each = record["together"] / record["cores"]
     efficiency = record["together"] / (record["alone"] * record["cores"])
@@ -152,7 +152,7 @@ _UNITS = {"MB": 1e6, "GB": 1e9, "TB": 1e12, "PB": 1e15}
 
 
 def write(record: Mapping[str, Any], table: str) -> None:
-    """Keep the record, and put the tables into docs/batch.md."""
+    """Save the record, and put the tables into docs/batch.md."""
     RECORD.write_text(json.dumps(record, indent=2) + "\n")
     before, _, rest = PAGE.read_text().partition(START)
     _, _, after = rest.partition(END)
@@ -160,7 +160,7 @@ def write(record: Mapping[str, Any], table: str) -> None:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Measure, or take the record, and show the tables."""
+    """Measure, or read the record, and print the tables."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

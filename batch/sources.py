@@ -1,4 +1,4 @@
-"""Where the photos are: found once, cut into parts, and read part by part.
+"""The sources of photos: searched once, divided into parts, and read part by part.
 
 A source is a folder, a picture, a ZIP or TAR archive (as of WebDataset, compressed or not), a
 Parquet file with pictures in a column (as Hugging Face's data sets have them), or a glob of those;
@@ -22,7 +22,7 @@ from batch.places import PARQUETS, SHARDS, ZIPS, SourceError, UnreachableError
 from models import images
 from models.images import PhotoError
 
-ROWS_READ = 16  # of a Parquet file at once: each may have `images.MAX_BYTES`
+ROWS_READ = 16  # rows of a Parquet file at a time: each may have `images.MAX_BYTES`
 
 NO_PHOTOS = "There are no photos in {!r}, or it does not exist."
 DAMAGED = "The file is damaged or cut off, and no more of it can be read."
@@ -34,21 +34,21 @@ logger = logging.getLogger(__name__)
 
 
 class ShardError(Exception):
-    """An archive or Parquet file that is of no use; the message is one sentence for people."""
+    """An archive or Parquet file is unusable; the message is one sentence for people."""
 
 
-class Found(NamedTuple):
-    """A photo of a source, or why it is none.
+class SourcePhoto(NamedTuple):
+    """A photo of a source, or the reason why it cannot be used.
 
     Attributes
     ----------
     name
-        Its path within the source, or None where the sentence is about the source as a whole. What
-        is no UTF-8 in it stands as lone surrogates, as everywhere in Python.
+        Its path in the source, or None if the error concerns the whole source. Bytes that are not
+        UTF-8 are lone surrogates, as everywhere in Python.
     content
-        The bytes of its file, cut off where they are more than `images.MAX_BYTES`.
+        The bytes of its file, at most one more than `images.MAX_BYTES`.
     error
-        A sentence in place of the content.
+        A sentence instead of the content.
     """
 
     name: str | None
@@ -58,19 +58,19 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True)
 class Part:
-    """A piece of work that is done, written and repeated as a whole.
+    """A piece of work that is processed, written and repeated as a whole.
 
     Attributes
     ----------
     source
         A folder or a shard.
     start, stop
-        Which of the source's photos: the first, and the one behind the last. Without `stop` it goes
-        to the source's end.
+        The source's photos from index `start` up to but excluding `stop`; without `stop`, to the
+        end.
     names
-        Of a folder's photos, `stop - start` paths within it.
+        Paths of a folder's photos in it, `stop - start` of them.
     error
-        Why the source cannot be read at all: one sentence, which is its only row.
+        Why the source cannot be read at all: one sentence, for its only row.
     """
 
     source: str
@@ -81,7 +81,7 @@ class Part:
 
     @property
     def photos(self) -> int | None:
-        """How many photos it has, None where only reading will tell."""
+        """The number of its photos; None if that is known only after reading."""
         return None if self.stop is None else self.stop - self.start
 
     def to_json(self) -> str:
@@ -97,16 +97,16 @@ class Part:
 
 @dataclass
 class Plan:
-    """What is to be done.
+    """The parts of a run.
 
     Attributes
     ----------
     parts
-        All photos that were found, and a part for each source that cannot be read.
+        All photos found, and a part for each source that cannot be read.
     left_out
-        How many files are not looked at, by their ending or by another reason.
+        How many files are skipped, by extension or another reason.
     unreachable
-        Why some sources could not be searched now, by the words that name them.
+        Why some sources could not be searched now, by their arguments.
     """
 
     parts: list[Part] = field(default_factory=list)
@@ -115,10 +115,10 @@ class Plan:
 
 
 def plan(words: Sequence[str], size: int, column: str | None = None) -> Plan:
-    """Find all photos of the sources and cut them into parts of at most `size` photos.
+    """Find all photos of the sources and divide them into parts of at most `size` photos.
 
-    What is in no order by itself is sorted, so the same sources give the same parts. TAR archives
-    that are compressed or elsewhere are not searched ahead: each is one part.
+    Files without an order of their own are sorted, so the same sources give the same parts. TAR
+    archives that are compressed or remote are not searched in advance: each is one part.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ def plan(words: Sequence[str], size: int, column: str | None = None) -> Plan:
     Raises
     ------
     SourceError
-        When none of the sources has photos that can be read.
+        If none of the sources has readable photos.
     """
     made = Plan()
     folders: dict[str, set[str]] = {}
@@ -167,7 +167,7 @@ def plan(words: Sequence[str], size: int, column: str | None = None) -> Plan:
 
 
 def _nothing(words: Sequence[str], made: Plan, failed: dict[str, str]) -> str:
-    """Why there is nothing to do."""
+    """Why there are no photos."""
     reasons = [places.UNREADABLE.format(*each) for each in made.unreachable.items()]
     sentences = [*failed.values(), *reasons] or [NO_PHOTOS.format(" or ".join(words))]
     if made.left_out:
@@ -176,14 +176,14 @@ def _nothing(words: Sequence[str], made: Plan, failed: dict[str, str]) -> str:
 
 
 def tell(left_out: Counter[str], most: int = 6) -> str:
-    """What was left out, for people: "left out: 12 .txt, 3 hidden".
+    """The skipped files in words: "left out: 12 .txt, 3 hidden".
 
     Parameters
     ----------
     left_out
         As of `Plan`.
     most
-        So many kinds are named; the others are counted together.
+        So many kinds are listed; the others are counted together.
     """
     kinds = sorted(left_out.items(), key=lambda item: (-item[1], item[0]))
     named = [f"{count:,} {kind}" for kind, count in kinds[:most]]
@@ -194,34 +194,34 @@ def tell(left_out: Counter[str], most: int = 6) -> str:
 
 def read(
     part: Part, column: str | None = None, left_out: Counter[str] | None = None
-) -> Iterator[Found]:
+) -> Iterator[SourcePhoto]:
     """Read the photos of a part, in order.
 
-    A damaged archive gives what is before the damage, and then one sentence about the archive.
+    A damaged archive gives the photos before the damage, and then one error for the archive.
 
     Parameters
     ----------
     part
         Which.
     column
-        Of a Parquet file, what holds the pictures; otherwise the first that can.
+        Column of a Parquet file with the pictures; by default the first one that can have them.
     left_out
-        Counts the files of an archive that are not looked at, as of `Plan`.
+        Counts the skipped files of an archive, as in `Plan`.
 
     Raises
     ------
     UnreachableError
-        When the source cannot be read now.
+        If the source cannot be read now.
     """
     if part.error:
-        return iter([Found(None, error=part.error)])
+        return iter([SourcePhoto(None, error=part.error)])
     if part.names:
         return _read_folder(part)
     return _read_shard(part, column, Counter() if left_out is None else left_out)
 
 
 def _cut(shard: str, size: int, column: str | None, left_out: Counter[str]) -> list[Part]:
-    """The parts of a shard; an unusable one is a part too, and says so when it is read."""
+    """The parts of a shard; an unusable one is a part too, which gives an error when it is read."""
     kind = shard.lower()
     counted = Counter[str]()
     try:
@@ -248,22 +248,22 @@ def _cut(shard: str, size: int, column: str | None, left_out: Counter[str]) -> l
     return [Part(shard, start, min(start + size, count)) for start in range(0, count, size)]
 
 
-def _read_folder(part: Part) -> Iterator[Found]:
+def _read_folder(part: Part) -> Iterator[SourcePhoto]:
     for name in part.names:
         try:
             with places.open_file(part.source, name) as file:
-                found = Found(name, file.read(images.MAX_BYTES + 1))
+                found = SourcePhoto(name, file.read(images.MAX_BYTES + 1))
         except OSError:
-            found = Found(name, error=str(PhotoError("photo_unreadable")))
+            found = SourcePhoto(name, error=str(PhotoError("photo_unreadable")))
         yield found
 
 
-def _read_shard(part: Part, column: str | None, left_out: Counter[str]) -> Iterator[Found]:
+def _read_shard(part: Part, column: str | None, left_out: Counter[str]) -> Iterator[SourcePhoto]:
     kind = part.source.lower()
     try:
         file = places.open_file(part.source)
     except OSError:
-        yield Found(None, error=str(PhotoError("photo_unreadable")))
+        yield SourcePhoto(None, error=str(PhotoError("photo_unreadable")))
         return
     with file:
         try:
@@ -276,28 +276,28 @@ def _read_shard(part: Part, column: str | None, left_out: Counter[str]) -> Itera
         except UnreachableError:
             raise
         except ShardError as error:
-            yield Found(None, error=str(error))
+            yield SourcePhoto(None, error=str(error))
         except Exception:  # decoders raise almost anything on a damaged file
             logger.debug("A shard cannot be read.", exc_info=True)
-            yield Found(None, error=DAMAGED)
+            yield SourcePhoto(None, error=DAMAGED)
 
 
-def _read_zip(file: places.File, part: Part, left_out: Counter[str]) -> Iterator[Found]:
+def _read_zip(file: places.File, part: Part, left_out: Counter[str]) -> Iterator[SourcePhoto]:
     with archives.open_zip(file) as archive:
         for name, member in archives.members(archive, left_out)[part.start : part.stop]:
             try:
                 with archive.open(member) as content:
-                    found = Found(name, content.read(images.MAX_BYTES + 1))
+                    found = SourcePhoto(name, content.read(images.MAX_BYTES + 1))
             except UnreachableError:
                 raise
-            except RuntimeError:  # "encrypted", and NotImplementedError
-                found = Found(name, error=PACKED)
+            except RuntimeError:  # raised for encryption; so is NotImplementedError
+                found = SourcePhoto(name, error=PACKED)
             except Exception:  # as above
-                found = Found(name, error=str(PhotoError("photo_damaged")))
+                found = SourcePhoto(name, error=str(PhotoError("photo_damaged")))
             yield found
 
 
-def _read_tar(file: places.File, part: Part, left_out: Counter[str]) -> Iterator[Found]:
+def _read_tar(file: places.File, part: Part, left_out: Counter[str]) -> Iterator[SourcePhoto]:
     with archives.open_tar(file, "r:*") as archive:
         for index, member in enumerate(archives.entries(archive, left_out)):
             if part.stop is not None and index >= part.stop:
@@ -305,12 +305,12 @@ def _read_tar(file: places.File, part: Part, left_out: Counter[str]) -> Iterator
             if index < part.start:
                 continue
             if content := None if archives.is_link(member) else archive.extractfile(member):
-                yield Found(member.name, content.read(images.MAX_BYTES + 1))
+                yield SourcePhoto(member.name, content.read(images.MAX_BYTES + 1))
             else:
-                yield Found(member.name, error=LINK.format(member.linkname))
+                yield SourcePhoto(member.name, error=LINK.format(member.linkname))
 
 
-def _read_parquet(file: places.File, part: Part, column: str | None) -> Iterator[Found]:
+def _read_parquet(file: places.File, part: Part, column: str | None) -> Iterator[SourcePhoto]:
     table = pq.ParquetFile(file)
     column = _find_column(table.schema_arrow, column)
     stop = table.metadata.num_rows if part.stop is None else part.stop
@@ -327,7 +327,7 @@ def _read_parquet(file: places.File, part: Part, column: str | None) -> Iterator
 
 
 def _find_column(schema: pa.Schema, wanted: str | None) -> str:
-    """The wanted column, or the first with pictures: `struct<bytes, path>`, else bytes."""
+    """The given column, or the first with pictures: `struct<bytes, path>`, otherwise bytes."""
     if wanted is not None:
         if wanted in schema.names:
             return wanted
@@ -352,15 +352,15 @@ def _cells(column: pa.Array) -> Iterator[tuple[object, object]]:
         for name in ("bytes", "path")
     )
     if pa.types.is_string(paths.type) or pa.types.is_large_string(paths.type):
-        paths = paths.cast(pa.large_binary())  # it may be no UTF-8, whatever its type says
+        paths = paths.cast(pa.large_binary())  # it may not be UTF-8, whatever its type says
     return ((path.as_py(), value.as_py()) for path, value in zip(paths, contents, strict=True))
 
 
-def _cell(path: object, content: object, row: int) -> Found:
-    """A picture of a Parquet column; without a path, it is called by the number of its row."""
+def _cell(path: object, content: object, row: int) -> SourcePhoto:
+    """A picture in a Parquet column; without a path, its name is the number of its row."""
     if isinstance(path, bytes):
         path = path.decode("utf-8", "surrogateescape")
     name = str(path or row)
     if not isinstance(content, bytes):
-        return Found(name, error=NO_BYTES)
-    return Found(name, content[: images.MAX_BYTES + 1])
+        return SourcePhoto(name, error=NO_BYTES)
+    return SourcePhoto(name, content[: images.MAX_BYTES + 1])

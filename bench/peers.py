@@ -35,7 +35,7 @@ from typing import Any, TypeVar
 
 # What is imported here is imported by every contestant's process too, and counts as its memory.
 import documents
-from bench import measuring
+from bench import peer_process
 from bench.contestants import BREED, CONTESTANTS, MASK, OURS, ROOT, Means
 from models import processor
 
@@ -105,15 +105,15 @@ def measure(short: bool = False) -> Figures:
         if not (short and {contestant.task, contestant.name} & set(SLOW))
     ]
     processes = {
-        name: measuring.start(means) for name in {CONTESTANTS[place].process for place in places}
+        name: peer_process.start(means) for name in {CONTESTANTS[place].process for place in places}
     }
     try:
         differences = compare(processes, places, short)
         rounds = [
-            {place: ask(processes, measuring.seconds, place) for place in places}
+            {place: ask(processes, peer_process.seconds, place) for place in places}
             for _ in range(SHORT_ROUNDS if short else ROUNDS)
         ]
-        rates = processes["onnxruntime"].submit(measuring.rates, means.threads).result()
+        rates = processes["onnxruntime"].submit(peer_process.rates, means.threads).result()
         floors = find_floors(processes, means, rates)
     finally:
         for process in processes.values():
@@ -145,17 +145,17 @@ def ours(place: int) -> int:
 
 def compare(processes: Processes, places: Sequence[int], short: bool) -> dict[int, float]:
     """The largest difference of each contestant's answers from ours."""
-    examples = sorted(path.name for path in measuring.EXAMPLES.glob("*.[jp][pn]g"))
+    examples = sorted(path.name for path in peer_process.EXAMPLES.glob("*.[jp][pn]g"))
     differences = {}
     for place in places:
         contestant = CONTESTANTS[place]
         one = short or contestant.task in ONE_PICTURE
         differences[place] = max(
             abs(
-                ask(processes, measuring.numbers, place, name).astype(float)
-                - ask(processes, measuring.numbers, ours(place), name)
+                ask(processes, peer_process.numbers, place, name).astype(float)
+                - ask(processes, peer_process.numbers, ours(place), name)
             ).max()
-            for name in ([measuring.PICTURE] if one else examples)
+            for name in ([peer_process.PICTURE] if one else examples)
         )
         if differences[place] > LARGEST_DIFFERENCE:
             raise DifferentError(
@@ -186,8 +186,8 @@ def fresh(means: Means, place: int) -> Figures:
     The weights that it is given are read before, and the time begins with them.
     """
     asked = time.time()
-    with measuring.start(means) as process:
-        seconds, peak = process.submit(measuring.first_answer, place, asked).result()
+    with peer_process.start(means) as process:
+        seconds, peak = process.submit(peer_process.first_answer, place, asked).result()
     return {"first": round(seconds, 2), "peak": round(peak / 1e6)}
 
 
@@ -196,7 +196,7 @@ def find_floors(processes: Processes, means: Means, rates: Mapping[str, float]) 
     floors = {}
     for task, model in (("mask", MASK), ("breed", BREED)):
         place = next(i for i, c in enumerate(CONTESTANTS) if c.task == task and c.name != OURS)
-        operations, activations = ask(processes, measuring.work, place)
+        operations, activations = ask(processes, peer_process.work, place)
         weights = sum(
             layer.weights.nbytes + layer.offset.nbytes
             for chain in means.weights[model]

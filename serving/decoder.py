@@ -80,18 +80,18 @@ class Shared:
         self._used += size + -size % ALIGNED
         return part.view(dtype).reshape(shape)
 
-    def describe(self, array: NDArray[Any]) -> dict[str, Any]:
+    def place(self, array: NDArray[Any]) -> dict[str, Any]:
         """Place, shape and type of an array of `allocate`."""
         offset = array.ctypes.data - self._start
         return {"offset": offset, "shape": array.shape, "dtype": array.dtype.str}
 
 
-def describe(picture: Picture, shared: Shared) -> dict[str, Any]:
+def picture_to_json(picture: Picture, shared: Shared) -> dict[str, Any]:
     """Everything about a picture except its pixels, as JSON data."""
-    photo = shared.describe(picture.photo)
+    photo = shared.place(picture.photo)
     return {
         "photo": photo,
-        "values": shared.describe(picture.values) if picture.deep else None,
+        "values": shared.place(picture.values) if picture.deep else None,
         "size": picture.size,
         "shown": picture.shown,
         "stretch": picture.stretch,
@@ -151,7 +151,7 @@ def answer_one(connection: socket.socket, shared: Shared) -> NoReturn:
     signal.setitimer(signal.ITIMER_PROF, SECONDS)
     try:
         with os.fdopen(files[0], "rb") as file:
-            answer = describe(open_picture(file, side, place, shared.allocate), shared)
+            answer = picture_to_json(open_picture(file, side, place, shared.allocate), shared)
     except PhotoError as error:
         answer = {"error": error.key, "named": error.values}
     except BaseException:

@@ -2,7 +2,7 @@
 
     python tests/audit.py
 
-`ALLOWED` names those that were looked at and do no harm here, each with the reason.
+`ALLOWED` lists those that were examined and do no harm here, with the reasons.
 """
 
 import socket

@@ -1,4 +1,4 @@
-"""A Hub without a network, and models small enough to send to it."""
+"""A Hub without a network, and models small enough to upload to it."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tests.hub import FakeHub
 
-# What takes minutes comes first: begun last, it would leave all workers but one with nothing to do.
+# Slow files come first: begun last, they would leave all workers but one idle.
 LONG = ("training", "batch", "browser")
 
 
@@ -27,7 +27,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def hub(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[FakeHub]:
-    """A Hub, a login and an empty cache, for this process and those that it starts."""
+    """A Hub, a login and an empty cache, for this process and its children."""
     home = tmp_path_factory.mktemp("huggingface")
     hub = FakeHub(xet=home / "xet-storage")
     settings = {
@@ -41,7 +41,7 @@ def hub(
         monkeypatch.setenv(name, value)
     for name in ("HF_HUB_OFFLINE", "HF_HUB_CACHE"):
         monkeypatch.delenv(name, raising=False)
-    # Here the library has read its settings already.
+    # In this process, the library has already read its settings.
     loaded: dict[str, object] = {
         "ENDPOINT": hub.url,
         "HUGGINGFACE_CO_URL_TEMPLATE": hub.url + "/{repo_id}/resolve/{revision}/{filename}",
@@ -57,7 +57,7 @@ def hub(
 
 @pytest.fixture(scope="session")
 def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a breed and a mask model, as the export and the evaluation leave them."""
+    """A folder with a breed and a mask model, as after export and evaluation."""
     folder = tmp_path_factory.mktemp("tiny-models")
     breeds = [helper.make_node("ReduceMean", ["photo", "axes"], ["logits"], keepdims=0)]
     _write(

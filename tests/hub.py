@@ -1,8 +1,8 @@
 """A Hugging Face Hub on this machine: what `huggingface_hub` asks for, answered from memory.
 
-Large files go up and down by Git LFS, whose objects are named by their SHA-256. They also go up by
-Xet, which is what the Hub itself prefers; its storage is then a folder. `faults` makes chosen calls
-fail.
+Large files are uploaded and downloaded with Git LFS, whose objects are named by their SHA-256. They
+can also be uploaded with Xet, which the Hub prefers; its storage is a folder here. `faults` makes
+chosen calls fail.
 """
 
 import base64
@@ -34,7 +34,7 @@ class Repository:
     Attributes
     ----------
     large
-        SHA-256 of the large files that were ever committed, by their paths.
+        SHA-256 of all large files ever committed, by path.
     """
 
     private: bool
@@ -58,7 +58,7 @@ class Repository:
         return name
 
     def find(self, revision: str) -> str | None:
-        """The hash of the commit that a branch, a tag or a hash names."""
+        """The hash of the commit named by a branch, a tag or a hash."""
         name = self.references.get(revision, revision)
         return name if name in self.commits else None
 
@@ -74,8 +74,8 @@ class FakeHub:
     Attributes
     ----------
     faults
-        What to answer calls with whose "METHOD /path" matches the pattern: an HTTP status, a cut
-        connection, no answer, or one that drips.
+        Faults for calls whose "METHOD /path" matches a pattern: an HTTP status, a cut connection,
+        no answer, or a very slow one.
     requests
         "METHOD /path" of all calls.
     """
@@ -249,7 +249,7 @@ class _Handler(BaseHTTPRequestHandler):
                     files[value["path"]] = base64.b64decode(value["content"])
                 case "lfsFile":
                     repository.large[value["path"]] = value["oid"]
-                    # What went up by Xet has a form of its own in the folder.
+                    # Xet stores uploads in its own form in the folder.
                     files[value["path"]] = self.hub.objects.get(value["oid"], b"")
                 case "deletedFile":
                     del files[value["path"]]
@@ -321,7 +321,7 @@ class _Handler(BaseHTTPRequestHandler):
         if path not in files:
             self.refuse(404, "Entry not found", "EntryNotFound", {"X-Repo-Commit": name})
             return
-        # What is served can differ from what the object's name promises: a damaged store.
+        # The served content can differ from the object's name, as with damaged storage.
         content = files[path]
         if path.endswith(LARGE):
             content = self.hub.objects[_sha256(content)]
@@ -374,7 +374,7 @@ def _sha256(content: bytes) -> str:
 
 
 def _identity(path: str, content: bytes) -> str:
-    """What the Hub knows a file by: the SHA-256 of a large one, Git's SHA-1 of any other."""
+    """The Hub's identifier of a file: SHA-256 if it is large, otherwise Git's SHA-1."""
     if path.endswith(LARGE):
         return _sha256(content)
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()  # noqa: S324

@@ -23,7 +23,7 @@ CURVES = {
 
 
 def profile(primaries: Sequence[Sequence[float]], curve: bytes = b"") -> bytes:
-    """The sRGB profile with other primaries, and another curve unless that is empty."""
+    """The sRGB profile with other primaries, and another curve if one is given."""
     content = bytearray(SRGB)
     (count,) = struct.unpack_from(">I", content, 128)
     for number in range(count):

@@ -16,7 +16,7 @@ CAT = EXAMPLES / "cat_chelsea.png"
 
 @dataclass
 class Answer:
-    """What came back over a raw connection."""
+    """An answer over a raw connection."""
 
     status: int
     headers: dict[str, str]
@@ -24,7 +24,7 @@ class Answer:
 
     @property
     def sentence(self) -> str:
-        """Why it was refused."""
+        """The sentence that explains a refusal."""
         told = json.loads(self.body)["detail"]
         assert told.endswith(".")
         assert "Traceback" not in told
@@ -46,7 +46,7 @@ class Served:
         return f"http://127.0.0.1:{self.port}"
 
     def new_client(self) -> str:
-        """The address of a client that was never here."""
+        """The address of a new client."""
         number = next(self._numbers)
         return f"9.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
 
@@ -58,7 +58,7 @@ class Served:
         headers: dict[str, str] | None = None,
         client: str | None = None,
     ) -> Answer:
-        """One request as it stands: no client library tidies the path up."""
+        """Send one request unchanged: no client library normalises the path."""
         own = {"X-Forwarded-For": client or self.new_client(), **(headers or {})}
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=90)
         try:
@@ -85,7 +85,7 @@ class Served:
         return self.ask("POST", "/gradio_api/upload", body, headers, client)
 
     def call(self, name: str, *data: object, client: str | None = None) -> tuple[str, Any]:
-        """What an endpoint answers: "complete" or "error", and the data."""
+        """An endpoint's answer: "complete" or "error", and the data."""
         client = client or self.new_client()
         joined = self.post(f"/gradio_api/call/{name}", {"data": data}, client=client)
         assert joined.status == 200, joined.body
@@ -96,19 +96,19 @@ class Served:
         return kind.removeprefix("event: "), json.loads(data_line.removeprefix("data: "))
 
     def raw(self, content: bytes) -> socket.socket:
-        """An open connection over which this was sent."""
+        """An open connection over which this has been sent."""
         connection = socket.create_connection(("127.0.0.1", self.port), timeout=90)
         connection.sendall(content)
         return connection
 
 
 def file_data(path: str, **more: object) -> dict[str, object]:
-    """A file as Gradio's API takes it."""
+    """A file as Gradio's API expects it."""
     return {"path": path, "meta": {"_type": "gradio.FileData"}, **more}
 
 
 def everything(connection: socket.socket) -> bytes:
-    """All that comes until the other end closes."""
+    """Everything that arrives until the other end closes."""
     parts = []
     try:
         while part := connection.recv(65536):

@@ -34,7 +34,7 @@ def test_the_defaults_are_those_of_the_readme(monkeypatch: pytest.MonkeyPatch) -
 
 
 def run_app(*words: str) -> str:
-    """What the app says on its way out."""
+    """What the app prints when it exits."""
     finished = subprocess.run(
         [sys.executable, "app.py", *words], cwd=ROOT, capture_output=True, text=True, timeout=120
     )
@@ -42,7 +42,7 @@ def run_app(*words: str) -> str:
     return finished.stderr
 
 
-def test_a_folder_without_models_is_said_in_one_sentence(tmp_path: Path) -> None:
+def test_a_folder_without_models_is_reported_in_one_sentence(tmp_path: Path) -> None:
     assert run_app("--models", str(tmp_path)) == f"There is no model in the folder {tmp_path}.\n"
 
 
@@ -78,7 +78,7 @@ def test_the_app_starts_without_the_hub_and_says_which_models_it_uses(
 
 
 def served_page(port: int, process: subprocess.Popen[bytes]) -> dict[str, Any]:
-    """What the page is made of, once the app serves it."""
+    """The source of the page, once the app serves it."""
     deadline = time.monotonic() + 60
     while True:
         try:
@@ -90,7 +90,7 @@ def served_page(port: int, process: subprocess.Popen[bytes]) -> dict[str, Any]:
             time.sleep(0.1)
 
 
-def test_a_taken_port_is_said_without_a_traceback() -> None:
+def test_a_port_in_use_is_reported_without_a_traceback() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -1,4 +1,4 @@
-"""The examples in the docstrings show what happens."""
+"""The examples in docstrings give the results that they show."""
 
 import doctest
 import importlib

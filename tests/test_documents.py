@@ -1,4 +1,4 @@
-"""Tables are written where their marks stand, and nowhere else."""
+"""Tables are written between their marks, and nowhere else."""
 
 import re
 from pathlib import Path

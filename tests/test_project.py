@@ -1,4 +1,4 @@
-"""What holds for the repository as a whole: who may import whom, sizes, and what a Space reads."""
+"""Rules for the repository as a whole: imports, sizes, and the metadata of a Space."""
 
 import ast
 import re
@@ -23,7 +23,7 @@ UI = sorted((ROOT / "ui").glob("*.py"))
 SERVING = [ROOT / "app.py", *MODELS, *UI]
 
 FRAMEWORKS = {"torch", "torchvision", "tensorflow", "keras", "fastai", "timm", "onnx", "tf2onnx"}
-# All of these can run code that a file brings along.
+# All of these can run code contained in a file.
 UNPICKLERS = {"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 
 MEGABYTE = 1_000_000
@@ -38,7 +38,7 @@ def tree(path: Path) -> Iterator[ast.AST]:
 
 
 def imports(path: Path) -> set[str]:
-    """The first names of all modules that a file imports, anywhere in it."""
+    """The top-level names of all modules that a file imports, anywhere in it."""
     found: set[str] = set()
     for node in tree(path):
         if isinstance(node, ast.Import):
@@ -182,7 +182,7 @@ def test_nothing_made_by_machine_is_committed() -> None:
 
 @pytest.fixture(scope="module")
 def front_matter() -> dict[str, Any]:
-    """The YAML block at the head of the README, which configures the Space."""
+    """The YAML block at the top of the README, which configures the Space."""
     readme = ROOT / "README.md"
     if not readme.exists():
         pytest.skip("there is no README yet")

@@ -1,4 +1,4 @@
-"""The documents are short, true and whole: their paths, links and tables."""
+"""The documents are short and correct: their paths, links and tables."""
 
 import re
 import tomllib
@@ -18,7 +18,7 @@ MOST_RESULTS = 8
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 CODE = re.compile(r"`([^`\n]+)`")
-# A path of this repository; NAME, OWNER and such stand for what the reader puts there.
+# A path in this repository; NAME, OWNER and the like are placeholders.
 FOLDERS = ("batch", "bench", "docs", "examples", "findings", "models", "serving", "tests")
 PATH = re.compile(rf"(?:{'|'.join((*FOLDERS, 'training', 'ui'))})/[\w./*-]*|[\w-]+\.(?:md|py|toml)")
 MODULE = re.compile(r"python -m ((?:batch|bench|models|training)(?:\.\w+)*)")
@@ -36,7 +36,7 @@ def anchors(document: Path) -> set[str]:
 
 
 def named_paths(text: str) -> list[str]:
-    """The paths that a text names in code spans, without those that hold a placeholder."""
+    """The paths in a text's code spans, without those that contain a placeholder."""
     spans = [span for span in CODE.findall(text) if PATH.fullmatch(span)]
     return [span for span in spans if not PLACEHOLDER.search(Path(span).stem) or span in SHOUTED]
 
@@ -82,7 +82,7 @@ def test_paths_in_documents_exist(document: Path) -> None:
 
 
 def at_glob(folders: set[Path], path: str) -> list[Path]:
-    """What a path or a pattern means in the folders."""
+    """The files that a path or a pattern matches in the folders."""
     return [found for folder in folders for found in folder.glob(path.rstrip("/"))]
 
 

@@ -1,4 +1,4 @@
-"""Photos that end or hold up what decodes them, in every process that is started from here."""
+"""Photos that crash or block their decoder, in every process that is started from here."""
 
 import os
 
@@ -39,7 +39,7 @@ PIL.Image.open = open
 
 @pytest.fixture(scope="session")
 def customize(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A PYTHONPATH with which files that begin with CRASH, HANG and so on do that to a decoder."""
+    """A PYTHONPATH with which files that begin with CRASH, HANG and so on have that effect."""
     folder = tmp_path_factory.mktemp("customize")
     (folder / "sitecustomize.py").write_text(CUSTOMIZE)
     return os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -47,6 +47,6 @@ def customize(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def hostile_photos(customize: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Processes that are started from here decode as `customize` says, with the models we ship."""
+    """Processes started from here decode as in `customize`, with the embedded models."""
     monkeypatch.setenv("PYTHONPATH", customize)
     monkeypatch.delenv(store.SOURCE_VARIABLE, raising=False)

@@ -1,4 +1,4 @@
-"""A photo that ends, holds up or overfills its process gets a sentence; the next one its row."""
+"""A photo that crashes, blocks or overfills its process gets an error, the next one a row."""
 
 import io
 from collections.abc import Iterator
@@ -26,15 +26,15 @@ def analyst(hostile_photos: None) -> Iterator[Analyst]:
     analyst.close()
 
 
-def test_a_photo_is_described_as_everywhere_else(analyst: Analyst) -> None:
-    row = analyst.describe(CAT.read_bytes())
+def test_a_row_agrees_with_the_pipeline(analyst: Analyst) -> None:
+    row = analyst.row(CAT.read_bytes())
 
     photo = open_photo(CAT)
     pets = pipeline.analyze(photo)
     expected = pipeline.describe(photo, pets=pets)
     (pet,) = pets
     mask = rle.decode(row["pets"][0].pop("mask"), *photo.shape[:2])
-    # Another number of threads adds up in another order.
+    # With another number of threads, sums are computed in another order.
     assert np.mean(mask != pet.mask) < 1e-4
     assert (row["width"], row["height"], row["cuts"]) == (451, 300, expected["cuts"])
     assert row["pets"][0]["box"] == list(expected["pets"][0]["box"])
@@ -42,23 +42,21 @@ def test_a_photo_is_described_as_everywhere_else(analyst: Analyst) -> None:
     assert row["pets"][0]["share"] == pytest.approx(pet.share, rel=1e-3)
 
 
-def test_a_deep_picture_is_cut_in_its_own_numbers() -> None:
-    """By scikit-image on the file's values."""
+def test_cuts_of_a_deep_picture_are_in_its_own_values() -> None:
+    """Compared with scikit-image on the file's values."""
     noise = np.random.default_rng(0).normal(0, 40, (60, 80))
     values = (700 + noise + 2000 * (np.arange(80) > 40)).astype(np.uint16)
     content = io.BytesIO()
     Image.fromarray(values).save(content, "PNG")
 
-    row = rows.describe(content.getvalue(), classes=2)
+    row = rows.columns(content.getvalue(), classes=2)
 
     assert row["cuts"] == [threshold_otsu(values)]
 
 
-def test_each_bad_photo_has_its_sentence_and_the_others_their_row(
-    analyst: Analyst, tmp_path: Path
-) -> None:
+def test_bad_photos_get_an_error_and_the_others_a_row(analyst: Analyst, tmp_path: Path) -> None:
     sentences = [
-        analyst.describe(content)["error"]
+        analyst.row(content)["error"]
         for content in (b"CRASH", b"no picture", b"", b"MEMORY", b"BUG")
     ]
 
@@ -67,19 +65,19 @@ def test_each_bad_photo_has_its_sentence_and_the_others_their_row(
     assert "is empty" in sentences[2]
     assert "too much memory" in sentences[3]
     assert all(sentence.endswith(".") for sentence in sentences)
-    # What ends it once, as the system does that lacks memory, is tried again.
-    again = analyst.describe(b"ONCE" + str(tmp_path / "tried").encode())
+    # A photo whose process was killed once, as for lack of memory, is tried again.
+    again = analyst.row(b"ONCE" + str(tmp_path / "tried").encode())
     assert "not a picture" in again["error"]
-    assert analyst.describe(CAT.read_bytes())["pets"]
+    assert analyst.row(CAT.read_bytes())["pets"]
 
 
-def test_a_photo_that_takes_too_long_is_given_up(
+def test_a_photo_that_takes_too_long_gets_an_error(
     hostile_photos: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("batch.analyst.ATTEMPTS", 1)
     analyst = Analyst(classes=3, seconds=0.5)
 
-    row = analyst.describe(b"HANG")
+    row = analyst.row(b"HANG")
 
     assert row == {
         "error": "The photo took longer than 0.5 seconds, 1 times: please save it again."
@@ -87,12 +85,12 @@ def test_a_photo_that_takes_too_long_is_given_up(
     analyst.close()
 
 
-def test_its_process_has_one_busy_thread_and_ends_with_the_one_that_asks() -> None:
+def test_its_process_has_one_busy_thread_and_ends_with_its_parent() -> None:
     analyst = Analyst(classes=3, seconds=60)
     process = psutil.Process(analyst._process.pid)
 
     for _ in range(3):
-        analyst.describe(CAT.read_bytes())
+        analyst.row(CAT.read_bytes())
 
     used = sorted(thread.user_time + thread.system_time for thread in process.threads())
     assert sum(used[:-1]) < used[-1] / 10
@@ -100,6 +98,6 @@ def test_its_process_has_one_busy_thread_and_ends_with_the_one_that_asks() -> No
     process.wait(30)
 
 
-def test_missing_models_are_no_photos_fault(tmp_path: Path) -> None:
+def test_missing_models_are_not_blamed_on_a_photo(tmp_path: Path) -> None:
     with pytest.raises(AnalystError, match="no model in the folder"):
         Analyst(classes=3, seconds=5, environment={store.SOURCE_VARIABLE: str(tmp_path)})

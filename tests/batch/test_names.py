@@ -1,4 +1,4 @@
-"""Whatever bytes a photo is called: one row, and its name restored."""
+"""A photo's name may be any bytes: it gets one row, and its name can be restored."""
 
 import io
 import os
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from batch import names, rows, sources
 
-# Bytes of any kind, and those that look like what stands for others.
+# Bytes of any kind, and some that look like escapes.
 PIECES = st.sampled_from(
     [b"\\", b"x", b"\\x41", b"\\x5c", b"e4", b"\xe4", "ä😀".encode(), b"%", b" "]
 )
@@ -25,7 +25,7 @@ FILE_NAMES = NAMES.map(lambda name: re.sub(rb"[/\0]|^\.|^$", b"-", name) + b".jp
 
 
 def row_names(source: Path, folder: Path) -> list[bytes]:
-    """The names in the rows of a source, written to a file and read again."""
+    """The names in a source's rows, written to a file and read again."""
     paths = []
     for number, part in enumerate(sources.plan([os.fspath(source)], 7).parts):
         again = sources.Part.from_json(part.to_json())
@@ -53,7 +53,7 @@ def write_tar(path: Path, files: Iterable[bytes], form: int = tarfile.GNU_FORMAT
 
 
 def write_zip(path: Path, files: Iterable[bytes], flag: int = 1 << 11) -> None:
-    """An archive that says of all names that they are UTF-8, in its list and before each file."""
+    """An archive that flags all names as UTF-8, in its directory and before each file."""
     stand_ins = {
         name: (b"%03d" % number).ljust(len(name), b"_") for number, name in enumerate(files)
     }
@@ -72,10 +72,10 @@ def write_zip(path: Path, files: Iterable[bytes], flag: int = 1 << 11) -> None:
 
 @given(name=NAMES)
 @settings(max_examples=500, deadline=None)
-def test_a_name_comes_back_from_the_text_that_stands_for_it(name: bytes) -> None:
+def test_every_escaped_name_can_be_restored(name: bytes) -> None:
     text = names.escape(name.decode("utf-8", "surrogateescape"))
 
-    text.encode()  # Arrow takes no other text
+    text.encode()  # Arrow accepts no other text
     assert names.restore(text) == name
     if not re.search(rb"\\x[0-9a-f]{2}", name):
         assert text == name.decode("utf-8", "backslashreplace")
@@ -83,7 +83,7 @@ def test_a_name_comes_back_from_the_text_that_stands_for_it(name: bytes) -> None
 
 @given(files=st.lists(FILE_NAMES, min_size=1, max_size=20, unique=True))
 @settings(max_examples=40, deadline=None)
-def test_every_file_of_a_folder_and_of_archives_has_one_row(files: list[bytes]) -> None:
+def test_every_file_in_folders_and_archives_has_one_row(files: list[bytes]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         photos, archive = Path(folder, "photos"), Path(folder, "photos.tar")
         write_folder(photos, files)
@@ -93,7 +93,7 @@ def test_every_file_of_a_folder_and_of_archives_has_one_row(files: list[bytes]) 
         assert row_names(archive, Path(folder)) == sorted(files)
 
 
-def test_a_thousand_odd_names(tmp_path: Path) -> None:
+def test_a_thousand_odd_names_are_kept(tmp_path: Path) -> None:
     letters = [bytes([one, other]) for one in range(1, 256) for other in (0x20, 0x80, 0xC3, 0xFF)]
     files = [b"K%sx.jpg" % each for each in letters if b"/" not in each][:1000]
     write_folder(tmp_path / "photos", files)
@@ -109,10 +109,10 @@ def test_a_thousand_odd_names(tmp_path: Path) -> None:
         (1 << 11, "Kätzchen.png".encode(), "Kätzchen.png"),
         (1 << 11, b"K\xe4tzchen.png", "K\\xe4tzchen.png"),
         (0, "Kätzchen.png".encode(), "Kätzchen.png"),  # as macOS writes it
-        (0, "Kätzchen.png".encode("cp437"), "Kätzchen.png"),  # as Windows did
+        (0, "Kätzchen.png".encode("cp437"), "Kätzchen.png"),  # as Windows used to
     ],
 )
-def test_a_zip_archive_s_names_are_utf_8_or_of_code_page_437(
+def test_names_in_a_zip_archive_are_utf_8_or_code_page_437(
     tmp_path: Path, flag: int, name: bytes, expected: str
 ) -> None:
     write_zip(tmp_path / "a.zip", [name], flag)
@@ -124,7 +124,7 @@ def test_a_zip_archive_s_names_are_utf_8_or_of_code_page_437(
     assert names.escape(found.name or "") == expected
 
 
-def test_a_zip_archive_may_flag_a_name_in_its_list_alone(tmp_path: Path) -> None:
+def test_a_zip_archive_may_flag_a_name_only_in_its_directory(tmp_path: Path) -> None:
     path = tmp_path / "a.zip"
     write_zip(path, ["Kätzchen.png".encode()])
     content = path.read_bytes()
@@ -132,16 +132,16 @@ def test_a_zip_archive_may_flag_a_name_in_its_list_alone(tmp_path: Path) -> None
 
     (found,) = sources.read(sources.Part(str(path), 0, None))
 
-    assert found == sources.Found("Kätzchen.png", b"photo")
+    assert found == sources.SourcePhoto("Kätzchen.png", b"photo")
 
 
-def test_all_paths_of_a_tar_archive_of_the_folder_itself_are_photos(tmp_path: Path) -> None:
+def test_a_tar_archive_of_the_current_folder_is_read(tmp_path: Path) -> None:
     write_tar(tmp_path / "a.tar", [b"./1.jpg", b"./a/2.jpg", b"./.hidden/3.jpg"])
 
     assert row_names(tmp_path / "a.tar", tmp_path) == [b"./1.jpg", b"./a/2.jpg"]
 
 
-def test_a_link_in_a_tar_archive_has_a_row_that_names_its_photo(tmp_path: Path) -> None:
+def test_a_link_in_a_tar_archive_gets_an_error_that_names_its_target(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "a.tar", "w") as archive:
         photo = tarfile.TarInfo("1.jpg")
         photo.size = 5

@@ -1,4 +1,4 @@
-"""What a word means, what is left out, and what cannot be had, now or ever."""
+"""What an argument names, which files are skipped, and which are unavailable now or for good."""
 
 import os
 from collections import Counter
@@ -13,7 +13,7 @@ from batch import places, runner, sources
 from batch.places import SourceError, UnreachableError
 from batch.rounds import Settings
 from batch.runner import RunError
-from batch.sources import Found
+from batch.sources import SourcePhoto
 from models import images
 from tests.hub import FakeHub, Fault
 
@@ -26,7 +26,7 @@ def touch(folder: Path, *names: str) -> None:
 
 
 def found(*words: str | Path) -> tuple[list[str], Counter[str]]:
-    """All that the words mean, and what is left out."""
+    """Everything that the arguments name, and what is skipped."""
     left_out, names = Counter[str](), list[str]()
     for word in words:
         root, inner = places.find(str(word), left_out)
@@ -34,7 +34,7 @@ def found(*words: str | Path) -> tuple[list[str], Counter[str]]:
     return sorted(names), left_out
 
 
-def test_links_are_followed_to_each_folder_once(tmp_path: Path) -> None:
+def test_links_are_followed_but_each_folder_is_read_once(tmp_path: Path) -> None:
     touch(tmp_path, "elsewhere/real.png", "elsewhere/more/far.png", "photos/plain.png")
     photos = tmp_path / "photos"
     (photos / "link.png").symlink_to("../elsewhere/real.png")
@@ -53,12 +53,12 @@ def test_links_are_followed_to_each_folder_once(tmp_path: Path) -> None:
     assert left_out == {places.AGAIN: 2}
     parts = sources.plan([str(photos)], 10).parts
     rows = {row.name: row for part in parts for row in sources.read(part)}
-    assert rows["a_folder/real.png"] == Found("a_folder/real.png", b"elsewhere/real.png")
+    assert rows["a_folder/real.png"] == SourcePhoto("a_folder/real.png", b"elsewhere/real.png")
     for name in ("gone.png", "self.png"):
         assert rows[name].error == "The file cannot be read: please choose it again."
 
 
-def test_what_is_left_out_is_counted_by_its_ending(tmp_path: Path) -> None:
+def test_skipped_files_are_counted_by_extension(tmp_path: Path) -> None:
     touch(tmp_path, "1.jpg", "a/2.JPG", "notes.txt", "a/more.TXT", "a/raw.CR2", "README", ".x.jpg")
     touch(tmp_path, ".git/3.jpg", "__MACOSX/4.jpg")
     os.mkfifo(tmp_path / "pipe.jpg")
@@ -76,7 +76,7 @@ def test_what_is_left_out_is_counted_by_its_ending(tmp_path: Path) -> None:
     assert sources.tell(left_out, most=2) == "left out: 3 hidden, 2 .txt, 3 others"
 
 
-def test_results_in_a_source_are_no_photos(tmp_path: Path) -> None:
+def test_results_inside_a_source_are_skipped(tmp_path: Path) -> None:
     touch(tmp_path, "1.jpg", "out/_plan.parquet", "out/part-000000.parquet", "out/_log.txt")
     touch(tmp_path, "out/2.jpg", "data.parquet")
 
@@ -100,7 +100,7 @@ def test_results_in_a_source_are_no_photos(tmp_path: Path) -> None:
         ("notes", ["notes"]),
     ],
 )
-def test_a_word_is_a_path_before_it_is_a_glob_or_an_address(
+def test_an_argument_is_a_path_before_it_is_a_glob_or_an_address(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str, expected: list[str]
 ) -> None:
     touch(tmp_path, "1.jpg", "a/2.jpg", "a/b/3.jpg", "[x].jpg", "a::b/4.jpg", "notes")
@@ -114,11 +114,11 @@ def test_a_word_is_a_path_before_it_is_a_glob_or_an_address(
     )
 
 
-def test_a_folder_that_is_closed_has_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_folder_gets_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     touch(tmp_path, "closed/1.jpg", "2.jpg")
     scan = os.scandir
 
-    def closed(path: str) -> object:  # nothing is closed to root
+    def closed(path: str) -> object:  # root may read everything
         if path.rstrip("/").endswith("closed"):
             raise PermissionError(13, "Permission denied", path)
         return scan(path)
@@ -132,7 +132,7 @@ def test_a_folder_that_is_closed_has_a_row(tmp_path: Path, monkeypatch: pytest.M
         places.find(str(tmp_path / "closed"), Counter())
 
 
-def test_a_source_that_cannot_be_read_has_a_row_beside_the_others(tmp_path: Path) -> None:
+def test_an_unreadable_source_gets_a_row_and_does_not_stop_the_others(tmp_path: Path) -> None:
     touch(tmp_path, "photos/1.jpg", "empty/notes.txt")
 
     plan = sources.plan([str(tmp_path / each) for each in ("none", "photos", "empty")], 10)
@@ -155,7 +155,7 @@ CUT = "the Hub cannot be reached, or the connection was cut"
 
 @pytest.fixture
 def remote(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> FakeHub:
-    """A data set of the Hub, and a library that does not wait before it tries again."""
+    """A data set on the Hub, and a client that retries without waiting."""
     HfFileSystem.clear_instance_cache()
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     monkeypatch.setattr(constants, "HF_HUB_ETAG_TIMEOUT", 0.2)
@@ -179,7 +179,7 @@ def remote(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> FakeHub:
     ],
 )
 @pytest.mark.parametrize("call", ["GET /api/datasets/owner/photos(/revision/main)?$", "tree"])
-def test_a_hub_that_fails_is_told_in_a_sentence_and_the_rest_is_planned(
+def test_a_failing_hub_is_reported_and_the_rest_is_planned(
     remote: FakeHub, tmp_path: Path, call: str, fault: Fault | Literal["refused"], reason: str
 ) -> None:
     if fault == "refused":
@@ -201,7 +201,7 @@ def test_a_hub_that_fails_is_told_in_a_sentence_and_the_rest_is_planned(
 
 @pytest.mark.parametrize("fault", [429, 503, "cut", "silent", "refused"])
 @pytest.mark.parametrize("name", ["1.jpg", "a.tar.gz", "a.parquet", "a.zip"])
-def test_a_connection_that_fails_while_a_worker_reads_is_no_damage_of_a_file(
+def test_a_connection_that_fails_during_reading_is_not_taken_for_a_damaged_file(
     remote: FakeHub, fault: Fault | Literal["refused"], name: str
 ) -> None:
     remote.add("datasets/owner/photos", {name: bytes(1000)})
@@ -220,7 +220,7 @@ def test_a_connection_that_fails_while_a_worker_reads_is_no_damage_of_a_file(
         list(sources.read(part))
 
 
-def test_offline_mode_is_not_told_as_a_lack_of_photos(
+def test_offline_mode_is_not_reported_as_missing_photos(
     remote: FakeHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
@@ -229,7 +229,7 @@ def test_offline_mode_is_not_told_as_a_lack_of_photos(
         sources.plan([WORD], 10)
 
 
-def test_a_source_that_comes_back_is_planned_then(
+def test_a_source_that_comes_back_is_added_to_the_plan(
     remote: FakeHub, tmp_path: Path, tiny_models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PETSCOPE_MODELS", str(tiny_models))

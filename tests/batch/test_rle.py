@@ -1,4 +1,4 @@
-"""Run lengths, held against a decoder that goes pixel by pixel."""
+"""Run lengths, compared with a decoder that goes pixel by pixel."""
 
 import re
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ def decode_slowly(counts: Sequence[int], height: int, width: int) -> NDArray[np.
 
 @pytest.mark.parametrize("density", [0.0, 0.03, 0.5, 0.97, 1.0])
 @pytest.mark.parametrize("shape", [(1, 1), (7, 5), (1, 40), (64, 33)])
-def test_both_decoders_give_the_mask_back(shape: tuple[int, int], density: float) -> None:
+def test_both_decoders_restore_the_mask(shape: tuple[int, int], density: float) -> None:
     mask = np.random.default_rng(7).random(shape) < density
 
     counts = rle.encode(mask)
@@ -44,7 +44,7 @@ def test_the_counts_are_those_of_coco() -> None:
     assert rle.encode(np.array([[1, 0], [1, 0]], bool)) == [0, 2, 2]
 
 
-def test_the_recipe_of_the_docs_survives_a_photo_that_failed(
+def test_the_example_in_the_docs_works_with_failed_photos(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "results").mkdir()

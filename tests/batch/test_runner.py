@@ -1,4 +1,4 @@
-"""Whole runs on a cluster of two machines, both on this one: what dies loses nothing."""
+"""Whole runs on a cluster of two simulated machines: no crash loses anything."""
 
 import json
 import os
@@ -42,7 +42,7 @@ def cluster(customize: str, tiny_models: Path) -> Iterator[Cluster]:
 
 @pytest.fixture
 def photos(tmp_path: Path, tiny_models: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of photos that take a while, two of them bad, and models that do not."""
+    """A folder of slow photos, two of them bad, and fast models."""
     monkeypatch.setenv(store.SOURCE_VARIABLE, str(tiny_models))
     folder = tmp_path / "photos"
     folder.mkdir()
@@ -53,7 +53,7 @@ def photos(tmp_path: Path, tiny_models: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def names(results: Path) -> list[str]:
-    """Names of all rows, having seen that each has its photo or its sentence."""
+    """Names of all rows, after checking that each has its photo or its error."""
     table = ds.dataset(results).to_table()
     assert table.schema.equals(rows.SCHEMA)
     for row in table.to_pylist():
@@ -68,7 +68,7 @@ def names(results: Path) -> list[str]:
 
 
 def workers(node: Node) -> list[psutil.Process]:
-    """The actors of Ray Data's pool on a machine."""
+    """The actors in Ray Data's pool on a machine."""
     raylet = psutil.Process(node.all_processes[PROCESS_TYPE_RAYLET][0].process.pid)
     return [
         process
@@ -101,7 +101,7 @@ def test_a_killed_worker_and_a_killed_machine_lose_nothing(
     assert progress.parts_done == progress.parts == 5
     assert names(results) == [f"{index:02}.jpg" for index in range(COUNT)]
 
-    # The crash of a run leaves a part away, and perhaps a draft: only that part is done again.
+    # A crashed run leaves a part missing, and perhaps a draft: only that part is done again.
     before = {path.name: path.stat().st_mtime_ns for path in results.glob("part-*")}
     rows.part_file(results, 3).unlink()
     (results / ".part-000003.parquet.7-abc").write_bytes(b"half a file")
@@ -113,10 +113,10 @@ def test_a_killed_worker_and_a_killed_machine_lose_nothing(
     assert [name for name in before if after[name] != before[name]] == ["part-000003.parquet"]
     assert names(results) == [f"{index:02}.jpg" for index in range(COUNT)]
     assert not list(results.glob(".part-*"))
-    assert __main__.main(words) == 0  # nothing is left to do, so no cluster is asked
+    assert __main__.main(words) == 0  # nothing is left to do, so no cluster is needed
 
 
-def test_a_standstill_is_ended_and_said(
+def test_a_stalled_round_is_ended_and_reported(
     cluster: Cluster, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runner, "FRUITLESS_ROUNDS", 1)
@@ -129,7 +129,7 @@ def test_a_standstill_is_ended_and_said(
     assert not list((tmp_path / "results").glob("part-*"))
 
 
-def test_odd_names_and_sources_that_fail_cost_no_other_row(
+def test_odd_names_and_failing_sources_affect_no_other_row(
     cluster: Cluster,
     tmp_path: Path,
     tiny_models: Path,
@@ -168,7 +168,7 @@ def test_odd_names_and_sources_that_fail_cost_no_other_row(
     assert __main__.main(words) == 1
 
 
-def test_a_source_of_the_hub_that_is_cut_off_costs_no_other_part(
+def test_a_truncated_source_on_the_hub_affects_no_other_part(
     cluster: Cluster,
     hub: FakeHub,
     tmp_path: Path,
@@ -196,7 +196,7 @@ def test_a_source_of_the_hub_that_is_cut_off_costs_no_other_part(
     assert ds.dataset(tmp_path / "results").to_table().num_rows == 2
 
 
-def test_other_results_are_not_mixed_up(
+def test_results_of_different_runs_are_not_mixed(
     photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     results = tmp_path / "results"
@@ -213,7 +213,7 @@ def test_other_results_are_not_mixed_up(
     assert "no photos" in capsys.readouterr().err
 
 
-def test_progress_says_what_is_left() -> None:
+def test_progress_shows_the_remaining_time() -> None:
     progress = Progress(parts=10, photos=1000, parts_done=3, before=200)
     progress.began -= 50
     progress.done = {3: 100, 4: 50}
@@ -222,10 +222,10 @@ def test_progress_says_what_is_left() -> None:
     assert [runner.duration(s) for s in (7, 12_000, 190_000)] == ["7 s", "3 h 20 min", "2 d 5 h"]
 
 
-def test_starting_ray_calls_no_other_machine(
+def test_starting_ray_contacts_no_other_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What its dashboard's process asks at the start, whatever the settings, goes nowhere."""
+    """Its dashboard's process always sends requests at the start, which must go nowhere."""
     from ray._common.usage import usage_lib
 
     rounds.calm(monkeypatch.setenv)

@@ -15,15 +15,15 @@ from huggingface_hub import HfFileSystem
 
 from batch import sources
 from batch.places import SourceError
-from batch.sources import Found
+from batch.sources import SourcePhoto
 from models import images
 from tests.hub import FakeHub
 
-# What is read is not decoded here.
+# The files are only read here, not decoded.
 PHOTOS = {f"{index:02}.jpg": b"photo %d" % index for index in range(10)}
 
 
-def read_all(*words: str | Path, size: int = 4, column: str | None = None) -> list[Found]:
+def read_all(*words: str | Path, size: int = 4, column: str | None = None) -> list[SourcePhoto]:
     plan = sources.plan([str(word) for word in words], size, column)
     found = []
     for part in plan.parts:
@@ -36,7 +36,7 @@ def read_all(*words: str | Path, size: int = 4, column: str | None = None) -> li
     return found
 
 
-def contents(found: list[Found]) -> dict[str | None, bytes]:
+def contents(found: list[SourcePhoto]) -> dict[str | None, bytes]:
     assert all(photo.error is None for photo in found)
     assert len({photo.name for photo in found}) == len(found)
     return {photo.name: photo.content for photo in found}
@@ -67,7 +67,7 @@ def write_parquet(path: Path, group: int = 3) -> Path:
     return path
 
 
-def test_a_folder_is_searched_to_its_leaves(tmp_path: Path) -> None:
+def test_a_folder_is_searched_recursively(tmp_path: Path) -> None:
     for name in ("b/2.JPG", "b/deep/3.webp", "1.png", "notes.txt", ".hidden/4.jpg", "b/._2.jpg"):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -80,7 +80,7 @@ def test_a_folder_is_searched_to_its_leaves(tmp_path: Path) -> None:
     assert found == {name: name.encode() for name in ("1.png", "b/2.JPG", "b/deep/3.webp")}
 
 
-def test_a_photo_that_went_away_is_a_sentence(tmp_path: Path) -> None:
+def test_a_photo_that_disappears_gets_an_error(tmp_path: Path) -> None:
     (tmp_path / "1.jpg").write_bytes(b"one")
     (tmp_path / "2.jpg").write_bytes(b"two")
     (part,) = sources.plan([str(tmp_path)], 10).parts
@@ -89,10 +89,10 @@ def test_a_photo_that_went_away_is_a_sentence(tmp_path: Path) -> None:
     gone, there = sources.read(part)
 
     assert (gone.name, gone.error) == ("1.jpg", "The file cannot be read: please choose it again.")
-    assert there == Found("2.jpg", b"two")
+    assert there == SourcePhoto("2.jpg", b"two")
 
 
-def test_archives_and_tables_are_read_whole(tmp_path: Path) -> None:
+def test_all_photos_of_archives_and_tables_are_read(tmp_path: Path) -> None:
     shards = [
         write_zip(tmp_path / "a.zip"),
         write_tar(tmp_path / "b.tar"),
@@ -104,7 +104,7 @@ def test_archives_and_tables_are_read_whole(tmp_path: Path) -> None:
         assert contents(read_all(shard)) == PHOTOS, shard.name
 
 
-def test_a_glob_takes_all_its_shards(tmp_path: Path) -> None:
+def test_a_glob_reads_all_matching_shards(tmp_path: Path) -> None:
     for index in range(3):
         write_tar(tmp_path / f"shard-{index}.tar")
 
@@ -113,7 +113,7 @@ def test_a_glob_takes_all_its_shards(tmp_path: Path) -> None:
     assert Counter(photo.name for photo in found) == dict.fromkeys(PHOTOS, 3)
 
 
-def test_what_lies_beside_the_photos_of_an_archive_is_left(tmp_path: Path) -> None:
+def test_other_files_in_an_archive_are_skipped(tmp_path: Path) -> None:
     files = {
         "1.jpg": b"one",
         "1.json": b"{}",
@@ -127,21 +127,23 @@ def test_what_lies_beside_the_photos_of_an_archive_is_left(tmp_path: Path) -> No
     assert contents(read_all(write_zip(tmp_path / "a.zip", files=files))) == expected
 
 
-def test_a_column_of_bytes_is_called_by_its_rows(tmp_path: Path) -> None:
+def test_pictures_in_a_column_of_bytes_are_named_by_row(tmp_path: Path) -> None:
     table = pa.table({"label": ["a", "b", "c"], "jpg": [b"one", None, b"three"]})
     pq.write_table(table, tmp_path / "a.parquet")
 
     one, none, three = read_all(tmp_path / "a.parquet", size=2)
 
-    assert (one, three) == (Found("0", b"one"), Found("2", b"three"))
+    assert (one, three) == (SourcePhoto("0", b"one"), SourcePhoto("2", b"three"))
     assert none.name == "1"
     assert none.error == "The row holds no bytes of a picture."
     (wrong,) = read_all(tmp_path / "a.parquet", column="photo")
-    assert wrong == Found(None, error="The Parquet file has no column 'photo'.")
+    assert wrong == SourcePhoto(None, error="The Parquet file has no column 'photo'.")
 
 
 @pytest.mark.parametrize("kind", ["a.zip", "a.tar", "a.tar.gz", "a.parquet"])
-def test_a_damaged_shard_is_a_sentence_and_loses_nothing_before(tmp_path: Path, kind: str) -> None:
+def test_a_damaged_shard_gets_an_error_and_loses_nothing_before_the_damage(
+    tmp_path: Path, kind: str
+) -> None:
     path = tmp_path / kind
     if kind == "a.zip":
         write_zip(path)
@@ -161,7 +163,7 @@ def test_a_damaged_shard_is_a_sentence_and_loses_nothing_before(tmp_path: Path, 
         assert before
 
 
-def test_an_entry_that_is_damaged_is_alone_in_that(tmp_path: Path) -> None:
+def test_a_damaged_entry_affects_no_other(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "a.zip", {"1.jpg": b"one" * 99, "2.jpg": b"two" * 99})
     with zipfile.ZipFile(path) as archive:
         offset = archive.getinfo("1.jpg").header_offset + 30 + len("1.jpg")
@@ -172,10 +174,12 @@ def test_an_entry_that_is_damaged_is_alone_in_that(tmp_path: Path) -> None:
     damaged, sound = read_all(path)
 
     assert damaged.error == "The picture is damaged or cut off: please save or send it again."
-    assert sound == Found("2.jpg", b"two" * 99)
+    assert sound == SourcePhoto("2.jpg", b"two" * 99)
 
 
-def test_a_large_file_is_not_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_above_the_limit_is_not_read_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(images, "MAX_BYTES", 100)
     write_zip(tmp_path / "a.zip", {"1.jpg": bytes(1_000_000)})
     (tmp_path / "1.jpg").write_bytes(bytes(1_000_000))
@@ -186,7 +190,7 @@ def test_a_large_file_is_not_read_whole(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("word", ["nothing", "no*thing.tar", "nosuch://place"])
-def test_a_source_without_photos_is_said_in_a_sentence(tmp_path: Path, word: str) -> None:
+def test_a_source_without_photos_is_reported_in_one_sentence(tmp_path: Path, word: str) -> None:
     with pytest.raises(SourceError) as said:
         sources.plan([word if "://" in word else str(tmp_path / word)], 10)
 

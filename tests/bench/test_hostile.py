@@ -1,4 +1,4 @@
-"""Hostile pictures: each ends in a photo or a sentence, in little time and memory."""
+"""Hostile pictures: each gives a photo or a sentence, with little time and memory."""
 
 import subprocess
 import sys
@@ -34,7 +34,9 @@ def test_the_corpus_is_large_and_always_the_same() -> None:
 
 @pytest.mark.alone
 @pytest.mark.parametrize("files", [QUICK, BOMBS], ids=["quick", "bombs"])
-def test_each_ends_in_a_photo_or_a_sentence(files: list[hostile.Hostile], tmp_path: Path) -> None:
+def test_each_hostile_file_gives_a_photo_or_a_sentence(
+    files: list[hostile.Hostile], tmp_path: Path
+) -> None:
     results = list(hostile.read_all(files, tmp_path))
 
     assert len(results) == len(files)
@@ -78,7 +80,7 @@ def test_fuzzing_finds_nothing(tmp_path: Path) -> None:
 
 
 def test_fuzzing_keeps_what_it_finds(tmp_path: Path) -> None:
-    """A door that lets an error through is caught."""
+    """An error in the code under test is found."""
     pytest.importorskip("atheris", reason="there is no Atheris for this machine")
     code = (
         "import sys; from models import images; from bench import fuzz\n"
@@ -94,7 +96,7 @@ def test_fuzzing_keeps_what_it_finds(tmp_path: Path) -> None:
     assert list(tmp_path.glob("crash-*"))
 
 
-def test_no_harmful_format_is_let_in() -> None:
+def test_no_harmful_format_is_accepted() -> None:
     assert set(images.FORMATS) == {
         *("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "HEIF", "JXL"),
     }

@@ -1,19 +1,19 @@
-"""Ours against the usual tools: equal answers, and how many times as long they take."""
+"""The app's functions and the usual tools: equal answers, and the ratio of their times."""
 
 from pathlib import Path
 
 import pytest
 
-from bench import measuring, peers
+from bench import peer_process, peers
 from bench.contestants import CONTESTANTS, OURS, Means
 
 
 @pytest.mark.alone
 def test_the_usual_tools_give_the_same_answers_and_take_longer() -> None:
-    figures = peers.measure(short=True)  # raises where an answer differs
+    figures = peers.measure(short=True)  # raises if an answer differs
     ratios = {(row["task"], row["name"]): row["ratio"] for row in figures["contestants"]}
 
-    # About half of what the README's table says.
+    # About half of the ratios in docs/speed.md.
     least = {
         ("otsu", "scikit-image"): 0.7,
         ("multi-otsu 5", "scikit-image"): 1000,
@@ -30,25 +30,25 @@ def test_the_usual_tools_give_the_same_answers_and_take_longer() -> None:
 
 def test_a_fresh_process_does_not_begin_with_its_parents_memory() -> None:
     held = bytearray(400_000_000)
-    with measuring.start(Means(1, {})) as process:
-        peak = process.submit(measuring.peak_memory).result()
+    with peer_process.start(Means(1, {})) as process:
+        peak = process.submit(peer_process.peak_memory).result()
 
-    assert measuring.peak_memory() > len(held)
+    assert peer_process.peak_memory() > len(held)
     assert 20e6 < peak < 300e6
 
 
-def test_an_answer_that_differs_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_different_answer_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peers, "LARGEST_DIFFERENCE", -1.0)
     places = [0]  # ours compared with ours
 
     with (
-        measuring.start(Means(1, {})) as process,
+        peer_process.start(Means(1, {})) as process,
         pytest.raises(peers.DifferentError, match="otsu"),
     ):
         peers.compare({CONTESTANTS[0].process: process}, places, short=True)
 
 
-def test_the_plot_tells_each_contestant_and_its_time(tmp_path: Path) -> None:
+def test_the_plot_shows_each_contestant_and_its_time(tmp_path: Path) -> None:
     contestants = [
         {"task": task, "name": name, "milliseconds": milliseconds}
         for task in peers.PLOTTED

@@ -95,7 +95,7 @@ def test_another_checkout_is_measured_in_turns(monkeypatch: pytest.MonkeyPatch) 
         assert each["answers_a_second"] > 0
 
 
-def test_many_requests_take_no_memory_and_leave_no_file_open(
+def test_many_requests_leak_neither_memory_nor_open_files(
     build: crowd.Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port, log = build.port, build.log
@@ -114,7 +114,7 @@ def test_many_requests_take_no_memory_and_leave_no_file_open(
     assert '"event": "fault"' not in log.read_text()
 
 
-def test_an_app_that_does_not_start_is_one_sentence(tmp_path: Path) -> None:
+def test_an_app_that_does_not_start_is_reported_in_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text("raise SystemExit('Port 1 is taken.')")
 
     with (

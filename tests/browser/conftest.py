@@ -22,7 +22,7 @@ from tests.browser.visits import PATIENCE, Served, opened
 ROOT = Path(__file__).parent.parent.parent
 WEIGHTS = ROOT / "models" / "weights"
 expect.set_options(timeout=PATIENCE)
-# The first one has no windows at all, and takes half the time of the others.
+# The first one has no windows at all, and is twice as fast as the others.
 CHROMIUMS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next(filter(None, map(shutil.which, CHROMIUMS)), None)
 
@@ -94,7 +94,7 @@ def page_with_one_mask_model(context: BrowserContext, tmp_path: Path) -> Iterato
 
 @pytest.fixture
 def page_without_a_place(browser: Browser) -> Iterator[Page]:
-    """The page of an app whose queue takes nobody."""
+    """The page of an app whose queue has no room."""
     with serve(GRADIO_SSR_MODE="False", PETSCOPE_MAX_WAITING="0") as (address, _):
         page = browser.new_page()
         page.set_default_timeout(PATIENCE)
@@ -105,14 +105,14 @@ def page_without_a_place(browser: Browser) -> Iterator[Page]:
 
 
 def link_model(name: str, folder: Path, alias: str | None = None, **changes: object) -> None:
-    """Put an embedded model into a folder, with some things changed in its card."""
+    """Put an embedded model into a folder, with some changes in its card."""
     card = json.loads((WEIGHTS / f"{name}.json").read_text())
     (folder / f"{alias or name}.json").write_text(json.dumps(card | changes))
     (folder / f"{alias or name}.onnx").symlink_to(WEIGHTS / f"{name}.onnx")
 
 
 def write_nucleus_model(folder: Path) -> None:
-    """A mask model to which red is nucleus, green is background, and blue is border."""
+    """A mask model that takes red as nucleus, green as background, and blue as border."""
     graph = helper.make_graph(
         [
             helper.make_node("Mul", ["photo", "ten"], ["logits"]),
@@ -149,8 +149,8 @@ def write_nucleus_model(folder: Path) -> None:
     (folder / "nuclei.json").write_text(json.dumps(card))
 
 
-# Not for the whole session: while it is open its event loop runs in the process, and tests that
-# serve the page from theirs want to start one.
+# Not for the whole session: while it is open, its event loop runs in this process, and tests that
+# serve the page from this process need their own.
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
@@ -169,9 +169,9 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def context(browser: Browser) -> BrowserContext:
-    """Where the pages of a file open: all but the first one find the scripts in its cache.
+    """The browser context for the pages of a test file, whose cache keeps the scripts.
 
-    Drawing what moves takes a fifth of a page's time.
+    Animations take a fifth of a page's time.
     """
     return browser.new_context(reduced_motion="reduce")
 

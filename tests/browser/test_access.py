@@ -1,4 +1,4 @@
-"""The page for everybody: axe-core finds nothing, the keyboard reaches all, results are spoken."""
+"""Accessibility: axe-core finds nothing, the keyboard reaches everything, results are announced."""
 
 import re
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ SCREENS: tuple[tuple[int, Scheme], ...] = (
     (390, "dark"),
 )
 
-# What each tab shows when it is done.
+# What each tab shows when it is ready.
 RESULTS = {
     "Pets": "#share-card:enabled",
     "Cut out": "#cut-out img >> nth=1",
@@ -39,7 +39,7 @@ BARS = """async () => {
     nodes.map(({ html, failureSummary }) => [impact, id, html, failureSummary].join("\\n")));
 }"""
 
-# The element that has the focus: its name, and whether it can be seen that it has it.
+# The focused element: its name, and whether the focus is visible.
 FOCUSED = """() => {
   const element = document.activeElement;
   if (element === document.body) return null;
@@ -57,7 +57,7 @@ FOCUSED = """() => {
 }"""
 
 
-# How many percent of the picture are cut off on the left; it may not fill its frame.
+# Percentage of the picture that is clipped on the left; the picture may not fill its frame.
 CLIPPED = """(image) => {
   const frame = image.getBoundingClientRect();
   const { naturalWidth, naturalHeight } = image;
@@ -84,7 +84,7 @@ def page_with_cat(page: Page) -> Page:
 
 
 def expect_no_bars(page: Page, name: str) -> None:
-    """On four kinds of screen: no finding of axe-core, nothing cut off, and a screenshot."""
+    """On four kinds of screen: axe-core finds nothing, nothing is clipped; takes a screenshot."""
     if AXE.exists() and not page.evaluate("'axe' in window"):
         page.evaluate(AXE.read_text())
     found = []
@@ -109,12 +109,12 @@ def expect_no_bars(page: Page, name: str) -> None:
         pytest.skip("needs axe-core: npm ci --prefix tests/browser")
 
 
-def test_nothing_bars_anyone_from_the_empty_page(page: Page) -> None:
+def test_the_empty_page_is_accessible(page: Page) -> None:
     expect_no_bars(page, "Empty")
 
 
 @pytest.mark.parametrize("tab", RESULTS)
-def test_nothing_bars_anyone_from_a_tab_with_results(page_with_cat: Page, tab: str) -> None:
+def test_tabs_with_results_are_accessible(page_with_cat: Page, tab: str) -> None:
     page = page_with_cat
     open_tab(page, tab)
     if tab == "Mask":
@@ -132,17 +132,15 @@ def test_nothing_bars_anyone_from_a_tab_with_results(page_with_cat: Page, tab: s
     expect_no_bars(page, tab)
 
 
-def test_nothing_bars_anyone_from_a_message_of_what_is_wrong(page_with_cat: Page) -> None:
+def test_an_error_message_is_accessible(page_with_cat: Page) -> None:
     open_tab(page_with_cat, "Pets")
     upload(page_with_cat, "notes.jpg", b"this is no picture")
     expect(page_with_cat.get_by_role("alert")).to_contain_text("not a picture")
-    expect(page_with_cat.locator("#pets-message .pending")).to_have_count(0)  # no tab is paled
+    expect(page_with_cat.locator("#pets-message .pending")).to_have_count(0)  # no tab is pale
     expect_no_bars(page_with_cat, "Wrong")
 
 
-def test_nothing_bars_anyone_from_the_page_for_programs(
-    context: BrowserContext, served: Served
-) -> None:
+def test_the_page_for_programs_is_accessible(context: BrowserContext, served: Served) -> None:
     page = context.new_page()
     page.goto(f"{served[0]}/programs")
     expect(page.locator(".cm-content").nth(3)).to_be_visible()
@@ -153,7 +151,7 @@ def test_nothing_bars_anyone_from_the_page_for_programs(
     page.close()
 
 
-def test_nothing_bars_anyone_in_german(context: BrowserContext, served: Served) -> None:
+def test_the_german_page_is_accessible(context: BrowserContext, served: Served) -> None:
     address = f"{served[0]}/?lang=de"
     with opened(context, address, 1280, "light") as page:
         upload(page, "cat.png", CAT.read_bytes())
@@ -170,7 +168,7 @@ def test_nothing_bars_anyone_in_german(context: BrowserContext, served: Served) 
 
 
 def tab_stops(page: Page, most: int = 150) -> list[dict[str, Any]]:
-    """Where the Tab key leads from the top of the page to its end."""
+    """The elements that the Tab key reaches, from the top of the page to its end."""
     page.evaluate("document.activeElement.blur(); window.scrollTo(0, 0)")
     page.mouse.click(2, 2)
     stops = []
@@ -184,7 +182,9 @@ def tab_stops(page: Page, most: int = 150) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("tab", ["Pets", "Cut out", "Threshold", "Mask"])
-def test_the_keyboard_reaches_all_and_shows_where_it_is(page_with_cat: Page, tab: str) -> None:
+def test_the_keyboard_reaches_everything_and_the_focus_is_visible(
+    page_with_cat: Page, tab: str
+) -> None:
     open_tab(page_with_cat, tab)
     page_with_cat.locator(RESULTS[tab]).first.wait_for()
 
@@ -260,7 +260,7 @@ def line(page: Page) -> Locator:
     return page.locator("#cut-out").get_by_role("slider")
 
 
-def test_keys_pull_the_line_between_photo_and_cut_out(page_with_cat: Page) -> None:
+def test_keys_move_the_line_between_photo_and_cut_out(page_with_cat: Page) -> None:
     page = page_with_cat
     open_tab(page, "Cut out")
     cut = page.locator("#cut-out img").nth(1)

@@ -1,4 +1,4 @@
-"""The Many photos tab: all are looked at, a bad one stops nothing, a run can be stopped."""
+"""The Many photos tab: all photos are analysed, a bad one stops nothing, a run can be stopped."""
 
 import re
 import zipfile
@@ -16,7 +16,7 @@ EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 
 
 def album_files(count: int) -> list[FilePayload]:
-    """So many photos of a cat, and a file that is none."""
+    """`count` photos of a cat, and a file that is not a picture."""
     cat = Image.open(EXAMPLES / "cat_chelsea.png").convert("RGB")
     pictures = [
         as_file("cat.jpg", picture_file("JPEG", cat.rotate(number))) for number in range(count)
@@ -25,7 +25,7 @@ def album_files(count: int) -> list[FilePayload]:
 
 
 @on_desktop
-def test_many_photos_are_looked_at_and_packed(page: Page) -> None:
+def test_many_photos_are_analysed_and_packed(page: Page) -> None:
     open_tab(page, "Many photos")
     page.locator("#album-files input[type=file]").set_input_files(album_files(3))
     expect(page.locator("#album-files")).to_contain_text("bad")

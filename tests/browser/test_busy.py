@@ -1,4 +1,4 @@
-"""What a visitor sees who comes when too many wait already."""
+"""What a visitor sees if too many are waiting already."""
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -6,7 +6,7 @@ from playwright.sync_api import Page, expect
 pytestmark = pytest.mark.browser
 
 
-def test_who_finds_no_place_in_the_queue_reads_so_and_keeps_the_photo(
+def test_a_full_queue_is_explained_and_the_photo_kept(
     page_without_a_place: Page,
 ) -> None:
     page = page_without_a_place
@@ -14,4 +14,4 @@ def test_who_finds_no_place_in_the_queue_reads_so_and_keeps_the_photo(
 
     busy = page.get_by_text("Petscope is busy: you would be number 1 in the queue.")
     expect(busy.first).to_be_visible()
-    expect(page.get_by_text("currently busy")).to_have_count(0)  # Gradio's own words
+    expect(page.get_by_text("currently busy")).to_have_count(0)  # Gradio's own text

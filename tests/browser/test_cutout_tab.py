@@ -23,7 +23,7 @@ EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 
 
 def show_cut_out(page: Page) -> Image.Image:
-    """Open the tab with an example in it; its photo."""
+    """Open the tab with an example; return its photo."""
     page.locator("#examples button").filter(has_text="German shepherd").click()
     open_tab(page, "Cut out")
     page.locator("#cut-out img").nth(1).wait_for()
@@ -118,7 +118,7 @@ def test_the_pet_is_laid_over_a_picture_of_ones_own_and_a_bad_one_changes_nothin
 
 
 @on_phone
-def test_a_browser_that_refuses_to_copy_is_said_in_one_sentence(page: Page) -> None:
+def test_a_browser_that_refuses_to_copy_is_explained_in_one_sentence(page: Page) -> None:
     show_cut_out(page)
     page.evaluate("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
 

@@ -1,4 +1,4 @@
-"""The first screen answers, on a phone too: an example, the strip, the row of tabs, the targets."""
+"""The first screen, on a phone too: the example, the strip, the row of tabs, the touch targets."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +13,8 @@ pytestmark = pytest.mark.browser
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 TABS = ["Pets", "Cut out", "Threshold", "Mask", "Breed", "Many photos"]
 
-# Controls that can be seen and are narrower or lower than 44 pixels. A box or a dot counts with the
-# label around it, and the number beside a slider with the slider.
+# Visible controls that are narrower or lower than 44 pixels. A checkbox or radio button counts with
+# its label, and the number beside a slider with the slider.
 SMALL = """() => [...document.querySelectorAll(
     "button, a[href], summary, [role=tab], [role=slider], label:has(input), input[type=range]")]
   .filter((each) => each.checkVisibility({ visibilityProperty: true }))
@@ -36,7 +36,7 @@ CAPTIONS = """() => [...document.querySelectorAll("figcaption, .caption-label, .
 
 @pytest.fixture(scope="module")
 def phone(context: BrowserContext, served: Served) -> Iterator[Page]:
-    """One page for all tests of this file, which go on where the one before ended."""
+    """One page for all tests of this file, each of which continues where the previous one ended."""
     with opened(context, served[0], 390, "light") as page:
         yield page
 

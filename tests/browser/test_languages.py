@@ -1,4 +1,4 @@
-"""The page in German: by the browser's language or the address, and without a word left behind."""
+"""The page in German: by the browser's language or the address, with nothing left in English."""
 
 import re
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from ui.texts import TEXTS
 pytestmark = pytest.mark.browser
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
-# What each tab shows when it is done.
+# What each tab shows when it is ready.
 RESULTS = {
     "pets": "#pets .pet >> nth=0",
     "cut-out": "#cut-out img >> nth=1",
@@ -23,7 +23,7 @@ RESULTS = {
     "album": "#album-table tbody tr >> nth=1",
 }
 
-# All that can be read, seen or heard, but for what says that it is English.
+# All texts that can be read or heard, except those marked as English.
 WORDS = """() => {
   const words = [];
   const add = (word) => word?.trim() && words.push(word.trim().replace(/\\s+/g, " "));
@@ -49,7 +49,7 @@ def german_page(context: BrowserContext, served: Served) -> Iterator[Page]:
 
 
 def english_forms() -> list[re.Pattern[str]]:
-    """What each English text looks like on the page, if its German differs."""
+    """How each English text looks on the page, if the German one differs."""
     german = {str(text) for text in TEXTS["de"].values()}
     patterns = []
     for key, text in TEXTS["en"].items():
@@ -57,7 +57,7 @@ def english_forms() -> list[re.Pattern[str]]:
             continue
         for form in (text,) if isinstance(text, str) else text.values():
             parts = re.split(r"\{[^}]*\}", form)
-            if sum(map(len, parts)) > 4:  # "3 to 4" could be anyone's
+            if sum(map(len, parts)) > 4:  # "3 to 4" could be part of any text
                 patterns.append(re.compile(".+".join(map(re.escape, parts))))
     return patterns
 
@@ -68,7 +68,7 @@ def expect_german(page: Page) -> None:
     for word in words:
         assert "[[" not in word
         for pattern in english_forms():
-            # Short texts are words of other sentences too.
+            # Short texts also occur as words in other sentences.
             found = pattern.search(word) if len(pattern.pattern) > 25 else pattern.fullmatch(word)
             assert not found, f"English: {word!r}"
 

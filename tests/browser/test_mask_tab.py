@@ -1,4 +1,4 @@
-"""The Mask tab: the outline, and what lies behind it."""
+"""The Mask tab: the outline, and its explanation."""
 
 import base64
 import io
@@ -41,7 +41,7 @@ def test_opacity_and_border_change_the_overlay(page: Page) -> None:
 
 
 @on_desktop
-def test_each_class_has_a_map_of_its_probability_and_they_make_one(page: Page) -> None:
+def test_each_class_has_a_probability_map_and_they_add_up_to_one(page: Page) -> None:
     page.locator("#examples button").filter(has_text="German shepherd").click()
     open_tab(page, "Mask")
     pictures = page.locator("#probabilities figure img")
@@ -54,7 +54,7 @@ def test_each_class_has_a_map_of_its_probability_and_they_make_one(page: Page) -
         picture = figure.locator("img")
         assert f"Probability of {name}" in (picture.get_attribute("alt") or "")
         content = (picture.get_attribute("src") or "").partition("base64,")[2]
-        # The file's values are the probabilities, its palette is the ramp.
+        # The file's values are the probabilities, and its palette is the colour ramp.
         maps.append(np.asarray(Image.open(io.BytesIO(base64.b64decode(content)))))
     total = np.sum(maps, axis=0, dtype=int)
     height, width = total.shape

@@ -1,4 +1,4 @@
-"""Mask models are offered by their cards: one is found under its title, used, and counts."""
+"""Mask models are offered by their cards: one is found by its title, used, and counts objects."""
 
 import csv
 import io
@@ -19,7 +19,7 @@ RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
 
 def nuclei() -> Image.Image:
-    """Four red discs with a blue ring each on green; two of them touch, one leaves the picture."""
+    """Four red discs with blue rings on green; two of them touch, one is cut off by the edge."""
     picture = Image.new("RGB", (300, 200), GREEN)
     draw = ImageDraw.Draw(picture)
     for center in ((80, 60), (132, 60), (220, 130), (300, 20)):

@@ -1,4 +1,4 @@
-"""The page as a whole: a photo comes in, each tab answers, links open it as it was."""
+"""The page as a whole: a photo is uploaded, each tab answers, links restore the view."""
 
 import io
 import re
@@ -36,7 +36,7 @@ def corner(page: Page, picture: Locator) -> tuple[int, ...]:
     return color
 
 
-def test_an_upload_is_answered_on_every_tab_in_little_memory(page: Page, served: Served) -> None:
+def test_an_upload_is_answered_on_every_tab_with_little_memory(page: Page, served: Served) -> None:
     upload(page, "cat.png", (EXAMPLES / "cat_chelsea.png").read_bytes())
 
     expect(page.locator("#pets .pet")).to_have_count(1)
@@ -161,7 +161,7 @@ def test_two_pets_get_a_card_each(page: Page) -> None:
 
 
 @on_phone
-def test_what_is_none_of_the_breeds_is_said_to_be_so(page: Page) -> None:
+def test_a_pet_of_no_known_breed_is_refused(page: Page) -> None:
     page.locator("#examples button").filter(has_text="A red panda").click()
 
     pet = page.locator("#pets .pet")

@@ -1,4 +1,4 @@
-"""The page for programs, and what it promises: from Python, from a shell and over MCP."""
+"""The page for programs and its promises: from Python, from a shell and over MCP."""
 
 import ast
 import asyncio
@@ -127,7 +127,7 @@ def test_the_page_shows_calls_that_work_as_they_stand(
     page: Page, served: Served, tmp_path: Path
 ) -> None:
     link = page.get_by_role("link", name="For programs").get_attribute("href")
-    # A tab of its own: leaving the page would break off what it still fetches.
+    # In a new tab: leaving the page would abort its pending requests.
     page = page.context.new_page()
     page.goto(urljoin(served[0], link))
     for name in ENDPOINTS:
@@ -166,7 +166,7 @@ def test_an_assistant_finds_the_tools_and_uses_one(served: Served) -> None:
             assert isinstance(content, TextContent)
             return tools, content.text
 
-    with ThreadPoolExecutor() as pool:  # the browser has an event loop in this thread
+    with ThreadPoolExecutor() as pool:  # the browser's event loop runs in this thread
         tools, answer = pool.submit(asyncio.run, ask()).result()
 
     for each in ENDPOINTS:

@@ -1,4 +1,4 @@
-"""How long a visitor waits, and for what the page asks the server."""
+"""How long a visitor waits, and what the page requests from the server."""
 
 import base64
 import io
@@ -72,13 +72,13 @@ def test_the_pets_tab_answers_an_upload_quickly(page: Page) -> None:
     times = []
     for number in range(UPLOADS + 1):
         times.append(page.evaluate(ANSWERED, [photo(number), f"photo-{number}.jpg"]))
-        page.wait_for_timeout(1500)  # for the tabs that are not looked at
+        page.wait_for_timeout(1500)  # for the tabs that are not shown
     print("milliseconds from upload to results:", [round(time) for time in times])
-    assert statistics.median(times[1:]) < LIMIT  # the first one is cold
+    assert statistics.median(times[1:]) < LIMIT  # the first one is slower
 
 
 def answers(address: str) -> int:
-    """How often the Pets tab was answered since the app was started."""
+    """How often the Pets tab has been answered since the app started."""
     with urllib.request.urlopen(f"{address}/metrics") as told:
         counted = re.findall(
             r'^petscope_answers_total{.*"show_pets".*} (\d+)', told.read().decode(), re.M
@@ -94,13 +94,13 @@ def test_each_photo_is_answered_once_however_it_comes(page: Page, served: Served
         nonlocal before
         while answers(served[0]) == before:
             page.wait_for_timeout(100)
-        page.wait_for_timeout(400)  # for an answer too many
+        page.wait_for_timeout(400)  # for a superfluous answer
         assert answers(served[0]) == before + 1
         before += 1
 
     upload(page, "first.jpg", dog)
     answered_once()
-    upload(page, "second.png", CAT.read_bytes())  # in the place of the photo before
+    upload(page, "second.png", CAT.read_bytes())  # instead of the previous photo
     answered_once()
     upload(page, "first.jpg", dog)
     answered_once()
@@ -110,7 +110,7 @@ def test_each_photo_is_answered_once_however_it_comes(page: Page, served: Served
     answered_once()
     page.locator("#examples .thumbnail-item").nth(2).click()
     answered_once()
-    page.wait_for_timeout(2000)  # for one that comes late
+    page.wait_for_timeout(2000)  # for a late answer
     assert answers(served[0]) == before
 
 
@@ -125,7 +125,7 @@ def test_another_tab_asks_the_server_nothing(page: Page) -> None:
     page.evaluate(ANSWERED, [photo(200), "photo.jpg"])
     expect(page.locator("#share-card")).to_be_enabled()
     before = -1
-    while len(asked) > before:  # the tabs that are not looked at are answered too
+    while len(asked) > before:  # the tabs that are not shown are answered too
         before = len(asked)
         page.wait_for_timeout(1000)
     asked.clear()
@@ -136,7 +136,7 @@ def test_another_tab_asks_the_server_nothing(page: Page) -> None:
     assert asked == []
 
 
-def test_who_has_to_wait_is_told_so_and_old_answers_pale(page: Page) -> None:
+def test_a_waiting_visitor_is_told_and_old_answers_turn_pale(page: Page) -> None:
     waits = page.locator(".looking")
     upload(page, "cat.png", CAT.read_bytes())
     open_tab(page, "Breed")

@@ -1,4 +1,4 @@
-"""Pictures of microscopes on the page: stacks are chosen from, and counted in their own numbers."""
+"""Microscope pictures on the page: planes of stacks, measured in their own values."""
 
 import io
 

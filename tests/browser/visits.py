@@ -1,4 +1,4 @@
-"""What a visitor does on the page, for all tests that drive it."""
+"""What a visitor does on the page, for all tests that drive a browser."""
 
 import io
 import subprocess
@@ -22,12 +22,12 @@ from playwright.sync_api import (
 
 PATIENCE = 60_000  # milliseconds: a busy machine is slow, not wrong
 SCREENSHOTS = Path(__file__).parent / "screenshots"
-LEFT = ("AbortError", "errored out")  # Gradio's words for what a page fetched when it was left
+LEFT = ("AbortError", "errored out")  # Gradio's message for requests aborted by leaving a page
 
 Scheme = Literal["light", "dark"]
 Served = tuple[str, subprocess.Popen[bytes]]  # the app's address and its process
 
-# For tests of what does not depend on the kind of screen.
+# For tests that do not depend on the kind of screen.
 on_desktop = pytest.mark.parametrize(
     "page", [(1280, "light")], indirect=True, ids=["desktop-light"]
 )
@@ -36,7 +36,7 @@ on_phone = pytest.mark.parametrize("page", [(390, "dark")], indirect=True, ids=[
 
 @contextmanager
 def opened(context: BrowserContext, address: str, width: int, scheme: Scheme) -> Iterator[Page]:
-    """The page opened; afterwards nothing may have been fetched elsewhere or have gone wrong."""
+    """Open the page; afterwards, check that nothing failed or was fetched from elsewhere."""
     page = context.new_page()
     page.set_viewport_size({"width": width, "height": 900})
     page.emulate_media(color_scheme=scheme)
@@ -59,11 +59,11 @@ def opened(context: BrowserContext, address: str, width: int, scheme: Scheme) ->
     page.locator("#photo").wait_for()
     yield page
     page.close()
-    assert wrong == [], wrong  # this module's assertions are not explained by pytest
+    assert wrong == [], wrong  # pytest does not explain this module's assertions
 
 
 def as_file(name: str, content: bytes) -> FilePayload:
-    """A picture file as Playwright chooses it."""
+    """A picture file in the form that Playwright needs."""
     return {"name": name, "mimeType": f"image/{name.rpartition('.')[2]}", "buffer": content}
 
 
@@ -78,7 +78,7 @@ def open_tab(page: Page, name: str) -> None:
 
 
 def comes_to_rest(page: Page) -> None:
-    """Wait until the page has asked the server for nothing for two seconds."""
+    """Wait until the page has requested nothing from the server for two seconds."""
     asked = [time.monotonic()]
     page.on("request", lambda sent: asked.append(time.monotonic()) if "join" in sent.url else None)
     deadline = time.monotonic() + PATIENCE / 1000
@@ -88,7 +88,7 @@ def comes_to_rest(page: Page) -> None:
 
 
 def shown_size(picture: Locator) -> tuple[int, int]:
-    """Pixels of the picture itself, not of its place on the page."""
+    """Size of the picture itself, not of its element on the page."""
     picture.wait_for()
     expect(picture).to_have_js_property("complete", True)
     return (

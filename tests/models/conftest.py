@@ -1,4 +1,4 @@
-"""Tiny networks with their cards, and a clock that noise from other programs does not fool."""
+"""Tiny networks with their cards, and a timer that is robust against other programs."""
 
 import hashlib
 import json
@@ -30,7 +30,7 @@ SURE = np.eye(3) * 10
 
 @pytest.fixture
 def fresh_models(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    """Loaded models are forgotten before and after, and those that ship are the source."""
+    """Loaded models are forgotten before and after, and the embedded ones are used."""
     monkeypatch.delenv(store.SOURCE_VARIABLE, raising=False)
     kept = (store.resolve, segmentation.load, breeds.load, detection.load)
     for load in kept:
@@ -42,9 +42,9 @@ def fresh_models(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch
 
 @pytest.fixture
 def folder(tmp_path: Path, fresh_models: pytest.MonkeyPatch) -> Path:
-    """An empty folder that models are loaded from."""
+    """An empty folder from which models are loaded."""
     fresh_models.setenv(store.SOURCE_VARIABLE, str(tmp_path))
-    fresh_models.setattr(store, "EMBEDDED", tmp_path)  # nothing comes from elsewhere
+    fresh_models.setattr(store, "EMBEDDED", tmp_path)  # no models from elsewhere
     return tmp_path
 
 
@@ -100,7 +100,7 @@ def add_classifier(folder: Path) -> AddModel:
             helper.make_node("MatMul", ["means", "weights"], ["logits"]),
             helper.make_node("Softmax", ["logits"], ["probabilities"], axis=-1),
         ]
-        if activation:  # a second output: what each pixel says of each breed
+        if activation:  # a second output: how much each pixel supports each breed
             nodes += [
                 helper.make_node("MatMul", [pixels, "weights"], ["places"]),
                 helper.make_node("Transpose", ["places"], ["class_activation"], perm=[0, 3, 1, 2]),
@@ -124,7 +124,7 @@ def make_card(
     output: str,
     **changes: Any,  # noqa: ANN401
 ) -> dict[str, Any]:
-    """A card with the fields of `training.export.make_card` that serving reads."""
+    """A card with those fields of `training.export.make_card` that the app reads."""
     size = {"height": changes.pop("height", 24), "width": changes.pop("width", 32)}
     spec = {
         **size,
@@ -157,7 +157,7 @@ def write_model(
 ) -> Path:
     """Write `NAME.onnx`, all of its sizes dynamic, and `NAME.json`; return the card's path.
 
-    `outputs` says how many axes each output has; `fixed` networks take the card's size alone.
+    `outputs` gives the number of axes of each output; `fixed` networks accept only the card's size.
     """
     shape: list[Any] = list("abcd")
     if fixed:
@@ -189,8 +189,8 @@ def write_model(
 def median_seconds() -> Clock:
     """Median time of 30 calls after a warm-up: the best of up to 5 rounds.
 
-    Other programs can slow a round down but never speed one up, so rounds end with the first that
-    keeps the limit.
+    Other programs can slow a round down but never speed one up, so the first round within the limit
+    is enough.
     """
 
     def measure(action: Callable[[], object], limit: float) -> float:

@@ -1,4 +1,4 @@
-"""Albums of made photos, with networks so small that their answer is known."""
+"""Albums of synthetic photos, with networks so small that their answers are known."""
 
 import csv
 import io
@@ -82,7 +82,7 @@ def test_an_album_is_packed_with_its_table_masks_and_cut_outs(tmp_path: Path) ->
 
 
 @pytest.mark.usefixtures("models")
-def test_what_went_since_is_told_in_the_table(tmp_path: Path) -> None:
+def test_deleted_files_are_mentioned_in_the_table(tmp_path: Path) -> None:
     folder = tmp_path / "results"
     path = photo_file(tmp_path, "cat.png", (60, 200, RED))
     entries = [examine(path, name, folder) for name in ("kept.png", "lost.png")]
@@ -101,7 +101,7 @@ def test_what_went_since_is_told_in_the_table(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("models")
-def test_a_cut_out_is_reduced_to_what_two_hundred_may_take(tmp_path: Path) -> None:
+def test_a_cut_out_is_reduced_so_that_two_hundred_fit(tmp_path: Path) -> None:
     Image.new("RGB", (3000, 1500), RED).save(tmp_path / "large.png")
 
     examine(tmp_path / "large.png", "large.png", tmp_path / "results")

@@ -1,4 +1,4 @@
-"""Breeds, with networks so small that their answer is known."""
+"""Breeds, with networks so small that their answers are known."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -66,7 +66,9 @@ def test_breeds_come_most_probable_first(
 
 
 @pytest.mark.parametrize("top", [0, 1, 2, 4, 50])
-def test_as_many_breeds_come_as_asked_for_and_known(top: int, add_classifier: AddModel) -> None:
+def test_the_number_of_breeds_is_the_requested_or_the_known_one(
+    top: int, add_classifier: AddModel
+) -> None:
     add_classifier(weights=WEIGHTS, labels=LABELS)
     classifier = breeds.load("breeds")
     photo = plain_photo(200, 90, 10)
@@ -158,11 +160,11 @@ def test_the_photo_is_left_as_it_is(add_classifier: AddModel) -> None:
     breeds.load("breeds").predict(photo)
 
 
-def test_the_evidence_lies_where_the_photo_speaks_for_the_breed(add_classifier: AddModel) -> None:
+def test_the_evidence_is_where_the_photo_supports_the_breed(add_classifier: AddModel) -> None:
     add_classifier(weights=WEIGHTS, labels=LABELS, activation=True, height=8, width=8)
     photo = plain_photo(0, 0, 0, height=80, width=160)
-    photo[:, :40, 0] = 255  # speaks for the Bengal, and against the Beagle
-    photo[:, 120:, 1] = 255  # for the Pug
+    photo[:, :40, 0] = 255  # supports the Bengal, and counts against the Beagle
+    photo[:, 120:, 1] = 255  # supports the Pug
 
     answer = breeds.load().classify(photo)
 
@@ -178,7 +180,7 @@ def test_the_evidence_lies_where_the_photo_speaks_for_the_breed(add_classifier: 
     np.testing.assert_allclose(pug, bengal[:, ::-1], atol=0.1)
 
 
-def test_what_nothing_speaks_for_has_no_evidence_anywhere(add_classifier: AddModel) -> None:
+def test_a_breed_without_support_has_no_evidence(add_classifier: AddModel) -> None:
     add_classifier(weights=WEIGHTS, labels=LABELS, activation=True)
 
     answer = breeds.load().classify(plain_photo(0, 0, 0))
@@ -211,7 +213,7 @@ def test_the_embedded_model_takes_a_cat_for_a_cat() -> None:
 
 @needs_weights
 @pytest.mark.usefixtures("fresh_models")
-def test_the_embedded_model_shares_its_trust_among_37_breeds() -> None:
+def test_the_embedded_model_gives_probabilities_of_37_breeds() -> None:
     ranking = breeds.load().predict(open_photo(EXAMPLES / "coffee_cup.jpg"), top=100)
 
     assert len({breed.name for breed in ranking}) == 37

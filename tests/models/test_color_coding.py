@@ -1,4 +1,4 @@
-"""Colours stated by the numbers of H.273, as browsers show them."""
+"""Colours given by H.273's code points, as browsers show them."""
 
 import struct
 import zlib
@@ -20,7 +20,7 @@ COLORS = np.array([[1, 1, 1], [0.2, 0.3, 0.6], [1, 0.5, 0.4], [0.4, 0.9, 0.5], [
 
 
 def pq(light: NDArray[np.float64]) -> NDArray[np.float64]:
-    """SMPTE ST 2084, of cd/m2."""
+    """SMPTE ST 2084: the code value of a luminance in cd/m2."""
     power = (light / 10_000) ** 0.1593017578125
     return ((0.8359375 + 18.8515625 * power) / (1 + 18.6875 * power)) ** 78.84375
 
@@ -70,7 +70,7 @@ def test_hdr_no_brighter_than_white_looks_as_without_hdr(depth: int) -> None:
     np.testing.assert_allclose(photo[0], expected, atol=4 if depth == 8 else 3)
 
 
-# What Chromium 156 shows of light in cd/m2 where the brightest is 1,000 or more, grey by grey.
+# The greys that Chromium 156 shows for luminances in cd/m2, if the brightest is 1,000 or more.
 SHOWN = {0: 0, 5: 29, 26: 72, 50: 98, 100: 136, 150: 164, 203: 187, 300: 211, 400: 223, 600: 239}
 SHOWN |= {1000: 255, 4000: 255}
 
@@ -85,13 +85,13 @@ def test_bright_hdr_is_toned_as_in_a_browser() -> None:
 
 
 def test_bright_hdr_keeps_its_hues() -> None:
-    """All channels are toned by one factor, in the primaries of the file."""
+    """All channels are scaled by one factor, in the primaries of the file."""
     strongest = np.array([1000.0, 1000, 1000])
     light = np.concatenate([COLORS[1:4] * 203, np.diag(strongest)])[np.newaxis]
 
     photo = open_photo(png(pq(light), (DISPLAY_P3, PQ), 16))
 
-    toned = COLORS[1:4] * 0.5  # below white half the light is left
+    toned = COLORS[1:4] * 0.5  # below white, half of the light remains
     np.testing.assert_allclose(photo[0, :3], encoded(toned @ np.transpose(FROM_P3)), atol=3)
 
 

@@ -1,4 +1,4 @@
-"""Command lines that are ended from outside, as processes of their own."""
+"""Command lines that are ended from outside, in separate processes."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 
-# What runs the checks in the background may have turned Ctrl-C off for all that it starts.
+# A program that runs the checks in the background may have disabled Ctrl-C for its children.
 COMMAND = """
 import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -56,7 +56,7 @@ def test_a_command_exits_with_its_code(work: str, code: int) -> None:
     assert out == ("done\n" if work.startswith("print") else "")
 
 
-def test_ctrl_c_while_packages_are_imported_is_a_word() -> None:
+def test_ctrl_c_during_imports_prints_one_line() -> None:
     with command("pass", importing=True) as process:
         _, complaint = process.communicate()
 
@@ -67,7 +67,7 @@ def test_ctrl_c_while_packages_are_imported_is_a_word() -> None:
 @pytest.mark.parametrize(
     "work", ["print('once')", "[print('x' * 1000, flush=True) for _ in range(1000)]", "sys.exit(1)"]
 )
-def test_a_reader_who_leaves_ends_the_command_without_a_word(work: str) -> None:
+def test_a_closed_pipe_ends_the_command_silently(work: str) -> None:
     ours, theirs = os.pipe()
     os.close(ours)
     process = subprocess.run(

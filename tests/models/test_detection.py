@@ -1,4 +1,4 @@
-"""Boxes of cats and dogs, against the detector's formula and suppression written out."""
+"""Boxes of cats and dogs, against the detector's formula and a plain suppression."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ PHOTOS = Path(__file__).parents[3] / "shared" / "photos"
 
 
 def written_out(output: NDArray[np.float32], height: int, width: int) -> list[tuple[float, ...]]:
-    """Place by place: left, top, right, bottom and the two probabilities."""
+    """Cell by cell: left, top, right, bottom and the two probabilities."""
     found, place = [], 0
     for stride in RULE.strides:
         for row in range(height // stride):
@@ -51,7 +51,7 @@ def test_places_are_decoded_as_the_formula_says() -> None:
     np.testing.assert_allclose(probabilities, expected[:, 4:], atol=1e-6)
 
 
-def test_nothing_sure_gives_nothing() -> None:
+def test_low_probabilities_give_no_boxes() -> None:
     boxes, probabilities = detection.decode(np.full((340, 34), -5, np.float32), 128, 128, RULE)
     assert boxes.shape == (0, 4)
     assert probabilities.shape == (0, 2)
@@ -87,7 +87,7 @@ def test_suppression_keeps_what_overlaps_nothing_better() -> None:
     ("size", "scaled", "padded"),
     [((300, 451), (277, 416), (320, 448)), ((100, 20), (416, 83), (448, 128))],
 )
-def test_a_letterbox_keeps_the_shape_and_fills_up_with_the_mean(
+def test_a_letterbox_keeps_the_aspect_ratio_and_is_padded_with_the_mean(
     size: tuple[int, int], scaled: tuple[int, int], padded: tuple[int, int]
 ) -> None:
     spec = InputSpec(

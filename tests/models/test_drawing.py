@@ -1,4 +1,4 @@
-"""Pictures of results: values kept, colours right, and nothing else touched."""
+"""Pictures of results: values are kept, colours are right, and nothing else changes."""
 
 import io
 
@@ -221,7 +221,7 @@ def test_a_thumbnail_is_a_small_jpeg() -> None:
     np.testing.assert_allclose(np.asarray(picture)[25, 50], (200, 30, 60), atol=4)
 
 
-def test_painting_changes_only_the_pixels_it_is_told_to() -> None:
+def test_painting_changes_only_the_given_pixels() -> None:
     photo, where = random_photo(20, 30), random_mask(20, 30) > 2
     photo.flags.writeable = False
 

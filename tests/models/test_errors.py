@@ -18,7 +18,7 @@ def test_an_error_says_its_english_sentence(kind: type[ExplainedError]) -> None:
     )
 
 
-def test_an_error_crosses_to_another_process_as_json_and_by_pickle() -> None:
+def test_an_error_can_be_sent_to_another_process_as_json_or_pickle() -> None:
     error = PhotoError("photo_too_many_pixels", **LARGE)
 
     sent = json.loads(json.dumps({"key": error.key, "values": error.values}))

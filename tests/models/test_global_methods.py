@@ -61,10 +61,10 @@ def found(gray: Gray, method: str) -> float | None:
 
 
 def itks(gray: Gray, method: str) -> float | None:
-    """SimpleITK's threshold with one bin a level; None where it has none."""
+    """SimpleITK's threshold with one bin per level; None if it finds none."""
     SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
     chosen = IN_SIMPLE_ITK[method]()
-    # Of bytes it always counts all 256 levels, of others those between the extremes.
+    # With 8 bits it always counts all 256 levels, otherwise those between the extremes.
     chosen.SetNumberOfHistogramBins(256 if gray.dtype == np.uint8 else int(np.ptp(gray)) + 1)
     chosen.MaskOutputOff()
     try:
@@ -91,7 +91,7 @@ def test_cuts_are_simple_itks_within_one_level(name: str, method: str) -> None:
     cut = found(gray, method)
 
     if theirs is None:
-        # It gives up after a tenth of the passes, and has no answer for single levels.
+        # It gives up after a tenth of the passes, and finds nothing for single levels.
         assert method in ("intermodes", "min_error")
     else:
         assert cut is not None
@@ -127,7 +127,7 @@ def test_cuts_of_floats_are_scikit_images(name: str, method: str, kind: type[Any
     assert cut == (theirs if method != "li" else pytest.approx(theirs, rel=1e-4, abs=1e-4))
 
 
-# By ImageJ 1.53t, `AutoThresholder.getThreshold`, for the histogram of the whole picture.
+# From ImageJ 1.53t, `AutoThresholder.getThreshold`, for the histogram of the whole picture.
 BY_IMAGEJ_METHODS = ("default", "max_entropy", "moments", "percentile", "shanbhag")
 BY_IMAGEJ = {
     "camera": (103, 140, 136, 152, 144),
@@ -156,7 +156,7 @@ def test_smoothing_at_once_is_smoothing_pass_by_pass(name: str) -> None:
 
 
 @pytest.mark.parametrize("method", IMAGEJ)
-def test_a_cut_parts_the_picture(method: str) -> None:
+def test_a_cut_has_pixels_on_both_sides(method: str) -> None:
     for name in BYTES + DEEP:
         gray = picture(name)
         cut = found(gray, method)
@@ -171,7 +171,7 @@ def test_shifted_and_stretched_numbers_shift_and_stretch_the_cut(method: str, st
         pytest.skip("lies between levels, or smooths and measures them")
     moved = find_cut(gray * step - 3000, method)
 
-    if method in ("intermodes", "default", "huang"):  # these look at what lies beyond the levels
+    if method in ("intermodes", "default", "huang"):  # these depend on what is beyond the levels
         assert abs(moved - (find_cut(gray, method) * step - 3000)) <= 30
     else:
         assert moved == find_cut(gray, method) * step - 3000
@@ -190,7 +190,7 @@ def test_all_methods_of_a_large_deep_picture_take_less_than_300_ms(
     def all_methods() -> None:
         counted = histogram(deep)
         for method in GLOBAL_METHODS:
-            with suppress(ThresholdError):  # two of them look for peaks until they give up
+            with suppress(ThresholdError):  # two of them search for peaks until they give up
                 find_cut(counted, method)
 
     all_methods()  # imports

@@ -1,4 +1,4 @@
-"""The door for user files: every format is read right, and every bad file ends in one sentence."""
+"""Reading picture files: every format is read correctly, and every bad file gives one sentence."""
 
 import functools
 import io
@@ -26,7 +26,7 @@ from models.images import Photo, PhotoError, open_photo, open_picture, open_prev
 from models.picture import Axis, Place
 from tests.profiles import CURVES, DISPLAY_P3, PRIMARIES, SRGB, profile
 
-# Four plain quarters of different colours: which way is up shows, and lossy formats keep them.
+# Four plain quarters of different colours: they show the orientation, and survive lossy formats.
 SCENE = np.empty((48, 64, 3), np.uint8)
 SCENE[:24, :32] = 230, 20, 30
 SCENE[:24, 32:] = 20, 200, 40
@@ -141,7 +141,7 @@ def assert_is_photo(photo: Photo, height: int, width: int) -> None:
 
 
 def assert_shows(photo: Photo, scene: NDArray[np.uint8], tolerance: int = 12) -> None:
-    """Same quarters, compared away from their borders, where lossy formats blur."""
+    """The same quarters, compared away from their borders, which lossy formats blur."""
     height, width = scene.shape[:2]
     assert_is_photo(photo, height, width)
     for y in (height // 4, height * 3 // 4):
@@ -258,7 +258,7 @@ def test_an_orientation_in_both_container_and_exif_is_applied_once() -> None:
 
 
 def test_an_orientation_in_the_exif_of_a_heic_alone_is_ignored() -> None:
-    """The container decides, by the HEIF standard; Exif objects reach the file as they are."""
+    """By the HEIF standard the container decides; Exif objects are stored unchanged."""
     tags = Image.Exif()
     tags[ORIENTATION] = 6
     content = encode(Image.fromarray(SCENE), "HEIF", quality=90, exif=tags)
@@ -430,7 +430,7 @@ def test_the_transparent_value_of_a_png_becomes_white() -> None:
     assert first_row(encode(deep, "PNG", transparency=25700)) == grey(0, 255, 255)
 
 
-# A colour space whose red is sRGB's green, and the other way round.
+# A colour space whose red is sRGB's green and vice versa.
 SWAPPED = SRGB.replace(b"rXYZ", b"????").replace(b"gXYZ", b"rXYZ").replace(b"????", b"gXYZ")
 SWAPPED_SCENE = SCENE[:, :, [1, 0, 2]]
 
@@ -599,7 +599,7 @@ def test_32_bit_tiff_is_brought_to_8_bits(values: list[int], expected: list[int]
 def test_reading_needs_few_copies_of_the_picture(
     mode: str, file_format: str, bytes_per_pixel: int
 ) -> None:
-    """Counts what Python and NumPy hold at once, beside Pillow's own picture."""
+    """Counts the memory of Python and NumPy, without Pillow's own picture."""
     side = 1000
     content = encode(Image.new(mode, (side, side)), file_format)
     open_photo(content)
@@ -647,7 +647,7 @@ def refuse(source: Any, match: str) -> None:  # noqa: ANN401
 
 
 def read_or_refuse(content: bytes) -> bool:
-    """Whether the file was read; anything but a photo or a PhotoError fails the test."""
+    """Whether the file was read; anything except a photo or a PhotoError fails the test."""
     try:
         photo = open_photo(content)
     except PhotoError as error:
@@ -901,7 +901,7 @@ def test_an_orientation_in_xmp_alone_is_ignored_as_by_browsers() -> None:
         b'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description '
         b'xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/></rdf:RDF></x:xmpmeta>'
     )
-    for file_format in ("JPEG", "WEBP"):  # others turn the picture when they are written
+    for file_format in ("JPEG", "WEBP"):  # other formats are rotated when they are written
         content = encode(Image.fromarray(SCENE), file_format, quality=90, xmp=packet)
         assert packet in content
 
@@ -930,7 +930,7 @@ def test_the_transparent_grey_of_a_png_of_few_bits_becomes_white(depth: int, val
 
 
 def test_the_transparent_colour_of_a_16_bit_png_is_exact() -> None:
-    """Another colour with the same upper bytes stays."""
+    """Another colour with the same upper bytes is kept."""
     row = b"\0" + struct.pack(">9H", 0x1234, 7, 9, 0x1235, 7, 9, 65535, 0, 0)
     transparent = (b"tRNS", struct.pack(">3H", 0x1234, 7, 9))
 
@@ -995,7 +995,7 @@ def test_a_bmp_with_some_alpha_is_laid_over_white() -> None:
 
 
 def test_the_preview_of_a_heic_is_not_its_thumbnail() -> None:
-    """A program may have changed the picture since the thumbnail was made."""
+    """A program may have changed the picture after the thumbnail was made."""
     stale = Image.fromarray(255 - PORTRAIT)
     import pillow_heif
 
@@ -1009,7 +1009,7 @@ def test_the_preview_of_a_heic_is_not_its_thumbnail() -> None:
 
 
 def test_a_jpeg_with_more_pictures_behind_it_is_its_first() -> None:
-    """A gain map, as of Ultra HDR, or another eye's view: as JPEG and as MPO."""
+    """A gain map, as in Ultra HDR, or the other eye's view, as JPEG and as MPO."""
     gain = Image.new("L", (16, 12), 99)
     first = Image.fromarray(SCENE)
     as_mpo = encode(first, "MPO", save_all=True, append_images=[gain.convert("RGB")], quality=92)

@@ -1,4 +1,4 @@
-"""Masks by any setting, and snippets that make them again."""
+"""Masks with any settings, and snippets that make the same masks."""
 
 import itertools
 from pathlib import Path
@@ -48,7 +48,7 @@ def run(code: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> NDArray[np.
 def check(
     name: str, settings: Settings, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> NDArray[np.bool_] | None:
-    """Compare a setting's mask with its snippet's; None where there is none."""
+    """Compare the mask of some settings with their snippet's; both may be None."""
     picture = PICTURES[name]
     gray = prepare(picture, settings)
     try:

@@ -1,4 +1,4 @@
-"""Local thresholds against scikit-image, and against windows cut out one by one."""
+"""Local thresholds against scikit-image, and against windows processed one by one."""
 
 import time
 from typing import Any
@@ -113,7 +113,7 @@ def test_bernsen_takes_the_middle_where_there_is_contrast() -> None:
     threshold = bernsen(gray, 5, contrast=15)
 
     assert (threshold[:, 8:12] == 120).all()
-    assert (threshold[:, :8] == np.inf).all()  # dark and flat: nothing lies above
+    assert (threshold[:, :8] == np.inf).all()  # dark and flat: nothing is above it
     assert (threshold[:, 12:] == -np.inf).all()
     np.testing.assert_array_equal(gray > threshold, gray == 200)
 
@@ -124,7 +124,7 @@ def test_local_otsus_cuts_are_rank_otsus_at_the_centres_of_tiles() -> None:
     cuts = otsu_of_tiles(gray.astype(np.int64), 3)
 
     theirs = filters.rank.otsu(gray, np.ones((15, 15), np.uint8))[1::3, 1::3]
-    flat = theirs == 0  # what it says of windows of one level
+    flat = theirs == 0  # its answer for windows of one level
     assert flat.mean() < 0.05
     assert np.mean((cuts == theirs) | flat) > 0.995  # equally good cuts may differ
 
@@ -148,7 +148,7 @@ def test_a_flat_picture_and_a_tiny_one_have_thresholds(method: str) -> None:
 
 
 @pytest.mark.parametrize("method", LOCAL_METHODS)
-def test_deep_numbers_part_as_their_bytes_do(method: str) -> None:
+def test_deep_values_are_divided_like_their_8_bit_versions(method: str) -> None:
     limits = (700.0, 700.0 + 255 * 16)
     deep = PAGE.astype(np.uint16) * 16 + 700
     k = 0.1
@@ -183,7 +183,7 @@ def test_sauvola_is_three_times_faster_than_scikit_images() -> None:
         of(gray, 101)
         return time.perf_counter() - start
 
-    # In turns: what else runs on the machine slows both.
+    # In turns: other programs on the machine slow down both.
     rounds = [(seconds(sauvola), seconds(filters.threshold_sauvola)) for _ in range(5)]
 
     assert np.median([theirs / ours for ours, theirs in rounds]) >= 3, rounds

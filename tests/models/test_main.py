@@ -1,4 +1,4 @@
-"""The command line, with networks so small that their answer is known."""
+"""The command line, with networks so small that their answers are known."""
 
 import json
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from models.__main__ import main
 AddModel = Callable[..., Path]
 
 RED, GREEN = (255, 0, 0), (0, 255, 0)
-# To the mask model, green is background and all else pet; to the classifier, what is red is a Pug.
+# The mask model takes green as background and all else as pet; the classifier takes red as a Pug.
 MASK = np.array([[0.0, -20, 0], [0, 20, 0], [0, 0, 0]])
 LABELS = [{"name": "Pug", "species": "dog"}, {"name": "Sphynx", "species": "cat"}]
 BREEDS = np.array([[5.0, 0, 0], [0, 0, 5]])
@@ -31,7 +31,7 @@ def photo(tmp_path: Path, add_segmenter: AddModel, add_classifier: AddModel) -> 
     return str(tmp_path / "photo.png")
 
 
-def test_a_photo_is_described_in_a_line_of_json(
+def test_a_photo_is_described_in_one_line_of_json(
     photo: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([photo, "--classes", "2"]) == 0
@@ -47,7 +47,7 @@ def test_a_photo_is_described_in_a_line_of_json(
     assert sum(breed["probability"] for breed in pet["breeds"]) == pytest.approx(1)
 
 
-def test_a_bad_file_gets_its_sentence_and_the_others_their_line(
+def test_a_bad_file_gets_an_error_and_the_others_a_line(
     photo: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bad = tmp_path / "notes.jpg"
@@ -78,7 +78,7 @@ def test_the_environment_limits_photos(
     assert "PETSCOPE_MAX_MEGABYTES is not a number: many" in capsys.readouterr().err
 
 
-def test_a_missing_model_is_said_in_one_sentence(
+def test_a_missing_model_is_reported_in_one_sentence(
     photo: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "breeds.json").unlink()
@@ -90,10 +90,10 @@ def test_a_missing_model_is_said_in_one_sentence(
     assert "no model for classification" in said.err
 
 
-def test_a_deep_picture_is_cut_in_its_own_numbers(
+def test_cuts_of_a_deep_picture_are_in_its_own_values(
     photo: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """By scikit-image on the file's values; a stack by the place that is named."""
+    """Compared with scikit-image on the file's values; of a stack, the chosen plane."""
     import tifffile
     from skimage.filters import threshold_otsu
 
@@ -116,7 +116,7 @@ def test_a_deep_picture_is_cut_in_its_own_numbers(
 def test_models_of_a_folder_are_filled_up_with_the_built_in_ones(
     photo: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a folder of nuclei lacks, the pet's outline and breeds, is built in."""
+    """A folder with only nuclei is completed by the embedded pet outline and breeds."""
     monkeypatch.delenv(store.SOURCE_VARIABLE)
     nuclei = tmp_path / "nuclei"
     nuclei.mkdir()

@@ -1,4 +1,4 @@
-"""Cut-outs against a slow guided filter that follows the paper, and truths made by hand."""
+"""Cut-outs against a slow guided filter that follows the paper, and hand-made references."""
 
 import time
 
@@ -88,7 +88,7 @@ def test_an_edge_of_the_photo_attracts_the_mask_s(scale: int) -> None:
 
     opacity = refine(photo, mask, 5 * scale)
 
-    # Within a pixel of the reduced photo that the larger one is computed on.
+    # Within a pixel of the reduced photo on which it is computed.
     assert opacity[:, : 98 * scale].min() >= 250
     assert opacity[:, 102 * scale :].max() <= 5
 
@@ -162,7 +162,7 @@ def test_a_picture_covers_with_its_middle(size: tuple[int, int]) -> None:
     covered = cover(wide, height, width)
 
     assert covered.shape == (height, width, 3)
-    # Enlarging and reducing look a little beyond the edge.
+    # Enlarging and reducing use a few pixels beyond the edge.
     np.testing.assert_allclose(covered[height // 2, width // 2], GREEN, atol=8)
     if width <= height * 2:  # so the blue and the red are cut off
         np.testing.assert_allclose(covered, np.full_like(covered, GREEN), atol=8)

@@ -1,4 +1,4 @@
-"""Objects measured, against truth made by hand and scikit-image's own regions."""
+"""Measurements of objects, against hand-made references and scikit-image."""
 
 import csv
 import io
@@ -27,7 +27,7 @@ def test_a_rectangle_and_a_pixel_are_measured_as_by_hand() -> None:
     assert (objects.left[0], objects.top[0]) == (10, 4)
     assert (objects.right[0], objects.bottom[0]) == (20, 8)
     np.testing.assert_allclose(objects.equivalent_diameter, 2 * np.sqrt(np.array([40, 1]) / np.pi))
-    # A rectangle's second moments are its sides squared over 12; regionprops adds a pixel's 1/12.
+    # A rectangle's second moments are its squared sides over 12; regionprops adds a pixel's 1/12.
     minor, major = 4**2, 10**2
     assert objects.eccentricity[0] == pytest.approx(np.sqrt(1 - minor / major), abs=0.01)
     assert objects.eccentricity[1] == 0

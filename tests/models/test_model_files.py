@@ -1,4 +1,4 @@
-"""The embedded models are data: they bring no code, and are what their cards say."""
+"""The embedded models are data: they contain no code, and match their cards."""
 
 import hashlib
 

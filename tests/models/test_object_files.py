@@ -1,4 +1,4 @@
-"""Files of the objects, read by the libraries that other programs use."""
+"""Files of objects, read with the libraries that other programs use."""
 
 import io
 import json
@@ -44,7 +44,7 @@ def test_the_rois_of_imagej_draw_the_objects(numbers: NDArray[np.int32]) -> None
 
     assert [roi.name for roi in rois] == ["00001", "00003", "00004"]
     for roi in rois:
-        # From pixel corners to their centres, which the mask is drawn at.
+        # From pixel corners to centres, at which the mask is drawn.
         drawn = polygon2mask(numbers.shape, np.asarray(roi.coordinates())[:, ::-1] - 0.5)
         truth = numbers == int(roi.name)
         assert np.count_nonzero(drawn != truth) <= 0.02 * np.count_nonzero(truth) + 8

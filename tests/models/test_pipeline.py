@@ -1,4 +1,4 @@
-"""Pets found and named, with networks so small that their answer is known."""
+"""Pets found and named, with networks so small that their answers are known."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +17,7 @@ AddModel = Callable[..., Path]
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
-# To the mask model, green is background and all else pet; to the classifier, what is red is a Pug.
+# The mask model takes green as background and all else as pet; the classifier takes red as a Pug.
 MASK = np.array([[0.0, -20, 0], [0, 20, 0], [0, 0, 0]])
 LABELS = [{"name": "Pug", "species": "dog"}, {"name": "Sphynx", "species": "cat"}]
 BREEDS = np.array([[5.0, 0, 0], [0, 0, 5]])
@@ -81,10 +81,10 @@ def test_a_photo_without_a_pet_has_none_and_one_of_a_pet_alone_has_one(
     [
         (0.25, BLUE, False),
         (0.25, (140, 0, 130), True),  # between both breeds
-        (0.02, BLUE, True),  # sure, but so small
+        (0.02, BLUE, True),  # unambiguous, but very small
     ],
 )
-def test_what_is_small_or_between_all_breeds_is_refused(
+def test_small_and_ambiguous_regions_are_refused(
     add_segmenter: AddModel,
     add_classifier: AddModel,
     share: float,
@@ -119,14 +119,14 @@ def test_without_a_rule_nothing_is_refused() -> None:
 @pytest.mark.parametrize(
     ("box", "crop"),
     [
-        # room on all sides: 35 % of the longer side
+        # a margin on all sides: 35 % of the longer side
         ((400, 300, 500, 400), (365, 265, 535, 435)),
-        # at an edge the crop is moved, not cut
+        # at an edge the crop is moved, not cut off
         ((0, 300, 100, 400), (0, 265, 170, 435)),
         ((900, 700, 1000, 800), (830, 630, 1000, 800)),
         # a narrow pet gets a crop at most twice as long as wide
         ((500, 200, 510, 600), (330, 60, 680, 740)),
-        # as large as the photo at most
+        # at most as large as the photo
         ((50, 0, 950, 800), (0, 0, 1000, 800)),
     ],
 )
@@ -158,7 +158,7 @@ def test_a_missing_model_is_named(add_segmenter: AddModel) -> None:
 
 
 @pytest.mark.usefixtures("models")
-def test_a_segmentation_at_hand_is_not_made_again() -> None:
+def test_a_given_segmentation_is_not_computed_again() -> None:
     photo = np.full((300, 400, 3), GREEN, np.uint8)
     photo[100:200, 100:300] = BLUE
     regions = segmentation.load().predict(photo).regions()
@@ -169,7 +169,7 @@ def test_a_segmentation_at_hand_is_not_made_again() -> None:
 
 
 class Judge:
-    """Stands in for a classifier: how surely it knows a crop is what `known` says of its share."""
+    """Stands in for a classifier: `known` gives the probability for a crop by its share."""
 
     def __init__(self, known: Callable[[float], float]) -> None:
         self.card = SimpleNamespace(refusal=self)
@@ -195,11 +195,11 @@ THREE = np.repeat([[2] * 25 + [1] * 45 + [0] * 10 + [3] * 20], 50, axis=0).astyp
         (HALVES, grows, HALVES > 0),
         (APART, grows, APART),  # they do not meet
         (HALVES, lambda share: grows(share) + 0.2, HALVES),  # each is a pet alone
-        (HALVES, lambda share: 0.9 - share, HALVES),  # less sure together
+        (HALVES, lambda share: 0.9 - share, HALVES),  # less probable together
         (THREE, grows, np.where(THREE == 3, 2, THREE > 0)),
     ],
 )
-def test_a_part_that_is_no_pet_alone_is_joined_with_the_one_it_belongs_to(
+def test_a_part_that_is_not_a_pet_by_itself_is_joined_with_its_pet(
     regions: np.ndarray, known: Callable[[float], float], expected: np.ndarray
 ) -> None:
     photo = np.zeros((*regions.shape, 3), np.uint8)
@@ -252,7 +252,7 @@ def test_a_tiny_pet_of_a_wide_picture_is_found_by_its_box(monkeypatch: pytest.Mo
 
 
 @pytest.mark.usefixtures("models")
-def test_where_nothing_is_detected_or_seen_in_the_box_the_whole_photo_counts(
+def test_without_a_detection_the_whole_photo_is_used(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     photo = np.full((300, 600, 3), GREEN, np.uint8)

@@ -1,4 +1,4 @@
-"""What a network gets, against timm's own transform, PyTorch's resize and a hand-made crop."""
+"""A network's input, against timm's own transform, PyTorch's resize and a hand-made crop."""
 
 import math
 from collections.abc import Callable
@@ -27,7 +27,7 @@ TimmTransform = Callable[[InputSpec, Photo], NDArray[np.float32]]
 
 @pytest.fixture(scope="module")
 def timm_transform() -> TimmTransform:
-    """The evaluation transform that timm makes for the same facts."""
+    """timm's evaluation transform for the same settings."""
     import training.torchvision_ops  # noqa: F401  (before timm)
     from timm.data import create_transform  # isort: skip
 
@@ -56,7 +56,7 @@ def random_photo(height: int, width: int) -> Photo:
 
 
 def grey_levels(batch: NDArray[np.float32], spec: InputSpec) -> NDArray[np.float64]:
-    """An NCHW batch's values as they were before the normalization, in [0, 255]."""
+    """An NCHW batch's values before normalization, in [0, 255]."""
     mean, std = (np.array(values)[:, np.newaxis, np.newaxis] for values in (spec.mean, spec.std))
     return (batch * std + mean) * 255
 
@@ -85,7 +85,7 @@ def test_squashing_is_timms(
 def test_squashing_a_large_photo_is_nearly_timms(
     size: tuple[int, int], timm_transform: TimmTransform
 ) -> None:
-    """Large photos are first shrunk by a whole factor: some pixels differ by a few levels."""
+    """Large photos are first reduced by a whole factor: some pixels differ by a few levels."""
     height, width = size
     photo = photo_of("german_shepherd.jpg", width, height)
 
@@ -101,7 +101,7 @@ def test_squashing_a_large_photo_is_nearly_timms(
 def test_squashing_is_pytorchs_antialiased_resize(
     size: tuple[int, int], interpolation: str
 ) -> None:
-    """Pillow rounds and clips after each axis and PyTorch does not: they differ a little."""
+    """Pillow rounds and clips after each axis, PyTorch does not: they differ slightly."""
     torch = pytest.importorskip("torch")
     photo = photo_of("ginger_kitten.jpg", *size[::-1])
     spec = InputSpec(224, 160, "squash", interpolation, *IMAGENET, layout="NCHW")  # type: ignore[arg-type]
@@ -173,7 +173,7 @@ def test_cropping_keeps_circles_round_and_squashing_keeps_all() -> None:
 
 @pytest.mark.parametrize("size", [96, 224, 240, 299, 300])
 def test_photos_of_any_side_can_be_cropped(size: int) -> None:
-    """Rounding once made the crop of a 29-pixel side larger than the photo."""
+    """A regression: rounding made the crop of a 29-pixel side larger than the photo."""
     spec = replace(CROP, height=size, width=size)
     photo = np.zeros((500, 500, 3), np.uint8)
 
@@ -203,7 +203,7 @@ def test_fitting_keeps_a_small_photo_and_mirrors_it_at_two_edges(
 
     assert scaled_size(*size, FIT) == size
     assert fitted.shape == (*padded, 3)
-    # Row after row back and forth, as often as it takes.
+    # Row after row back and forth, as often as necessary.
     rows, columns = (
         [min(i % (2 * side), 2 * side - 1 - i % (2 * side)) for i in range(length)]
         for side, length in zip(size, padded, strict=True)

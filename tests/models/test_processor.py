@@ -1,4 +1,4 @@
-"""`models.processor`: the name is the maker's, where the system tells it."""
+"""`models.processor`: the manufacturer's name for the processor, if the system knows it."""
 
 import platform
 from pathlib import Path

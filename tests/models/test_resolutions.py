@@ -1,4 +1,4 @@
-"""Mask models that see a photo at other sizes, with networks whose answer is known."""
+"""Mask models that see a photo at other sizes, with networks whose answers are known."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,13 +24,13 @@ def random_photo(height: int, width: int) -> Photo:
 
 
 def answer(seen: Photo) -> NDArray[np.float64]:
-    """What the fixture's network says of each pixel."""
+    """The answer of the fixture's network for each pixel."""
     powers = np.exp((seen / 255 - 0.5) / 0.5 * 10)
     return powers / powers.sum(axis=2, keepdims=True)
 
 
 def squash(photo: Photo, *size: int) -> Photo:
-    """The photo at one width and height after another."""
+    """The photo scaled to one size after another."""
     image = Image.fromarray(photo)
     for width, height in zip(size[::2], size[1::2], strict=True):
         image = image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=3.0)
@@ -38,7 +38,7 @@ def squash(photo: Photo, *size: int) -> Photo:
 
 
 def batches(segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
-    """The shapes of what the network will be given."""
+    """The shapes of the network's inputs."""
     shapes: list[tuple[int, ...]] = []
     run = segmenter.run
 

@@ -1,4 +1,4 @@
-"""Threads for the machine; batches that go together; a GPU that fails."""
+"""Threads, batches that are combined, and a GPU that fails."""
 
 import ctypes
 import os
@@ -83,7 +83,7 @@ def test_batches_that_come_while_the_gpu_is_busy_go_together() -> None:
     assert len(sizes) < len(batches)
 
 
-def test_all_who_went_together_hear_of_an_error_and_the_next_goes_on() -> None:
+def test_an_error_reaches_the_whole_batch_and_the_next_one_works() -> None:
     broken = True
 
     def run(batch: NDArray[np.float32]) -> list[NDArray[np.float32]]:
@@ -99,7 +99,7 @@ def test_all_who_went_together_hear_of_an_error_and_the_next_goes_on() -> None:
 
 
 class FakeSession:
-    """Doubles its input; on the GPU, only until that is lost."""
+    """Doubles its input; on the GPU, only until the GPU is lost."""
 
     lost = False
 
@@ -143,7 +143,7 @@ def sessions(monkeypatch: pytest.MonkeyPatch) -> list[FakeSession]:
     return opened
 
 
-def test_no_visitor_meets_a_size_of_batch_that_the_gpu_has_not_seen(
+def test_every_batch_size_is_run_before_the_first_visitor(
     sessions: list[FakeSession],
 ) -> None:
     network = Network(b"network", (1, 2))
@@ -162,7 +162,7 @@ def test_a_network_for_large_photos_is_warmed_up_with_one(sessions: list[FakeSes
     assert sessions[0].sizes == [1, 3]
 
 
-def test_a_gpu_that_fails_at_the_start_is_left_at_once(
+def test_a_gpu_that_fails_at_the_start_is_not_used(
     sessions: list[FakeSession], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(FakeSession, "lost", True)
@@ -176,7 +176,7 @@ def test_a_gpu_that_fails_at_the_start_is_left_at_once(
     [
         (None, False),  # there is none
         ((0, 0, 1), True),
-        ((0, 0, 0), False),  # as on a Space whose GPU is lent for moments only
+        ((0, 0, 0), False),  # as on a Space with a GPU only for moments
         ((100, 0, 1), False),  # CUDA_ERROR_NO_DEVICE
     ],
 )
@@ -223,7 +223,7 @@ def test_a_network_goes_on_on_the_cpu_when_the_gpu_is_lost(
 def test_runs_that_happen_at_the_same_time_share_the_cores(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Whoever is alone has all cores, and the answer does not depend on how many there are."""
+    """A run alone gets all cores, and the answer does not depend on their number."""
     opened: list[int] = []
     inside, go_on = threading.Barrier(4), threading.Event()
 
@@ -269,7 +269,7 @@ def test_runs_that_happen_at_the_same_time_share_the_cores(
         np.testing.assert_array_equal(answer, photos(3, 1) * 2)
 
 
-def test_answers_that_run_no_network_just_now_need_their_cores_too() -> None:
+def test_answers_that_run_no_network_count_when_cores_are_shared() -> None:
     cores = runtime.Cores()
     with cores.share(8) as threads:
         assert threads == 8

@@ -1,4 +1,4 @@
-"""Strips of a scaled picture are those of the whole picture scaled at once."""
+"""Strips of a scaled picture equal those of the whole picture scaled at once."""
 
 import numpy as np
 import pytest

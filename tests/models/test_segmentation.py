@@ -1,4 +1,4 @@
-"""Masks, with networks so small that their answer is known."""
+"""Masks, with networks so small that their answers are known."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -82,7 +82,7 @@ def test_a_photo_of_the_input_size_gets_the_networks_own_answer(
 def test_answers_are_enlarged_smoothly_to_the_photo(
     layout: str, output_layout: str, add_segmenter: AddModel
 ) -> None:
-    """Every answer pixel stands for the middle of its part of the photo."""
+    """Each pixel of the answer stands for the centre of its part of the photo."""
     add_segmenter(layout=layout, output_layout=output_layout)
     photo = random_photo(120, 130)
     segmenter = segmentation.load("pet")
@@ -258,7 +258,7 @@ def test_a_breed_model_makes_no_masks(add_classifier: AddModel) -> None:
 
 
 def fit_input(**changes: Any) -> dict[str, Any]:  # noqa: ANN401
-    """The part of a card that keeps a photo's scale where it fits into 64 x 96 pixels."""
+    """The part of a card that keeps a photo's scale if it fits into 64 x 96 pixels."""
     halves = [0.5, 0.5, 0.5]
     size = {"height": 64, "width": 96, "resize": "fit", "multiple": 16}
     rest = {"interpolation": "bilinear", "mean": halves, "std": halves, "color": "RGB"}
@@ -332,7 +332,7 @@ def test_a_model_without_a_border_has_a_foreground_too() -> None:
 
 
 def cells(interior: NDArray[np.bool_], border: NDArray[np.bool_]) -> Segmentation:
-    """A sure answer: nuclei, what borders on them, and background elsewhere."""
+    """A certain answer: nuclei, their border, and background elsewhere."""
     classes = np.select([interior, border], [0, 2], 1)
     return Segmentation(np.eye(3, dtype=np.float32)[classes] * 0.96 + np.float32(0.02 / 1.5), CELLS)
 
@@ -368,7 +368,7 @@ def test_two_discs_without_a_border_between_them_are_told_apart_by_their_waist()
 
     assert sorted(np.unique(instances)) == [0, 1, 2]
     np.testing.assert_array_equal(instances > 0, both)
-    # The waist runs along the middle between the two centres.
+    # The waist is in the middle between the two centres.
     columns = np.arange(70)
     assert (instances[both & (columns < 32)] == instances[20, 20]).all()
     assert (instances[both & (columns > 33)] == instances[20, 45]).all()
@@ -424,18 +424,18 @@ def test_a_mask_of_background_has_no_instances() -> None:
     nothing = np.zeros((20, 30), np.bool_)
 
     assert (cells(nothing, nothing).instances() == 0).all()
-    # A border that surrounds nothing is nothing.
+    # A border around nothing is ignored.
     assert (cells(nothing, disc(10, 15, 6, (20, 30))).instances() == 0).all()
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_discs_strewn_about_are_found_one_by_one(seed: int) -> None:
+def test_random_discs_are_found_one_by_one(seed: int) -> None:
     generator = np.random.default_rng(seed)
     shape, truth = (160, 200), np.zeros((160, 200), np.int32)
     placed: list[tuple[float, float, float]] = []
     for radius in generator.uniform(4, 14, 60):
         row, column = generator.uniform(0, shape[0]), generator.uniform(0, shape[1])
-        # They may touch, and be cut by the edge of the picture, but not lie upon each other.
+        # They may touch and be cut off by the picture's edge, but not overlap.
         if all(np.hypot(row - r, column - c) > radius + other for r, c, other in placed):
             placed.append((row, column, radius))
             truth[disc(row, column, radius, shape)] = len(placed)
@@ -602,7 +602,7 @@ def test_probability_maps_are_small_and_true_to_the_probabilities(size: tuple[in
 
 
 @pytest.mark.parametrize("size", [(1300, 900), (31, 2000), (20, 17), (1, 1)], ids=str)
-def test_what_is_made_of_a_small_answer_is_what_all_probabilities_would_give(
+def test_results_from_small_answers_equal_those_from_full_probabilities(
     size: tuple[int, int],
 ) -> None:
     logits = np.random.default_rng(0).normal(size=(32, 24, 3)) * 3
@@ -612,7 +612,7 @@ def test_what_is_made_of_a_small_answer_is_what_all_probabilities_would_give(
 
     whole = Segmentation(np.ascontiguousarray(result.probabilities), CLASSES)
     assert result.shape == whole.shape == size
-    # Where two classes are equally probable to the last digit, either may come first.
+    # If two classes are equally probable to the last digit, either may come first.
     assert (result.mask != whole.mask).mean() < 1e-3
     assert result.shares == pytest.approx(whole.shares, abs=1e-3)
     np.testing.assert_array_equal(whole.mask, whole.probabilities.argmax(axis=2) + 1)
@@ -666,7 +666,7 @@ def test_a_head_beside_its_body_is_one_pet() -> None:
         assert regions[50, 80] == regions[5, 5] == 1
 
 
-def test_looks_that_see_nothing_are_no_pets() -> None:
+def test_close_looks_that_see_nothing_give_no_pets() -> None:
     empty = segmentation.Look((10, 10, 30, 30), np.zeros((8, 8), np.uint8))
     assert (segmentation.settle([empty], 50, 50) == 0).all()
     assert (segmentation.settle([], 50, 50) == 0).all()

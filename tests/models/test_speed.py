@@ -38,7 +38,7 @@ def test_five_classes_take_less_than_5_ms(photo: Photo, median_seconds: Clock) -
 )
 @pytest.mark.usefixtures("fresh_models")
 def test_a_mask_takes_less_than_40_ms(photo: Photo, median_seconds: Clock) -> None:
-    # 17 ms on two idle cores; the rest is for slower machines than that.
+    # 17 ms on two idle cores; the margin is for slower machines.
     segmenter = segmentation.load()
 
     assert median_seconds(lambda: segmenter.predict(photo).mask, 0.040) < 0.040
@@ -49,7 +49,7 @@ def test_a_mask_takes_less_than_40_ms(photo: Photo, median_seconds: Clock) -> No
 )
 @pytest.mark.usefixtures("fresh_models")
 def test_a_breed_takes_less_than_50_ms(photo: Photo, median_seconds: Clock) -> None:
-    # 22 ms on two idle cores; the rest is for slower machines than that.
+    # 22 ms on two idle cores; the margin is for slower machines.
     classifier = breeds.load()
 
     assert median_seconds(lambda: classifier.predict(photo), 0.050) < 0.050

@@ -1,4 +1,4 @@
-"""Micrographs as networks get them: the same picture, whatever its depth and colour."""
+"""Micrographs as networks get them: the same picture for any bit depth and colour."""
 
 import io
 from pathlib import Path
@@ -49,7 +49,7 @@ def png(values: NDArray[np.uint8]) -> bytes:
 
 
 def depths() -> dict[str, bytes]:
-    """The picture in the depths that cameras write."""
+    """The picture in the bit depths of cameras."""
     eight = gray()
     deep = eight.astype(np.uint16)
     return {
@@ -90,7 +90,7 @@ def test_the_count_is_the_same_in_any_depth_and_colour() -> None:
 
 
 @pytest.mark.parametrize("quality", [95, 90])
-def test_one_stain_is_known_after_jpeg(quality: int) -> None:
+def test_a_single_stain_is_recognised_after_jpeg_compression(quality: int) -> None:
     buffer = io.BytesIO()
     green = np.dstack([np.zeros_like(gray()), gray(), np.zeros_like(gray())])
     Image.fromarray(green).save(buffer, "JPEG", quality=quality, subsampling=0)

@@ -1,4 +1,4 @@
-"""Models are found by their cards, and nothing but what a card describes is run."""
+"""Models are found by their cards, and only what a card describes is run."""
 
 import hashlib
 import json
@@ -72,7 +72,7 @@ def copy_model(folder: Path, name: str, to: str, **facts: object) -> None:
     (folder / f"{to}.onnx").symlink_to(store.EMBEDDED / f"{name}.onnx")
 
 
-def test_what_a_folder_lacks_comes_from_the_embedded_models(
+def test_missing_models_come_from_the_embedded_ones(
     tmp_path: Path, fresh_models: pytest.MonkeyPatch
 ) -> None:
     copy_model(tmp_path, "breeds", "mine")
@@ -266,7 +266,7 @@ def test_a_card_that_is_no_card_is_refused(text: bytes, folder: Path) -> None:
 
 @needs_weights
 @pytest.mark.usefixtures("fresh_models")
-def test_the_embedded_models_are_there_and_whole() -> None:
+def test_the_embedded_models_are_complete() -> None:
     assert "pet" in store.names("segmentation")
     assert "breeds" in store.names("classification")
     networks = {path.stem for path in store.EMBEDDED.glob("*.onnx")}
@@ -285,7 +285,7 @@ def test_the_embedded_cards_say_what_a_reader_wants() -> None:
         assert facts["architecture"]
         assert facts["framework"]
         assert facts["training"]["data"]
-        if facts["task"] == "detection":  # trained by others: the card says by whom
+        if facts["task"] == "detection":  # trained by others, whom the card names
             assert facts["starting_weights"]["licence"] == "Apache 2.0"
         else:
             assert facts["training"]["command"].startswith("python -m training.")

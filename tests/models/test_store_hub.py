@@ -1,4 +1,4 @@
-"""Models of a Hub repository are used when they are whole, and the embedded ones when not."""
+"""Models of a Hub repository are used if they are complete, and otherwise the embedded ones."""
 
 import time
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ def fresh_store() -> Iterator[None]:
 
 @pytest.fixture
 def files(tiny_models: Path) -> dict[str, bytes]:
-    """A published breed model, beside what timm and an ensemble leave there."""
+    """A published breed model, beside files of timm and an ensemble."""
     return {
         **{name: (tiny_models / name).read_bytes() for name in ("breeds.onnx", "breeds.json")},
         "config.json": b'{"architecture": "test_vit"}',
@@ -33,13 +33,13 @@ def files(tiny_models: Path) -> dict[str, bytes]:
 
 
 def use(monkeypatch: pytest.MonkeyPatch, setting: str) -> None:
-    """What a process with this setting would do first."""
+    """What a process with this setting does first."""
     store.resolve.cache_clear()
     monkeypatch.setenv(store.SOURCE_VARIABLE, setting)
 
 
 def cached(hub: FakeHub, files: dict[str, bytes]) -> str:
-    """Have the files in a repository and in the cache; return their commit."""
+    """Put the files into a repository and into the cache; return their commit."""
     commit = hub.add("me/pets", files)
     store.main(["me/pets"])
     hub.requests.clear()
@@ -52,7 +52,7 @@ def loads_published_breeds() -> bool:
     return card.facts["architecture"] == "a mean" and output.shape == (1, 3)
 
 
-def test_a_repository_s_models_are_loaded_and_the_embedded_ones_fill_up(
+def test_a_repository_s_models_are_completed_by_the_embedded_ones(
     hub: FakeHub, monkeypatch: pytest.MonkeyPatch, files: dict[str, bytes]
 ) -> None:
     hub.add("me/pets", files)
@@ -68,7 +68,7 @@ def test_a_repository_s_models_are_loaded_and_the_embedded_ones_fill_up(
 
     hub.requests.clear()
     store.source()
-    assert hub.requests == []  # a process looks once
+    assert hub.requests == []  # a process looks only once
 
 
 def test_a_commit_in_the_cache_needs_no_network(
@@ -155,7 +155,7 @@ def test_a_download_says_at_once_why_it_failed(
     assert len(hub.requests) == 1
 
 
-def test_a_hub_that_is_not_there_is_said(hub: FakeHub) -> None:
+def test_an_unreachable_hub_is_reported(hub: FakeHub) -> None:
     hub.stop()
     with pytest.raises(SystemExit, match=r"^the Hub cannot be reached, or the connection was cut$"):
         store.main(["me/pets"])
@@ -177,14 +177,14 @@ def test_a_hub_that_is_too_slow_is_given_up(
     embedded_with_notice(monkeypatch, "me/pets", "the Hub does not answer, or too slowly")
 
 
-def test_the_app_does_not_wait_for_long() -> None:
+def test_the_app_does_not_wait_long() -> None:
     assert store.ANSWER_TIMEOUT < store.PATIENCE <= 15
 
 
 def test_a_download_that_is_cut_off_leaves_nothing_behind(
     hub: FakeHub, monkeypatch: pytest.MonkeyPatch, files: dict[str, bytes]
 ) -> None:
-    monkeypatch.setattr(time, "sleep", lambda _: None)  # between the tries
+    monkeypatch.setattr(time, "sleep", lambda _: None)  # between the attempts
     hub.add("me/pets", files)
     hub.faults["GET .*onnx"] = "cut"
     with pytest.raises(SystemExit, match="the Hub cannot be reached, or the connection was cut"):
@@ -202,7 +202,7 @@ def test_a_network_that_is_not_its_card_s_is_never_used(
     commit = hub.add("me/pets", {**files, "breeds.onnx": damaged})
     embedded_with_notice(monkeypatch, f"me/pets@{commit}", "its model 'breeds' is damaged")
     downloads = [call for call in hub.requests if call.startswith("GET") and "onnx" in call]
-    assert len(downloads) == 2  # once more than to be expected
+    assert len(downloads) == 2  # once more than expected
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_a_network_that_is_not_its_card_s_is_never_used(
     ],
     ids=["a card that says nothing", "a card that is none", "no network"],
 )
-def test_a_malformed_set_is_never_used(
+def test_a_malformed_set_of_models_is_never_used(
     changes: dict[str, bytes | None],
     reason: str,
     hub: FakeHub,
@@ -248,7 +248,7 @@ def test_a_file_damaged_in_the_cache_is_not_used_without_a_network(
     embedded_with_notice(monkeypatch, f"me/pets@{commit}", "its model 'breeds' is damaged")
 
 
-def test_of_several_sources_the_first_wins(
+def test_the_first_of_several_sources_wins(
     hub: FakeHub,
     monkeypatch: pytest.MonkeyPatch,
     files: dict[str, bytes],
@@ -293,7 +293,7 @@ def test_what_is_neither_folder_nor_repository_is_an_error(
         store.source()
 
 
-def test_a_folder_that_is_misspelt_is_told_as_such(
+def test_a_misspelt_folder_is_reported_as_missing(
     hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "runs").mkdir()
@@ -310,7 +310,7 @@ def test_a_folder_without_any_model_is_an_error(
         store.load("pet", "segmentation")
 
 
-def test_a_set_can_be_downloaded_ahead(
+def test_models_can_be_downloaded_in_advance(
     hub: FakeHub, files: dict[str, bytes], capsys: pytest.CaptureFixture[str]
 ) -> None:
     commit = hub.add("me/pets", files)

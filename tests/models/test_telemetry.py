@@ -7,9 +7,9 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent.parent
 
 
-def test_onnx_runtime_tells_nobody_that_it_is_used(tmp_path: Path) -> None:
-    # Left alone, it looks its makers' address up within a second, and gives the machine a lasting
-    # number in the home folder.
+def test_onnx_runtime_sends_no_telemetry(tmp_path: Path) -> None:
+    # By default, it looks up its makers' address within a second, and stores a permanent identifier
+    # of the machine in the home folder.
     code = "from models import segmentation; segmentation.load('pet'); import time; time.sleep(3)"
     command = [sys.executable, "-c", code]
     trace = tmp_path / "trace"

@@ -1,4 +1,4 @@
-"""Thresholds against scikit-image, against all combinations tried, and against counting."""
+"""Thresholds against scikit-image, against trying all combinations, and against counting."""
 
 import functools
 import itertools
@@ -40,7 +40,7 @@ EXAMPLES = sorted(
     for path in (Path(__file__).parent.parent.parent / "examples").iterdir()
     if path.suffix in {".jpg", ".png"}
 )
-# Pictures inside scikit-image's wheel; others it would download.
+# Pictures in scikit-image's wheel; it would download others.
 GRAY_PICTURES = ["brick", "camera", "cell", "clock", "coins", "grass", "gravel"]
 GRAY_PICTURES += ["microaneurysms", "moon", "page", "text"]
 NO_VALLEY = data.grass  # a single peak: `minimum` finds no cut
@@ -73,14 +73,14 @@ RANDOM: dict[str, Callable[[np.random.Generator], Gray]] = {
 
 
 def scikit_image_levels(gray: Gray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Occupied levels and their pixels, as scikit-image bins them."""
+    """Occupied levels and their pixels, with scikit-image's bins."""
     counts, centers = exposure.histogram(gray.ravel(), 256, source_range="image")
     occupied = counts > 0
     return counts[occupied].astype(np.float64), centers[occupied].astype(np.float64)
 
 
 def between_class_variance(gray: Gray, cuts: ArrayLike) -> float:
-    """By its definition: the classes' shares times the squared distances of their means."""
+    """By its definition: the classes' shares times the squared distance of their means."""
     counts, centers = scikit_image_levels(gray)
     index = np.searchsorted(np.asarray(cuts, np.float64), centers, side="left")
     mean = np.average(centers, weights=counts)
@@ -192,7 +192,7 @@ def test_multi_otsu_is_scikit_images_on_photos(name: str, classes: int) -> None:
 def test_multi_otsu_reaches_scikit_images_optimum(name: str, classes: int, seed: int) -> None:
     gray = RANDOM[name](np.random.default_rng(seed))
     if np.issubdtype(gray.dtype, np.integer) and np.ptp(gray.astype(int)) >= 256:
-        gray //= 2  # scikit-image's time grows with the power of the levels
+        gray //= 2  # scikit-image's time grows exponentially with the classes
 
     cuts = multi_otsu(gray, classes)
 
@@ -200,7 +200,7 @@ def test_multi_otsu_reaches_scikit_images_optimum(name: str, classes: int, seed:
     theirs = filters.threshold_multiotsu(gray, classes)
     ours, reference = (between_class_variance(gray, found) for found in (cuts, theirs))
     assert ours >= reference * (1 - 1e-12)
-    # scikit-image computes in float32, so it can take the second best for the best.
+    # scikit-image computes in float32, so it may choose the second best.
     assert ours == pytest.approx(reference, rel=1e-5)
     if ours == pytest.approx(reference, rel=1e-12):
         np.testing.assert_array_equal(cuts, theirs)
@@ -300,7 +300,7 @@ def exact_gain(counts: NDArray[np.int64], ends: tuple[int, ...]) -> Fraction:
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("classes", [2, 3, 5, 6, 7, 8])
 def test_no_other_cuts_are_better(classes: int, seed: int, gaps: bool) -> None:
-    """Every combination of cuts is tried, in exact arithmetic."""
+    """Tries every combination of cuts, in exact arithmetic."""
     generator = np.random.default_rng([classes, seed])
     counts = generator.integers(1, 60, 12)
     if gaps:
@@ -317,7 +317,7 @@ def test_no_other_cuts_are_better(classes: int, seed: int, gaps: bool) -> None:
 
 
 @pytest.mark.parametrize("classes", range(2, 9))
-def test_as_many_values_as_classes_are_all_told_apart(classes: int) -> None:
+def test_with_as_many_values_as_classes_each_value_is_a_class(classes: int) -> None:
     values = np.array([0, 1, 5, 90, 91, 180, 254, 255], np.uint8)[:classes]
     gray = np.repeat(values, 1 + np.arange(classes))
 
@@ -325,7 +325,7 @@ def test_as_many_values_as_classes_are_all_told_apart(classes: int) -> None:
 
 
 def test_a_cut_is_the_brightest_value_of_its_class() -> None:
-    """Anywhere between two occupied levels would part the pixels the same way."""
+    """Any value between two occupied levels would divide the pixels in the same way."""
     gray = np.array([[10, 12, 100, 104, 250, 251]], np.uint8)
 
     assert otsu(gray[:, :4]) == 12
@@ -427,7 +427,7 @@ def test_the_outer_levels_of_a_type_are_counted(dtype: type[np.integer[Any]]) ->
 
 
 @pytest.mark.parametrize("values", [[4], [4, 4, 4], [0, 255], [1, 1, 2, 3]], ids=repr)
-def test_too_few_values_are_said_in_one_sentence(values: list[int]) -> None:
+def test_too_few_values_are_reported_in_one_sentence(values: list[int]) -> None:
     levels = len(set(values))
     for classes in range(levels + 1, MAX_CLASSES + 1):
         for dtype in (np.uint8, np.int16, np.float32):
@@ -655,7 +655,7 @@ def test_methods_by_histogram_find_scikit_images_cuts_in_any_picture(seed: int) 
     shape = generator.beta(a, b, (50, 60))
     low, high = sorted(generator.choice(256, 2, replace=False))
     gray = (low + shape * (high - low)).astype(np.uint8)
-    gray[0, :2] = low, high  # else some have but one value
+    gray[0, :2] = low, high  # otherwise some would have only one value
 
     cuts = {result.method: result.cut for result in compare_all(gray)}
 

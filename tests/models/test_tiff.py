@@ -1,4 +1,4 @@
-"""TIFF: every kind is read as tifffile reads it, or refused by the name of what is not read."""
+"""TIFF: every kind is read as by tifffile, or refused with the name of the unsupported feature."""
 
 import io
 import struct
@@ -25,7 +25,7 @@ LOSSLESS = (None, "lzw", "zlib", "packbits", "zstd", "lzma")
 
 
 def scaled(dtype: str, samples: int = 1) -> NDArray[Any]:
-    """The scene over the whole range of a type; with samples, each is another picture."""
+    """The scene over the whole range of a type; each sample is a different picture."""
     scene = SCENE if samples == 1 else np.stack([np.roll(SCENE, 5 * i) for i in range(samples)], 2)
     if dtype[0] == "f":
         return (scene * 3 - 1).astype(dtype)
@@ -41,7 +41,7 @@ def written(values: NDArray[Any], **options: Any) -> bytes:  # noqa: ANN401
 
 
 def table() -> Iterator[tuple[str, bytes, NDArray[Any]]]:
-    """All cells: what it is called, the file, and the right values with white as the largest."""
+    """All cells: name, file, and the correct values with white as the largest."""
     for dtype, order, compression, tile, big, kind in product(
         INTEGERS + FLOATS,
         "<>",
@@ -90,14 +90,14 @@ def table() -> Iterator[tuple[str, bytes, NDArray[Any]]]:
     for bits, order in product(range(9, 16), "<>"):
         values = (scaled("u2") >> (16 - bits)).astype(np.uint16)
         content = written(values, bitspersample=bits, byteorder=order)
-        # tifffile's own big-endian files have other bits than it reads from them.
+        # tifffile reads other bits from its own big-endian files than it wrote.
         page = tifffile.TiffFile(io.BytesIO(content)).pages.first
         start, end = page.dataoffsets[0], page.dataoffsets[0] + page.databytecounts[0]
         yield f"{bits} bits {order}", content[:start] + packed(values, bits) + content[end:], values
 
 
 def packed(values: NDArray[Any], bits: int) -> bytes:
-    """Whole numbers in fewer than 16 bits each, the highest first, each row on whole bytes."""
+    """Integers of fewer than 16 bits, most significant bit first, rows padded to bytes."""
     unpacked = np.unpackbits(
         values.astype(">u2").view(np.uint8).reshape(len(values), -1, 2), axis=2
     )
@@ -105,7 +105,7 @@ def packed(values: NDArray[Any], bits: int) -> bytes:
 
 
 def test_every_cell_of_the_table_equals_tifffile_s_array() -> None:
-    """Of 1,200 kinds of files."""
+    """For 1,200 kinds of files."""
     wrong, count = [], 0
     for name, content, expected in table():
         picture = open_picture(content)
@@ -120,7 +120,7 @@ def test_every_cell_of_the_table_equals_tifffile_s_array() -> None:
 
 
 def test_the_table_s_values_are_those_of_tifffile() -> None:
-    """The table's own idea of what is right, held against tifffile for its black-is-zero kinds."""
+    """Checks the table's expected values against tifffile, for its black-is-zero kinds."""
     for number, (name, content, expected) in enumerate(table()):
         if "miniswhite" in name or number % 31:
             continue
@@ -131,7 +131,7 @@ def test_the_table_s_values_are_those_of_tifffile() -> None:
 
 
 def test_the_photo_rises_with_the_values() -> None:
-    """Of every type, dark stays dark and light stays light, from black to white."""
+    """For every type, dark stays dark and light stays light, from black to white."""
     for dtype in INTEGERS + FLOATS:
         values = scaled(dtype)
         photo = open_picture(written(values, photometric="minisblack")).photo
@@ -264,7 +264,7 @@ def test_the_size_of_a_pixel(options: dict[str, Any], expected: tuple[float, flo
 
 
 def stack(*sizes: int) -> NDArray[Any]:
-    """Pictures that are all different: the first value of each says which it is."""
+    """Pictures that are all different: the first value of each is its number."""
     count = int(np.prod(sizes))
     pictures = np.stack([scaled("u2") // 2 + i for i in range(count)])
     return pictures.reshape(*sizes, HEIGHT, WIDTH).astype(np.uint16)

@@ -10,7 +10,7 @@ from models.windows import find_objects, windows
 
 
 def discs(side: int, radius: int, pitch: int, seed: int = 0) -> tuple[NDArray[np.uint8], int]:
-    """A photo of discs on a grid that is shaken a little, and how many."""
+    """A photo of discs on a jittered grid, and their number."""
     random = np.random.default_rng(seed)
     photo = np.full((side, side), 8.0)
     places = range(pitch // 2, side - pitch // 2 + 1, pitch)
@@ -58,7 +58,7 @@ def test_discs_have_their_areas_in_small_and_large_pictures(side: int) -> None:
         assert told[-1] == 1
 
 
-def test_the_work_ends_when_its_listener_wishes() -> None:
+def test_the_progress_callback_can_stop_the_work() -> None:
     photo, _ = discs(1100, 20, 64)
 
     def stop(share: float) -> None:

@@ -10,7 +10,7 @@ from tests.raw_http import CAT, Served
 
 
 class _Kept(logging.Handler):
-    """Keeps what is logged."""
+    """Collects log records."""
 
     def __init__(self, lines: list[dict[str, Any]]) -> None:
         super().__init__()
@@ -22,7 +22,7 @@ class _Kept(logging.Handler):
 
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """The page as a Space serves it, behind a proxy: each test may be clients of its own."""
+    """The page behind a proxy, as on a Space, so that each test can pose as different clients."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     from starlette.middleware import Middleware
 
@@ -57,7 +57,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @pytest.fixture(autouse=True)
 def folder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let Gradio find the server's folder, and none of the servers that other tests start."""
+    """Let Gradio find this server's folder, not that of a server started by another test."""
     if "served" in request.fixturenames:
         served = request.getfixturevalue("served")
         monkeypatch.setenv("GRADIO_TEMP_DIR", str(served.running.store.folder))

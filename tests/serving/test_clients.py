@@ -11,7 +11,7 @@ def header(text: str) -> list[tuple[bytes, bytes]]:
     ("forwarded", "expected"),
     [
         ("8.8.8.8", "8.8.8.8"),
-        ("1.1.1.1, 8.8.8.8", "8.8.8.8"),  # the left one is the visitor's own writing
+        ("1.1.1.1, 8.8.8.8", "8.8.8.8"),  # the left one was written by the visitor
         ("1.1.1.1, 8.8.8.8, 10.1.2.3, 192.168.0.7", "8.8.8.8"),
         ("2a02:908:1:2:3:4:5:6", "2a02:908:1:2::"),
         ("8.8.8.8, nonsense", "10.0.0.1"),
@@ -40,7 +40,7 @@ def test_a_network_of_ipv6_is_one_client() -> None:
     assert clients.address("::ffff:8.8.8.8", []) == "8.8.8.8"
 
 
-def test_a_bucket_lets_a_burst_in_and_then_a_rate() -> None:
+def test_a_bucket_allows_a_burst_and_then_a_rate() -> None:
     now = [0.0]
     buckets = clients.TokenBuckets(burst=3, per_second=2, clock=lambda: now[0])
 

@@ -1,4 +1,4 @@
-"""Uploads in processes of their own: what they show, and what happens when one of them fails."""
+"""Decoding in separate processes: the results, and what happens when a process fails."""
 
 import json
 import os
@@ -42,7 +42,7 @@ def pool() -> Iterator[Pool]:
 
 @pytest.fixture
 def one() -> Iterator[Pool]:
-    """A pool of one process, so that a test knows which."""
+    """A pool with a single process, so that a test knows which."""
     pool = Pool(1)
     assert pool.open_photo(CAT).size
     yield pool
@@ -146,7 +146,7 @@ def test_many_requests_at_once_are_all_answered(pool: Pool, tmp_path: Path) -> N
 def test_a_process_that_is_killed_costs_one_request(one: Pool) -> None:
     decoder = decoder_of(one)
     locked_down(worker(decoder))
-    os.killpg(decoder.process.pid, signal.SIGSTOP)  # as if in the middle of a picture
+    os.killpg(decoder.process.pid, signal.SIGSTOP)  # as if while decoding a picture
     killer = threading.Timer(0.3, decoder.process.kill)
     killer.start()
 
@@ -166,7 +166,7 @@ def test_a_process_that_died_while_idle_costs_nothing(one: Pool) -> None:
     assert decoder_of(one) is not decoder
 
 
-def test_a_process_that_hangs_is_given_up(one: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hanging_process_is_given_up(one: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     assert_works(one)
     decoder = decoder_of(one)
     worker(decoder)
@@ -183,7 +183,7 @@ def test_a_process_that_hangs_is_given_up(one: Pool, monkeypatch: pytest.MonkeyP
     assert_works(one)
 
 
-def test_who_finds_all_processes_busy_is_told(one: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_busy_processes_are_reported(one: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     decoder = decoder_of(one)
     os.killpg(decoder.process.pid, signal.SIGSTOP)
     with ThreadPoolExecutor(1) as threads:
@@ -198,7 +198,7 @@ def test_who_finds_all_processes_busy_is_told(one: Pool, monkeypatch: pytest.Mon
         assert first.result().size
 
 
-def test_who_comes_while_no_process_can_start_is_told(
+def test_a_process_that_cannot_start_is_reported(
     one: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> NoReturn:
@@ -218,7 +218,7 @@ PHOTO: dict[str, Any] = {"offset": 0, "shape": [1, 1, 3], "dtype": "|u1"}
 
 
 def said(changes: dict[str, Any]) -> bytes:
-    """An answer of a decoder, with changes."""
+    """A decoder's answer, with changes."""
     whole: dict[str, Any] = {
         "photo": PHOTO,
         "values": None,
@@ -232,7 +232,7 @@ def said(changes: dict[str, Any]) -> bytes:
 
 
 def test_an_answer_that_makes_no_sense_is_not_believed(one: Pool) -> None:
-    """As from a process that a picture has taken over."""
+    """As from a process compromised by a picture."""
     for answer in (
         said({"photo": {**PHOTO, "shape": [2**31, 2**31, 3]}}),
         said({"photo": {**PHOTO, "offset": 2**40}}),
@@ -267,15 +267,15 @@ def test_an_answer_that_makes_no_sense_is_not_believed(one: Pool) -> None:
 
 
 def worker(decoder: Decoder) -> int:
-    """The process that waits for a picture."""
-    assert select.select([decoder._ready], [], [], 15)[0]  # the one before is gone
+    """The process that is waiting for a picture."""
+    assert select.select([decoder._ready], [], [], 15)[0]  # the previous one is gone
     children = Path(f"/proc/{decoder.process.pid}/task/{decoder.process.pid}/children")
     assert within(15, lambda: bool(children.read_text()))
     return int(children.read_text().split()[0])
 
 
 def locked_down(pid: int) -> None:
-    """Wait until a process has given up its rights, and so waits for a picture, or soon will."""
+    """Wait until a process is locked down, and so waits for a picture or soon will."""
     status = Path(f"/proc/{pid}/status")
     assert within(15, lambda: "Seccomp:\t2\n" in status.read_text())
 
@@ -292,7 +292,7 @@ def peak_memory(pid: int) -> int:
 
 @contextmanager
 def watched(decoder: Decoder) -> Iterator[list[int]]:
-    """The most memory that the process of the next picture had, at each of many looks."""
+    """Peak memory of the process for the next picture, sampled many times."""
     pid, seen, over = worker(decoder), [0], threading.Event()
 
     def look() -> None:
@@ -385,7 +385,7 @@ def test_a_process_that_is_locked_down_can_only_compute() -> None:
 
 
 def open_files(pid: int) -> set[str]:
-    """What the files of a process are, without their numbers."""
+    """A process's open files, without their descriptor numbers."""
     found = set()
     for file in Path(f"/proc/{pid}/fd").iterdir():
         with suppress(FileNotFoundError):  # closed meanwhile
@@ -478,8 +478,8 @@ def test_a_process_of_its_own_costs_little(one: Pool, tmp_path: Path) -> None:
 
 
 @linux
-def test_a_picture_finds_nothing_of_the_one_before(one: Pool, tmp_path: Path) -> None:
-    """Each has a process of its own, and memory that both of them may write is empty again."""
+def test_nothing_of_one_picture_is_left_for_the_next(one: Pool, tmp_path: Path) -> None:
+    """Each has its own process, and the memory that both can write is cleared."""
     decoder = decoder_of(one)
     before = worker(decoder)
 
@@ -494,11 +494,11 @@ def test_a_picture_finds_nothing_of_the_one_before(one: Pool, tmp_path: Path) ->
 def test_a_process_that_does_not_end_gets_no_other_picture(
     one: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As one would that a picture has taken over."""
+    """As one compromised by a picture would."""
     assert_works(one)
     decoder = decoder_of(one)
     worker(decoder)
-    os.read(decoder._ready, 1)  # as if the one before were still there
+    os.read(decoder._ready, 1)  # as if the previous one were still there
     monkeypatch.setattr(decoding, "START", 0.2)
 
     assert refusal(one, CAT).key == "photo_takes_too_long"

@@ -1,4 +1,4 @@
-"""A process that is told to stop, a disk that is full, a home that is not to be written."""
+"""A process that is told to stop, a full disk, and a read-only home folder."""
 
 import json
 import os
@@ -21,7 +21,7 @@ DISK = 24_000_000  # bytes
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of its own for uploads and results."""
+    """A separate small disk for uploads and results."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(folder)]
@@ -31,14 +31,14 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def test_a_full_disk_and_an_unwritable_home_and_an_orderly_end(
+def test_a_full_disk_an_unwritable_home_and_a_clean_shutdown(
     small_disk: Path, tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
     with visitors.served(
         log,
         GRADIO_TEMP_DIR=str(small_disk),
-        HOME="/proc/nowhere",  # nobody, not even root, can write there
+        HOME="/proc/nowhere",  # not even root can write there
         PETSCOPE_BEHIND_PROXY="1",
     ) as (port, process):
         app = Served(port, None)
@@ -77,7 +77,7 @@ def test_a_full_disk_and_an_unwritable_home_and_an_orderly_end(
         for reader in readers:
             reader.start()
         process.send_signal(signal.SIGTERM)
-        process.send_signal(signal.SIGTERM)  # the impatient send two
+        process.send_signal(signal.SIGTERM)  # an impatient user sends two
         while app.ask("GET", "/healthz").status == 200:
             time.sleep(0.02)
         late = app.post("/gradio_api/call/analyze", analysis(path))
@@ -96,7 +96,7 @@ def test_a_full_disk_and_an_unwritable_home_and_an_orderly_end(
     assert not [file for file in small_disk.rglob("*.png") if "cut-out" in file.name]
 
 
-def test_a_swapped_model_is_said_in_one_sentence(tmp_path: Path) -> None:
+def test_a_swapped_model_is_reported_in_one_sentence(tmp_path: Path) -> None:
     for name in ("pet", "breeds"):
         (tmp_path / f"{name}.json").write_bytes(
             (ROOT / "models" / "weights" / f"{name}.json").read_bytes()

@@ -20,12 +20,12 @@ def store(served: Served) -> files.Store:
 
 
 def age(path: Path, seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the file's last change lie so long ago: the time of a change cannot be set."""
+    """Make the file's last status change that old: its time cannot be set directly."""
     now = time.time()
     monkeypatch.setattr("serving.files.time.time", lambda: now + seconds)
 
 
-def test_uploads_and_results_go_when_nobody_used_them_for_minutes(
+def test_unused_uploads_and_results_are_deleted_after_minutes(
     served: Served, store: files.Store, uploaded: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, (picture, _) = served.call("mask", file_data(uploaded), "pet-fine")
@@ -43,11 +43,11 @@ def test_uploads_and_results_go_when_nobody_used_them_for_minutes(
         store.sweep()
         return not result.exists()
 
-    assert within(5, swept)  # the connection over which the answer came is about to be closed
+    assert within(5, swept)  # the connection of the answer is about to be closed
     assert not result.parent.exists()
     assert not Path(uploaded).parent.exists()
     assert uploaded not in remembered
-    assert Path(example).exists()  # the page's own pictures stay
+    assert Path(example).exists()  # the page's own pictures are kept
     assert served.ask("GET", f"/gradio_api/file={result}").status == 403
     kind, said = served.call("breed", file_data(uploaded))
     assert kind == "error"
@@ -55,7 +55,7 @@ def test_uploads_and_results_go_when_nobody_used_them_for_minutes(
     assert store.keep_seconds + files.SWEEP <= 20 * 60
 
 
-def test_what_is_used_stays(
+def test_files_in_use_stay(
     store: files.Store, uploaded: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     age(Path(uploaded), store.keep_seconds - 5, monkeypatch)
@@ -65,7 +65,7 @@ def test_what_is_used_stays(
     assert Path(uploaded).exists()
 
 
-def test_what_an_answer_writes_stays_and_counts_while_it_goes_on(
+def test_files_of_a_running_answer_stay_and_count(
     store: files.Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = store.folder / "an-album"
@@ -111,7 +111,7 @@ def test_uploads_that_come_at_the_same_time_count_together(
 
     with store.reserved() as first, store.reserved() as second, store.reserved() as third:
         assert (first.grow(60), second.grow(60), third.grow(40)) == (True, False, True)
-    assert not store.has_room(1)  # both lie there now
+    assert not store.has_room(1)  # both are there now
     store.sweep()
 
 
@@ -122,9 +122,7 @@ def test_the_whole_folder_has_a_limit(served: Served, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("variable", ["TMPDIR", "GRADIO_TEMP_DIR"])
-def test_a_server_has_a_folder_of_its_own_into_which_only_its_user_may_look(
-    tmp_path: Path, variable: str
-) -> None:
+def test_a_server_s_folder_is_readable_by_its_user_only(tmp_path: Path, variable: str) -> None:
     code = (
         "import os; from serving import temp_folder; temp_folder.create();"
         "made = os.environ['GRADIO_TEMP_DIR']; print(oct(os.stat(made).st_mode & 0o777), made)"
@@ -140,10 +138,12 @@ def test_a_server_has_a_folder_of_its_own_into_which_only_its_user_may_look(
     mode, path = done.stdout.split()
     assert mode == "0o700"
     assert Path(path).parent == tmp_path
-    assert not Path(path).exists()  # it went with its process
+    assert not Path(path).exists()  # it was deleted with its process
 
 
-def test_the_log_tells_what_happened_and_not_whose_photo(served: Served, uploaded: str) -> None:
+def test_the_log_tells_what_happened_but_nothing_about_the_photo(
+    served: Served, uploaded: str
+) -> None:
     name = "Minka-vom-Nachbarn.png"
     client = served.new_client()
     (path,) = json.loads(served.upload(CAT.read_bytes(), name, client).body)
@@ -154,7 +154,7 @@ def test_the_log_tells_what_happened_and_not_whose_photo(served: Served, uploade
     served.ask("GET", f"/gradio_api/file={path}", client=client)
     served.ask("GET", "/healthz")
 
-    # A request is written down a moment after its answer was sent.
+    # A request is logged a moment after its answer was sent.
     assert within(10, lambda: {"file", "healthz"} <= {each.get("route") for each in served.lines})
     lines = json.dumps(served.lines)
     for secret in (name, "Minka", path, Path(path).parent.name, client):

@@ -1,4 +1,4 @@
-"""What is too much, too large or too slow, sent over raw HTTP."""
+"""Too many, too large and too slow requests, over raw HTTP."""
 
 import json
 import socket
@@ -40,7 +40,7 @@ def sentence(answer: bytes) -> str:
         (UPLOAD, 2_000_000 * 40 + routes.JSON_LIMIT),
     ],
 )
-def test_a_body_that_says_to_be_too_large_is_refused_unread(
+def test_a_body_announced_as_too_large_is_refused_unread(
     served: Served, path: str, limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(guard, "LINGER", 0.1)  # nothing follows the headers
@@ -52,7 +52,7 @@ def test_a_body_that_says_to_be_too_large_is_refused_unread(
     assert sentence(answer).startswith("The request is larger than the")
 
 
-def test_a_chunked_body_is_refused_where_it_becomes_too_large(served: Served) -> None:
+def test_a_chunked_body_is_refused_once_it_is_too_large(served: Served) -> None:
     connection = served.raw(head("POST", JOIN, "Transfer-Encoding: chunked"))
     chunk = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
 
@@ -64,7 +64,7 @@ def test_a_chunked_body_is_refused_where_it_becomes_too_large(served: Served) ->
     assert sentence(answer) == "The request is larger than the 1 MB allowed."
 
 
-def test_one_photo_may_be_as_large_as_allowed_and_no_larger(served: Served) -> None:
+def test_a_photo_may_have_the_allowed_size_and_no_more(served: Served) -> None:
     assert served.upload(bytes(1_999_000)).status == 200
     answer = served.upload(bytes(2_001_000))
 
@@ -95,9 +95,7 @@ def test_large_headers_are_refused(served: Served, in_pieces: bool) -> None:
     assert sentence(answer) == "The request’s headers are too large."
 
 
-def test_who_sends_headers_too_slowly_is_refused(
-    served: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_slow_headers_are_refused(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "HEADERS_TIME", 0.5)
     silent, dripping = served.raw(b""), served.raw(b"GET / HTTP/1.1\r\nHo")
     kept = served.raw(head("GET", "/healthz"))
@@ -111,9 +109,7 @@ def test_who_sends_headers_too_slowly_is_refused(
         assert "too slowly" in sentence(answer)
 
 
-def test_who_sends_a_body_too_slowly_is_refused(
-    served: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_slow_body_is_refused(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guard, "BODY_TIME", 0.5)
     monkeypatch.setattr(guard, "LINGER", 0.1)
     slow = served.raw(head("POST", JOIN, "Content-Length: 100") + b"{")
@@ -129,7 +125,9 @@ def test_who_sends_a_body_too_slowly_is_refused(
     assert within(10, lambda: not list(uploads(served).glob("tmp*")))
 
 
-def test_who_does_not_read_is_given_up(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_does_not_read_is_disconnected(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(connections, "STALLED_TIME", 0.5)
     before = len(connections_of(served))
     connection = socket.socket()
@@ -142,7 +140,7 @@ def test_who_does_not_read_is_given_up(served: Served, monkeypatch: pytest.Monke
     connection.close()
 
 
-def test_who_leaves_in_the_middle_leaves_nothing_behind(served: Served) -> None:
+def test_an_aborted_upload_leaves_nothing_behind(served: Served) -> None:
     before = metrics.open_files()
     for content in (
         head("POST", JOIN, "Content-Length: 100") + b"{",
@@ -165,14 +163,14 @@ def test_who_leaves_in_the_middle_leaves_nothing_behind(served: Served) -> None:
 
 @pytest.fixture
 def ten_at_once(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each client may ask for ten answers, and then for one a minute."""
+    """Each client may request ten answers, and then one a minute."""
     asked = served.running.guard._asked
     monkeypatch.setattr(asked, "burst", 10)
     monkeypatch.setattr(asked, "per_second", 1 / 60)
 
 
 @pytest.mark.usefixtures("ten_at_once")
-def test_a_client_may_not_ask_without_end(served: Served) -> None:
+def test_a_client_s_requests_are_limited(served: Served) -> None:
     client, other = served.new_client(), served.new_client()
     body = {"data": [], "fn_index": 10_000, "session_hash": "x"}
 
@@ -182,12 +180,12 @@ def test_a_client_may_not_ask_without_end(served: Served) -> None:
     assert 1 <= int(answers[-1].headers["retry-after"]) <= 61
     assert "600 a minute" in answers[-1].sentence
     assert served.post(JOIN, body, client=other).status != 429
-    # It sees the page still, only work is refused.
+    # It can still see the page; only answers are refused.
     assert served.ask("GET", "/", client=client).status == 200
 
 
 @pytest.mark.usefixtures("ten_at_once")
-def test_writing_another_address_does_not_help(served: Served) -> None:
+def test_a_forged_address_does_not_help(served: Served) -> None:
     body = {"data": [], "fn_index": 10_000, "session_hash": "x"}
     client = served.new_client()
 
@@ -200,7 +198,7 @@ def test_writing_another_address_does_not_help(served: Served) -> None:
 
 @pytest.fixture
 def slow_answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """Answers to programs that do not come before the event."""
+    """Answers to programs wait until the event is set."""
     from ui import programs
 
     go, read = threading.Event(), programs.read
@@ -209,7 +207,7 @@ def slow_answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     go.set()
 
 
-def test_a_full_queue_says_so_with_the_place_and_the_time(
+def test_a_full_queue_is_reported_with_place_and_time(
     served: Served, uploaded: str, slow_answers: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     queue = served.running.queue

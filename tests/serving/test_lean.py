@@ -1,4 +1,4 @@
-"""What Gradio is spared at its import, and that a Gradio which is made differently still works."""
+"""What Gradio skips at its import, and that a differently built Gradio still works."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 def in_new_process(code: str) -> str:
-    """What code prints, run beside the app."""
+    """The output of code that is run in a new process in the app's folder."""
     finished = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
@@ -34,7 +34,7 @@ print(loaded, sys.modules["gradio.component_meta"].create_or_modify_pyi.__module
     assert [*ROOT.glob("ui/*.pyi")] == written
 
 
-def test_a_module_that_is_put_off_works_when_it_is_used() -> None:
+def test_a_deferred_module_works_when_it_is_used() -> None:
     code = """
 import sys
 from serving import lean
@@ -49,7 +49,7 @@ from pandas.io.formats.style import Styler
 
 @pytest.fixture
 def other_gradio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A package `gradio` in a new process's path."""
+    """Another package `gradio` in a new process's path."""
     (tmp_path / "gradio").mkdir()
     (tmp_path / "gradio" / "__init__.py").write_text("")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -60,7 +60,7 @@ def other_gradio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ("source", "printed"),
     [("def create_or_modify_pyi(*a):\n    1 / 0\n", "None"), ("other = 1\n", "another Gradio")],
 )
-def test_a_gradio_without_the_part_that_is_changed_is_left_as_it_is(
+def test_a_gradio_without_the_changed_part_is_left_alone(
     source: str, printed: str, other_gradio: Path
 ) -> None:
     (other_gradio / "component_meta.py").write_text(source)
@@ -75,7 +75,7 @@ print(made(object, "Image", []))
     assert in_new_process(code) == printed
 
 
-def test_a_gradio_that_was_imported_before_is_changed_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gradio_that_was_already_imported_is_changed_too(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = ModuleType(lean.COMPONENTS)
     monkeypatch.setattr(loaded, "create_or_modify_pyi", lambda *arguments: 1 / 0, raising=False)
     monkeypatch.setitem(sys.modules, lean.COMPONENTS, loaded)
@@ -98,7 +98,9 @@ def test_a_page_gets_its_routes_and_description_when_it_is_launched() -> None:
         assert function.__module__.startswith("gradio.")
 
 
-def test_a_gradio_with_other_names_makes_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gradio_with_other_names_builds_everything_immediately(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     import gradio as gr
     from gradio.routes import App
 

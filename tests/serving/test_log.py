@@ -1,4 +1,4 @@
-"""Lines of the log: each is JSON, and none is long."""
+"""Lines of the log: each is valid JSON, and none is long."""
 
 import json
 import logging
@@ -12,7 +12,7 @@ from serving import log
 
 @pytest.fixture
 def lines() -> Iterator[list[str]]:
-    """What is written to the log."""
+    """The lines written to the log."""
     written: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: written.append(record.getMessage())  # type: ignore[method-assign]
@@ -30,7 +30,7 @@ def test_a_line_that_would_be_long_is_cut_and_still_json(lines: list[str]) -> No
     told = json.loads(line)
     assert told["event"] == "fault"
     assert told["ms"] == 3
-    assert told["at"][-1] == "module.py:999"  # where it went wrong stands last
+    assert told["at"][-1] == "module.py:999"  # the place of the error comes last
     assert set(told["kind"]) == {"E"}
 
 

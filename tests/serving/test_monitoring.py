@@ -38,7 +38,7 @@ def test_metrics_are_in_prometheus_format() -> None:
 
 
 def test_metrics_are_for_the_machine_s_own_network(served: Served) -> None:
-    assert served.ask("GET", "/metrics").status == 404  # a visitor, by way of the proxy
+    assert served.ask("GET", "/metrics").status == 404  # a visitor who comes through the proxy
     inside = served.raw(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     text = everything(inside).decode()
     assert " 200 " in text.split("\r\n")[0]
@@ -57,7 +57,7 @@ def test_pictures_that_cannot_be_used_are_counted_by_their_reason(served: Served
 
 
 def test_health_tells_which_models_answer(served: Served) -> None:
-    for path in ("/healthz", "/gradio_api/healthz"):  # Node passes only the second on
+    for path in ("/healthz", "/gradio_api/healthz"):  # Node passes on only the second
         facts = json.loads(served.ask("GET", path).body)
         assert (facts["alive"], facts["ready"], facts["device"]) == (True, True, "CPU")
         assert {each["name"] for each in facts["models"]} == {"pet-fine", "breeds", "finder"}
@@ -82,7 +82,7 @@ def test_an_error_in_the_network_is_one_sentence_and_the_next_visitor_is_served(
     assert uploaded not in json.dumps(served.lines)
 
 
-def test_a_full_disk_is_one_sentence(
+def test_a_full_disk_is_reported_in_one_sentence(
     served: Served, uploaded: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object, **__: object) -> None:

@@ -1,4 +1,4 @@
-"""Every parameter of every endpoint: what its schema allows is taken, all else has a sentence."""
+"""Every parameter of every endpoint: its schema's values are accepted, others get a sentence."""
 
 import asyncio
 import base64
@@ -34,7 +34,7 @@ NO_WORDS: list[Any] = [None, "", 5, 2.5, True, [], {}, "smell", math.nan]
 
 
 def edges(name: str, schema: Schema, uploaded: str) -> tuple[list[Any], list[Any]]:
-    """Values of a parameter that are taken, and those that have a sentence about it."""
+    """Values that a parameter accepts, and those that it refuses with a sentence."""
     if "enum" in schema:
         words = schema["enum"]
         return words, [*NO_WORDS, [words[0]], {"value": words[0]}, words[0] + " "]
@@ -78,11 +78,11 @@ def endpoints(client: Client) -> dict[str, list[Schema]]:
 
 
 def usual(parameters: list[Schema], uploaded: str) -> list[Any]:
-    """A value of each parameter that is taken."""
+    """A valid value for each parameter."""
     return [edges(each["parameter_name"], each["type"], uploaded)[0][-1] for each in parameters]
 
 
-def test_each_endpoint_takes_what_its_schema_allows_and_tells_of_all_else(
+def test_each_endpoint_accepts_its_schema_and_explains_other_values(
     served: Served, endpoints: dict[str, list[Schema]], uploaded: str
 ) -> None:
     for endpoint, parameters in endpoints.items():
@@ -105,7 +105,7 @@ def test_each_endpoint_takes_what_its_schema_allows_and_tells_of_all_else(
         assert "These values cannot be read" in answer
 
 
-def test_three_is_three_however_it_is_written(client: Client) -> None:
+def test_whole_numbers_may_be_written_in_several_ways(client: Client) -> None:
     said = [
         client.predict(handle_file(CAT), three, api_name="/analyze")["cuts"]
         for three in (3, 3.0, "3")
@@ -130,7 +130,7 @@ def test_a_photo_of_many_megabytes_is_read_from_a_data_url_or_refused_by_its_siz
     assert answer.sentence == "The request is larger than the 4 MB allowed."
 
 
-def test_an_assistant_sends_a_local_photo_by_what_the_tools_say_alone(served: Served) -> None:
+def test_the_tools_alone_tell_an_assistant_how_to_send_a_photo(served: Served) -> None:
     async def converse() -> None:
         headers = {"X-Forwarded-For": served.new_client()}
         async with (

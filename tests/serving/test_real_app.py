@@ -1,4 +1,4 @@
-"""What SECURITY.md claims, tried on `python app.py` over raw HTTP."""
+"""The claims of SECURITY.md, tried on `python app.py` over raw HTTP."""
 
 import base64
 import io
@@ -29,11 +29,11 @@ UPLOAD = "/gradio_api/upload"
 FORM = {"Content-Type": "multipart/form-data; boundary=x"}
 NAMED = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
 NAMELESS = b'--x\r\nContent-Disposition: form-data; name="files"\r\n\r\n'
-KEPT = 4.0  # seconds that files stay after their last use
+KEPT = 4.0  # seconds for which files are kept after their last use
 
 
 class App(Served):
-    """The app by its own command."""
+    """The app, started by its own command."""
 
     process: subprocess.Popen[bytes]
     log: Path
@@ -55,7 +55,7 @@ class App(Served):
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
-    """The app behind a proxy, so that each test may be clients of its own."""
+    """The app behind a proxy, so that each test can pose as different clients."""
     log, folder = (tmp_path_factory.mktemp(name) for name in ("log", "files"))
     given: dict[str, Any] = {
         "GRADIO_TEMP_DIR": str(folder),
@@ -115,7 +115,7 @@ def test_unfinished_uploads_hold_few_files_open(app: App) -> None:
 
     assert b" 503 " in third.split(b"\r\n")[0]
     assert app.metric("petscope_open_files") - before <= uploads.OPEN_EACH + 20
-    assert app.upload(CAT.read_bytes()).status == 200  # another's
+    assert app.upload(CAT.read_bytes()).status == 200  # another client's
     for connection in held:
         connection.close()
     assert within(10, lambda: app.metric("petscope_open_files") - before < 10)
@@ -127,7 +127,7 @@ def test_a_chunked_upload_is_charged_its_own_size(app: App) -> None:
     chunked = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
     headers = {**FORM, "Transfer-Encoding": "chunked"}
 
-    # By the largest size, 1 GB each, the second would be too much.
+    # Charged with the largest size, 1 GB each, the second would be too much.
     statuses = [app.ask("POST", UPLOAD, chunked, headers, client).status for _ in range(4)]
 
     assert statuses == [200] * 4
@@ -153,7 +153,7 @@ def test_made_up_sessions_cost_only_those_who_make_them_up(app: App) -> None:
 
 
 def light(app: App) -> int:
-    """A function of the page that computes next to nothing."""
+    """A function of the page that computes almost nothing."""
     config = json.loads(app.ask("GET", "/config").body)
     return next(
         each["id"]
@@ -206,7 +206,7 @@ def test_files_go_after_their_last_use_and_not_while_a_page_shows_them(app: App)
     assert within(20, lambda: not Path(looked_at).exists())
 
 
-def test_a_client_that_goes_on_sending_after_its_answer_is_let_go(app: App) -> None:
+def test_a_client_that_keeps_sending_after_its_answer_is_disconnected(app: App) -> None:
     connection = app.raw(head("POST", "/nothing", "Content-Length: 100000000"))
     connection.settimeout(1)
     ended, start = False, time.monotonic()
@@ -223,7 +223,7 @@ def test_a_client_that_goes_on_sending_after_its_answer_is_let_go(app: App) -> N
     assert ended
 
 
-def test_what_a_client_does_wrong_is_no_fault_and_is_written_in_one_short_line(app: App) -> None:
+def test_a_client_s_mistake_is_not_a_fault_and_is_logged_in_one_short_line(app: App) -> None:
     before = len(app.logged())
     unknown = app.post(JOIN, {"data": [], "fn_index": 10_000, "session_hash": "x"})
     said = {"jsonrpc": "2.0", "method": "notifications/x", "params": {"a": "secret" * 100_000}}
@@ -259,7 +259,7 @@ def test_a_photo_through_mcp_may_be_as_large_as_one_of_the_page(app: App) -> Non
 
     assert answer.status == 200, answer.body[:300]
     assert b"species" in answer.body, answer.body[:300]
-    # The calls that MCP makes for it are those of the client that asked.
+    # MCP's calls for it count as those of the client that asked.
     assert within(5, lambda: any(each.get("route") == "mcp" for each in app.logged()[before:]))
     lines = app.logged()[before:]
     (outer,) = [line for line in lines if line.get("route") == "mcp"]
@@ -267,7 +267,7 @@ def test_a_photo_through_mcp_may_be_as_large_as_one_of_the_page(app: App) -> Non
     assert inner["client"] == outer["client"]
 
 
-def test_a_range_of_a_file_brings_back_no_header_of_the_request(app: App) -> None:
+def test_a_range_request_s_headers_are_not_echoed(app: App) -> None:
     (path,) = json.loads(app.upload(CAT.read_bytes()).body)
     headers = {"Range": "bytes=0-9", "X-Secret": "mine", "Cookie": "a=b"}
 
@@ -288,9 +288,7 @@ def test_only_the_hub_may_show_the_page_in_a_frame(app: App) -> None:
     ("change", "said"),
     [("flip", "pet.onnx is damaged"), ("remove", "pet-fine.onnx cannot be read")],
 )
-def test_a_model_that_is_not_whole_is_said_at_the_start(
-    tmp_path: Path, change: str, said: str
-) -> None:
+def test_a_damaged_model_is_reported_at_the_start(tmp_path: Path, change: str, said: str) -> None:
     for path in (ROOT / "models" / "weights").iterdir():
         (tmp_path / path.name).symlink_to(path)
     if change == "flip":
@@ -311,7 +309,7 @@ def test_a_model_that_is_not_whole_is_said_at_the_start(
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_what_a_killed_server_left_is_deleted_by_the_next(tmp_path: Path) -> None:
+def test_files_of_a_killed_server_are_deleted_by_the_next(tmp_path: Path) -> None:
     code = (
         "import os, signal, sys; from serving import temp_folder; temp_folder.create();"
         "open(os.environ['GRADIO_TEMP_DIR'] + '/photo', 'w').write('x');"
@@ -332,12 +330,12 @@ def test_what_a_killed_server_left_is_deleted_by_the_next(tmp_path: Path) -> Non
 
         subprocess.run([*command, "live"], cwd=ROOT, env=given, input=b"", check=True)
 
-        assert set(tmp_path.iterdir()) == live  # a server that runs loses nothing
+        assert set(tmp_path.iterdir()) == live  # a running server loses nothing
         other.communicate(b"")
     assert not set(tmp_path.iterdir())
 
 
-def test_a_taken_port_is_one_sentence() -> None:
+def test_a_port_in_use_is_reported_in_one_sentence() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

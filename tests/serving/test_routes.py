@@ -1,4 +1,4 @@
-"""What anybody may open, asked over raw HTTP."""
+"""The open routes, requested over raw HTTP."""
 
 import asyncio
 import base64
@@ -120,7 +120,7 @@ def test_an_upload_lies_where_only_its_owner_knows(served: Served, uploaded: str
 
     assert served.ask("GET", f"/gradio_api/file={quote(uploaded)}").body == CAT.read_bytes()
     assert re.fullmatch("[0-9a-f]{64}", folder)
-    # Only who has the same photo comes to the same folder, and only while this process lives.
+    # Only someone with the same photo gets the same folder, and only while this process lives.
     assert Path(again).parent.name == folder != Path(other).parent.name
     internals.protect(log.fault)
     (later,) = json.loads(served.upload(CAT.read_bytes()).body)
@@ -138,13 +138,13 @@ def test_a_result_lies_in_a_folder_that_cannot_be_guessed(served: Served, upload
     assert all(re.fullmatch("[0-9a-f]{32}", folder) for folder in folders)
 
 
-def test_no_answer_lists_what_others_sent(served: Served, uploaded: str) -> None:
+def test_no_answer_lists_other_visitors_uploads(served: Served, uploaded: str) -> None:
     name = Path(uploaded).parent.name
     for path in ("/config", "/", "/gradio_api/info", "/metrics", "/healthz"):
         assert name not in served.ask("GET", path).body.decode()
 
 
-def test_the_answer_of_another_session_is_not_to_be_had(served: Served) -> None:
+def test_another_session_s_answer_is_not_available(served: Served) -> None:
     body = served.ask("GET", "/gradio_api/queue/data?session_hash=guessed").body.decode()
 
     assert "process_completed" not in body
@@ -161,7 +161,7 @@ def test_an_event_reads_no_file_that_was_not_uploaded(served: Served, path: str)
 
 @pytest.fixture
 def inside() -> Iterator[tuple[str, list[str]]]:
-    """A server that only this machine reaches, and what it was asked."""
+    """A server that only this machine can reach, and the requests it received."""
     asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -262,7 +262,7 @@ def test_every_answer_has_its_security_headers(served: Served, uploaded: str) ->
         assert "content-security-policy" in headers
         assert "server" not in headers
     page = served.ask("GET", "/").headers["content-security-policy"]
-    # A Space shows the page in a frame; nobody else may.
+    # A Space shows the page in a frame; no other site may.
     assert "frame-ancestors 'self' https://huggingface.co" in page
     assert "object-src 'none'" in page
     assert "default-src 'self'" in page
@@ -335,8 +335,8 @@ def test_broken_json_is_refused_and_breaks_nothing(served: Served, content: byte
     assert served.ask("GET", "/healthz").status == 200
 
 
-def test_an_error_inside_is_one_sentence(served: Served) -> None:
-    # Gradio's framework cannot write this number into its own complaint about it.
+def test_an_internal_error_is_one_sentence(served: Served) -> None:
+    # Gradio's framework cannot include this number in its own error message.
     answer = served.ask(
         "POST", "/gradio_api/queue/join", b'{"data": 1e999}', {"Content-Type": "application/json"}
     )

@@ -11,7 +11,7 @@ from serving import zerogpu
 
 @pytest.fixture
 def marked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """For how many seconds each function asks for a GPU that was marked."""
+    """For how many seconds each marked function requests a GPU."""
     durations: list[int] = []
 
     def mark(duration: int) -> Callable[[Callable[[], None]], Callable[[], None]]:

@@ -15,7 +15,7 @@ PICTURES_A_BREED = 9
 
 @pytest.fixture(scope="session")
 def tiny_pets(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A made data set in the official layout: bright ellipses ("pets") on dark ground."""
+    """A synthetic data set in the official layout: bright ellipses ("pets") on dark backgrounds."""
     root = tmp_path_factory.mktemp("pets")
     (root / "images").mkdir()
     (root / "annotations" / "trimaps").mkdir(parents=True)

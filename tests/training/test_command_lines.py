@@ -1,4 +1,4 @@
-"""Every option of every script at the smallest size, and mistakes in one sentence."""
+"""Every option of every script at the smallest size, and user errors in one sentence."""
 
 import argparse
 import http.server
@@ -29,7 +29,7 @@ SCRIPTS = (
     *("export", "compress", "evaluate", "publish", "refusal", "evidence", "edges", "systems"),
     *("pets", "nuclei", "others", "train_detector", "convert_detector", "evaluate_pets"),
 )
-ARCH = "test_vit"  # of timm's networks for tests the quickest
+ARCH = "test_vit"  # the fastest of timm's networks for tests
 CNN = "test_efficientnet"
 
 
@@ -38,7 +38,7 @@ def main_of(script: str) -> Callable[[list[str]], object]:
 
 
 def parser_of(script: str, monkeypatch: pytest.MonkeyPatch) -> argparse.ArgumentParser:
-    """The script's parser, caught where it is to read the command line."""
+    """The script's parser, intercepted when it reads the command line."""
     caught: list[argparse.ArgumentParser] = []
 
     def catch(parser: argparse.ArgumentParser, *_: object) -> None:
@@ -63,7 +63,7 @@ def test_the_help_explains_each_option_and_shows_its_default(
         if isinstance(action, argparse._SubParsersAction):
             parsers += action.choices.values()
     for parser in parsers:
-        shown = "".join(parser.format_help().split())  # lines are broken within words too
+        shown = "".join(parser.format_help().split())  # lines may be broken within words
         for action in parser._actions:
             if isinstance(action, argparse._SubParsersAction):
                 continue
@@ -74,12 +74,12 @@ def test_the_help_explains_each_option_and_shows_its_default(
                 assert f"(default:{action.default})" in shown, action.option_strings
 
 
-# Training, each row one run; together they use every option.
+# Training: each row is one run; together they use every option.
 
 
 @pytest.fixture(scope="module")
 def places(tiny_pets: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What the rows name: data, weights of random networks, a finished run, own pictures."""
+    """The files that the rows use: data, random weights, a finished run, own pictures."""
     folder = tmp_path_factory.mktemp("places")
     weights = {name: folder / f"{name}.safetensors" for name in (ARCH, CNN)}
     for name, path in weights.items():
@@ -147,7 +147,7 @@ ROWS = {
         "--root ROOT --size 32 --dry-run --batch 4",
     ],
 }
-# Of these there are tests of their own.
+# These have their own tests.
 ELSEWHERE = {
     *("--help", "--out", "--resume", "--overwrite", "--source", "--skip-damaged", "--seed"),
     *("--start-from", "--deeplab", "--others-root", "--others-source", "--find-rate", "--epochs"),
@@ -213,11 +213,11 @@ def test_a_dry_run_whose_pictures_lack_a_class_starts_from_the_others(
     assert len(read_facts(tmp_path / "run-dry-run")["labels"]) == 6
 
 
-# Mistakes
+# User errors
 
 
 def ends(script: str, words: list[str], capsys: pytest.CaptureFixture[str], code: int = 1) -> str:
-    """What the script says when it ends as its command line does."""
+    """What the script prints when it is run as a command line."""
     capsys.readouterr()
     with pytest.raises(SystemExit) as stopped:
         command_line.run(lambda: main_of(script)(words))
@@ -269,7 +269,7 @@ def ends(script: str, words: list[str], capsys: pytest.CaptureFixture[str], code
         ("publish", "model breeds --repo pets", "'pets' is no name of a repository"),
     ],
 )
-def test_a_mistake_is_told_in_one_sentence_and_leaves_nothing(
+def test_a_mistake_is_reported_in_one_sentence_and_leaves_nothing(
     script: str,
     words: str,
     sentence: str,
@@ -299,7 +299,7 @@ def test_a_mistake_is_told_in_one_sentence_and_leaves_nothing(
 @pytest.mark.parametrize(
     "words", ["--epochs 0", "--batch -1", "--rate nan", "--tuned 2", "--model-args [1]", "--fold x"]
 )
-def test_a_value_that_an_option_cannot_have_is_told_by_its_name(
+def test_an_invalid_value_is_reported_with_the_option_s_name(
     words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert words.split()[0] in ends("train_breeds", words.split(), capsys, code=2)
@@ -309,7 +309,7 @@ def test_a_value_that_an_option_cannot_have_is_told_by_its_name(
 
 
 class Silent(http.server.BaseHTTPRequestHandler):
-    """A server that takes a request and never answers."""
+    """A server that accepts a request and never answers."""
 
     def do_HEAD(self) -> None:
         time.sleep(30)
@@ -332,7 +332,7 @@ def silent() -> Iterator[str]:
         ("train_encoder_unet", "--encoder resnet18", "--encoder-weights none"),
     ],
 )
-def test_weights_that_cannot_be_downloaded_are_told_with_another_way(
+def test_weights_that_cannot_be_downloaded_are_reported_with_alternatives(
     script: str,
     words: str,
     otherwise: str,
@@ -352,7 +352,7 @@ def test_weights_that_cannot_be_downloaded_are_told_with_another_way(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_server_that_does_not_answer_is_given_up_soon(
+def test_a_silent_server_is_soon_given_up(
     silent: str,
     places: dict[str, str],
     tmp_path: Path,
@@ -390,7 +390,7 @@ def test_ctrl_c_names_the_command_that_goes_on(
     assert Path(found).absolute() == Path(sys.executable)
     assert f"--out '{tmp_path / 'my run'}' --resume" in said
     assert "--overwrite" not in said
-    monkeypatch.setattr(train_breeds, "set_seed", stop)  # before it has begun
+    monkeypatch.setattr(train_breeds, "set_seed", stop)  # before the run has begun
     said = ends("train_breeds", [*words[:-1], "--out", str(tmp_path / "new")], capsys, code=130)
     assert said == "Stopped."
     assert not (tmp_path / "new").exists()

@@ -1,4 +1,4 @@
-"""Scenes of several pets, whose masks are what is seen of them."""
+"""Scenes of several pets, whose masks are their visible parts."""
 
 from pathlib import Path
 
@@ -31,20 +31,20 @@ def test_a_cut_out_is_the_pet_s_box_and_knows_where_its_picture_ended() -> None:
     assert composites.cut_out(np.zeros((4, 4, 3), np.uint8), np.full((4, 4), BACKGROUND)) is None
 
 
-def test_masks_are_what_is_seen_and_together_the_whole() -> None:
+def test_masks_are_the_visible_parts_and_add_up_to_the_whole() -> None:
     background = np.full((200, 200, 3), 90, np.uint8)
     cuts = [square(40, (200, 0, 0)), square(40, (0, 200, 0)), square(40, (0, 0, 200))]
     several = 0
     for seed in range(10):
         scene = composites.compose(background, cuts, np.random.default_rng(seed))
         pet_pixels = [classes == PET for classes in scene.pets]
-        assert np.sum(pet_pixels, axis=0).max() == 1  # no pixel is of two pets
+        assert np.sum(pet_pixels, axis=0).max() == 1  # no pixel belongs to two pets
         several += len(scene.pets) > 1
         seen = np.logical_or.reduce([classes != BACKGROUND for classes in scene.pets])
         np.testing.assert_array_equal(seen, scene.classes != BACKGROUND)
         untouched = scene.classes == BACKGROUND
         changed = np.abs(scene.photo.astype(int) - 90).max(axis=2) > 40
-        assert (changed & untouched).mean() < 0.01  # but for soft edges
+        assert (changed & untouched).mean() < 0.01  # except at soft edges
         assert len(scene.breeds) == len(scene.pets)
         for classes in scene.pets:
             share = np.mean(classes != BACKGROUND)

@@ -1,4 +1,4 @@
-"""Smaller files of the same network: what is rounded, what stays, and what stops it."""
+"""Smaller files of the same network: what is rounded, what stays, and what is refused."""
 
 import hashlib
 import json
@@ -28,7 +28,7 @@ def spec(side: int) -> dict[str, object]:
 
 @pytest.fixture
 def network() -> onnx.ModelProto:
-    """A convolution, a transposed one with its batch norm behind it, and a softmax."""
+    """A convolution, a transposed one followed by batch norm, and a softmax."""
     random = np.random.default_rng(0)
     weights = {
         "kernel": random.normal(size=(CHANNELS, 3, 3, 3)),
@@ -137,7 +137,7 @@ def test_the_file_holds_rounded_weights_and_its_card_says_so(
     np.testing.assert_allclose(answer(content, batch), answer(before, batch), atol=0.05)
 
 
-def test_what_was_rounded_once_is_not_rounded_again(
+def test_a_compressed_model_is_not_compressed_again(
     folder: Path, photos: list[NDArray[np.uint8]]
 ) -> None:
     compress.compress(store.read_card("pet", folder), folder, folder, photos)

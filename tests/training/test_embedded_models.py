@@ -1,4 +1,4 @@
-"""The figures in the embedded models' cards, measured again on a part of the real test split."""
+"""The figures in the embedded models' cards, checked on a part of the real test split."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Figures of tiny models that name a pixel's class by its colour, against counting by hand."""
+"""Figures of tiny models that classify pixels by colour, against counting by hand."""
 
 import hashlib
 import json
@@ -28,7 +28,7 @@ HALF = (0.5, 0.5, 0.5)
 SPEC = InputSpec(SIDE, SIDE, "squash", "bilinear", mean=HALF, std=HALF, layout="NHWC")
 RED, GREEN, BLUE = np.eye(3, dtype=np.uint8) * 255  # pet, background, border
 
-# Red is (1, -1, -1) to the network, so this makes red pixels almost surely of the first class.
+# The network sees red as (1, -1, -1), so red pixels almost certainly get the first class.
 SURE = np.eye(3, dtype=np.float32) * 10
 
 
@@ -78,7 +78,7 @@ def write_model(
 
 
 def stripes(*widths_and_colors: Any) -> NDArray[np.uint8]:  # noqa: ANN401
-    """A picture of upright stripes, each of a width and a colour (or a trimap's number)."""
+    """A picture of vertical stripes, each with a width and a colour (or trimap value)."""
     widths, colors = widths_and_colors[::2], widths_and_colors[1::2]
     row = np.concatenate(
         [np.repeat([color], width, axis=0) for width, color in zip(widths, colors, strict=True)]
@@ -91,13 +91,13 @@ def write_pets(
 ) -> Path:
     """Write photos and trimaps in the official layout, all in the test split.
 
-    The class is told from the name's letter: "a_1" and "a_2" are of the first.
+    The letter in the name gives the class: "a_1" and "a_2" belong to the first.
     """
     (root / "images").mkdir(parents=True)
     (root / "annotations" / "trimaps").mkdir(parents=True)
     lines = []
     for name, (photo, trimap) in pictures.items():
-        # JPEG would change the colours; the reader looks at the content, not at the ending.
+        # JPEG would change the colours; the reader goes by the content, not the extension.
         Image.fromarray(photo).save(root / "images" / f"{name}.jpg", "PNG")
         Image.fromarray(trimap).save(root / "annotations" / "trimaps" / f"{name}.png")
         lines.append(f"{name} {ord(name[0]) - ord('a') + 1} 1 1\n")
@@ -109,7 +109,7 @@ def write_pets(
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder that models are loaded from."""
+    """An empty folder from which models are loaded."""
     folder = tmp_path / "models"
     folder.mkdir()
     monkeypatch.setenv("MODELS", str(folder))
@@ -123,7 +123,7 @@ def pet_card(folder: Path) -> Path:
 
 @pytest.fixture
 def striped_pets(tmp_path: Path) -> Path:
-    """A pet whose outline the colours miss by four pixels, and one that they meet."""
+    """A pet whose outline the colours miss by four pixels, and one that they match."""
     missed = stripes(20, RED, 12, GREEN), stripes(16, 1, 16, 2)
     met = stripes(12, RED, 4, BLUE, 16, GREEN), stripes(12, 1, 4, 3, 16, 2)
     return write_pets(tmp_path / "pets", {"a_1": missed, "b_1": met})
@@ -132,7 +132,7 @@ def striped_pets(tmp_path: Path) -> Path:
 def check_striped_pets(figures: metrics.Figures) -> None:
     assert figures["pictures"] == 2
     for size in (f"at {SIDE} px", "at 128 px", "at the photo's own size"):
-        # In columns: 28 of 32 named pet are pet, and all 28 of the pet are found.
+        # In columns: 28 of 32 predicted as pet are pet, and all 28 of the pet are found.
         assert figures[size]["iou"] == pytest.approx(
             {"pet": 28 / 32, "background": 28 / 32, "border": 1}
         )
@@ -148,7 +148,7 @@ def check_striped_pets(figures: metrics.Figures) -> None:
 
 
 def score(*words: str | Path, root: Path, out: Path) -> metrics.Figures:
-    """Run the command, on the test split; return what it wrote."""
+    """Run the command on the test split; return what it wrote."""
     options = ["--models", os.environ.get("MODELS", ""), "--root", str(root), "--out", str(out)]
     evaluate.main(["--split", "test", *options, *map(str, words)])
     return json.loads((out / "figures.json").read_text())
@@ -449,7 +449,7 @@ def test_an_smp_run_gives_probabilities_with_the_classes_last(tmp_path: Path) ->
         (["RUN"], "has no network"),
     ],
 )
-def test_what_cannot_be_measured_is_said(
+def test_what_cannot_be_measured_is_reported(
     words: list[str],
     problem: str,
     pet_card: Path,

@@ -1,4 +1,4 @@
-"""Whether the evidence lies on the pet, for networks whose answer is known."""
+"""Whether the evidence is on the pet, for networks whose answers are known."""
 
 import json
 from pathlib import Path
@@ -32,7 +32,7 @@ def test_the_peak_is_a_place_of_the_photo() -> None:
     assert (row, column) == pytest.approx((10 + 45, 30 + 65), abs=1)
 
 
-def test_a_model_without_maps_is_said_to_have_none() -> None:
+def test_a_model_without_maps_is_reported() -> None:
     with pytest.raises(store.ModelError, match="no class-activation maps"):
         evidence.peak(pet(None))
 
@@ -47,7 +47,7 @@ def test_photos_are_counted_by_where_their_peak_lies(
     monkeypatch.setattr(documents, "ROOT", tmp_path)
     held_out = pets.split(tiny_pets, "validation")
     trimaps = [pets.read_trimap(example.trimap) for example in held_out]
-    # The first photo has no pet, the peak of the second is on it, those of the others are not.
+    # The first photo has no pet; in the second the peak is on the pet, in the others it is not.
     inside = tuple(int(place) for place in np.argwhere(trimaps[1] == pets.PET)[0])
     peaks = iter([inside, *[(0, 0)] * len(held_out)])
     monkeypatch.setattr(evidence, "peak", lambda _: next(peaks))

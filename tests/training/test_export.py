@@ -1,4 +1,4 @@
-"""From a dry run of each training script over the export to figures, as a user would go."""
+"""From a dry run of each training script through export to figures, as a user would do it."""
 
 import hashlib
 import json
@@ -32,8 +32,8 @@ def unet_run(tiny_pets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train_unet.train(**vars(train_unet.parse_arguments(words)))
 
 
-# Blocks like those of the networks that we ship, but a third as many: an export takes its time for
-# each of them.
+# Blocks like those of the embedded networks, but a third as many, because each takes time to
+# export.
 CNN = "test_efficientnet"
 
 
@@ -112,7 +112,7 @@ def test_several_classifiers_become_their_calibrated_mean(
     logits = []
     for run in (breeds_run, other):
         model = timm.create_model(f"local-dir:{run}", pretrained=True).eval()
-        spec = read_facts(run)["input"]  # the two were trained with other means
+        spec = read_facts(run)["input"]  # the two were trained with different means
         for picture in (photo, photo[:, ::-1]):
             batch = torch.from_numpy(prepare(np.ascontiguousarray(picture), spec))
             with torch.inference_mode():
@@ -123,7 +123,7 @@ def test_several_classifiers_become_their_calibrated_mean(
     np.testing.assert_allclose(
         answers(tmp_path / "mean.onnx", prepare(photo, card.input)), expected, atol=1e-4
     )
-    # One of the two ends in tokens: there is nothing to draw a map of.
+    # One of the two ends in tokens, so there are no maps.
     assert len(onnxruntime.InferenceSession(tmp_path / "mean.onnx").get_outputs()) == 1
     assert "second" not in card.facts["output"]
 
@@ -150,7 +150,7 @@ def test_the_second_output_says_where_each_breed_s_evidence_lies(
         session = onnxruntime.InferenceSession(folder / f"{name}.onnx")
         probabilities, maps = session.run(None, {"photo": batch})
         assert maps.shape == (3, 6, 5, 5)
-        # Class-activation maps average to the logits, bias included.
+        # Class-activation maps average to the logits, including the bias.
         means = maps.mean(axis=(2, 3))
         np.testing.assert_allclose(softmax(means, axis=1), probabilities, atol=1e-5)
         temperature = store.read_card(name, folder).facts["output"]["temperature"]
@@ -174,7 +174,7 @@ def test_a_run_on_all_of_trainval_takes_its_temperature_from_one_that_held_photo
     assert whole["output"]["temperature"] == pytest.approx(part["output"]["temperature"])
     assert whole["training"]["split"] == "trainval"
     assert whole["metrics"] == {}
-    # Figures on pictures that it was trained on would say nothing.
+    # Figures on its training pictures would be meaningless.
     words = [str(tmp_path / "whole.onnx"), "--root", str(tiny_pets), "--out", str(tmp_path)]
     with pytest.raises(UserError, match="trained on trainval"):
         evaluate.main([*words, "--split", "validation"])
@@ -215,7 +215,7 @@ def test_the_temperature_may_come_from_the_held_out_photos_of_several_folds(
         calibrate = ["--calibrate", str(breeds_run), str(fold_run)]
         export.main([str(fold_run), "pooled", *words, *calibrate])
     assert store.read_card("pooled", tmp_path).facts["output"]["temperature"] == 1.25
-    # The figures of the fold's run are those of the photos that it held out.
+    # The figures of a fold's run are for the photos that it held out.
     evaluate.main([str(fold_run), "--root", str(tiny_pets), "--out", str(tmp_path)])
     measured = json.loads((tmp_path / "figures.json").read_text())["negative_log_likelihood"]
     half = len(truth) // 2
@@ -233,7 +233,7 @@ def test_runs_that_do_not_fit_together_give_no_temperature(
         export.main([str(fold_run), *words, "--calibrate", str(breeds_run), str(breeds_run)])
 
 
-def test_what_is_no_run_of_a_network_is_not_exported(tmp_path: Path) -> None:
+def test_only_runs_of_networks_are_exported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is no finished training run"):
         export.main([str(tmp_path), "breeds"])
     write_facts(
@@ -245,7 +245,7 @@ def test_what_is_no_run_of_a_network_is_not_exported(tmp_path: Path) -> None:
         export.main([str(tmp_path), "breeds"])
 
 
-def test_a_model_of_the_same_name_stays_unless_it_is_to_be_replaced(
+def test_a_model_of_the_same_name_is_replaced_only_on_request(
     breeds_run: Path, tiny_pets: Path, tmp_path: Path
 ) -> None:
     card = tmp_path / "breeds.json"

@@ -1,4 +1,4 @@
-"""Folders of one's own pictures, and pictures that cannot be read."""
+"""Folders of your own pictures, and unreadable pictures."""
 
 import shutil
 from pathlib import Path
@@ -32,7 +32,7 @@ def flowers(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def cups(tmp_path: Path) -> Path:
-    """Photos with masks beside them: two discs' numbers, or white on black."""
+    """Photos with masks beside them: labels of two discs, or white on black."""
     root = tmp_path / "cups"
     for number in range(6):
         picture(root / f"{number}.jpg")
@@ -87,7 +87,7 @@ def test_masks_lie_beside_their_photos(cups: Path) -> None:
         ([f"{n}.jpg" for n in range(9)], True, "0 photos with a mask"),
     ],
 )
-def test_what_is_no_data_set_is_said(
+def test_a_folder_without_a_data_set_is_reported(
     files: list[str], masks: bool, reason: str, tmp_path: Path
 ) -> None:
     for name in files:
@@ -139,7 +139,7 @@ def test_damaged_pictures_are_named_before_anything_begins_or_left_out(
     assert all(f"left out: {path} (" in said for path in (damaged, empty, missing))
 
 
-def test_what_could_be_read_is_remembered_until_it_changes(
+def test_readable_files_are_remembered_until_they_change(
     flowers: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = data_sets.open_folder(flowers, masks=False)
@@ -159,7 +159,7 @@ def test_what_could_be_read_is_remembered_until_it_changes(
     assert read[len(examples) :] == [examples[4].photo]
 
 
-def test_a_mask_of_another_size_or_none_is_damaged(cups: Path) -> None:
+def test_a_missing_or_differently_sized_mask_is_damaged(cups: Path) -> None:
     data = data_sets.open_folder(cups, masks=True)
     examples = data.split("trainval", 0)
     Image.new("L", (5, 5)).save(examples[0].mask)

@@ -1,4 +1,4 @@
-"""The figures against scikit-learn, truths made by hand, and slow loops that follow the papers."""
+"""The figures against scikit-learn, hand-made references, and slow loops that follow the papers."""
 
 import numpy as np
 import pytest
@@ -112,7 +112,7 @@ def slow_boundary_scores(
 def test_boundary_scores_against_comparing_all_pixels(
     size: tuple[int, int], random: np.random.Generator
 ) -> None:
-    truth = disk(*size, 5, 20, 14)  # runs out of the picture
+    truth = disk(*size, 5, 20, 14)  # extends beyond the picture
     prediction = disk(*size, 6, 22, 15) & (random.random(size) < 0.995)
 
     precision, recall, score = metrics.boundary_scores(truth, prediction)
@@ -163,7 +163,7 @@ def test_instance_precision_against_all_pairs(random: np.random.Generator) -> No
     for label in range(1, 26):
         row, column = 10 + 24 * ((label - 1) // 5), 10 + 24 * ((label - 1) % 5)
         truth[disk(120, 120, row, column, random.uniform(5, 9))] = label
-        if label % 6:  # some are missed, and the numbers are others
+        if label % 6:  # some are missed, and the labels differ
             shift = random.uniform(-2, 2, 2)
             prediction[disk(120, 120, row + shift[0], column + shift[1], 7)] = 40 - label
     prediction[disk(120, 120, 116, 60, 3)] = 50  # one is made up

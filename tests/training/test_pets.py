@@ -35,7 +35,7 @@ def md5(content: bytes) -> str:
 
 
 def tar_gz(members: dict[str, bytes | tarfile.TarInfo]) -> bytes:
-    """An archive of files by their content, and of whatever else a TarInfo says."""
+    """An archive of files with this content, and of further TarInfo entries."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
         for name, member in members.items():
@@ -81,7 +81,7 @@ def archives() -> dict[str, bytes]:
 
 @pytest.fixture
 def official(archives: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
-    """The tiny archives, known to the module as the official ones."""
+    """The tiny archives, which the module takes as the official ones."""
     checksums = {name: md5(content) for name, content in archives.items()}
     monkeypatch.setattr(pets, "ARCHIVES", checksums)
     return archives
@@ -108,7 +108,7 @@ def root(archives: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory) -
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `files`; the first requests end as `troubles` says, one after the other."""
+    """Serves `files`; the first requests fail in the ways that `troubles` lists."""
 
     daemon_threads = True
 
@@ -156,7 +156,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(rest[:cut])
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 def cut_after(sent: int) -> Callable[[Handler, bytes], None]:
@@ -210,21 +210,21 @@ def test_an_archive_is_downloaded_whole(server: Server, tmp_path: Path) -> None:
     assert [path.name for path in target.parent.iterdir()] == [NAME]
 
 
-def test_a_cut_download_goes_on_where_it_stopped(server: Server, tmp_path: Path) -> None:
+def test_an_interrupted_download_is_resumed(server: Server, tmp_path: Path) -> None:
     server.troubles = [cut_after(1000)]
 
     assert md5(download(server, tmp_path / NAME)) == pets.ARCHIVES[NAME]
     assert server.requests == [(f"/{NAME}", None), (f"/{NAME}", "bytes=1000-")]
 
 
-def test_a_download_cut_twice_goes_on_twice(server: Server, tmp_path: Path) -> None:
+def test_a_download_interrupted_twice_is_resumed_twice(server: Server, tmp_path: Path) -> None:
     server.troubles = [cut_after(700), cut_after(300)]
 
     assert download(server, tmp_path / NAME) == server.files[NAME]
     assert [wanted for _, wanted in server.requests] == [None, "bytes=700-", "bytes=1000-"]
 
 
-def test_a_download_of_an_earlier_run_is_gone_on_with(server: Server, tmp_path: Path) -> None:
+def test_a_partial_download_of_an_earlier_run_is_resumed(server: Server, tmp_path: Path) -> None:
     (tmp_path / f"{NAME}.part").write_bytes(server.files[NAME][:123])
 
     assert download(server, tmp_path / NAME) == server.files[NAME]
@@ -246,7 +246,7 @@ def test_a_server_without_ranges_sends_it_anew(server: Server, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("trouble", [cut_in_a_chunk, answer_nonsense, hang_up, be_busy])
-def test_a_passing_trouble_is_got_over(
+def test_a_temporary_failure_is_retried(
     trouble: Callable[[Handler, bytes], None], server: Server, tmp_path: Path
 ) -> None:
     server.troubles = [trouble]
@@ -255,7 +255,7 @@ def test_a_passing_trouble_is_got_over(
     assert len(server.requests) == 2
 
 
-def test_a_lasting_trouble_ends_in_an_error_and_keeps_what_came(
+def test_a_lasting_failure_is_an_error_and_keeps_the_partial_download(
     server: Server, tmp_path: Path
 ) -> None:
     server.troubles = [cut_after(100)] * 5
@@ -307,9 +307,7 @@ def test_a_missing_archive_is_asked_for_once(server: Server, tmp_path: Path) -> 
     assert len(server.requests) == 1
 
 
-def test_a_server_that_is_away_ends_in_an_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unreachable_server_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
     monkeypatch.setattr("training.archives.time.sleep", pauses.append)
     with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as gone:
@@ -461,7 +459,7 @@ def test_a_link_that_lies_in_the_folder_already_is_not_followed_out(tmp_path: Pa
 
 @pytest.fixture(scope="module")
 def large_archive() -> bytes:
-    """Half of it packs well and half does not, so that damage shows in different ways."""
+    """Half of it compresses well and half does not, so that damage has different effects."""
     noise = np.random.default_rng(0)
     return tar_gz({f"{i}.bin": noise.bytes(3000) + f"{i}, ".encode() * 3000 for i in range(20)})
 
@@ -480,7 +478,7 @@ def test_a_truncated_archive_is_refused(share: float, large_archive: bytes, tmp_
 def test_an_archive_with_changed_bytes_is_refused(
     seed: int, length: int, large_archive: bytes, tmp_path: Path
 ) -> None:
-    """Only the checksum tells that the noise in it has changed."""
+    """Only the checksum reveals that the noise in it has changed."""
     generator = np.random.default_rng(seed)
     start = int(generator.integers(10, len(large_archive) - length))
     changed = bytes(255 - byte for byte in large_archive[start : start + length])

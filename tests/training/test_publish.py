@@ -1,4 +1,4 @@
-"""What is published, what is refused, and that it can be had back, by the Hub's own client."""
+"""What is published, what is refused, and downloading it again with the Hub's own client."""
 
 import json
 import pickle
@@ -40,7 +40,7 @@ SPEC = InputSpec(16, 24, "squash", "bilinear", (0.5,) * 3, (0.5,) * 3, "NCHW", "
 
 @pytest.fixture(scope="module")
 def timm_runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Two runs of an ensemble, as `training.train_breeds` leaves them."""
+    """Two runs of an ensemble, as from `training.train_breeds`."""
     runs = []
     for seed in range(2):
         torch.manual_seed(seed)
@@ -48,7 +48,7 @@ def timm_runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         model = timm.create_model("test_vit", num_classes=len(LABELS))
         save_for_hf(model, str(run), model_config={"label_names": LABELS}, safe_serialization=True)
         runs.append(_finish(run, "timm"))
-        (run / "epoch_1.pth").write_bytes(pickle.dumps({}))  # a checkpoint stays at home
+        (run / "epoch_1.pth").write_bytes(pickle.dumps({}))  # checkpoints are not published
     return runs
 
 
@@ -95,7 +95,7 @@ def publish_breeds(tiny_models: Path, timm_runs: list[Path]) -> Callable[..., No
 
 
 def refusal(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    """The one sentence on the way out."""
+    """The one sentence with which it exits."""
     with pytest.raises((UserError, store.ModelError)) as stopped:
         publish.main(words)
     sentence = str(stopped.value)
@@ -107,7 +107,7 @@ def refusal(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def metadata_of(page: str) -> Any:  # noqa: ANN401
-    """The Hub's metadata of a README, whose attributes it finds when it reads it."""
+    """The Hub's metadata of a README, whose attributes are created when it is read."""
     return ModelCard(page).data
 
 
@@ -140,14 +140,14 @@ def test_an_ensemble_goes_up_in_one_commit_and_comes_back(
             assert repository.files[f"{place}{name}"] == (run / name).read_bytes()
     assert any(call.startswith("PUT /lfs/") for call in hub.requests)
 
-    # timm takes the networks from the repository.
+    # timm loads the networks from the repository.
     model: Any = timm.create_model("hf-hub:me/pets", pretrained=True)
     ours = timm.create_model(f"local-dir:{timm_runs[0]}", pretrained=True)
     assert model.pretrained_cfg["label_names"] == LABELS
     for name, weight in ours.state_dict().items():
         assert torch.equal(model.state_dict()[name], weight), name
 
-    # The app takes the model from the commit that was printed.
+    # The app loads the model from the printed commit.
     published = capsys.readouterr().out.split()[-1]
     store.resolve.cache_clear()
     monkeypatch.setenv(store.SOURCE_VARIABLE, published)
@@ -355,7 +355,7 @@ def test_what_could_run_code_is_refused(
         code.refuse_code({"a": b"", "file": tmp_path / name})
 
 
-def test_what_cannot_run_code_is_let_through(tmp_path: Path) -> None:
+def test_harmless_files_are_published(tmp_path: Path) -> None:
     write_keras(tmp_path / "model.keras", "Conv2D")
     np.save(tmp_path / "a.npy", np.ones(3))
     # Its first two bytes are those of a pickle: a header of 640 bytes.
@@ -373,7 +373,7 @@ def test_what_cannot_run_code_is_let_through(tmp_path: Path) -> None:
 def copied(
     tiny_models: Path, timm_runs: list[Path], tmp_path: Path
 ) -> tuple[Path, Path, list[str]]:
-    """A models' folder and a run to damage, and the words that publish them."""
+    """A models' folder and a run to damage, and the arguments that publish them."""
     folder = shutil.copytree(tiny_models, tmp_path / "models")
     run = shutil.copytree(timm_runs[0], tmp_path / "run")
     words = ["model", "breeds", "--repo", "me/pets", "--models", str(folder), "--run", str(run)]
@@ -393,7 +393,7 @@ def copied(
         (lambda folder, run: (folder / "breeds.onnx").write_bytes(b"x"), "SHA-256 is not"),
     ],
 )
-def test_a_set_that_is_not_whole_never_reaches_the_hub(
+def test_an_incomplete_set_of_files_is_never_uploaded(
     damage: Callable[[Path, Path], object],
     reason: str,
     hub: FakeHub,
@@ -435,7 +435,7 @@ def test_a_name_that_the_hub_cannot_have_is_refused(
         ("commit/main", "cut", "cannot be reached, or the connection was cut"),
     ],
 )
-def test_a_failure_is_told_in_one_sentence_with_what_to_do(
+def test_a_failure_is_reported_in_one_sentence_with_advice(
     call: str,
     fault: Fault,
     reason: str,
@@ -444,14 +444,14 @@ def test_a_failure_is_told_in_one_sentence_with_what_to_do(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(time, "sleep", lambda _: None)  # between the client's own tries
+    monkeypatch.setattr(time, "sleep", lambda _: None)  # between the client's own attempts
     hub.faults[call] = fault
     sentence = refusal(copied[2], capsys)
     assert sentence.startswith("me/pets was not published: ")
     assert reason in sentence
 
 
-def test_a_hub_that_is_away_is_told_in_one_sentence(
+def test_an_unreachable_hub_is_reported_in_one_sentence(
     copied: tuple[Path, Path, list[str]],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -560,7 +560,7 @@ def test_a_space_can_load_its_models_from_a_repository(
 
     assert set(space(hub).files) == CODE | {".gitattributes"}
     assert space(hub).variables == {"PETSCOPE_MODELS": f"me/both@{both}"}
-    page, before = (  # their data's attributes are found when they are read
+    page, before = (  # their attributes are created when they are read
         cast(Any, RepoCard(text.decode()))
         for text in (space(hub).files["README.md"], (ROOT / "README.md").read_bytes())
     )

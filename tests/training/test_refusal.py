@@ -1,4 +1,4 @@
-"""The rule that refuses to name a breed, on regions whose answer is known."""
+"""The rule that refuses to name a breed, on regions with known answers."""
 
 import json
 from pathlib import Path
@@ -14,12 +14,12 @@ from training import others, pets, refusal
 from training.evaluation import tables
 
 random = np.random.default_rng(3)
-# Pets are large and named without doubt, other things small and named with doubt.
+# Pets are large and unambiguous, other things small and ambiguous.
 PETS = np.stack([random.normal(-1, 0.5, 200), random.normal(0.3, 0.3, 200)], axis=1)
 OTHERS = np.stack([random.normal(-4, 0.5, 60), random.normal(2.5, 0.3, 60)], axis=1)
 
 
-def test_the_rule_parts_pets_from_other_things() -> None:
+def test_the_rule_separates_pets_from_other_things() -> None:
     rule = refusal.fit(PETS, OTHERS)
 
     assert rule.log_share > 0
@@ -43,7 +43,7 @@ def test_a_photo_without_a_region_is_refused_but_teaches_nothing() -> None:
     assert figures["auroc"] == pytest.approx(0.875)  # of four pairs, one is a draw
 
 
-def test_a_large_sure_thing_is_more_probably_a_pet() -> None:
+def test_large_and_clear_regions_are_more_probably_pets() -> None:
     rule = Refusal(log_share=1.0, entropy=-2.0, intercept=1.0, threshold=0.5)
 
     assert rule.probability(1.0, 0.5) == pytest.approx(0.5)

@@ -43,7 +43,7 @@ def test_plots_show_something(plot: Callable[[Path], None], tmp_path: Path) -> N
 
 
 def test_the_matrix_of_all_breeds_has_a_number_for_every_error(tmp_path: Path) -> None:
-    """An error more changes the picture where its row and column meet."""
+    """One more error changes the picture where its row and column cross."""
     matrix = np.diag(np.full(37, 90))
     pictures = []
     for count in (0, 1):

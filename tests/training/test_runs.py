@@ -1,4 +1,4 @@
-"""Whose folder a run may write into, what it leaves there, and what it tells of itself."""
+"""Which folders a run may write into, and what it writes there."""
 
 import json
 import time
@@ -40,13 +40,13 @@ def test_a_folder_with_other_people_s_files_is_left_as_it_is(
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-def test_a_file_is_no_folder(tmp_path: Path) -> None:
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(RunError, match="is a file"):
         Run(tmp_path / "file", "train_x", SETTINGS)
 
 
-def test_looking_at_a_folder_makes_none(tmp_path: Path) -> None:
+def test_inspecting_a_folder_does_not_create_it(tmp_path: Path) -> None:
     Run(tmp_path / "new", "train_x", SETTINGS)
     assert not (tmp_path / "new").exists()
 
@@ -72,7 +72,7 @@ def test_another_script_s_run_is_not_replaced(tmp_path: Path) -> None:
         Run(tmp_path, "train_y", SETTINGS, overwrite=True)
 
 
-def test_a_finished_run_is_replaced_only_when_that_is_said(tmp_path: Path) -> None:
+def test_a_finished_run_is_replaced_only_on_request(tmp_path: Path) -> None:
     finished(tmp_path)
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(RunError, match="a finished run: --overwrite replaces it"):
@@ -86,7 +86,7 @@ def test_a_finished_run_is_replaced_only_when_that_is_said(tmp_path: Path) -> No
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
-def test_a_run_from_before_there_were_settings_is_known_by_its_command(tmp_path: Path) -> None:
+def test_a_run_without_stored_settings_is_recognised_by_its_command(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text('{"command": "python -m training.train_x --epochs 3"}')
     with pytest.raises(RunError, match="a finished run"):
         Run(tmp_path, "train_x", SETTINGS)
@@ -95,7 +95,7 @@ def test_a_run_from_before_there_were_settings_is_known_by_its_command(tmp_path:
         Run(tmp_path, "train_y", SETTINGS, overwrite=True)
 
 
-def test_an_interrupted_run_is_gone_on_with_or_replaced_but_not_lost(tmp_path: Path) -> None:
+def test_an_interrupted_run_is_resumed_or_replaced_but_not_lost(tmp_path: Path) -> None:
     begun(tmp_path)
     (tmp_path / "history.csv").write_text("epoch\n0\n")
     with pytest.raises(RunError, match="an interrupted run: --resume goes on with it"):
@@ -113,7 +113,7 @@ def test_resuming_needs_a_run(tmp_path: Path) -> None:
         Run(tmp_path / "new", "train_x", SETTINGS, resume=True)
 
 
-def test_a_finished_run_has_nothing_to_go_on_with(tmp_path: Path) -> None:
+def test_a_finished_run_has_nothing_left_to_do(tmp_path: Path) -> None:
     finished(tmp_path)
     assert Run(tmp_path, "train_x", SETTINGS, resume=True).finished
     assert not Run(tmp_path, "train_x", SETTINGS, overwrite=True).finished
@@ -127,7 +127,7 @@ def test_changed_settings_are_refused_by_name(tmp_path: Path) -> None:
     assert "--arch" not in str(refused.value)
 
 
-def test_settings_left_out_or_added_are_told_in_words(tmp_path: Path) -> None:
+def test_removed_and_added_settings_are_reported_in_words(tmp_path: Path) -> None:
     Run(tmp_path, "train_x", {"folder": "mypets", "teachers": None}).begin()
     with pytest.raises(RunError) as refused:
         Run(tmp_path, "train_x", {"folder": None, "teachers": ["a"]}, resume=True)
@@ -142,7 +142,7 @@ def test_the_command_makes_the_result_again_in_a_new_folder(
     assert runs.command().endswith(" --out run --size 96")
 
 
-def test_a_folder_without_a_run_is_told_in_words(tmp_path: Path) -> None:
+def test_a_folder_without_a_run_is_reported_in_words(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "none"):
         with pytest.raises(RunError) as refused:
             runs.read_facts(folder)
@@ -151,9 +151,7 @@ def test_a_folder_without_a_run_is_told_in_words(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["dry_run", "find_rate"])
-def test_tries_have_a_folder_of_their_own_and_replace_one_another(
-    tmp_path: Path, kind: str
-) -> None:
+def test_dry_runs_have_their_own_folder_and_replace_one_another(tmp_path: Path, kind: str) -> None:
     finished(tmp_path / "run")
     before = {path: path.read_bytes() for path in (tmp_path / "run").iterdir()}
     for _ in range(2):
@@ -174,7 +172,7 @@ def test_one_of_several_processes_writes(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
-def test_an_interruption_after_the_beginning_can_be_gone_on_from(tmp_path: Path) -> None:
+def test_a_run_interrupted_after_its_beginning_can_be_resumed(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt) as early, Run(tmp_path, "train_x", SETTINGS):
         raise KeyboardInterrupt
     assert not isinstance(early.value, Interrupted)

@@ -22,7 +22,7 @@ def noise(seed: int = 0) -> np.ndarray:
 
 
 def stripes(along: int) -> np.ndarray:
-    """Bright and dark stripes, which lie along an axis."""
+    """Bright and dark stripes along an axis."""
     bright = np.indices((SIDE, SIDE))[1 - along] // 10 % 2 * 200
     return np.repeat(bright[..., np.newaxis], 3, axis=2).astype(np.uint8)
 
@@ -68,7 +68,7 @@ def test_a_mirrored_photo_has_its_hog_features_mirrored() -> None:
     assert features.min() >= 0
     assert features.max() <= 1
     # Directions become their supplements. The first and the last histogram bin are left out: both
-    # end at the upright edges, which keep their bin.
+    # end at vertical edges, which keep their bin.
     expected = features[:, ::-1, :, ::-1, ::-1]
     np.testing.assert_allclose(mirrored[..., 1:-1], expected[..., 1:-1], atol=0.01)
     assert np.abs(mirrored - features).max() > 0.05
@@ -105,7 +105,7 @@ def toy_part(pictures: int, seed: int) -> Part:
 
 
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
-def test_what_is_easily_told_apart_is_learnt(method: train_baseline.Method) -> None:
+def test_easily_separable_classes_are_learnt(method: train_baseline.Method) -> None:
     cost = method.costs[-1]
     train_part, held_out = toy_part(48, seed=0), toy_part(24, seed=1)
     assert train_baseline.accuracy(train_baseline.fit(method, train_part, cost), held_out) == 1

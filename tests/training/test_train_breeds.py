@@ -27,7 +27,7 @@ SPEC = breed_classifier.input_spec(HALF, 64)
 
 
 def words(root: Path, run: Path, *more: str) -> list[str]:
-    """A tiny run from random weights, of two epochs unless more is said."""
+    """A tiny run from random weights, with two epochs by default."""
     return [
         *("--root", str(root), "--out", str(run), "--size", "64", "--no-pretrained"),
         *("--arch", "test_vit", "--batch", "4", "--epochs", "2"),

@@ -21,7 +21,7 @@ OUTPUTS = convert_detector.CLASSES + 4 * convert_detector.BINS
 
 @pytest.fixture(scope="module")
 def tiny_detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A detector with the real one's input and output: a convolution and a head for each stride."""
+    """A detector with the input and output of the real one: a convolution and a head per stride."""
     random = np.random.default_rng(0)
     nodes, tensors, grids = [], {}, []
     for stride in convert_detector.STRIDES:
@@ -89,7 +89,7 @@ def test_the_loss_is_least_where_boxes_and_classes_are_right() -> None:
     drawn = [Drawn(np.zeros((3, side, side), np.float32), boxes, np.array([1]))]
 
     def output(box: tuple[int, int, int, int], species: int) -> torch.Tensor:
-        """What a network would answer that sees this box from the places within it."""
+        """The answer of a network that sees this box from the cells inside it."""
         logits = torch.full((1, len(grid), 2), -8.0)
         x, y, stride = grid.T
         sides = torch.stack([x - box[0], y - box[1], box[2] - x, box[3] - y], dim=1)
@@ -114,7 +114,7 @@ def test_generalized_iou_is_the_paper_s() -> None:
     one, other = torch.tensor([0.0, 0, 10, 10]), torch.tensor([20.0, 0, 30, 10])
     iou, giou = train_detector.iou_of(one, other)
     assert iou == 0
-    assert giou == pytest.approx(-100 / 300)  # the hull holds 300, the boxes 200 of it
+    assert giou == pytest.approx(-100 / 300)  # the hull has 300 pixels, the boxes cover 200 of them
     iou, giou = train_detector.iou_of(one, torch.tensor([5.0, 0, 15, 10]))
     assert iou == pytest.approx(50 / 150)
     assert giou == pytest.approx(50 / 150)

@@ -1,4 +1,4 @@
-"""The mask training for photos of all kinds, on made pictures."""
+"""The mask training for photos of all kinds, on synthetic pictures."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ from timm.layers import Conv2dSame  # isort: skip
 
 @pytest.fixture(scope="module")
 def deeplab(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random weights by the names of the real file."""
+    """Random weights with the names of the real file."""
     torch.manual_seed(0)
     model = train_masks.DeepLab()
     weights = {
@@ -80,7 +80,7 @@ def test_training_pictures_show_pets_whole_small_close_and_none(tiny_pets: Path)
         assert classes.shape == (64, 64)
         assert set(np.unique(classes)) <= {0, 1, 2, train_masks.IGNORED}
         shares.append(float(np.mean(classes == PET)))
-        # The made pets are bright, and their backgrounds dark.
+        # The synthetic pets are bright, and their backgrounds dark.
         if shares[-1] > 0.05 and (classes == BACKGROUND).any():
             bright = photo.max(axis=2)
             assert bright[classes == PET].mean() > bright[classes == BACKGROUND].mean()

@@ -31,8 +31,8 @@ def test_the_mobilenet_unet_is_the_references() -> None:
 
 def test_the_other_published_bottom_is_wider() -> None:
     model = mobilenet_unet.build(bottom="block_16_expand_relu")
-    # 320 channels become 960 in front of a 3x3 convolution with 512 filters; the depthwise
-    # convolution, its batch norm and the projection to 320 channels are left out.
+    # 320 channels become 960 before a 3x3 convolution with 512 filters; the depthwise convolution,
+    # its batch norm and the projection to 320 channels are gone.
     decoder = (960 - 320) * 512 * 9
     depthwise_and_projection = 960 * 9 + 4 * 960 + 960 * 320
     assert model.count_params() == 6_504_227 + decoder - depthwise_and_projection
@@ -120,7 +120,7 @@ def test_every_epoch_shows_every_picture_in_another_order() -> None:
         np.testing.assert_array_equal(order[10:], order[:2])
     assert orders[0].tolist() != orders[1].tolist()
     assert len({number for _, number in everything}) == 6
-    batches.epochs = range(1, 2)  # as a resumed run has them
+    batches.epochs = range(1, 2)  # as in a resumed run
     for index in range(len(batches)):
         np.testing.assert_array_equal(batches[index][0], everything[3 + index][0])
         assert batches[index][1] == everything[3 + index][1]
@@ -152,7 +152,7 @@ def test_the_learning_rate_warms_up_and_ends_at_zero() -> None:
 
 
 def scratch(root: Path, run: Path, *more: str) -> list[str]:
-    """A tiny run, of two epochs unless more is said."""
+    """A tiny run, with two epochs by default."""
     return [
         *("--root", str(root), "--out", str(run), "--size", "32", "--network", "scratch"),
         *("--filters", "2", "--depth", "1", "--batch", "8", "--verbose", "0", "--epochs", "2"),

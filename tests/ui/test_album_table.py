@@ -1,4 +1,4 @@
-"""The table of an album, as a spreadsheet of the visitor's language opens it."""
+"""The table of an album, as a spreadsheet in the visitor's language opens it."""
 
 import csv
 import io

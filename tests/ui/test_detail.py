@@ -1,4 +1,4 @@
-"""A large photo is looked at reduced; what is counted, measured or saved is so in all detail."""
+"""A large photo is shown reduced; counts, measurements and saved files use it at full size."""
 
 import re
 from pathlib import Path
@@ -15,7 +15,7 @@ from ui import cutout, examples, mask, pets, threshold
 from ui.uploads import PREVIEW_SIDE, Upload
 
 DOG = examples.FOLDER / "german_shepherd.jpg"
-HEIGHT, WIDTH = 2430, 3242  # more than twice the size to look at
+HEIGHT, WIDTH = 2430, 3242  # more than twice the preview's size
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def test_the_thresholds_are_those_of_all_pixels(large: Upload) -> None:
 
 
 @pytest.mark.parametrize("kind", ["classes", "mask", "cut-out"])
-def test_a_file_to_keep_has_the_photo_s_own_size(large: Upload, kind: str) -> None:
+def test_a_saved_file_has_the_photo_s_own_size(large: Upload, kind: str) -> None:
     model = store.default("segmentation")
     file = {
         "classes": lambda: threshold.write_classes(large, 2, "red", None),
@@ -49,7 +49,7 @@ def test_a_file_to_keep_has_the_photo_s_own_size(large: Upload, kind: str) -> No
     assert Image.open(file).size == (WIDTH, HEIGHT)
 
 
-def test_the_classes_to_keep_are_those_of_the_visitor_s_cuts(large: Upload) -> None:
+def test_saved_classes_are_those_of_the_visitor_s_cuts(large: Upload) -> None:
     cuts = {"key": threshold.chart_key(large, 2, "green"), "cuts": [77]}
 
     saved = np.asarray(Image.open(threshold.write_classes(large, 2, "green", cuts)))
@@ -57,7 +57,7 @@ def test_the_classes_to_keep_are_those_of_the_visitor_s_cuts(large: Upload) -> N
     np.testing.assert_array_equal(saved, open_photo(large.path)[:, :, 1] > 77)
 
 
-def test_a_pet_is_found_and_named_without_all_detail(
+def test_a_pet_is_found_and_named_in_the_preview(
     large: Upload, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sides = []

@@ -1,4 +1,4 @@
-"""Who asks for what on the page."""
+"""Which events follow which on the page."""
 
 from collections import Counter
 
@@ -14,7 +14,7 @@ def built() -> gr.Blocks:
 
 
 def test_no_two_answers_follow_one_control_s_change(built: gr.Blocks) -> None:
-    """The page could ask for both without end; states are free of it, see `events.followed`."""
+    """The page could trigger both for ever; states avoid that, see `events.followed`."""
     followers = Counter(
         (target, event)
         for function in built.fns.values()

@@ -1,4 +1,4 @@
-"""Results are computed once, wait for nothing but themselves, and are bounded by bytes."""
+"""Results are computed once, wait only for themselves, and are limited in bytes."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -78,7 +78,7 @@ def pixels(count: int) -> NDArray[np.uint8]:
     return np.zeros(count, np.uint8)
 
 
-def test_what_was_used_longest_ago_goes_first() -> None:
+def test_the_least_recently_used_result_goes_first() -> None:
     memory = Memory(100)
     computed = []
 
@@ -93,7 +93,7 @@ def test_what_was_used_longest_ago_goes_first() -> None:
     for key in (30, 40, 30, 50, 30, 40, 500, 500, 30):
         get(key)
 
-    # 50 took the place of 40, 40 that of 50, and 500 that of all, as long as it was the last.
+    # 50 replaced 40, 40 replaced 50, and 500 replaced everything as long as it was the last.
     assert computed == [30, 40, 50, 40, 500, 30]
 
 
@@ -131,7 +131,7 @@ def test_an_array_that_several_parts_share_counts_once() -> None:
     assert bytes_of(None) == bytes_of("text") == bytes_of(3) == 0
 
 
-def test_a_wrong_room_is_no_room_for_two() -> None:
+def test_with_no_room_only_the_last_result_is_kept() -> None:
     memory = Memory(0)
 
     assert memory.get("a", lambda: pixels(9)).size == memory.get("b", lambda: pixels(5)).size + 4
@@ -139,7 +139,7 @@ def test_a_wrong_room_is_no_room_for_two() -> None:
 
 
 @pytest.mark.parametrize("visitors", [2, 50])
-def test_many_who_ask_for_many_get_their_own(visitors: int) -> None:
+def test_many_threads_get_their_own_results(visitors: int) -> None:
     memory = Memory(100)
     generator = np.random.default_rng(0)
 

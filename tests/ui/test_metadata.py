@@ -1,4 +1,4 @@
-"""Where and when a photo was taken stays in the photo: no result says it."""
+"""No result reveals where and when a photo was taken."""
 
 import io
 import zipfile
@@ -18,7 +18,7 @@ CAT = examples.FOLDER / "cat_chelsea.png"
 
 @pytest.fixture(scope="module")
 def telling(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A photo that says in every way it can where it was taken."""
+    """A photo that contains its place in every possible form."""
     tags = Image.Exif()
     tags[0x010E] = SECRET.decode()
     tags.get_ifd(0x8825)[2] = (47.0, 22.0, 11.0)
@@ -45,7 +45,7 @@ def assert_tells_nothing(name: str, content: bytes) -> None:
             assert told <= {"jfif", "jfif_version", "jfif_unit", "jfif_density"}, name
 
 
-def test_no_file_of_an_album_tells_it(telling: Path, tmp_path: Path) -> None:
+def test_no_file_of_an_album_reveals_it(telling: Path, tmp_path: Path) -> None:
     entry = album.examine(
         telling, telling.name, tmp_path, theme.SUBJECTS[:3], theme.SUBJECTS, "unsure", 200
     )
@@ -62,7 +62,7 @@ def test_no_file_of_an_album_tells_it(telling: Path, tmp_path: Path) -> None:
             assert_tells_nothing(name, archive.read(name))
 
 
-def test_no_result_of_an_endpoint_tells_it(telling: Path) -> None:
+def test_no_result_of_an_endpoint_reveals_it(telling: Path) -> None:
     classes, facts = programs.threshold(Upload(str(telling)), 3, "luminance")
     mask, _ = programs.mask(Upload(str(telling)), "pet")
     cut_out = programs.cut_out(Upload(str(telling)))
@@ -72,7 +72,7 @@ def test_no_result_of_an_endpoint_tells_it(telling: Path) -> None:
         assert_tells_nothing(file, Path(file).read_bytes())
 
 
-def test_no_small_picture_tells_it(telling: Path) -> None:
+def test_no_preview_reveals_it(telling: Path) -> None:
     photo = Upload(str(telling)).whole
 
     assert_tells_nothing("small.jpg", drawing.thumbnail(photo, 100))
@@ -81,7 +81,7 @@ def test_no_small_picture_tells_it(telling: Path) -> None:
     assert (photo == open_photo(telling)).all()
 
 
-def test_the_card_to_share_tells_nothing(telling: Path) -> None:
+def test_the_card_to_share_reveals_nothing(telling: Path) -> None:
     card = pets.write_card(Upload(str(telling)))
 
     assert_tells_nothing(card, Path(card).read_bytes())

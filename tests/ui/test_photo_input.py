@@ -1,4 +1,4 @@
-"""What becomes of the pictures that come in."""
+"""What happens to uploaded pictures."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ DEEP = np.arange(700, 4795, dtype=np.uint16).reshape(45, 91)
 
 @pytest.fixture
 def tiff(tmp_path: Path) -> Upload:
-    """A deep picture as Gradio keeps it, of a kind that no browser shows."""
+    """A deep picture as Gradio stores it, of a kind that browsers cannot show."""
     folder = tmp_path / "0123abcd"
     folder.mkdir()
     Image.fromarray(DEEP).save(folder / "cells.tif")
@@ -37,7 +37,9 @@ def test_a_picture_that_no_browser_shows_keeps_its_own_numbers(tiff: Upload) -> 
     assert f"cut {cut:.0f}" in threshold.show_methods(accepted, "luminance")[0]
 
 
-def test_it_comes_back_when_the_next_is_unusable(tiff: Upload, tmp_path: Path) -> None:
+def test_the_previous_picture_comes_back_if_the_next_is_unusable(
+    tiff: Upload, tmp_path: Path
+) -> None:
     path = tmp_path / "notes.jpg"
     path.write_text("this is no picture")
 

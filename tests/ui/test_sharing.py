@@ -1,4 +1,4 @@
-"""What a link's parameters make of the page's controls, and the controls of the parameters."""
+"""From a link's parameters to the page's controls, and back."""
 
 import gradio as gr
 import pytest

@@ -1,4 +1,4 @@
-"""The texts are whole in both languages, and each visitor gets those of his own."""
+"""The texts are complete in both languages, and visitors get those of their own."""
 
 import ast
 import json
@@ -68,7 +68,7 @@ def placeholders(text: Text) -> dict[str, set[str]]:
 
 
 def used_keys() -> tuple[set[str], set[str]]:
-    """Keys that the code names, and patterns of those that it puts together."""
+    """Keys that occur in the code, and patterns for those that it composes."""
     whole, patterns = set(), set()
     for file in UI.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
@@ -88,7 +88,7 @@ def test_both_languages_have_the_same_texts_in_the_same_order() -> None:
 
 
 @pytest.mark.parametrize("key", TEXTS["en"])
-def test_both_texts_have_the_same_forms_and_places(key: str) -> None:
+def test_both_texts_have_the_same_forms_and_placeholders(key: str) -> None:
     english, german = (placeholders(TEXTS[language][key]) for language in ("en", "de"))
 
     assert english.keys() == german.keys()
@@ -104,7 +104,7 @@ def test_no_text_holds_what_html_json_or_a_script_would_take_for_more(language: 
             assert not re.search(r"""[<>&"'`\\\n]|\$\{""", each), each
 
 
-def test_german_has_its_own_marks() -> None:
+def test_german_has_its_own_punctuation() -> None:
     for text in TEXTS["de"].values():
         for each in forms(text).values():
             assert not re.search(r"\d\.\d|[“”]\w|\.\.\.| - |\bSie\b|\bIhr\b", each), each
@@ -133,7 +133,7 @@ def test_the_errors_are_those_of_the_models() -> None:
     for key, sentence in SENTENCES.items():
         assert TEXTS["en"][f"error.{key}"] == sentence
     own = json.loads((UI / "texts" / "en.json").read_text("utf-8"))
-    assert not any(key.startswith("error.") for key in own)  # they stand once
+    assert not any(key.startswith("error.") for key in own)  # each exists only once
 
 
 def test_the_server_s_own_messages_have_a_text() -> None:
@@ -195,7 +195,7 @@ def test_numbers_counts_and_errors_are_said_in_german() -> None:
     assert str(error).startswith("The file is larger")
 
 
-def test_outside_of_a_request_all_is_said_in_english() -> None:
+def test_outside_a_request_texts_are_english() -> None:
     assert number(0.9163, ".1%") == "91.6%"
     assert say("album.done", count=2) == "2 photos analysed."
 
@@ -256,7 +256,7 @@ def test_a_page_is_sent_in_the_visitor_s_language(client: TestClient) -> None:
 
     assert 'lang="de"' in german.text
     assert str(TEXTS["de"]["pets.hint"]) in german.text
-    assert "[[a.b]]" in german.text  # no text of ours
+    assert "[[a.b]]" in german.text  # none of the app's texts
     assert (german.headers["content-language"], german.headers["vary"]) == ("de", "Accept-Language")
     assert str(TEXTS["en"]["pets.hint"]) in english.text
     assert int(german.headers["content-length"]) == len(german.content)

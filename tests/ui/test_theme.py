@@ -1,4 +1,4 @@
-"""The page's colours are told apart by people who see no red, no green or no blue, too."""
+"""People who cannot see red, green or blue can distinguish the page's colours too."""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -10,7 +10,7 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 from models.drawing import Color
 from ui import theme
 
-# What is seen of linear RGB: Machado, Oliveira, Fernandes, "A physiologically-based model for
+# How linear RGB is perceived: Machado, Oliveira, Fernandes, "A physiologically-based model for
 # simulation of color vision deficiency", 2009, at full severity.
 SEEN = {
     "everything": np.eye(3),
@@ -33,7 +33,7 @@ SEEN = {
 
 
 def smallest_difference(colors: Sequence[Color], sight: str) -> float:
-    """CIEDE2000 of the two colours that look most alike; 1 can just be seen side by side."""
+    """CIEDE2000 of the two most similar colours; a difference of 1 is just visible side by side."""
     srgb = np.array(colors) / 255
     linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
     seen = np.clip(linear @ np.array(SEEN[sight]).T, 0, 1)
@@ -42,7 +42,7 @@ def smallest_difference(colors: Sequence[Color], sight: str) -> float:
 
 
 @pytest.mark.parametrize("sight", SEEN)
-def test_the_colours_of_masks_and_pets_are_told_apart(sight: str) -> None:
+def test_the_colours_of_masks_and_pets_are_distinguishable(sight: str) -> None:
     colors = [theme.BACKGROUND, theme.BORDER, *theme.SUBJECTS, theme.OUTLINE]
 
     assert smallest_difference(colors, sight) > 10
@@ -50,7 +50,7 @@ def test_the_colours_of_masks_and_pets_are_told_apart(sight: str) -> None:
 
 @pytest.mark.parametrize("sight", SEEN)
 @pytest.mark.parametrize("classes", range(2, 9))
-def test_the_colours_of_brightness_classes_are_told_apart(classes: int, sight: str) -> None:
+def test_the_colours_of_brightness_classes_are_distinguishable(classes: int, sight: str) -> None:
     colors = theme.class_colors(classes)
 
     assert len(set(colors)) == classes

@@ -1,4 +1,4 @@
-"""What the Threshold tab's server side makes of the cuts that a browser sends."""
+"""How the Threshold tab's server side handles the cuts that a browser sends."""
 
 import html
 import math
@@ -21,7 +21,7 @@ CAT = Path(__file__).parent.parent.parent / "examples" / "cat_chelsea.png"
 
 
 def key(classes: int = 3, path: Path = CAT) -> str:
-    """What the chart of this photo bears."""
+    """The key in this photo's chart."""
     chart = threshold.show_classes(Upload(str(path)), classes, "luminance", None)[2]
     (found,) = re.findall(r'data-key="([^"]+)"', str(chart))
     return html.unescape(found)
@@ -55,7 +55,7 @@ def test_the_picture_the_table_and_the_score_are_those_of_the_visitor_s_cuts() -
     assert said
     assert float(said[1]) == pytest.approx(100 * share, abs=0.1)
     assert float(said[1]) <= 100 * share
-    assert chart == chosen == gr.skip()  # the sliders stay where the visitor put them
+    assert chart == chosen == gr.skip()  # the sliders stay where the visitor left them
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ DEEP = np.arange(700, 4795, dtype=np.uint16).reshape(45, 91)
 
 @pytest.fixture
 def deep(tmp_path: Path) -> Upload:
-    """A 12-bit picture that a microscope's program saved in 16."""
+    """A 12-bit picture saved as 16 bits by microscope software."""
     path = tmp_path / "deep.png"
     Image.fromarray(DEEP).save(path)
     return Upload(str(path))

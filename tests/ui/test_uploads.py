@@ -1,4 +1,4 @@
-"""What an upload gives: each result once, of one decoded file, and errors that do not stay."""
+"""Results of an upload: each is computed once, from a file decoded once; errors are not cached."""
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +20,7 @@ CAT = examples.FOLDER / "cat_chelsea.png"
 
 @pytest.fixture
 def upload(tmp_path: Path) -> Upload:
-    """A photo that nothing is known of yet."""
+    """A photo about which nothing is known yet."""
     path = tmp_path / "cat.png"
     path.write_bytes(CAT.read_bytes())
     return Upload(str(path), Memory(10_000_000))
@@ -28,7 +28,7 @@ def upload(tmp_path: Path) -> Upload:
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """How often each of the costly functions was called."""
+    """How often each expensive function was called."""
     counted: Counter[str] = Counter()
 
     def count(module: object, name: str) -> None:
@@ -69,7 +69,7 @@ def test_all_tabs_together_compute_each_result_once(upload: Upload, calls: Count
         for answer in [threads.submit(tab) for tab in tabs]:
             answer.result()
 
-    assert calls.pop("load") == 3  # by mask, pets, and cut-out, which wants its card
+    assert calls.pop("load") == 3  # by mask, pets, and cut-out, which needs its card
     assert calls == Counter(
         {"open_picture": 1, "prepare": 1, "histogram": 1, "recognize": 1, "extract": 1}
     )
@@ -116,7 +116,7 @@ def test_no_tab_can_write_into_what_others_get(upload: Upload) -> None:
             array[0, 0] = 0
 
 
-def test_an_error_is_told_and_not_kept(upload: Upload) -> None:
+def test_an_error_is_reported_and_not_cached(upload: Upload) -> None:
     content = Path(upload.path).read_bytes()
     Path(upload.path).unlink()
     for ask in (lambda: upload.preview, lambda: upload.pets, lambda: upload.histogram("red")):
@@ -129,7 +129,7 @@ def test_an_error_is_told_and_not_kept(upload: Upload) -> None:
     assert upload.pets.pets
 
 
-def test_what_was_found_outlives_the_file(upload: Upload) -> None:
+def test_results_outlive_the_file(upload: Upload) -> None:
     found = upload.pets
     Path(upload.path).unlink()
 
@@ -138,7 +138,7 @@ def test_what_was_found_outlives_the_file(upload: Upload) -> None:
     assert "cannot be read" in threshold.show_methods(Upload(upload.path, Memory(0)), "red")[0]
 
 
-def test_a_large_photo_is_kept_in_all_detail_only_where_that_is_asked_for(
+def test_a_large_photo_is_kept_at_full_size_only_if_needed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "large.jpg"
