@@ -1,11 +1,13 @@
-"""Train the page's mask network for photos of all kinds: pets small, turned, several, or none.
+r"""Train the page's mask network for photos of all kinds: pets small, turned, several, or none.
 
-    python -m training.train_masks --size 128 --epochs 8 --out runs/masks-128
-    python -m training.train_masks --start-from runs/masks-128        # goes on at 256 px
-    python -m training.train_masks --start-from runs/masks-128 --resume
+    python -m training.train_masks --start-from runs/fine --deeplab data/deeplab.safetensors
+    python -m training.train_masks --start-from runs/fine --deeplab data/deeplab.safetensors \
+        --resume
+    python -m training.train_masks --deeplab data/deeplab.safetensors    # from the encoder alone
 
-A U-Net with skips on the encoder of DeepLabv3-MobileNetV2, which was trained on COCO and PASCAL VOC
-(`--deeplab`; its batch-norm statistics stay as they are). It learns from
+`--start-from` continues a finished run, best one of `training.train_encoder_unet`, whose batch-norm
+statistics stay as they are. Without it, the network is a U-Net with skips on the encoder of
+DeepLabv3-MobileNetV2, which was trained on COCO and PASCAL VOC (`--deeplab`). It learns from
 
 - the official trainval pictures with their trimaps, a tenth held out, cropped and turned;
 - scenes of one to five of their pets on other backgrounds (see `training.composites`), where pets
@@ -45,13 +47,12 @@ from models.segmentation import close_up, point_out
 from training import command_line, composites, data_sets, others, pets, runs
 from training.composites import BACKGROUND, PET, Classes, Scenes, read_classes
 from training.errors import UserError
-from training.pretrained import TorchNetwork, weights_file
-from training.runs import Run
+from training.pretrained import Statistics, TorchNetwork, weights_file
+from training.runs import Run, RunError, read_facts
 from training.train_encoder_unet import (
     MULTIPLE,
     pixel_accuracy,
     read_mask,
-    take_weights,
     write_results,
 )
 
@@ -69,7 +70,7 @@ WEIGHT_DECAY = 0.01
 SEED = 42
 
 # What a training picture is, with which probability; the rest is an empty background.
-PLAIN, SCENE = 0.55, 0.37
+PLAIN, SCENE = 0.62, 0.32
 CLOSE = 0.4  # of each of them is a close look at one pet
 QUARTER_TURNS = 0.25  # of all pictures
 IGNORED = 255  # class index of pixels that teach nothing
@@ -333,6 +334,30 @@ def build(deeplab: Path | None) -> TorchNetwork:
     return model
 
 
+def read_run(folder: Path) -> tuple[TorchNetwork, Statistics, Statistics]:
+    """The network of a finished run, with the mean and standard deviation that its input wants.
+
+    Raises
+    ------
+    training.runs.RunError
+        When the folder is no finished run of a mask network of segmentation-models-pytorch.
+    """
+    facts = read_facts(folder)
+    try:
+        model = smp.from_pretrained(folder)
+    except Exception as error:  # of smp, safetensors or the file system
+        raise RunError(f"{folder} has no network that can be trained on.") from error
+    spec = facts["input"]
+    return model, spec.mean, spec.std
+
+
+def architecture(start_from: Path | None) -> str:
+    """What the network is called: as the run does that it goes on with."""
+    if start_from:
+        return str(read_facts(start_from)["architecture"])
+    return f"U-Net, {ENCODER} encoder (segmentation-models-pytorch)"
+
+
 def train(
     out: str | Path = OUT,
     *,
@@ -385,16 +410,20 @@ def train(
         epochs, batch = run.length(epochs, batch)
         if deeplab:
             weights_file(deeplab, "--deeplab")
-        model = build(deeplab)
-        if start_from:
-            take_weights(model, start_from)
-        spec = InputSpec(size, size, "squash", "bilinear", MEAN, STD, layout="NCHW")
+        model, mean, std = read_run(start_from) if start_from else (build(deeplab), MEAN, STD)
+        spec = InputSpec(size, size, "squash", "bilinear", mean, std, layout="NCHW")
         run.begin()
-        learn = make_learner(model, train_part, held_out, backgrounds, spec, batch, deeplab)
+        pretrained = deeplab is not None or start_from is not None
+        learn = make_learner(
+            model, train_part, held_out, backgrounds, spec, batch, deeplab, pretrained
+        )
         if find_rate:
             fastai_runs.find_rate(learn, run)
             return run.folder
-        callbacks = [fastai_runs.FixedStatistics(model.encoder)] if deeplab else []
+        # A finished run's statistics stay as they are, the decoder's too: the pictures here are
+        # stranger than those at serving.
+        known = model if start_from else model.encoder if deeplab else torch.nn.Module()
+        callbacks = [fastai_runs.FixedStatistics(known)]
         rows = fastai_runs.fit(learn, run, epochs, rate, RATE_SPREAD, seed, callbacks)
         if rank_distrib():  # one process writes the results
             return run.folder
@@ -402,7 +431,7 @@ def train(
         run.finish(
             task="segmentation",
             framework="smp",
-            architecture=f"U-Net, {ENCODER} encoder (segmentation-models-pytorch)",
+            architecture=architecture(start_from),
             labels=[{"name": name} for name in data.mask_classes],
             input_spec=spec,
             data=data.name,
@@ -428,6 +457,7 @@ def make_learner(
     spec: InputSpec,
     batch: int,
     deeplab: Path | None,
+    pretrained: bool,
 ) -> Learner:
     """A learner of the U-Net on pictures that are drawn anew each time."""
     doubtful = np.zeros((len(train_part), GRID, GRID), np.bool_)
@@ -443,7 +473,7 @@ def make_learner(
     )
     body = list(model.encoder.parameters())
     head = [*model.decoder.parameters(), *model.segmentation_head.parameters()]
-    frozen = FROZEN if deeplab else 0.0
+    frozen = FROZEN if pretrained else 0.0
     return fastai_runs.fast(
         Learner(
             loaders,

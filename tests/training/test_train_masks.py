@@ -14,6 +14,7 @@ from training import pets, train_masks
 from training.composites import BACKGROUND, PET, Scenes
 from training.exporting.common import Run
 from training.exporting.of_smp import export_smp
+from training.runs import RunError
 
 import segmentation_models_pytorch as smp  # isort: skip
 from timm.layers import Conv2dSame  # isort: skip
@@ -107,6 +108,27 @@ def test_a_run_says_that_it_knows_what_is_pointed_out(
     facts = json.loads((run / "run.json").read_text())
     assert 0 <= facts["held_out"]["mean_iou"] <= 1
     assert facts["pointing"] is True
+
+    # The next run goes on with its network, and with the statistics that it found.
+    words = ["--root", str(tiny_pets), "--start-from", str(run), "--size", "64", "--dry-run"]
+    arguments = vars(train_masks.parse_arguments([*words, "--out", str(tmp_path / "more")]))
+    before, after = (
+        smp.from_pretrained(folder).state_dict() for folder in (run, train_masks.train(**arguments))
+    )
+    assert any("running_mean" in name for name in before)
+    for name, values in before.items():
+        assert torch.equal(values, after[name]) or "running" not in name
+    changed = [name for name in before if not torch.equal(before[name], after[name])]
+    assert any(name.startswith("encoder") for name in changed)
+    assert any(name.startswith("decoder") for name in changed)
+
+
+def test_what_is_no_run_of_a_mask_network_is_refused(tmp_path: Path) -> None:
+    spec = InputSpec(64, 64, "squash", "bilinear", train_masks.MEAN, train_masks.STD, layout="NCHW")
+    facts = {"input": vars(spec)}
+    (tmp_path / "run.json").write_text(json.dumps(facts))
+    with pytest.raises(RunError, match="no network that can be trained on"):
+        train_masks.read_run(tmp_path)
 
 
 def test_a_run_is_exported_as_tensorflow_s_padding_has_it_at_any_size(tmp_path: Path) -> None:
