@@ -103,13 +103,13 @@ def analyze(photo: Photo) -> list[Pet]:
     """
     segmenter = segmentation.load(store.default("segmentation"))
     classifier = breeds.load(store.default("classification"))
-    regions = find(photo, segmenter, lambda: segmenter.predict(photo).regions())
-    return recognize(photo, regions, classifier)[0]
+    regions, told_apart = find(photo, segmenter, lambda: segmenter.predict(photo).regions())
+    return recognize(photo, regions, classifier, told_apart)[0]
 
 
 def find(
     photo: Photo, segmenter: Segmenter, whole: Callable[[], NDArray[np.uint8]]
-) -> NDArray[np.uint8]:
+) -> tuple[NDArray[np.uint8], bool]:
     """Find the pets of a photo one by one: boxes first, then a closer look into each.
 
     So a small pet is seen as large as one that fills the photo, and pets that overlap are told
@@ -127,7 +127,8 @@ def find(
 
     Returns
     -------
-    `(height, width)` uint8: 0 background, else 1 to n by falling area.
+    `(height, width)` uint8: 0 background, else 1 to n by falling area; and whether a detector told
+    the pets apart.
 
     Raises
     ------
@@ -140,17 +141,18 @@ def find(
         looks = [segmenter.look_closer(photo, each.box) for each in found]
         regions = segmentation.settle(looks, *photo.shape[:2])
         if regions.any():
-            return regions
-    return whole()
+            return regions, True
+    return whole(), False
 
 
 def recognize(
-    photo: Photo, regions: NDArray[np.integer], classifier: BreedClassifier
+    photo: Photo, regions: NDArray[np.integer], classifier: BreedClassifier, told_apart: bool
 ) -> tuple[list[Pet], NDArray[np.integer]]:
-    """Name the pets that a mask model found, and join what it took apart by mistake.
+    """Name the pets that were found, and join what a mask model took apart by mistake.
 
     A body without its head, as behind a ball of wool, is no pet of any breed by itself. Such a part
-    is joined with one that it meets if together they are more surely a pet than either is.
+    is joined with one that it meets if together they are more surely a pet than either is. A
+    detector knows better: of two dogs side by side, one may well be of no known breed.
 
     Parameters
     ----------
@@ -160,12 +162,15 @@ def recognize(
         `(height, width)`: 0 background, 1 to n the pets, as of `Segmentation.regions`.
     classifier
         What names them.
+    told_apart
+        Whether a detector told them apart, so that none are joined.
 
     Returns
     -------
     The pets, the largest first, and the regions with their numbers.
     """
-    return _joined(photo, name_pets(photo, regions, classifier), regions, classifier)
+    pets = name_pets(photo, regions, classifier)
+    return (pets, regions) if told_apart else _joined(photo, pets, regions, classifier)
 
 
 def _joined(

@@ -32,6 +32,7 @@ SMALLEST_OF_PHOTO = 0.01  # a smaller region is taken for an error of the mask
 SMALLEST_OF_LARGEST = 0.1  # of the largest region's area, likewise
 THINNEST_NECK = 0.2  # of a part's thickness: what is joined by less is two
 SMOOTHING_REACH = 4  # pixels: `gaussian_filter` ends after four standard deviations of one pixel
+BOX_INSIDE = 0.9  # of the smaller of two boxes, for one pet that was found twice
 SAME_PET = 0.7  # of the smaller of two masks: what shares more is one pet
 CLOSE_MARGIN = 0.15  # of a box's longer side, around what is looked at closely
 SMALLEST_PART = 0.3  # of the region's area: smaller parts are heads, legs and tails
@@ -225,13 +226,16 @@ class Look:
 
     Attributes
     ----------
+    box
+        `(left, top, right, bottom)` around the pet, as the detector has it, in pixels of the photo.
     window
-        `(left, top, right, bottom)` of what it saw, in pixels of the photo.
+        The same of what it saw: the box with a margin.
     belonging
         `(rows, columns)` uint8, of any size: how surely each place in it is the pet's; above 127 it
         is.
     """
 
+    box: tuple[int, int, int, int]
     window: tuple[int, int, int, int]
     belonging: NDArray[np.uint8]
 
@@ -273,7 +277,11 @@ def settle(looks: Sequence[Look], height: int, width: int) -> NDArray[np.uint8]:
         mask = look.on(rows, columns, (height, width)) > HALF
         if not mask.any():
             continue
-        same = [index for index, other in enumerate(masks) if _same(mask, other)]
+        same = [
+            index
+            for index, (other, its_mask) in enumerate(zip(kept, masks, strict=True))
+            if _same(mask, its_mask) and _one_inside(look.box, other.box)
+        ]
         if not same:
             kept.append(look)
             masks.append(mask)
@@ -303,6 +311,19 @@ def _same(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> bool:
     """Whether two masks are of the same pet: most of the smaller lies in the larger."""
     smaller = min(np.count_nonzero(one), np.count_nonzero(other))
     return bool(np.count_nonzero(one & other) > SAME_PET * smaller)
+
+
+def _one_inside(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) -> bool:
+    """Whether nearly all of the smaller of two boxes lies in the larger.
+
+    So it is with a head and the whole animal. The mask of a pet that is half hidden often covers
+    the other's too, but its box ends elsewhere.
+    """
+    wide, high = (
+        min(one[axis + 2], other[axis + 2]) - max(one[axis], other[axis]) for axis in (0, 1)
+    )
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
+    return wide > 0 and high > 0 and wide * high > BOX_INSIDE * min(areas)
 
 
 def _nearness(
@@ -491,7 +512,7 @@ class Segmenter:
             seen = point_out(seen, inside)
         (small,) = self.run(np.ascontiguousarray(normalize(seen[np.newaxis], spec)))
         found = at_photo_size(small, self.classes, spec, bottom - top, right - left)
-        return Look(window, found.belonging(None if self.card.pointing else inside))
+        return Look(box, window, found.belonging(None if self.card.pointing else inside))
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Segment a prepared batch at the network's size.

@@ -280,8 +280,8 @@ def _recognize(upload: Upload) -> PetsResult:
         return np.zeros(photo.shape[:2], np.uint8)
 
     start = time.perf_counter()
-    regions: NDArray[np.integer] = pipeline.find(photo, segmenter, whole)
-    pets, regions = pipeline.recognize(photo, regions, classifier)
+    found, told_apart = pipeline.find(photo, segmenter, whole)
+    pets, regions = pipeline.recognize(photo, found, classifier, told_apart)
     return PetsResult(pets, regions, time.perf_counter() - start, classifier.device)
 
 

@@ -14,7 +14,6 @@ from models.store import Boxes
 
 RULE = Boxes(strides=(8, 16, 32, 64), bins=8, least=0.35, overlap=0.5)
 EXAMPLES = Path(__file__).parents[2] / "examples"
-PHOTOS = Path(__file__).parents[3] / "shared" / "photos"
 
 
 def written_out(output: NDArray[np.float32], height: int, width: int) -> list[tuple[float, ...]]:
@@ -112,15 +111,6 @@ def test_the_embedded_detector_sees_the_cat() -> None:
     assert 0 <= left < right <= photo.shape[1]
     assert 0 <= top < bottom <= photo.shape[0]
     assert (right - left) * (bottom - top) > 0.4 * photo.shape[0] * photo.shape[1]
-
-
-@pytest.mark.realdata
-def test_three_dogs_side_by_side_are_three() -> None:
-    path = PHOTOS / "chihuahua_3dogs.jpg"
-    if not path.exists():
-        pytest.skip("../shared/photos is not beside the repository")
-    found = detection.load(store.default("detection")).detect(open_photo(path))
-    assert [each.label.name for each in found] == ["dog"] * 3
 
 
 def test_a_card_that_does_not_say_how_to_read_boxes_is_refused(

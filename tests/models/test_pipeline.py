@@ -15,6 +15,7 @@ from models.store import ModelError
 AddModel = Callable[..., Path]
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
+PHOTOS = Path(__file__).parents[3] / "shared" / "photos"
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
 # The mask model takes green as background and all else as pet; the classifier takes red as a Pug.
@@ -204,11 +205,21 @@ def test_a_part_that_is_not_a_pet_by_itself_is_joined_with_its_pet(
 ) -> None:
     photo = np.zeros((*regions.shape, 3), np.uint8)
 
-    pets, numbers = pipeline.recognize(photo, regions, cast("breeds.BreedClassifier", Judge(known)))
+    pets, numbers = pipeline.recognize(
+        photo, regions, cast("breeds.BreedClassifier", Judge(known)), told_apart=False
+    )
 
     np.testing.assert_array_equal(numbers, expected)
     for number, pet in enumerate(pets, start=1):
         np.testing.assert_array_equal(pet.mask, numbers == number)
+
+
+def test_pets_that_a_detector_told_apart_are_not_joined() -> None:
+    photo = np.zeros((*HALVES.shape, 3), np.uint8)
+    judge = cast("breeds.BreedClassifier", Judge(grows))
+    pets, numbers = pipeline.recognize(photo, HALVES, judge, told_apart=True)
+    assert len(pets) == 2
+    np.testing.assert_array_equal(numbers, HALVES)
 
 
 @pytest.mark.usefixtures("fresh_models")
@@ -217,6 +228,15 @@ def test_a_kitten_behind_its_ball_of_wool_is_one_pet() -> None:
 
     assert not kitten.refused
     assert kitten.breeds[0].species == "cat"
+
+
+@pytest.mark.realdata
+@pytest.mark.usefixtures("fresh_models")
+def test_three_dogs_side_by_side_are_three() -> None:
+    path = PHOTOS / "chihuahua_3dogs.jpg"
+    if not path.exists():
+        pytest.skip("../shared/photos is not beside the repository")
+    assert len(pipeline.analyze(open_photo(path))) == 3
 
 
 def detected(monkeypatch: pytest.MonkeyPatch, *boxes: tuple[int, int, int, int]) -> None:

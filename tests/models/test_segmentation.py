@@ -643,12 +643,12 @@ def look(window: tuple[int, int, int, int], *true: tuple[slice, slice]) -> segme
     belonging = np.zeros((bottom - top, right - left), np.uint8)
     for part in true:
         belonging[part] = 255
-    return segmentation.Look(window, belonging)
+    return segmentation.Look(window, window, belonging)
 
 
 def test_a_pixel_goes_to_the_surer_of_two_claims() -> None:
     first = look((0, 0, 60, 40), (slice(5, 35), slice(5, 55)))
-    second = segmentation.Look((30, 0, 100, 40), np.full((40, 70), 200, np.uint8))
+    second = segmentation.Look((30, 0, 100, 40), (30, 0, 100, 40), np.full((40, 70), 200, np.uint8))
     regions = segmentation.settle([first, second], 40, 100)
     assert regions.dtype == np.uint8
     assert (regions[5:35, 5:55] == 2).all()  # the smaller area
@@ -666,8 +666,20 @@ def test_a_head_beside_its_body_is_one_pet() -> None:
         assert regions[50, 80] == regions[5, 5] == 1
 
 
+def test_a_pet_whose_mask_runs_on_over_another_is_still_one_of_two() -> None:
+    # The look at the right one sees both; the boxes say that they are two.
+    window = (0, 0, 100, 60)
+    left = segmentation.Look((0, 0, 50, 60), window, np.full((60, 100), 0, np.uint8))
+    left.belonging[:, :50] = 255
+    right = segmentation.Look((40, 0, 100, 60), window, np.full((60, 100), 200, np.uint8))
+    for looks in ([left, right], [right, left]):
+        regions = segmentation.settle(looks, 60, 100)
+        assert regions.max() == 2
+        assert regions[30, 10] != regions[30, 90]
+
+
 def test_close_looks_that_see_nothing_give_no_pets() -> None:
-    empty = segmentation.Look((10, 10, 30, 30), np.zeros((8, 8), np.uint8))
+    empty = segmentation.Look((10, 10, 30, 30), (10, 10, 30, 30), np.zeros((8, 8), np.uint8))
     assert (segmentation.settle([empty], 50, 50) == 0).all()
     assert (segmentation.settle([], 50, 50) == 0).all()
 
