@@ -24,11 +24,10 @@ run: $(VENV)/.app
 
 train-setup: $(VENV)/.training
 
+# The packages for other Pythons come while the types, which take one core, are checked.
 test: $(VENV)/.tests chromium $(AXE)
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/python tests/audit.py
+	@$(BIN)/python tests/pythons.py & $(BIN)/ruff check . && $(BIN)/ruff format --check . && \
+	  $(BIN)/mypy && $(BIN)/python tests/audit.py && wait $$!
 	$(ONE_CORE) $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m 'not alone'
 	$(BIN)/python -m pytest -m alone $$(grep -rl pytest.mark.alone tests --include='test_*.py')
 

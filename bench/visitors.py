@@ -30,7 +30,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
 
 @contextmanager
 def served(
-    log: Path, root: Path = ROOT, **environment: str
+    log: Path, root: Path = ROOT, python: Path = Path(sys.executable), **environment: str
 ) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
     """The app of a checkout, by its own command: its port and its process."""
     with socket.socket() as probe:
@@ -38,8 +38,8 @@ def served(
         port = probe.getsockname()[1]
     given = {"GRADIO_SSR_MODE": "False", **environment, "PETSCOPE_PORT": str(port)}
     with log.open("w") as file:
-        process = subprocess.Popen(
-            [sys.executable, "app.py"],
+        process = subprocess.Popen(  # noqa: S603 -- our own words
+            [python, "app.py"],
             cwd=root,
             env={**os.environ, **given},
             stdout=file,
