@@ -4,6 +4,7 @@ A damaged or hostile picture can crash a decoder, hang it, or take all memory. H
 this process ends; the worker that asked, the other photos and the pool of workers are not affected.
 """
 
+import ctypes
 import json
 import logging
 import multiprocessing
@@ -19,6 +20,7 @@ from typing import Any
 from models import commandline
 
 ATTEMPTS = 3  # for a photo that ends the process or blocks it
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of <malloc.h>
 START_SECONDS = 300  # to import the packages and load the models, on a busy machine or slow disk
 
 ENDED = "The photo ended the program that looked at it, {attempts} times: please save it again."
@@ -116,6 +118,7 @@ def _serve(
     """Answer each photo's bytes with its row as JSON, until the other end is closed."""
     os.environ.update(environment)
     _be_the_first_to_go(memory)
+    _keep_freed_memory()
     from batch import rows
     from models import images, pipeline, store
     from models.errors import ExplainedError
@@ -138,6 +141,16 @@ def _serve(
                 logger.exception("A photo could not be looked at.")
                 row = {"error": FAILED.format(reason=type(error).__name__)}
             pipe.send_bytes(json.dumps(row).encode())
+
+
+def _keep_freed_memory() -> None:
+    """Keep what one photo needed for the next: new pages from the system take a fifth of the time.
+
+    See mallopt(3); other C libraries than glibc have no such function.
+    """
+    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
+        mallopt(M_TRIM_THRESHOLD, 2**30)
+        mallopt(M_MMAP_THRESHOLD, 2**25)  # the largest value that it takes
 
 
 def _be_the_first_to_go(memory: int | None) -> None:

@@ -10,14 +10,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from models.regions import Region
 
-def encode(mask: NDArray[np.bool_]) -> list[int]:
-    """Run lengths of a mask.
 
-    Parameters
-    ----------
-    mask
-        `(height, width)` bool.
+def encode(region: Region) -> list[int]:
+    """Run lengths of a region's mask.
 
     Returns
     -------
@@ -25,14 +22,17 @@ def encode(mask: NDArray[np.bool_]) -> list[int]:
 
     Examples
     --------
-    >>> encode(np.array([[False, True], [True, True]]))
+    >>> encode(Region.of_mask(np.array([[False, True], [True, True]])))
     [1, 3]
     """
-    pixels = mask.ravel(order="F")
-    changes = np.flatnonzero(pixels[1:] != pixels[:-1]) + 1
-    edges = np.concatenate([[0], changes, [pixels.size]])
-    counts = np.diff(edges).tolist()
-    return [0, *counts] if pixels.size and pixels[0] else counts
+    height, width = region.shape
+    # A run that reaches a column's end goes on in the next one.
+    apart = region.starts[1:] != region.stops[:-1]
+    starts = np.concatenate([region.starts[:1], region.starts[1:][apart]])
+    stops = np.concatenate([region.stops[:-1][apart], region.stops[-1:]])
+    edges = np.stack([starts, stops], axis=1).ravel()
+    counts = np.diff(edges, prepend=0, append=height * width).tolist()
+    return counts if counts[-1] else counts[:-1]
 
 
 def decode(counts: Sequence[int], height: float, width: float) -> NDArray[np.bool_]:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from batch import names, rle
 from models import pipeline, store
-from models.images import open_picture
+from models.images import open_image
 
 ROWS_A_GROUP = 500  # these rows are in memory, with their masks
 
@@ -78,11 +78,11 @@ def columns(content: bytes, classes: int) -> dict[str, Any]:
     models.store.ModelError
         When a model is missing or damaged.
     """
-    picture = open_picture(content)
-    pets = pipeline.analyze(picture.photo)
-    described = pipeline.describe(picture.photo, classes, pets, picture.counted)
+    photo, values = open_image(content)
+    pets = pipeline.analyze(photo)
+    described = pipeline.describe(photo, classes, pets, values)
     for pet, facts in zip(pets, described["pets"], strict=True):
-        facts["mask"] = rle.encode(pet.mask)
+        facts["mask"] = rle.encode(pet.region)
     return described
 
 

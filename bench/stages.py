@@ -32,7 +32,7 @@ from PIL import Image
 
 import documents
 from bench import peers
-from models import breeds, drawing, segmentation, store
+from models import breeds, drawing, regions, segmentation, store
 from models.preprocessing import prepare
 from models.runtime import usable_cores
 from serving import decoding
@@ -111,12 +111,12 @@ def measure_stages(path: Path) -> Times:
     timed(times, "breed networks", lambda: classifier.run(breed_input))
     found = segmenter.predict(shown)
     timed(times, "classes at the size to look at", lambda: found.mask)
-    regions = timed(times, "pets one by one", found.regions)
+    numbers = timed(times, "pets one by one", found.regions)
     timed(
         times,
         "draw",
         lambda: drawing.annotate(
-            shown, regions, [(10, 10, 500, 500)], ["a pet"], [(255, 255, 255)], max(shown.shape)
+            shown, regions.of_numbers(numbers)[:1], ["a pet"], [(255, 255, 255)], max(shown.shape)
         ),
     )
     timed(times, "encode and write", lambda: result_files.picture_to_show(shown))

@@ -16,6 +16,7 @@ from PIL import Image
 from models import breeds, drawing, matting, pipeline, segmentation, store
 from models.drawing import Color
 from models.images import Photo, PhotoError, open_photo
+from models.preprocessing import as_image
 
 FORMULAS = ("=", "+", "-", "@")  # with which a cell begins that a spreadsheet computes
 CUT_OUT_SIDE = 2048  # pixels, of the longer side: two hundred cut-outs must fit on a disk
@@ -151,19 +152,18 @@ def examine(
     except PhotoError as error:
         return Entry(name, error=error)
     segmenter = segmentation.load(store.default("segmentation"))
-    found = segmenter.predict(photo)
+    image = as_image(photo)
+    found = segmenter.predict(image)
     classifier = breeds.load(store.default("classification"))
-    located, told_apart = pipeline.find(photo, segmenter, found.regions)
-    pets, regions = pipeline.recognize(photo, located, classifier, told_apart)
-    small = Image.fromarray(photo)
+    regions, told_apart = pipeline.find(image, segmenter, found.regions)
+    pets = pipeline.recognize(image, regions, classifier, told_apart)
+    small = image.copy()
     small.thumbnail((CUT_OUT_SIDE, CUT_OUT_SIDE), reducing_gap=2.0)
     foreground = np.round(found.foreground() * 255).astype(np.uint8)
     cut_out = matting.extract(np.asarray(small), foreground, segmenter.card.input)
     colors = [pet_colors[index % len(pet_colors)] for index in range(len(pets))]
     names = [unsure if pet.refused else pet.breeds[0].name for pet in pets]
-    marked = drawing.annotate(
-        photo, regions, [pet.box for pet in pets], names, colors, preview_side
-    )
+    marked = drawing.annotate(photo, [pet.region for pet in pets], names, colors, preview_side)
     mask = drawing.indexed_picture(found.mask, dict(enumerate(mask_colors, start=1)))
     mask_file, cut_out_file = _kept_files(name, folder)
     preview = folder / "previews" / f"{name}.jpg"
@@ -179,7 +179,7 @@ def examine(
         for file in (mask_file, cut_out_file, preview):
             file.unlink(missing_ok=True)
         return Entry(name, error=PhotoError("photo_no_room"))
-    return Entry(name, pipeline.describe(photo, pets=pets), preview=preview)
+    return Entry(name, pipeline.describe(image, pets=pets), preview=preview)
 
 
 def _kept_files(name: str, folder: Path) -> tuple[Path, Path]:

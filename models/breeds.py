@@ -9,7 +9,7 @@ from PIL import Image
 
 from models import store
 from models.images import Photo
-from models.preprocessing import prepare
+from models.preprocessing import Window, prepare
 from models.runtime import Network
 
 
@@ -114,9 +114,18 @@ class BreedClassifier:
         """
         return self.classify(photo).top(top)
 
-    def classify(self, photo: Photo) -> Classification:
-        """All that the model finds in a photo, `(height, width, 3)` uint8 RGB."""
-        probabilities, *more = self._network.run_all(prepare(photo, self.card.input))
+    def classify(self, photo: Photo | Image.Image, window: Window | None = None) -> Classification:
+        """All that the model finds in a photo, or in a part of it.
+
+        Parameters
+        ----------
+        photo
+            `(height, width, 3)` uint8 RGB, or the same as a picture of Pillow's.
+        window
+            `(left, top, right, bottom)` of the part in pixels of the photo.
+        """
+        batch = prepare(photo, self.card.input, window)
+        probabilities, *more = self._network.run_all(batch)
         activation = more[0][0] if more else None
         return Classification(probabilities[0], self.card.labels, activation)
 

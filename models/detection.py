@@ -6,10 +6,11 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from models import store
 from models.images import Photo
-from models.preprocessing import prepare, scaled_size
+from models.preprocessing import as_image, prepare, scaled_size
 from models.runtime import Network
 
 
@@ -128,13 +129,13 @@ class Detector:
         """Where the model runs, "CPU" or "GPU"."""
         return self._network.device
 
-    def detect(self, photo: Photo) -> list[Detection]:
+    def detect(self, photo: Photo | Image.Image) -> list[Detection]:
         """Find what a photo shows, the surest first.
 
         Parameters
         ----------
         photo
-            `(height, width, 3)` uint8 RGB.
+            `(height, width, 3)` uint8 RGB, or the same as a picture of Pillow's.
 
         Examples
         --------
@@ -143,13 +144,14 @@ class Detector:
         >>> cat.label.name
         'cat'
         """
-        batch = prepare(photo, self.card.input)
+        image = as_image(photo)
+        batch = prepare(image, self.card.input)
         axes = (2, 3) if self.card.input.layout == "NCHW" else (1, 2)
         rows, columns = batch.shape[axes[0]], batch.shape[axes[1]]
         boxes, probabilities = decode(self._network.run(batch)[0], rows, columns, self.rule)
         best = probabilities.max(axis=1, initial=0)
         kept = suppress(boxes, best, self.rule.overlap)
-        height, width = photo.shape[:2]
+        width, height = image.size
         seen_rows, seen_columns = scaled_size(height, width, self.card.input)
         scale = np.array([width / seen_columns, height / seen_rows] * 2)
         edges = np.array([width, height] * 2)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from models.images import Photo
+from models.regions import Region, numbered
 from models.resampling import bilinear
 from models.scaling import reduced_size, scaled
 
@@ -92,8 +93,7 @@ def paint(photo: Photo, where: NDArray[np.bool_], color: Color) -> Photo:
 
 def annotate(
     photo: Photo,
-    regions: NDArray[np.integer],
-    boxes: Sequence[tuple[int, int, int, int]],
+    regions: Sequence[Region],
     names: Sequence[str],
     colors: Sequence[Color],
     side: int,
@@ -105,9 +105,7 @@ def annotate(
     photo
         `(height, width, 3)` uint8, or a reduced copy of it.
     regions
-        `(height, width)`: 0 background, 1 to n the objects.
-    boxes
-        `(left, top, right, bottom)` of each in pixels of the regions.
+        The objects, of the photo or of a reduced copy.
     names, colors
         The text at each box, and the colour of its lines.
     side
@@ -115,19 +113,17 @@ def annotate(
     """
     rows, columns = reduced_size(photo.shape[0], photo.shape[1], side)
     painted = bilinear(photo, rows, columns).copy()
-    small = regions
-    if regions.shape != (rows, columns):
-        known = regions if regions.dtype == np.uint8 else regions.astype(np.int32)
-        small = np.asarray(Image.fromarray(known).resize((columns, rows), Image.Resampling.NEAREST))
-    outlines = instance_outlines(small)
+    numbers = numbered(regions, rows, columns)
+    outlines = instance_outlines(numbers)
     for number, color in enumerate(colors, start=1):
-        painted[outlines & (small == number)] = color
+        painted[outlines & (numbers == number)] = color
     image = Image.fromarray(painted)
     canvas = ImageDraw.Draw(image)
     width = max(round(max(rows, columns) / LINES_PER_SIDE * 2), 1)
     font = _font(max(max(rows, columns) / NAMES_PER_SIDE, 10))
-    for box, name, color in zip(boxes, names, colors, strict=True):
-        left, top, right, bottom = (round(edge * columns / regions.shape[1]) for edge in box)
+    for region, name, color in zip(regions, names, colors, strict=True):
+        scale = columns / region.shape[1]
+        left, top, right, bottom = (round(edge * scale) for edge in region.box)
         canvas.rectangle((left, top, right - 1, bottom - 1), outline=color, width=width)
         *_, text_width, text_height = canvas.textbbox((0, 0), name, font=font)
         room = text_height / 3

@@ -14,9 +14,10 @@ from models.breeds import Breed, BreedClassifier, Classification
 from models.detection import Detector
 from models.images import Photo
 from models.picture import Values
+from models.preprocessing import as_image
+from models.regions import Box, Region, of_numbers
 from models.segmentation import Segmenter
-
-Box = tuple[int, int, int, int]
+from models.thresholding import Histogram
 
 MOST_PETS = 20  # of one photo that are looked at
 MARGIN = 0.35  # of the box's longer side, around what the classifier sees
@@ -29,14 +30,12 @@ class Pet:
 
     Attributes
     ----------
-    box
-        `(left, top, right, bottom)` in pixels of the photo, right and bottom exclusive.
-    mask
-        `(height, width)` bool at the photo's size.
+    region
+        Its pixels.
     crop
         `(left, top, right, bottom)` of what the classifier saw: the pet with its surroundings.
-    seen
-        What it saw: that part of the photo, with other pets painted over.
+    others
+        The other pets of the photo, which the classifier did not see.
     answer
         What the classifier says of it.
     known
@@ -46,13 +45,22 @@ class Pet:
         Whether that is so little that the breeds are not to be believed.
     """
 
-    box: Box
-    mask: NDArray[np.bool_]
+    region: Region
     crop: Box
-    seen: Photo
+    others: tuple[Region, ...]
     answer: Classification
     known: float | None = None
     refused: bool = False
+
+    @property
+    def box(self) -> Box:
+        """`(left, top, right, bottom)` in pixels of the photo, right and bottom exclusive."""
+        return self.region.box
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """`(height, width)` bool at the photo's size."""
+        return self.region.mask
 
     @property
     def breeds(self) -> list[Breed]:
@@ -62,7 +70,13 @@ class Pet:
     @property
     def share(self) -> float:
         """Part of the photo that the pet covers, in [0, 1]."""
-        return float(np.count_nonzero(self.mask) / self.mask.size)
+        return self.region.share
+
+    def seen(self, photo: Photo) -> Photo:
+        """What the classifier saw of the photo: its crop, with other pets painted over."""
+        left, upper, right, lower = self.crop
+        alone = _alone(Image.fromarray(photo), self.crop, self.others)
+        return photo[upper:lower, left:right] if alone is None else np.asarray(alone)
 
 
 def load() -> list[Segmenter | BreedClassifier | Detector]:
@@ -81,13 +95,13 @@ def load() -> list[Segmenter | BreedClassifier | Detector]:
     ]
 
 
-def analyze(photo: Photo) -> list[Pet]:
+def analyze(photo: Photo | Image.Image) -> list[Pet]:
     """Find the pets of a photo and name the breed of each, the largest pet first.
 
     Parameters
     ----------
     photo
-        `(height, width, 3)` uint8 RGB.
+        `(height, width, 3)` uint8 RGB, or the same as a picture of Pillow's.
 
     Raises
     ------
@@ -103,13 +117,14 @@ def analyze(photo: Photo) -> list[Pet]:
     """
     segmenter = segmentation.load(store.default("segmentation"))
     classifier = breeds.load(store.default("classification"))
-    regions, told_apart = find(photo, segmenter, lambda: segmenter.predict(photo).regions())
-    return recognize(photo, regions, classifier, told_apart)[0]
+    image = as_image(photo)
+    regions, told_apart = find(image, segmenter, lambda: segmenter.predict(image).regions())
+    return recognize(image, regions, classifier, told_apart)
 
 
 def find(
-    photo: Photo, segmenter: Segmenter, whole: Callable[[], NDArray[np.uint8]]
-) -> tuple[NDArray[np.uint8], bool]:
+    photo: Photo | Image.Image, segmenter: Segmenter, whole: Callable[[], NDArray[np.uint8]]
+) -> tuple[list[Region], bool]:
     """Find the pets of a photo one by one: boxes first, then a closer look into each.
 
     So a small pet is seen as large as one that fills the photo, and pets that overlap are told
@@ -118,7 +133,7 @@ def find(
     Parameters
     ----------
     photo
-        `(height, width, 3)` uint8 RGB.
+        `(height, width, 3)` uint8 RGB, or the same as a picture of Pillow's.
     segmenter
         The mask model that looks closer.
     whole
@@ -127,27 +142,28 @@ def find(
 
     Returns
     -------
-    `(height, width)` uint8: 0 background, else 1 to n by falling area; and whether a detector told
-    the pets apart.
+    The regions of the pets, by falling area; and whether a detector told the pets apart.
 
     Raises
     ------
     models.store.ModelError
         When a model is missing or damaged.
     """
+    image = as_image(photo)
     detector = detection.default()
-    found = detector.detect(photo)[:MOST_PETS] if detector else []
-    if found:
-        looks = [segmenter.look_closer(photo, each.box) for each in found]
-        regions = segmentation.settle(looks, *photo.shape[:2])
-        if regions.any():
-            return regions, True
-    return whole(), False
+    found = detector.detect(image)[:MOST_PETS] if detector else []
+    looks = [segmenter.look_closer(image, each.box) for each in found]
+    if regions := segmentation.settle(looks, image.height, image.width):
+        return regions, True
+    return of_numbers(whole()), False
 
 
 def recognize(
-    photo: Photo, regions: NDArray[np.integer], classifier: BreedClassifier, told_apart: bool
-) -> tuple[list[Pet], NDArray[np.integer]]:
+    photo: Photo | Image.Image,
+    regions: Sequence[Region],
+    classifier: BreedClassifier,
+    told_apart: bool,
+) -> list[Pet]:
     """Name the pets that were found, and join what a mask model took apart by mistake.
 
     A body without its head, as behind a ball of wool, is no pet of any breed by itself. Such a part
@@ -157,9 +173,9 @@ def recognize(
     Parameters
     ----------
     photo
-        `(height, width, 3)` uint8 RGB.
+        `(height, width, 3)` uint8 RGB, or the same as a picture of Pillow's.
     regions
-        `(height, width)`: 0 background, 1 to n the pets, as of `Segmentation.regions`.
+        Those of the pets, as of `find`.
     classifier
         What names them.
     told_apart
@@ -167,54 +183,50 @@ def recognize(
 
     Returns
     -------
-    The pets, the largest first, and the regions with their numbers.
+    The pets, the largest first.
     """
-    pets = name_pets(photo, regions, classifier)
-    return (pets, regions) if told_apart else _joined(photo, pets, regions, classifier)
+    image = as_image(photo)
+    pets = name_pets(image, regions, classifier)
+    return pets if told_apart else _joined(image, pets, classifier)
 
 
-def _joined(
-    photo: Photo, pets: list[Pet], regions: NDArray[np.integer], classifier: BreedClassifier
-) -> tuple[list[Pet], NDArray[np.integer]]:
+def _joined(photo: Image.Image, pets: list[Pet], classifier: BreedClassifier) -> list[Pet]:
     """As `recognize`, of pets that have their names; those that are not joined keep them."""
-    for one, other in combinations(range(len(pets)), 2):
-        parts = pets[one], pets[other]
-        if any(pet.refused for pet in parts) and _meet(parts[0].box, parts[1].box):
-            joined = np.where(regions == other + 1, one + 1, regions)
-            whole = _name(photo, joined, one + 1, classifier)
-            if (whole.known or 0) > max(pet.known or 0 for pet in parts):
-                left = {number: pet for number, pet in enumerate(pets, 1) if number != other + 1}
-                left[one + 1] = whole
-                order = sorted(left, key=lambda number: -np.count_nonzero(left[number].mask))
-                ranks = np.zeros(len(pets) + 1, regions.dtype)
-                ranks[order] = np.arange(1, len(order) + 1)
-                # Without checks of the indices it takes a tenth of the time.
-                numbered = np.take(ranks, joined, mode="clip")
-                return _joined(photo, [left[number] for number in order], numbered, classifier)
-    return pets, regions
+    for one, other in combinations(pets, 2):
+        if (one.refused or other.refused) and _meet(one.box, other.box):
+            others = [pet for pet in pets if pet is not one and pet is not other]
+            region = one.region.joined(other.region)
+            whole = _name(photo, region, [pet.region for pet in others], classifier)
+            if (whole.known or 0) > max(one.known or 0, other.known or 0):
+                left = sorted([whole, *others], key=lambda pet: -pet.region.area)
+                return _joined(photo, left, classifier)
+    return pets
 
 
-def name_pets(photo: Photo, regions: NDArray[np.integer], classifier: BreedClassifier) -> list[Pet]:
-    """Name the breed of each region, 1 to n of `(height, width)`, as of one pet.
+def name_pets(
+    photo: Photo | Image.Image, regions: Sequence[Region], classifier: BreedClassifier
+) -> list[Pet]:
+    """Name the breed of each region, as of one pet.
 
     See `recognize`, which doubts the regions.
     """
-    count = int(regions.max())
-    return [_name(photo, regions, number, classifier) for number in range(1, count + 1)]
+    image = as_image(photo)
+    return [
+        _name(image, region, [each for each in regions if each is not region], classifier)
+        for region in regions
+    ]
 
 
 def _name(
-    photo: Photo, regions: NDArray[np.integer], number: int, classifier: BreedClassifier
+    photo: Image.Image, region: Region, others: Sequence[Region], classifier: BreedClassifier
 ) -> Pet:
-    mask = regions == number
-    box = bounding_box(mask)
-    left, upper, right, lower = crop = crop_box(box, *photo.shape[:2])
-    seen = _alone(photo[upper:lower, left:right], regions[upper:lower, left:right], number)
-    answer = classifier.classify(seen)
+    crop = crop_box(region.box, photo.height, photo.width)
+    alone = _alone(photo, crop, others)
+    answer = classifier.classify(photo, crop) if alone is None else classifier.classify(alone)
     rule = classifier.card.refusal
-    known = rule.probability(np.count_nonzero(mask) / mask.size, answer.entropy) if rule else None
+    known = rule.probability(region.share, answer.entropy) if rule else None
     refused = rule is not None and known is not None and known < rule.threshold
-    return Pet(box, mask, crop, seen, answer, known, refused)
+    return Pet(region, crop, tuple(others), answer, known, refused)
 
 
 def _meet(one: Box, other: Box) -> bool:
@@ -224,19 +236,22 @@ def _meet(one: Box, other: Box) -> bool:
     )
 
 
-def _alone(photo: Photo, regions: NDArray[np.integer], number: int) -> Photo:
-    """The photo with the pets of other numbers painted over in the mean colour of the rest."""
-    others = (regions > 0) & (regions != number)
-    if not others.any():
-        return photo
-    alone = Image.fromarray(photo)
-    mean = ImageStat.Stat(alone, Image.fromarray(~others)).mean
-    alone.paste(tuple(int(value) for value in mean), mask=Image.fromarray(others))
-    return np.asarray(alone)
+def _alone(photo: Image.Image, crop: Box, others: Sequence[Region]) -> Image.Image | None:
+    """A crop with other pets painted over in the mean colour of the rest; None where are none."""
+    left, upper, right, lower = crop
+    near = [other for other in others if _meet(other.box, crop)]
+    parts = [other.sampled(crop, lower - upper, right - left) for other in near]
+    if not any(part.any() for part in parts):
+        return None
+    hidden = np.any(parts, axis=0)
+    alone = photo.crop(crop)
+    mean = ImageStat.Stat(alone, Image.fromarray(~hidden)).mean
+    alone.paste(tuple(int(value) for value in mean), mask=Image.fromarray(hidden))
+    return alone
 
 
 def describe(
-    photo: Photo,
+    photo: Photo | Image.Image,
     classes: int = 3,
     pets: Sequence[Pet] | None = None,
     values: Values | None = None,
@@ -246,7 +261,7 @@ def describe(
     Parameters
     ----------
     photo
-        `(height, width, 3)` uint8 RGB.
+        `(height, width, 3)` uint8 RGB, or the same as a picture of Pillow's.
     classes
         Number of brightness classes.
     pets
@@ -267,14 +282,15 @@ def describe(
     models.store.ModelError
         When a model is missing or damaged.
     """
+    image = as_image(photo)
     try:
-        gray = thresholding.gray_channel(photo if values is None else values)
+        gray = _luminance(image) if values is None else thresholding.gray_channel(values)
         cuts = thresholding.multi_otsu(gray, classes).tolist()
     except thresholding.ThresholdError:
         cuts = None
     return {
-        "width": photo.shape[1],
-        "height": photo.shape[0],
+        "width": image.width,
+        "height": image.height,
         "cuts": cuts,
         "pets": [
             {
@@ -284,15 +300,15 @@ def describe(
                 "refused": pet.refused,
                 "breeds": [asdict(breed) for breed in pet.breeds],
             }
-            for pet in (analyze(photo) if pets is None else pets)
+            for pet in (analyze(image) if pets is None else pets)
         ],
     }
 
 
-def bounding_box(mask: NDArray[np.bool_]) -> Box:
-    """The smallest box around the true pixels of a `(height, width)` mask that has some."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+def _luminance(photo: Image.Image) -> Histogram:
+    """The histogram of `thresholding.gray_channel`, without an array of the photo."""
+    counts = photo.convert("L").histogram()
+    return Histogram(np.array(counts), np.arange(len(counts), dtype=np.float64))
 
 
 def crop_box(box: Box, height: int, width: int) -> Box:

@@ -14,6 +14,12 @@ from PIL import Image
 from models.images import Photo
 from models.scaling import scaled
 
+# A part is first reduced by a whole factor, to at least so many times its final size; Pillow's
+# documentation finds from 3 on no difference to scaling all pixels.
+GAP = 3.0
+
+Window = tuple[int, int, int, int]
+
 
 @dataclass(frozen=True)
 class InputSpec:
@@ -89,9 +95,28 @@ def grain(height: int, width: int, spec: InputSpec) -> float:
     return max(height / rows, width / columns, 1.0)
 
 
-def resize_photo(photo: Photo, spec: InputSpec) -> Photo:
-    """Scale, crop or pad a photo to the specification's size: `(height, width, 3)` uint8."""
-    rows, columns = photo.shape[:2]
+def as_image(photo: Photo | Image.Image) -> Image.Image:
+    """A photo as a picture of Pillow's, which takes longer than to scale it: once is enough."""
+    return photo if isinstance(photo, Image.Image) else Image.fromarray(photo)
+
+
+def resize_photo(
+    photo: Photo | Image.Image, spec: InputSpec, window: Window | None = None
+) -> Photo:
+    """Scale, crop or pad a photo to the specification's size: `(height, width, 3)` uint8.
+
+    Parameters
+    ----------
+    photo
+        `(height, width, 3)` uint8 RGB, or the same as a picture of Pillow's.
+    spec
+        The size, and how it is reached.
+    window
+        `(left, top, right, bottom)` in pixels of the photo: what is taken for the whole photo.
+    """
+    image = as_image(photo)
+    window = window or (0, 0, image.width, image.height)
+    rows, columns = window[3] - window[1], window[2] - window[0]
     height, width = scaled_size(rows, columns, spec)
     box = (0.0, 0.0, float(columns), float(rows))
     if spec.resize == "crop":
@@ -100,11 +125,14 @@ def resize_photo(photo: Photo, spec: InputSpec) -> Photo:
         left = max((columns - width * scale) / 2, 0.0)
         top = max((rows - height * scale) / 2, 0.0)
         box = (left, top, columns - left, rows - top)
+    # As by Pillow's `reducing_gap`, but without a copy of the window.
+    across = max(int((box[2] - box[0]) / width / GAP), 1)
+    down = max(int((box[3] - box[1]) / height / GAP), 1)
+    alone = (across, down) == (1, 1)
+    part = image.crop(window) if alone else image.reduce((across, down), box=window)
+    box = (box[0] / across, box[1] / down, box[2] / across, box[3] / down)
     resampling = Image.Resampling[spec.interpolation.upper()]
-    # reducing_gap: a large photo is first shrunk by a whole factor, which is much faster.
-    resized = np.asarray(
-        Image.fromarray(photo).resize((width, height), resampling, box=box, reducing_gap=3.0)
-    )
+    resized = np.asarray(part.resize((width, height), resampling, box=box))
     if spec.resize in ("squash", "crop"):
         return resized
     padding = (-height % spec.multiple, -width % spec.multiple)
@@ -133,6 +161,12 @@ def normalize(resized: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.float32
     return rows.reshape(resized.shape)
 
 
-def prepare(photo: Photo, spec: InputSpec) -> NDArray[np.float32]:
-    """Turn a photo into the network's input, a batch of one: float32 in the spec's layout."""
-    return np.ascontiguousarray(normalize(resize_photo(photo, spec)[np.newaxis], spec))
+def prepare(
+    photo: Photo | Image.Image, spec: InputSpec, window: Window | None = None
+) -> NDArray[np.float32]:
+    """Turn a photo into the network's input, a batch of one: float32 in the spec's layout.
+
+    The parameters are those of `resize_photo`.
+    """
+    resized = resize_photo(photo, spec, window)
+    return np.ascontiguousarray(normalize(resized[np.newaxis], spec))

@@ -11,8 +11,15 @@ from PIL import Image
 from models import store
 from models.images import Photo
 from models.lazy import lazy
-from models.preprocessing import InputSpec, normalize, prepare, resize_photo, scaled_size
-from models.resampling import bilinear
+from models.preprocessing import (
+    InputSpec,
+    as_image,
+    normalize,
+    prepare,
+    resize_photo,
+    scaled_size,
+)
+from models.regions import HALF, Region, claimed
 from models.runtime import Network
 from models.scaling import reduced_size, scaled, scaled_rows, strips
 
@@ -22,7 +29,6 @@ from models.scaling import reduced_size, scaled, scaled_rows, strips
 INTERIOR_LEVELS = (0.5, 0.7, 0.85, 0.95)
 NECK = 0.5
 BILINEAR = Image.Resampling.BILINEAR
-HALF = 127  # of 255: what is surer belongs to a pet
 STRIP = 500_000  # pixels that are decided about at a time
 LARGEST_FLOOD = 1_500_000  # pixels; larger photos are taken apart at this size
 
@@ -212,6 +218,8 @@ class Segmentation:
         kept = np.zeros(parts.shape, np.uint8)  # each covers a hundredth or more: there are few
         near = ranks[parts[window]]
         kept[window] = np.where(parts[window] > 0, near, expand_labels(near, distance=2))
+        if not kept.any():
+            return np.zeros((height, width), np.uint8)
         image = Image.fromarray(kept)
         regions = np.array(image.resize((width, height), Image.Resampling.NEAREST))
         ramp = self._ramp()
@@ -252,7 +260,7 @@ class Look:
         return canvas
 
 
-def settle(looks: Sequence[Look], height: int, width: int) -> NDArray[np.uint8]:
+def settle(looks: Sequence[Look], height: int, width: int) -> list[Region]:
     """Decide for each pixel which of several pets it belongs to, if any.
 
     Two looks at the same pet, as at a head and at the whole animal, are one. A pixel claimed
@@ -267,10 +275,9 @@ def settle(looks: Sequence[Look], height: int, width: int) -> NDArray[np.uint8]:
 
     Returns
     -------
-    `(height, width)` uint8: 0 background, else 1 to n by falling area.
+    The pets that have pixels, by falling area.
     """
-    scale = min(REGION_SIDE / max(height, width), 1.0)
-    rows, columns = max(round(height * scale), 1), max(round(width * scale), 1)
+    rows, columns = reduced_size(height, width, REGION_SIDE)
     kept: list[Look] = []
     masks: list[NDArray[np.bool_]] = []
     for look in looks:
@@ -287,24 +294,8 @@ def settle(looks: Sequence[Look], height: int, width: int) -> NDArray[np.uint8]:
             masks.append(mask)
         elif len(same) == 1 and np.count_nonzero(mask) > np.count_nonzero(masks[same[0]]):
             kept[same[0]], masks[same[0]] = look, mask
-    regions = np.zeros((height, width), np.uint8)
-    surest = np.full((height, width), HALF, np.uint8)
-    for number, look in enumerate(kept, start=1):
-        left, top, right, bottom = look.window
-        claim = bilinear(look.belonging, bottom - top, right - left)
-        window = slice(top, bottom), slice(left, right)
-        wins = claim > surest[window]
-        np.putmask(regions[window], wins, number)
-        np.maximum(surest[window], claim, out=surest[window])
-    areas = np.array(Image.fromarray(regions).histogram()[: len(kept) + 1])
-    areas[0] = 0
-    order = [index for index in np.argsort(-areas, kind="stable") if areas[index]]
-    if order == list(range(1, len(kept) + 1)):
-        return regions
-    ranks = np.zeros(256, np.uint8)
-    ranks[order] = np.arange(1, len(order) + 1)
-    # Without checks of the indices it takes a tenth of the time.
-    return np.take(ranks, regions, mode="clip")
+    divided = claimed([(look.window, look.belonging) for look in kept], height, width)
+    return sorted((region for region in divided if region), key=lambda region: -region.area)
 
 
 def _same(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> bool:
@@ -468,13 +459,13 @@ class Segmenter:
         rows = 2 if self.card.input.layout == "NCHW" else 1
         return self._network.input_shape[rows : rows + 2] == (None, None)
 
-    def predict(self, photo: Photo) -> Segmentation:
+    def predict(self, photo: Photo | Image.Image) -> Segmentation:
         """Segment a photo.
 
         Parameters
         ----------
         photo
-            `(height, width, 3)` uint8 RGB.
+            `(height, width, 3)` uint8 RGB, or the same as a picture of Pillow's.
 
         Examples
         --------
@@ -483,23 +474,24 @@ class Segmenter:
         >>> segmentation.probabilities.shape
         (300, 451, 3)
         """
-        (small,) = self.run(prepare(photo, self.card.input))
-        return at_photo_size(small, self.classes, self.card.input, *photo.shape[:2])
+        image = as_image(photo)
+        (small,) = self.run(prepare(image, self.card.input))
+        return at_photo_size(small, self.classes, self.card.input, image.height, image.width)
 
-    def look_closer(self, photo: Photo, box: tuple[int, int, int, int]) -> "Look":
+    def look_closer(self, photo: Photo | Image.Image, box: tuple[int, int, int, int]) -> "Look":
         """Segment the surroundings of one pet, which are seen larger than in the whole photo.
 
         Parameters
         ----------
         photo
-            `(height, width, 3)` uint8 RGB.
+            `(height, width, 3)` uint8 RGB, or the same as a picture of Pillow's.
         box
             `(left, top, right, bottom)` around the pet, in pixels of the photo.
         """
         spec = self.card.input
-        window = left, top, right, bottom = close_up(box, *photo.shape[:2])
-        part = photo[top:bottom, left:right]
-        seen = resize_photo(part, spec)
+        image = as_image(photo)
+        window = left, top, right, bottom = close_up(box, image.height, image.width)
+        seen = resize_photo(image, spec, window)
         rows, columns = scaled_size(bottom - top, right - left, spec)
         across, down = columns / (right - left), rows / (bottom - top)
         inside = (

@@ -24,6 +24,7 @@ from tqdm import tqdm
 from models import breeds, pipeline, segmentation, store
 from models.images import open_photo
 from models.pipeline import Pet
+from models.regions import of_numbers
 from training import command_line, data_sets, pets
 from training.evaluation.tables import store_facts
 from training.metrics import Figures
@@ -46,8 +47,8 @@ def pointing_game(examples: Sequence[pets.Example], classifier: breeds.BreedClas
     hits = []
     for example in tqdm(examples, desc="photos"):
         photo = open_photo(example.photo)
-        largest = segmenter.predict(photo).regions() == 1
-        found = pipeline.name_pets(photo, largest.astype(np.uint8), classifier)
+        largest = of_numbers(segmenter.predict(photo).regions())[:1]
+        found = pipeline.name_pets(photo, largest, classifier)
         trimap = pets.read_trimap(example.trimap, *photo.shape[:2])
         hits += [trimap[peak(pet)] != pets.BACKGROUND for pet in found]
     return {

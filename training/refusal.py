@@ -33,6 +33,7 @@ from tqdm import tqdm
 
 from models import breeds, pipeline, segmentation, store
 from models.images import open_photo
+from models.regions import of_numbers
 from models.store import Refusal
 from training import command_line, data_sets, others
 from training.data_sets import EITHER_FOLDER, Examples
@@ -55,8 +56,8 @@ def features(
     rows = []
     for path in tqdm(paths, desc="photos"):
         photo = open_photo(path)
-        largest = segmenter.predict(photo).regions() == 1
-        found = pipeline.name_pets(photo, largest.astype(np.uint8), classifier)
+        largest = of_numbers(segmenter.predict(photo).regions())[:1]
+        found = pipeline.name_pets(photo, largest, classifier)
         rows += [(np.log(pet.share), pet.answer.entropy) for pet in found] or [NOTHING]
     return np.array(rows)
 

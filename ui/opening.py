@@ -37,7 +37,7 @@ def _written(_language: Language) -> str:
     colors = theme.pet_colors(len(found.pets))
     picture = pets.annotated(upload, SIDE)
     cards = "".join(
-        pets.card(number, pet, color, pictures=False)
+        pets.card(number, pet, color)
         for number, (pet, color) in enumerate(zip(found.pets, colors, strict=True), start=1)
     )
     shown = markup.figure(drawing.thumbnail(picture, SIDE), "jpeg", say("pets.alt"), "")

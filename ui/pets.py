@@ -59,7 +59,7 @@ def show_pets(upload: Upload | None) -> tuple[str, str | None, str, object]:
     took = markup.took("pets.took", found.seconds, found.device, count=len(found.pets))
     colors = theme.pet_colors(len(found.pets))
     cards = "".join(
-        card(number, pet, color)
+        card(number, pet, color, photo)
         for number, (pet, color) in enumerate(zip(found.pets, colors, strict=True), start=1)
     )
     picture = annotated(upload, max(photo.shape))
@@ -74,8 +74,7 @@ def annotated(upload: Upload, side: int) -> Photo:
     found = upload.pets
     return drawing.annotate(
         upload.preview,
-        found.regions,
-        [pet.box for pet in found.pets],
+        [pet.region for pet in found.pets],
         [label(number, pet) for number, pet in enumerate(found.pets, start=1)],
         theme.pet_colors(len(found.pets)),
         side,
@@ -88,11 +87,11 @@ def write_card(upload: Upload) -> str:
     mask = upload.mask(store.default("segmentation")).segmentation
     colors = theme.pet_colors(len(found.pets))
     best = [label(number, pet) for number, pet in enumerate(found.pets, start=1)]
-    boxes = [pet.box for pet in found.pets]
+    regions = [pet.region for pet in found.pets]
     classes = dict(enumerate(theme.mask_colors(mask.classes).values(), start=1))
     card = drawing.share_card(
         [
-            drawing.annotate(photo, found.regions, boxes, best, colors, CARD_SIDE),
+            drawing.annotate(photo, regions, best, colors, CARD_SIDE),
             drawing.overlay(photo, mask.mask, classes, 0.5),
         ],
         best,
@@ -110,14 +109,16 @@ def label(place: int, pet: Pet) -> str:
     return f"{place} {pet.breeds[0].name} {share}"
 
 
-def card(place: int, pet: Pet, color: Color, pictures: bool = True) -> str:
-    """A pet as HTML: its five breeds, what the classifier saw, and the evidence.
+def card(place: int, pet: Pet, color: Color, photo: Photo | None = None) -> str:
+    """A pet as HTML: its five breeds; of the photo, if given, what was seen and the evidence.
 
     If the breeds are refused, it says so and shows them pale.
     """
     known = len(pet.answer.labels)
     name = say("pets.unknown", breeds=known) if pet.refused else pet.breeds[0].name
-    figures = f'<div class="pet-pictures">{_evidence(place, pet)}</div>' if pictures else ""
+    figures = ""
+    if photo is not None:
+        figures = f'<div class="pet-pictures">{_evidence(place, pet, photo)}</div>'
     kind, hint = "pet", say("pets.share", share=pet.share)
     if pet.refused:
         kind, hint = "pet unsure", f"{hint}. {say('pets.closest')}"
@@ -128,8 +129,8 @@ def card(place: int, pet: Pet, color: Color, pictures: bool = True) -> str:
     )
 
 
-def _evidence(place: int, pet: Pet) -> str:
-    seen = drawing.reduced(pet.seen, CROP_SIDE)
+def _evidence(place: int, pet: Pet, photo: Photo) -> str:
+    seen = drawing.reduced(pet.seen(photo), CROP_SIDE)
     pictures = figure(seen, say("pets.seen_alt", number=place), say("pets.seen"))
     for candidate in pet.breeds[:2]:
         evidence = pet.answer.evidence(candidate.name, *seen.shape[:2])

@@ -14,6 +14,7 @@ from models.drawing import reduced
 from models.images import Photo
 from models.picture import AXES, FIRST, Picture, Place
 from models.pipeline import Pet
+from models.preprocessing import as_image
 from models.stains import micrograph
 from models.thresholding import Channel, Histogram, Settings
 from models.windows import find_objects
@@ -57,10 +58,9 @@ class MaskResult:
 
 @dataclass(frozen=True)
 class PetsResult:
-    """The pets of an upload, and the label of the pet at each pixel of its preview."""
+    """The pets of an upload's preview."""
 
     pets: Sequence[Pet]
-    regions: NDArray[np.integer]
     seconds: float
     device: str
 
@@ -280,9 +280,10 @@ def _recognize(upload: Upload) -> PetsResult:
         return np.zeros(photo.shape[:2], np.uint8)
 
     start = time.perf_counter()
-    found, told_apart = pipeline.find(photo, segmenter, whole)
-    pets, regions = pipeline.recognize(photo, found, classifier, told_apart)
-    return PetsResult(pets, regions, time.perf_counter() - start, classifier.device)
+    image = as_image(photo)
+    regions, told_apart = pipeline.find(image, segmenter, whole)
+    pets = pipeline.recognize(image, regions, classifier, told_apart)
+    return PetsResult(pets, time.perf_counter() - start, classifier.device)
 
 
 def _classify(upload: Upload) -> BreedResult:

@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from batch import rle, rows
+from models.regions import Region
 
 DOCS = Path(__file__).parent.parent.parent / "docs" / "batch.md"
 
@@ -31,7 +32,7 @@ def decode_slowly(counts: Sequence[int], height: int, width: int) -> NDArray[np.
 def test_both_decoders_restore_the_mask(shape: tuple[int, int], density: float) -> None:
     mask = np.random.default_rng(7).random(shape) < density
 
-    counts = rle.encode(mask)
+    counts = rle.encode(Region.of_mask(mask))
 
     assert np.array_equal(decode_slowly(counts, *shape), mask)
     assert np.array_equal(rle.decode(counts, *shape), mask)
@@ -40,8 +41,8 @@ def test_both_decoders_restore_the_mask(shape: tuple[int, int], density: float) 
 
 def test_the_counts_are_those_of_coco() -> None:
     # Column by column: 0 1, 1 1, 0 0.
-    assert rle.encode(np.array([[0, 1, 0], [1, 1, 0]], bool)) == [1, 3, 2]
-    assert rle.encode(np.array([[1, 0], [1, 0]], bool)) == [0, 2, 2]
+    for mask, counts in (([[0, 1, 0], [1, 1, 0]], [1, 3, 2]), ([[1, 0], [1, 0]], [0, 2, 2])):
+        assert rle.encode(Region.of_mask(np.array(mask, bool))) == counts
 
 
 def test_the_example_in_the_docs_works_with_failed_photos(

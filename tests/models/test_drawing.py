@@ -24,6 +24,7 @@ from models.drawing import (
     thumbnail,
 )
 from models.images import Photo
+from models.regions import of_numbers
 
 COLORS: dict[int, Color] = {0: (10, 20, 30), 1: (255, 0, 0), 3: (0, 200, 255)}
 
@@ -172,7 +173,7 @@ def test_each_object_gets_its_outline_its_box_and_its_name() -> None:
     boxes = [(50, 100, 250, 300), (350, 150, 560, 390)]
     red, yellow = (200, 0, 0), (255, 240, 0)
 
-    drawn = annotate(photo, regions, boxes, ["Pug", "Bengal"], [red, yellow], 1000)
+    drawn = annotate(photo, of_numbers(regions), ["Pug", "Bengal"], [red, yellow], 1000)
 
     assert drawn.shape == photo.shape
     for (left, top, right, bottom), color in zip(boxes, (red, yellow), strict=True):
@@ -191,7 +192,7 @@ def test_names_stay_inside_the_photo_and_large_photos_are_reduced() -> None:
     regions = np.zeros((900, 3000), np.uint8)
     regions[:, 2900:] = 1
 
-    drawn = annotate(photo, regions, [(2900, 0, 3000, 900)], ["A long name 99%"], [(9, 9, 9)], 1000)
+    drawn = annotate(photo, of_numbers(regions), ["A long name 99%"], [(9, 9, 9)], 1000)
 
     assert drawn.shape == (300, 1000, 3)
     columns = np.flatnonzero((drawn == 255).all(axis=2).any(axis=0))  # those of the letters

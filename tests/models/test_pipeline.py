@@ -10,6 +10,7 @@ import pytest
 
 from models import breeds, detection, pipeline, segmentation
 from models.images import open_photo
+from models.regions import of_numbers
 from models.store import ModelError
 
 AddModel = Callable[..., Path]
@@ -162,7 +163,7 @@ def test_a_missing_model_is_named(add_segmenter: AddModel) -> None:
 def test_a_given_segmentation_is_not_computed_again() -> None:
     photo = np.full((300, 400, 3), GREEN, np.uint8)
     photo[100:200, 100:300] = BLUE
-    regions = segmentation.load().predict(photo).regions()
+    regions = of_numbers(segmentation.load().predict(photo).regions())
 
     (pet,) = pipeline.name_pets(photo, regions, breeds.load())
 
@@ -177,7 +178,7 @@ class Judge:
         self.threshold = 0.5
         self.probability = lambda share, entropy: known(share)
 
-    def classify(self, seen: np.ndarray) -> SimpleNamespace:
+    def classify(self, seen: object, window: object = None) -> SimpleNamespace:
         return SimpleNamespace(entropy=0.0)
 
 
@@ -205,21 +206,19 @@ def test_a_part_that_is_not_a_pet_by_itself_is_joined_with_its_pet(
 ) -> None:
     photo = np.zeros((*regions.shape, 3), np.uint8)
 
-    pets, numbers = pipeline.recognize(
-        photo, regions, cast("breeds.BreedClassifier", Judge(known)), told_apart=False
-    )
+    judge = cast("breeds.BreedClassifier", Judge(known))
+    pets = pipeline.recognize(photo, of_numbers(regions), judge, told_apart=False)
 
-    np.testing.assert_array_equal(numbers, expected)
+    assert len(pets) == expected.max()
     for number, pet in enumerate(pets, start=1):
-        np.testing.assert_array_equal(pet.mask, numbers == number)
+        np.testing.assert_array_equal(pet.mask, expected == number)
 
 
 def test_pets_that_a_detector_told_apart_are_not_joined() -> None:
     photo = np.zeros((*HALVES.shape, 3), np.uint8)
     judge = cast("breeds.BreedClassifier", Judge(grows))
-    pets, numbers = pipeline.recognize(photo, HALVES, judge, told_apart=True)
-    assert len(pets) == 2
-    np.testing.assert_array_equal(numbers, HALVES)
+    pets = pipeline.recognize(photo, of_numbers(HALVES), judge, told_apart=True)
+    assert [pet.region.area for pet in pets] == [60 * 50, 40 * 50]
 
 
 @pytest.mark.usefixtures("fresh_models")

@@ -14,6 +14,7 @@ from skimage.filters import gaussian
 from models import segmentation, store
 from models.images import Photo, open_photo
 from models.preprocessing import prepare
+from models.regions import numbered
 from models.segmentation import Segmentation
 from models.store import ModelError
 
@@ -646,11 +647,14 @@ def look(window: tuple[int, int, int, int], *true: tuple[slice, slice]) -> segme
     return segmentation.Look(window, window, belonging)
 
 
+def settled(looks: list[segmentation.Look], height: int, width: int) -> NDArray[np.uint8]:
+    return numbered(segmentation.settle(looks, height, width), height, width)
+
+
 def test_a_pixel_goes_to_the_surer_of_two_claims() -> None:
     first = look((0, 0, 60, 40), (slice(5, 35), slice(5, 55)))
     second = segmentation.Look((30, 0, 100, 40), (30, 0, 100, 40), np.full((40, 70), 200, np.uint8))
-    regions = segmentation.settle([first, second], 40, 100)
-    assert regions.dtype == np.uint8
+    regions = settled([first, second], 40, 100)
     assert (regions[5:35, 5:55] == 2).all()  # the smaller area
     assert (regions[:, 60:] == 1).all()
     assert (regions[:4, 30:] == 1).all()
@@ -661,7 +665,7 @@ def test_a_head_beside_its_body_is_one_pet() -> None:
     head = look((0, 0, 40, 40), (slice(2, 38), slice(2, 38)))
     whole = look((0, 0, 100, 60), (slice(2, 38), slice(2, 38)), (slice(20, 58), slice(30, 98)))
     for looks in ([head, whole], [whole, head]):
-        regions = segmentation.settle(looks, 80, 120)
+        regions = settled(looks, 80, 120)
         assert regions.max() == 1
         assert regions[50, 80] == regions[5, 5] == 1
 
@@ -673,15 +677,15 @@ def test_a_pet_whose_mask_runs_on_over_another_is_still_one_of_two() -> None:
     left.belonging[:, :50] = 255
     right = segmentation.Look((40, 0, 100, 60), window, np.full((60, 100), 200, np.uint8))
     for looks in ([left, right], [right, left]):
-        regions = segmentation.settle(looks, 60, 100)
+        regions = settled(looks, 60, 100)
         assert regions.max() == 2
         assert regions[30, 10] != regions[30, 90]
 
 
 def test_close_looks_that_see_nothing_give_no_pets() -> None:
     empty = segmentation.Look((10, 10, 30, 30), (10, 10, 30, 30), np.zeros((8, 8), np.uint8))
-    assert (segmentation.settle([empty], 50, 50) == 0).all()
-    assert (segmentation.settle([], 50, 50) == 0).all()
+    assert segmentation.settle([empty], 50, 50) == []
+    assert segmentation.settle([], 50, 50) == []
 
 
 def test_a_close_look_is_the_box_with_a_margin_inside_the_photo() -> None:
@@ -706,7 +710,7 @@ def test_looking_closer_sees_a_small_pet_large(add_segmenter: AddModel) -> None:
     photo[200:230, 300:340] = (255, 0, 0)
     photo[200:230, 400:440] = (255, 0, 0)
     found = segmentation.load("pet").look_closer(photo, (300, 200, 340, 230))
-    regions = segmentation.settle([found], 400, 600)
+    regions = settled([found], 400, 600)
     assert regions[201:229, 301:339].all()
     regions[195:235, 295:345] = 0
     assert not regions.any()

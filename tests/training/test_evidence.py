@@ -10,6 +10,7 @@ import documents
 from models import pipeline, store
 from models.breeds import Classification
 from models.pipeline import Pet
+from models.regions import Region
 from training import evidence, pets
 from training.evaluation import tables
 
@@ -18,8 +19,7 @@ LABELS = (store.Label("Pug", "dog"), store.Label("Sphynx", "cat"))
 
 def pet(activation: np.ndarray | None) -> Pet:
     answer = Classification(np.array([0.2, 0.8], np.float32), LABELS, activation)
-    crop = (30, 10, 110, 70)
-    return Pet(crop, np.ones((100, 200), bool), crop, np.zeros((60, 80, 3), np.uint8), answer)
+    return Pet(Region.of_mask(np.ones((100, 200), bool)), (30, 10, 110, 70), (), answer)
 
 
 def test_the_peak_is_a_place_of_the_photo() -> None:
