@@ -1,6 +1,6 @@
 # make run    serve the app on http://127.0.0.1:7860
-# make test   run all checks
-# Both set up .venv first where needed; PYTHON=... chooses the interpreter (3.11 or 3.12).
+# make test   run all checks; make test-setup only installs what they need
+# Each sets up .venv first if needed; PYTHON=... chooses the interpreter (3.11 or 3.12).
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -17,12 +17,14 @@ ONE_CORE := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1
 # axe-core, which looks for what bars people from the page.
 AXE := tests/browser/node_modules/.package-lock.json
 
-.PHONY: run test train-setup chromium clean
+.PHONY: run test test-setup train-setup chromium clean
 
 run: $(VENV)/.app
 	$(BIN)/python app.py
 
 train-setup: $(VENV)/.training
+
+test-setup: $(VENV)/.tests
 
 # The packages for other Pythons come while the types, which take one core, are checked.
 test: $(VENV)/.tests chromium $(AXE)
