@@ -128,6 +128,7 @@ def main(words: Sequence[str] | None = None) -> None:
                 theme=theme.THEME,
                 css_paths=theme.STYLES,
                 head=theme.HEAD,
+                preview=theme.PREVIEW,
                 allowed_paths=[str(examples.FOLDER)],
                 middleware=[Middleware(texts.Translation, paths=page.PATHS)],
                 node_imports=[texts.NODE],

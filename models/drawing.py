@@ -24,7 +24,12 @@ Color = tuple[int, int, int]
 LINES_PER_SIDE = 800
 NAMES_PER_SIDE = 36  # the same for the size of letters
 CARD_WIDTH, CARD_HEIGHT = 1200, 630  # the format in which websites show links
-CARD_EDGE, CARD_TEXT, CARD_LINES = 24, 36, 2
+CARD_EDGE, CARD_PHOTO, CARD_LINES = 36, 760, 3
+CARD_NAME, CARD_DETAIL, CARD_FOOTER = (
+    (72, 30),
+    30,
+    24,
+)  # sizes of letters, of names at most and least
 
 
 def indexed_picture(values: NDArray[np.uint8], colors: Mapping[int, Color]) -> Image.Image:
@@ -137,41 +142,64 @@ def annotate(
 
 
 def share_card(
-    pictures: Sequence[Photo], lines: Sequence[str], colors: Sequence[Color], footer: str
+    photo: Photo, lines: Sequence[tuple[str, str]], colors: Sequence[Color], footer: Sequence[str]
 ) -> Image.Image:
-    """Pictures side by side above lines of text: 1,200 x 630 pixels, as websites show links.
+    """A large photo beside names in large letters: 1,200 x 630 pixels, as websites show links.
 
     Parameters
     ----------
-    pictures
-        `(height, width, 3)` uint8 each; they are scaled to fit.
+    photo
+        `(height, width, 3)` uint8; the whole of it is shown, and leaves the more room beside it the
+        narrower it is.
     lines, colors
-        The lines of text, and the colour of the mark before each; only the first two fit.
+        The names, each with a detail that stands under it smaller, and the colour of the bar before
+        each; only the first three fit.
     footer
-        Small text at the lower edge.
+        Small lines at the lower edge.
     """
     card = Image.new("RGB", (CARD_WIDTH, CARD_HEIGHT), (255, 255, 255))
     canvas = ImageDraw.Draw(card)
-    font, small = _font(CARD_TEXT), _font(CARD_TEXT * 0.55)
-    line_height = CARD_TEXT * 4 // 3
-    texts_top = CARD_HEIGHT - CARD_EDGE - CARD_LINES * line_height
-    room = (CARD_WIDTH - CARD_EDGE) // len(pictures) - CARD_EDGE, texts_top - 2 * CARD_EDGE
-    for index, picture in enumerate(pictures):
-        image = Image.fromarray(picture)
-        scale = min(room[0] / image.width, room[1] / image.height)
-        height, width = scaled(image.height, image.width, scale)
-        left = CARD_EDGE + index * (room[0] + CARD_EDGE) + (room[0] - width) // 2
-        place = left, CARD_EDGE + (room[1] - height) // 2
-        card.paste(image.resize((width, height), reducing_gap=2.0), place)
-    for number, (line, color) in enumerate(zip(lines[:CARD_LINES], colors, strict=False)):
-        middle = texts_top + number * line_height + line_height // 2
-        mark = (CARD_EDGE, middle - CARD_TEXT // 3, CARD_EDGE + CARD_TEXT * 2 // 3)
-        canvas.rectangle((*mark, middle + CARD_TEXT // 3), fill=color)
-        canvas.text((CARD_EDGE + CARD_TEXT, middle), line, (30, 30, 30), font, "lm")
-    canvas.text(
-        (CARD_WIDTH - CARD_EDGE, CARD_HEIGHT - CARD_EDGE), footer, (90, 90, 90), small, "rb"
-    )
+    image = Image.fromarray(photo)
+    scale = min(CARD_PHOTO / image.width, CARD_HEIGHT / image.height)
+    height, width = scaled(image.height, image.width, scale)
+    shown = image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=2.0)
+    card.paste(shown, (0, (CARD_HEIGHT - height) // 2))
+
+    left = width + CARD_EDGE
+    room = CARD_WIDTH - CARD_EDGE - left - CARD_EDGE // 2
+    step = (CARD_HEIGHT - 3 * CARD_EDGE - CARD_FOOTER * len(footer)) // CARD_LINES
+    for number, ((name, detail), color) in enumerate(zip(lines[:CARD_LINES], colors, strict=False)):
+        top = CARD_EDGE + number * step
+        font, rows = _fitted(name, room, step - 2 * CARD_DETAIL)
+        block = "\n".join(rows)
+        start = left + CARD_EDGE // 2
+        canvas.multiline_text((start, top), block, (20, 20, 20), font, spacing=4)
+        bottom = canvas.multiline_textbbox((start, top), block, font, spacing=4)[3]
+        canvas.text((start, bottom + 10), detail, (90, 90, 90), _font(CARD_DETAIL))
+        canvas.rectangle((left, top, left + 7, bottom + 10 + CARD_DETAIL), fill=color)
+    for number, line in enumerate(reversed(footer)):
+        place = CARD_WIDTH - CARD_EDGE, CARD_HEIGHT - CARD_EDGE - number * (CARD_FOOTER + 6)
+        canvas.text(place, line, (90, 90, 90), _font(CARD_FOOTER), "rs")
     return card
+
+
+def _fitted(
+    name: str, width: int, height: int
+) -> tuple[ImageFont.FreeTypeFont | ImageFont.ImageFont, list[str]]:
+    """The largest letters in which a name fits into a box, and its rows."""
+    largest, least = CARD_NAME
+    for size in range(largest, least - 1, -2):
+        font, rows = _font(size), [""]
+        for word in name.split():
+            longer = f"{rows[-1]} {word}".strip()
+            if rows[-1] and font.getlength(longer) > width:
+                rows.append(word)
+            else:
+                rows[-1] = longer
+        fits = all(font.getlength(row) <= width for row in rows)
+        if (fits and len(rows) * (size + 4) <= height) or size == least:
+            break
+    return font, rows
 
 
 def heat(photo: Photo, evidence: NDArray[np.floating], color: Color, opacity: float) -> Photo:

@@ -41,7 +41,7 @@ _NAME = r"[\w.-]{1,100}"
 _ROUTES: tuple[tuple[str, str, Route], ...] = (
     ("GET", r"/(programs/?)?", Route("page")),
     ("GET", rf"/(programs/)?config/?|{_API}/(info|openapi\.json|app_id)/?", Route("config")),
-    ("GET", r"/(static|assets|svelte)/.+|/favicon\.ico|/robots\.txt", Route("asset")),
+    ("GET", r"/(static|assets|svelte)/.+|/(favicon\.ico|robots\.txt|preview\.jpg)", Route("asset")),
     ("GET", r"/_app/.+", Route("node")),  # loaded by a page that Node rendered
     ("GET", rf"({_API})?/theme\.css|/manifest\.json|/pwa_icon(/\d{{1,4}})?", Route("asset")),
     ("GET", rf"{_API}/(startup-events|queue/status)", Route("status")),

@@ -20,6 +20,7 @@ import gradio as gr
 import uvicorn
 from fastapi import FastAPI
 from starlette.middleware import Middleware
+from starlette.responses import FileResponse
 
 from serving import internals, log, routes
 from serving.connections import Connection
@@ -49,7 +50,7 @@ class Look:
     theme: gr.themes.Base | None = None
     css_paths: Path | None = None
     head: str | None = None
-    footer_links: Sequence[str] = ("api", "gradio", "settings")
+    preview: Path | None = None  # the picture that other sites show with a link
     allowed_paths: Sequence[str] = ()
     middleware: Sequence[Middleware] = field(default_factory=list)
     node_imports: Sequence[Path] = ()  # modules that Node imports before it renders pages
@@ -154,13 +155,17 @@ def launch(
     token = secrets.token_urlsafe(32)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that of server-side rendering, which is not Gradio's here
+        outer = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+        if look.preview:
+            picture = look.preview
+            outer.add_route(f"/{picture.name}", lambda request: FileResponse(picture))
         app = gr.mount_gradio_app(
-            FastAPI(openapi_url=None, docs_url=None, redoc_url=None),
+            outer,
             blocks,
             "/",
             server_name=str(host),
             server_port=port,
-            footer_links=list(look.footer_links),
+            footer_links=[],  # its API page shows nothing here, nor do its settings change anything
             run_history=False,  # would keep visitors' inputs
             app_kwargs={"middleware": list(look.middleware)},
             allowed_paths=list(look.allowed_paths),

@@ -1,8 +1,10 @@
-// Mends what Gradio's own components lack for screen readers and the keyboard.
+// Mends what Gradio's own components lack for screen readers and the keyboard, and for other languages
+// than English.
 //
 // The page loads this once, in its head (see theme.py). Gradio draws and redraws its components, so
 // each change of the page is followed by another look at it. No sentence is written here: names
-// come from texts that the page shows already, in whichever language.
+// come from texts that the page shows already, or from `wording`, which has the page's own words for
+// Gradio's.
 
 (() => {
   if (window.accessible) return; // a page that the server rendered may bring the script twice
@@ -30,8 +32,30 @@
 
   let shownTab = null; // the last one that was scrolled to
 
+  /** A word of Gradio's as the page says it; a slider's name stands behind two of them. */
+  function inOtherWords(word) {
+    if (word in window.wording) return window.wording[word];
+    const [, kind, name] = word.match(/^(number input for|range slider for) (.+)$/) ?? [];
+    return kind ? `${window.wording[kind]} ${name}` : word;
+  }
+
   // What is done to each element that a selector finds.
   const MENDS = {
+    "[aria-label], [title]": (element) => {
+      for (const name of ["aria-label", "title"]) {
+        const word = element.getAttribute(name);
+        if (word) set(element, { [name]: inOtherWords(word) });
+      }
+    },
+    "#photo, #ground-picture, #album-files, .toast-wrap": (box) => {
+      const texts = document.createTreeWalker(box, NodeFilter.SHOW_TEXT);
+      while (texts.nextNode()) {
+        const { data } = texts.currentNode;
+        const said = inOtherWords(data.trim());
+        if (said !== data.trim()) texts.currentNode.data = said;
+      }
+    },
+
     // A picture's name says more than "Thumbnail 3 of 12". The caption repeats it.
     ".thumbnail-item": (button) => {
       if (button.querySelector("img[alt]:not([alt=''])")) set(button, { "aria-label": null });
@@ -70,7 +94,6 @@
       if (text(label)) set(code, { "aria-label": text(label) });
     },
     ".cm-scroller": (scroller) => set(scroller, { tabindex: 0 }),
-    "footer img": (logo) => set(logo, { alt: "" }),
     "nav a": (link) => {
       const current = link.classList.contains("active");
       set(link, { "aria-current": current ? "page" : null });
@@ -216,6 +239,36 @@
     if (event.target.matches("[data-testid=slider][role=slider]")) pullByKey(event);
     else if (event.target.matches("[role=tab]")) changeTab(event);
   });
+
+  // A number that is typed beside a slider is taken when it is complete, and as near as the slider
+  // goes: with two digits on the way to three it would be out of its range.
+  const typed = ({ target }) =>
+    target.matches?.("input[type=number]") && target.closest(".block")?.querySelector("input[type=range]")
+      ? target
+      : null;
+  const within = (input) => {
+    const [low, high] = [Number(input.min), Number(input.max)];
+    return Math.min(Math.max(input.valueAsNumber, low), high);
+  };
+  document.addEventListener(
+    "input",
+    (event) => {
+      const input = typed(event);
+      if (input?.max && within(input) !== input.valueAsNumber) event.stopImmediatePropagation();
+    },
+    true,
+  );
+  document.addEventListener(
+    "change",
+    (event) => {
+      const input = typed(event);
+      if (!input?.max || within(input) === input.valueAsNumber) return;
+      const value = within(input);
+      input.value = Number.isNaN(value) ? input.closest(".block").querySelector("[type=range]").value : value;
+      input.dispatchEvent(new Event("input", { bubbles: true }));
+    },
+    true,
+  );
 
   // On a phone the examples lie below the answers once there is a photo. A finger that chooses one is
   // taken to its answer; a keyboard and a screen reader, whose clicks have no detail, stay where they

@@ -14,7 +14,7 @@ from models.images import PhotoError
 from serving import decoding
 from serving.routes import ALBUM_PHOTOS
 from ui import markup, result_files, theme
-from ui.texts import Language, language, mark, number, say, say_error
+from ui.texts import Language, language, mark, percent, say, say_breed, say_error
 
 PREVIEW_SIDE = 480
 # Spreadsheets expect the decimal point and the column separator of their language.
@@ -82,6 +82,7 @@ def build() -> None:
         object_fit="contain",
         interactive=False,
         visible=False,
+        buttons=["download", "fullscreen"],
         elem_id="album-gallery",
     )
     table = gr.HTML(padding=False, elem_id="album-table")
@@ -230,7 +231,7 @@ def summary(entry: Entry) -> str:
     return ", ".join(
         say("pets.unsure")
         if pet["refused"]
-        else f"{best['name']} {number(best['probability'], '.0%')}"
+        else f"{say_breed(best['name'], both=True)} {percent(best['probability'], 0)}"
         for pet in entry.facts["pets"]
         for best in pet["breeds"][:1]
     )

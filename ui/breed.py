@@ -8,8 +8,10 @@ import gradio as gr
 from models import breeds, store
 from models.images import PhotoError
 from ui import events, markup
-from ui.texts import mark, number, say, say_error, say_name
+from ui.texts import mark, mark_breed, percent, say, say_breed, say_error, say_name
 from ui.uploads import Upload
+
+LEAST = 0.001  # probability of a breed that is shown
 
 
 def build(current: gr.State) -> None:
@@ -19,8 +21,8 @@ def build(current: gr.State) -> None:
     labels = _card().labels
     with gr.Accordion(mark("breed.known"), open=False):
         for species, title in (("cat", "breed.cats"), ("dog", "breed.dogs")):
-            names = ", ".join(label.name for label in labels if label.species == species)
-            gr.HTML(f"<b>{mark(title)}:</b> {html.escape(names)}", padding=False)
+            names = ", ".join(mark_breed(each.name) for each in labels if each.species == species)
+            gr.HTML(f"<b>{mark(title)}:</b> {names}", padding=False)
     current.change(
         show_breeds,
         [current],
@@ -39,25 +41,32 @@ def show_breeds(upload: Upload | None) -> tuple[str, str]:
         found, pets = upload.breed, upload.pets
     except PhotoError as error:
         return markup.notice(say_error(error), wrong=True), ""
-    took = markup.took("breed.took", found.seconds, found.device)
+    took = markup.took(found.seconds, found.device)
     known = len(_card().labels)
     if pets.any_known:
         note = html.escape(say("breed.note", breeds=known))
-        return took, f'{bars(found.ranking)}<p class="hint">{note}</p>'
+        return markup.found(say("breed.found")), (
+            f'{bars(found.ranking)}<p class="hint">{note}</p>{took}'
+        )
     sentence = f"{say('pets.unknown', breeds=known)}. {say('pets.closest')}"
-    return markup.notice(sentence), f'<div class="unsure">{bars(found.ranking)}</div>'
+    return markup.notice(sentence), (f'<div class="unsure">{bars(found.ranking)}</div>{took}')
 
 
 def bars(ranking: Sequence[breeds.Breed]) -> str:
     """The ranking as HTML: name, probability and bar of each, the best first."""
     items = "".join(
-        f'<li><div class="name"><span>{html.escape(breed.name)} '
+        f'<li><div class="name"><span>{html.escape(say_breed(breed.name, both=True))} '
         f'<span class="species">{html.escape(species(breed))}</span></span>'
-        f"<span>{number(breed.probability, '.1%')}</span></div>"
+        f"<span>{html.escape(percent(breed.probability))}</span></div>"
         f'<div class="bar"><div style="width: {breed.probability:.1%}"></div></div></li>'
-        for breed in ranking
+        for breed in probable(ranking)
     )
     return f'<ol class="bars">{items}</ol>'
+
+
+def probable(ranking: Sequence[breeds.Breed]) -> list[breeds.Breed]:
+    """Those of a ranking that are worth showing; the first one is in any case."""
+    return [each for place, each in enumerate(ranking) if not place or each.probability >= LEAST]
 
 
 def species(breed: breeds.Breed) -> str:

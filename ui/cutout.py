@@ -126,7 +126,7 @@ def build(current: gr.State) -> dict[str, gr.Component]:
 def show_cut_out(
     upload: Upload | None, background: Background, color: str, own: Upload | None
 ) -> tuple[str, object, object, object, str]:
-    """Message, the reduced photo beside the reduced result, both buttons, and nothing copied."""
+    """Message, the reduced photo beside the reduced result, both buttons, and the time it took."""
     off, on = gr.Button(interactive=False), gr.Button(interactive=True)
     if upload is None:
         return markup.notice(say("cutout.hint")), None, off, off, ""
@@ -137,12 +137,12 @@ def show_cut_out(
         result = compose(photo, found.cut_out, background, color, own)
     except (PhotoError, ColorError) as error:
         return markup.notice(_sentence(error), wrong=True), gr.skip(), off, off, ""
-    message = markup.took("cutout.took", found.seconds, "CPU")
+    message, took = "", markup.took(found.seconds, "CPU")
     if background == "own" and own is None:
         message = markup.notice(say("cutout.no_picture"))
     pull = html.escape(say("cutout.pull"))
     sides = result_files.picture_to_show(photo), result_files.picture_to_show(result)
-    return f'{message}<p class="hint">{pull}</p>', sides, on, on, ""
+    return f'{message}<p class="hint">{pull}</p>', sides, on, on, took
 
 
 def write_cut_out(upload: Upload, background: Background, color: str, own: Upload | None) -> str:

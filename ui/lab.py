@@ -206,15 +206,16 @@ def show_mask(
     share = float(found.mask.mean())
     name = say(f"method.{settings.method}")
     if found.cut is None:
-        line = markup.took("lab.local", seconds, "CPU", method=name, share=share)
+        line = say("lab.local", method=name, share=share)
     else:
         scale, _ = histogram.scale_of(upload.histogram(settings.channel))
         cut = scale.written(found.cut)
-        line = markup.took("lab.cut", seconds, "CPU", method=name, cut=cut, share=share)
+        line = say("lab.cut", method=name, cut=cut, share=share)
     few = drawing.fewer_pixels(found.mask.view(np.uint8) * np.uint8(255), PREVIEW_SIDE)
     shown = result_files.picture_to_keep(Image.fromarray(few), "mask")
     usable = gr.Button(interactive=True)
-    return shown, line + explanation(settings.method), usable, usable, away
+    message = markup.found(line) + explanation(settings.method) + markup.took(seconds, "CPU")
+    return shown, message, usable, usable, away
 
 
 def write_mask(upload: Upload, *values: object) -> str:

@@ -19,14 +19,16 @@ def notice(sentence: str, wrong: bool = False, invites: bool = False) -> str:
     return f"<div {kind}>{html.escape(sentence)}</div>"
 
 
-def took(key: str, seconds: float, device: str, **values: object) -> str:
-    """What was found, how long it took and on which device, as HTML.
+def found(sentence: str) -> str:
+    """What was found, as HTML."""
+    return f'<p class="found">{html.escape(sentence)}</p>'
 
-    `key` is that of a text with placeholders for time, device and the values.
-    """
+
+def took(seconds: float, device: str) -> str:
+    """How long an answer took and where it was computed, as HTML: for the end of the answer."""
     milliseconds = seconds * 1000
     time = number(milliseconds, ".1f" if milliseconds < 10 else ".0f")
-    sentence = say(key, time=time, device=device, **values)
+    sentence = say("page.took", time=time, device=device)
     if device == "CPU" and runtime.gpu_failed.is_set():
         sentence += f". {say('page.gpu_failed')}"
     return f'<p class="took">{html.escape(sentence)}</p>'

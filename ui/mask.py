@@ -91,10 +91,10 @@ def show_overlay(
     picture = drawing.overlay(photo, segmentation.mask, colors, opacity)
     if border and found.instances:
         picture = drawing.paint(picture, found.instances.outlines, theme.OUTLINE)
-    took = markup.took("mask.took", found.seconds, found.device)
-    legend = legend_table(segmentation.shares, found.instances)
+    took = markup.took(found.seconds, found.device)
+    legend = legend_table(segmentation.shares, found.instances) + took
     shown = result_files.picture_to_show(picture, "outline")
-    return took, shown, legend, gr.Button(interactive=True)
+    return markup.found(say("mask.found")), shown, legend, gr.Button(interactive=True)
 
 
 def write_mask(upload: Upload, model: str) -> str:

@@ -23,9 +23,13 @@ from ui import (
 )
 from ui.texts import mark
 
+LANGUAGE = (
+    f'<a class="language" href="?lang={mark("page.language_code")}" '
+    f'lang="{mark("page.language_code")}">{mark("page.language")}</a>'
+)
 HEADER = f"""
 <header class="petscope-header">
-<h1>Petscope</h1>
+<h1>Petscope</h1>{LANGUAGE}
 <p>{mark("page.subtitle")}</p>
 <p class="looking">{mark("page.looking")}</p>
 </header>
@@ -93,5 +97,6 @@ def build() -> gr.Blocks:
         )
     with page.route(mark("page.programs"), programs.PATH):
         gr.Navbar(main_page_name=mark("page.main"))
+        gr.HTML(f'<div class="petscope-header">{LANGUAGE}</div>', padding=False)
         programs.build()
     return page

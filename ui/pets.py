@@ -4,12 +4,21 @@ import html
 
 import gradio as gr
 
-from models import drawing, store
+from models import drawing
 from models.drawing import Color
 from models.images import Photo, PhotoError
 from models.pipeline import Pet
 from ui import breed, events, markup, result_files, theme
-from ui.texts import SPACE, mark, number, say, say_error
+from ui.texts import (
+    SPACE,
+    breed_in_picture,
+    mark,
+    page_address,
+    percent,
+    say,
+    say_breed,
+    say_error,
+)
 from ui.uploads import Upload
 
 CROP_SIDE = 320
@@ -56,7 +65,6 @@ def show_pets(upload: Upload | None) -> tuple[str, str | None, str, object]:
         return markup.notice(say_error(error), wrong=True), None, "", nothing
     if not found.pets:
         return markup.notice(say("pets.none")), None, "", nothing
-    took = markup.took("pets.took", found.seconds, found.device, count=len(found.pets))
     colors = theme.pet_colors(len(found.pets))
     cards = "".join(
         card(number, pet, color, photo)
@@ -64,9 +72,11 @@ def show_pets(upload: Upload | None) -> tuple[str, str | None, str, object]:
     )
     picture = annotated(upload, max(photo.shape))
     note = html.escape(say("breed.note", breeds=len(found.pets[0].answer.labels)))
-    text = f'<div class="pets">{cards}</div><p class="hint">{note}</p>'
+    took = markup.took(found.seconds, found.device)
+    text = f'<div class="pets">{cards}</div><p class="hint">{note}</p>{took}'
     shown = result_files.picture_to_show(picture, "pets")
-    return took, shown, text, gr.Button(visible=True)
+    message = markup.found(say("pets.found", count=len(found.pets)))
+    return message, shown, text, gr.Button(visible=True)
 
 
 def annotated(upload: Upload, side: int) -> Photo:
@@ -82,22 +92,20 @@ def annotated(upload: Upload, side: int) -> Photo:
 
 
 def write_card(upload: Upload) -> str:
-    """One picture to share: the photo with its pets' names, its mask, and the best breeds."""
-    photo, found = upload.preview, upload.pets
-    mask = upload.mask(store.default("segmentation")).segmentation
-    colors = theme.pet_colors(len(found.pets))
-    best = [label(number, pet) for number, pet in enumerate(found.pets, start=1)]
-    regions = [pet.region for pet in found.pets]
-    classes = dict(enumerate(theme.mask_colors(mask.classes).values(), start=1))
-    card = drawing.share_card(
-        [
-            drawing.annotate(photo, regions, best, colors, CARD_SIDE),
-            drawing.overlay(photo, mask.mask, classes, 0.5),
-        ],
-        best,
-        colors,
-        say("pets.made"),
-    )
+    """One picture to send around: the photo, the breed in large letters, and the page's address.
+
+    Several pets are told apart by their boxes.
+    """
+    photo, pets = upload.preview, upload.pets.pets
+    lines = [
+        (say("pets.unsure"), "")
+        if pet.refused
+        else (breed_in_picture(pet.breeds[0].name), _share(pet.breeds[0].probability))
+        for pet in pets
+    ]
+    shown = annotated(upload, CARD_SIDE) if len(pets) > 1 else photo
+    footer = [say("pets.made"), *filter(None, [page_address()])]
+    card = drawing.share_card(shown, lines, theme.pet_colors(len(pets)), footer)
     return result_files.picture_to_keep(card, "petscope")
 
 
@@ -105,8 +113,11 @@ def label(place: int, pet: Pet) -> str:
     """The text at a pet's box."""
     if pet.refused:
         return f"{place} {say('pets.unsure')}"
-    share = number(pet.breeds[0].probability, ".0%").replace(SPACE, " ")  # the font has no others
-    return f"{place} {pet.breeds[0].name} {share}"
+    return f"{place} {breed_in_picture(pet.breeds[0].name)} {_share(pet.breeds[0].probability)}"
+
+
+def _share(probability: float) -> str:
+    return percent(probability, 0).replace(SPACE, " ")  # the font has no other space
 
 
 def card(place: int, pet: Pet, color: Color, photo: Photo | None = None) -> str:
@@ -115,11 +126,15 @@ def card(place: int, pet: Pet, color: Color, photo: Photo | None = None) -> str:
     If the breeds are refused, it says so and shows them pale.
     """
     known = len(pet.answer.labels)
-    name = say("pets.unknown", breeds=known) if pet.refused else pet.breeds[0].name
+    name = (
+        say("pets.unknown", breeds=known)
+        if pet.refused
+        else say_breed(pet.breeds[0].name, both=True)
+    )
     figures = ""
     if photo is not None:
         figures = f'<div class="pet-pictures">{_evidence(place, pet, photo)}</div>'
-    kind, hint = "pet", say("pets.share", share=pet.share)
+    kind, hint = "pet", say("pets.share", share=percent(pet.share, 0))
     if pet.refused:
         kind, hint = "pet unsure", f"{hint}. {say('pets.closest')}"
     return (
@@ -132,13 +147,14 @@ def card(place: int, pet: Pet, color: Color, photo: Photo | None = None) -> str:
 def _evidence(place: int, pet: Pet, photo: Photo) -> str:
     seen = drawing.reduced(pet.seen(photo), CROP_SIDE)
     pictures = figure(seen, say("pets.seen_alt", number=place), say("pets.seen"))
-    for candidate in pet.breeds[:2]:
+    for candidate in breed.probable(pet.breeds)[:2]:
+        name = say_breed(candidate.name)
         evidence = pet.answer.evidence(candidate.name, *seen.shape[:2])
         if evidence is not None:
             pictures += figure(
                 drawing.heat(seen, evidence, theme.EVIDENCE, HEAT),
-                say("pets.evidence_alt", number=place, breed=candidate.name),
-                say("pets.evidence", breed=candidate.name),
+                say("pets.evidence_alt", number=place, breed=name),
+                say("pets.evidence", breed=name),
             )
     return pictures
 

@@ -1,5 +1,6 @@
 """Look of the page: colours, theme, styles. No font or script is loaded from other servers."""
 
+import json
 from collections.abc import Iterable
 from itertools import cycle
 from pathlib import Path
@@ -8,6 +9,7 @@ import gradio as gr
 import numpy as np
 
 from models.drawing import Color
+from ui.texts import PREVIEW_FILE, TEXTS, mark
 
 FONT = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
 MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
@@ -50,9 +52,22 @@ THEME = gr.themes.Soft(
     input_border_color="*neutral_500",
     input_border_color_dark="*neutral_500",
 )
+PREVIEW = (
+    Path(__file__).parent / PREVIEW_FILE
+)  # 1,200 x 630 pixels; what other sites show of a link
 STYLES = Path(__file__).parent / "styles.css"
-# What the page's head loads; see the script for what it does.
-HEAD = f"<script>{(Path(__file__).parent / 'accessible.js').read_text()}</script>"
+# Gradio's own words that it has in English alone, or in a German that says "Sie".
+ENGLISH = {
+    str(text): mark(f"gradio.{key.partition('.')[2]}")
+    for key, text in TEXTS["en"].items()
+    if key.startswith("gradio.")
+}
+WORDING = {**ENGLISH, "Laden Sie ein Bild hier ab, um es hochzuladen.": mark("photo.drop")}
+# What the page's head loads; see the scripts for what they do.
+HEAD = (
+    f"<script>window.wording = {json.dumps(WORDING)};</script>"
+    f"<script>{(Path(__file__).parent / 'accessible.js').read_text()}</script>"
+)
 
 # Okabe and Ito's palette, which colour-blind people can distinguish too.
 BACKGROUND: Color = (0, 114, 178)

@@ -148,12 +148,13 @@ def show_classes(
     else:  # the sliders stand where the visitor put them, and may be on their way again
         chart = kept = gr.skip()
     return (
-        markup.took("threshold.took", seconds, "CPU", cuts=_said(best, scale), count=classes - 1),
+        markup.found(say("threshold.found", cuts=_said(best, scale), count=classes - 1)),
         result_files.picture_to_keep(picture, "classes"),
         chart,
         kept,
         score_sentence(counted, cuts, best),
-        classes_table(thresholding.describe_classes(_exact(gray, counted), cuts), scale),
+        classes_table(thresholding.describe_classes(_exact(gray, counted), cuts), scale)
+        + markup.took(seconds, "CPU"),
         gr.Button(interactive=True),
     )
 
@@ -229,7 +230,7 @@ def show_methods(upload: Upload | None, channel: thresholding.Channel) -> tuple[
     few = drawing.fewer_pixels(gray, SAMPLED * PREVIEW_SIDE)
     scale, _ = histogram.scale_of(counted)
     panels = "".join(_method_panel(gray, few, result, scale) for result in results)
-    line = markup.took("threshold.methods_took", seconds, "CPU")
+    line = markup.took(seconds, "CPU")
     marks = method_marks.draw(results, scale)
     return f'<div class="methods">{panels}</div>{line}', marks, separation.draw(counted)
 

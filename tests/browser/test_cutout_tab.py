@@ -104,7 +104,7 @@ def test_the_pet_is_laid_over_a_picture_of_ones_own_and_a_bad_one_changes_nothin
         {"name": "pink.png", "mimeType": "image/png", "buffer": pink}
     )
     expect(after).not_to_have_attribute("src", before)
-    expect(page.locator("#cut-out-message")).to_contain_text("Cut out in")
+    expect(page.locator("#cut-out-message")).to_contain_text("Drag the line")
 
     own.locator("input[type=file]").set_input_files(
         {"name": "notes.png", "mimeType": "image/png", "buffer": b"this is no picture"}

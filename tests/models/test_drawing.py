@@ -297,19 +297,22 @@ def test_a_reduced_preview_shows_areas_black_and_white() -> None:
     assert preview.mean() / 255 == pytest.approx(5 / 8, abs=0.01)
 
 
-def test_a_share_card_shows_its_pictures_and_the_first_two_names() -> None:
-    red, blue = (
-        np.full((h, w, 3), color, np.uint8)
-        for h, w, color in ((900, 300, (255, 0, 0)), (30, 90, (0, 0, 255)))
-    )
-    marks = [(0, 158, 115), (230, 159, 0), (1, 2, 3)]
+@pytest.mark.parametrize(("height", "width"), [(900, 300), (30, 90), (600, 800), (1, 1)])
+def test_a_share_card_shows_the_whole_photo_large_and_the_first_three_names(
+    height: int, width: int
+) -> None:
+    photo = np.full((height, width, 3), (255, 0, 0), np.uint8)
+    marks = [(0, 158, 115), (230, 159, 0), (1, 2, 3), (4, 5, 6)]
+    lines = [("Staffordshire Bull Terrier", "98%"), ("Pug", "97%"), ("Sphynx", ""), ("Boxer", "")]
 
-    card = np.array(share_card([red, blue], ["1 Pug", "2 Sphynx", "3 Boxer"], marks, "foot"))
+    card = np.array(share_card(photo, lines, marks, ["made with Petscope", "example.org"]))
 
     assert card.shape == (630, 1200, 3)
-    for color in ((255, 0, 0), (0, 0, 255)):
-        rows, columns = np.nonzero((card == color).all(axis=2))
-        shape = np.ptp(rows) + 1, np.ptp(columns) + 1
-        assert len(rows) == shape[0] * shape[1]  # a whole rectangle
-        assert shape[0] / shape[1] == pytest.approx(3 if color[0] else 1 / 3, rel=0.02)
-    assert [(card == mark).all(axis=2).any() for mark in marks] == [True, True, False]
+    rows, columns = np.nonzero((card == (255, 0, 0)).all(axis=2))
+    shape = np.ptp(rows) + 1, np.ptp(columns) + 1
+    assert len(rows) == shape[0] * shape[1]  # a whole rectangle
+    assert shape[0] / shape[1] == pytest.approx(height / width, rel=0.02)
+    assert shape[0] == 630 or shape[1] == 760
+    assert [(card == mark).all(axis=2).any() for mark in marks] == [True, True, True, False]
+    written = np.nonzero((card[:, columns.max() + 60 :] < 60).all(axis=2))
+    assert written[1].max() + columns.max() + 60 < 1200 - 20  # no letter is cut off

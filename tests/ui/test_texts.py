@@ -11,6 +11,7 @@ import gradio as gr
 import numpy as np
 import pytest
 from gradio.context import LocalContext
+from PIL import Image
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -18,22 +19,28 @@ from starlette.responses import HTMLResponse, JSONResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from models.breeds import Classification
+from models import store
+from models.breeds import Breed, Classification
 from models.errors import SENTENCES
 from models.images import PhotoError
 from models.pipeline import Pet
 from models.store import Label
 from serving import messages
-from ui import mask_lesson, pets, texts, threshold
+from ui import mask_lesson, pets, texts, theme, threshold
+from ui.breed import bars
 from ui.texts import (
+    BREEDS,
     TEXTS,
     Language,
     Text,
     Translation,
+    breed_in_picture,
     choose,
     mark,
     number,
+    percent,
     say,
+    say_breed,
     say_error,
     say_name,
     say_to,
@@ -41,7 +48,7 @@ from ui.texts import (
 )
 
 UI = Path(texts.__file__).parent.parent
-CALLS = {"say", "mark", "raw", "took"}  # their first argument is a key
+CALLS = {"say", "mark", "raw"}  # their first argument is a key
 
 
 @pytest.fixture
@@ -113,7 +120,7 @@ def test_german_has_its_own_punctuation() -> None:
 def test_every_text_is_used_and_every_used_text_is_there() -> None:
     whole, patterns = used_keys()
     # Names come from models' cards, and errors from `models`.
-    patterns |= {r"(species|class|model)\.[\w-]+", "(error|server)\\.[\\w-]+"}
+    patterns |= {r"(species|class|model|breed-name)\.[\w-]+", "(error|server)\\.[\\w-]+"}
     for key in TEXTS["en"]:
         assert key in whole or any(re.fullmatch(each, key) for each in patterns), f"unused: {key}"
     for file in UI.rglob("*.py"):
@@ -205,7 +212,7 @@ def test_a_mark_needs_a_text_without_values() -> None:
     with pytest.raises(KeyError):
         mark("pets.nonsense")
     with pytest.raises(TypeError):
-        mark("pets.took")
+        mark("pets.found")
     with pytest.raises(TypeError):
         mark("album.hint")
 
@@ -223,7 +230,58 @@ def test_a_name_in_a_picture_is_drawn_with_plain_spaces() -> None:
     seen = np.zeros((2, 2, 3), np.uint8)
     pet = Pet((0, 0, 2, 2), everywhere, (0, 0, 2, 2), seen, answer)
 
-    assert pets.label(1, pet) == "1 Boxer 99 %"
+    assert pets.label(1, pet) == "1 Deutscher Boxer 99 %"
+
+
+@pytest.mark.parametrize(
+    ("share", "decimals", "english", "german"),
+    [
+        (1.0, 1, ">99%", ">99\N{NO-BREAK SPACE}%"),
+        (0.9951, 1, ">99%", ">99\N{NO-BREAK SPACE}%"),
+        (0.9899, 1, "99.0%", "99,0\N{NO-BREAK SPACE}%"),
+        (0.9899, 0, "99%", "99\N{NO-BREAK SPACE}%"),
+        (0.00099, 1, "<0.1%", "<0,1\N{NO-BREAK SPACE}%"),
+        (0.004, 0, "<1%", "<1\N{NO-BREAK SPACE}%"),
+        (0.0, 1, "<0.1%", "<0,1\N{NO-BREAK SPACE}%"),
+    ],
+)
+def test_nothing_is_sure_or_impossible(
+    share: float, decimals: int, english: str, german: str, request: pytest.FixtureRequest
+) -> None:
+    assert percent(share, decimals) == english
+    request.getfixturevalue("in_german")
+    assert percent(share, decimals) == german
+
+
+def test_breeds_that_are_hardly_possible_are_not_listed() -> None:
+    ranking = [Breed(name, "dog", share) for name, share in (("Pug", 0.9991), ("Boxer", 0.0005))]
+
+    assert bars(ranking).count("<li>") == 1
+    assert bars(ranking[1:]).count("<li>") == 1  # the first is in any case
+    assert "&gt;99%" in bars(ranking)
+
+
+@pytest.mark.usefixtures("in_german")
+def test_german_breeds_stand_beside_their_english_names() -> None:
+    assert say_breed("Pug") == "Mops"
+    assert "Mops (Pug)" in bars([Breed("Pug", "dog", 0.5)])
+    assert say_breed("Sphynx", both=True) == "Sphynx"
+    names = [label.name for label in store.read_card("breeds").labels]
+    assert set(BREEDS["de"]) <= set(names)
+    assert breed_in_picture("Newfoundland") == "Newfoundland"  # the font has no ä
+
+
+def test_other_sites_show_what_a_link_leads_to() -> None:
+    gradio_s = '<meta property="og:title" content="Gradio" /><meta name="twitter:creator" />'
+    config = '<script>window.gradio_config = {"root":"https://example.org/pets"}</script>'
+    page = translated(f"<head>{gradio_s}{config}</head>", "de")
+
+    assert "Gradio" not in page.replace("gradio_config", "")
+    assert 'property="og:title" content="Petscope"' in page
+    assert 'property="og:image" content="https://example.org/pets/preview.jpg"' in page
+    assert "Katzen und Hunde" in page
+    with Image.open(theme.PREVIEW) as picture:
+        assert picture.size == (1200, 630)
 
 
 @pytest.mark.usefixtures("in_german")

@@ -8,6 +8,8 @@ contains a `mark` for each text, which `Translation` replaces with the text when
 The language is the browser's, or the one in the address, as in `?lang=de`.
 """
 
+import csv
+import html
 import json
 import re
 import string
@@ -39,6 +41,25 @@ NODE = Path(__file__).parent / "node.mjs"  # imported by Node before it renders 
 MARK = re.compile(r"\[\[([\w.-]+)((?: \w+=\d+)*)\]\]", re.ASCII)
 SEPARATORS = str.maketrans(",.", ".,")  # 1,234.5 is 1.234,5 in German
 SPACE = "\N{NO-BREAK SPACE}"  # before the percent sign, in German
+
+# Breeds that have a name of their own in a language, by their English one. The tables say where
+# each is from: the standard of the Fédération Cynologique Internationale (FCI), or the code in the
+# Easy Mind System of the Fédération Internationale Féline (FIFe) under which it is listed so.
+BREEDS: dict[Language, dict[str, str]] = {"en": {}}
+with (Path(__file__).parent / "breeds.de.csv").open(newline="", encoding="utf-8") as _table:
+    BREEDS["de"] = {row["name"]: row["german"] for row in csv.DictReader(_table)}
+
+
+def name_key(kind: str, name: str) -> str:
+    """The key of a name's text: model.cell-nuclei for "Cell nuclei" of kind "model"."""
+    return f"{kind}.{re.sub('[^a-z]+', '-', name.lower())}"
+
+
+for _language, _names in BREEDS.items():  # beside the English name
+    TEXTS[_language] |= {
+        name_key("breed-name", name): f"{_names[name]} ({name})" if name in _names else name
+        for name in BREEDS["de"]
+    }
 
 
 def say(key: str, **values: object) -> str:
@@ -98,14 +119,29 @@ def mark_name(kind: str, name: str) -> str:
     return mark(key) if key in TEXTS[DEFAULT] else name
 
 
-def name_key(kind: str, name: str) -> str:
-    """The key of a name's text: model.cell-nuclei for "Cell nuclei" of kind "model"."""
-    return f"{kind}.{re.sub('[^a-z]+', '-', name.lower())}"
+def mark_breed(name: str) -> str:
+    """`say_breed` with both names, for the layout."""
+    return mark_name("breed-name", name)
 
 
 def number(value: float, spec: str) -> str:
     """A number in the visitor's language: `number(0.916, ".1%")` is 91.6% or 91,6 %."""
     return _localized(format(value, spec), language())
+
+
+def percent(share: float, decimals: int = 1) -> str:
+    """A share in percent in the visitor's language, neither 100% nor 0%, which nothing ever is."""
+    least = 10.0 ** -(decimals + 2)
+    if share > 0.99:
+        return f">{number(0.99, '.0%')}"
+    if share < least:
+        return f"<{number(least, f'.{decimals}%')}"
+    return number(share, f".{decimals}%")
+
+
+def say_breed(name: str, both: bool = False) -> str:
+    """A breed in the visitor's language; in both with the English name beside it."""
+    return say_name("breed-name", name) if both else BREEDS[language()].get(name, name)
 
 
 def language() -> Language:
@@ -114,6 +150,19 @@ def language() -> Language:
     if request is None:
         return DEFAULT
     return choose(request.query_params.get(PARAMETER), request.headers.get("accept-language", ""))
+
+
+def breed_in_picture(name: str) -> str:
+    """`say_breed` in letters that the font of pictures has."""
+    own = say_breed(name)
+    return own if own.isascii() else name
+
+
+def page_address() -> str:
+    """The address of the page that the visitor has open, as people write it; maybe none."""
+    request = internals.current_request()
+    address = urlsplit(request.headers.get("referer", "")) if request else urlsplit("")
+    return f"{address.netloc}{address.path}".rstrip("/")
 
 
 def choose(wanted: str | None, accepted: str) -> Language:
@@ -137,14 +186,24 @@ def choose(wanted: str | None, accepted: str) -> Language:
     return next((tag for quality, tag in ranked if tag in TEXTS and quality > 0), DEFAULT)
 
 
+# What other sites show of a link to the page; Gradio's own say "Gradio".
+PREVIEW_FILE = "preview.jpg"
+PREVIEW = re.compile(r'<meta\s+(?:property|name)="(?:og|twitter):[^>]*>\s*')
+ROOT = re.compile(r'"root":\s*"([^"]*)"')  # the address that the visitor used, as Gradio knows it
+
 # Gradio's own texts follow the browser's language, which is therefore set to the page's; a link to
 # the other page keeps the language in the address.
 SPEAK = f"""<script>
 Object.defineProperty(navigator, "language", {{ value: document.documentElement.lang }});
 addEventListener("click", (event) => {{
-  const link = event.target.closest?.("nav a");
-  const wanted = new URLSearchParams(location.search).get("{PARAMETER}");
-  if (link && wanted) link.search = new URLSearchParams({{ {PARAMETER}: wanted }});
+  const link = event.target.closest?.("nav a, a.language");
+  if (!link) return;
+  const here = new URLSearchParams(location.search);
+  const wanted = here.get("{PARAMETER}");
+  if (link.matches(".language")) {{ // the same view in the other language
+    here.set("{PARAMETER}", new URLSearchParams(link.search).get("{PARAMETER}"));
+    link.search = here;
+  }} else if (wanted) link.search = new URLSearchParams({{ {PARAMETER}: wanted }});
 }}, true);
 </script>"""
 
@@ -197,8 +256,28 @@ def translated(page: str, language: Language) -> str:
 
     # No text contains a character with a special meaning in HTML, JSON or JavaScript.
     page = MARK.sub(text, page)
+    if "<head>" in page:
+        page = PREVIEW.sub("", page)
+        page = page.replace("<head>", f"<head>{_preview(page, language)}", 1)
     page = re.sub(r'(<html\s+lang=)"en"', rf'\1"{language}"', page, count=1)
     return page.replace("<head>", f"<head>{SPEAK}", 1)
+
+
+def _preview(page: str, language: Language) -> str:
+    root = found[1] if (found := ROOT.search(page)) else ""
+    description = html.escape(str(TEXTS[language]["page.subtitle"]))
+    about = {
+        "og:type": "website",
+        "og:title": "Petscope",
+        "og:description": description,
+        "og:url": f"{root}/",
+        "og:image": f"{root}/{PREVIEW_FILE}",
+        "og:image:width": "1200",
+        "og:image:height": "630",
+        "twitter:card": "summary_large_image",
+    }
+    metas = "".join(f'<meta property="{name}" content="{text}">' for name, text in about.items())
+    return f'<meta name="description" content="{description}">{metas}'
 
 
 def _requested(scope: Scope) -> Language:
