@@ -24,6 +24,7 @@ from models.breeds import Breed, Classification
 from models.errors import SENTENCES
 from models.images import PhotoError
 from models.pipeline import Pet
+from models.regions import Region
 from models.store import Label
 from serving import messages
 from ui import mask_lesson, pets, texts, theme, threshold
@@ -226,9 +227,7 @@ def test_what_is_drawn_into_pictures_has_letters_that_the_font_has(language: Lan
 @pytest.mark.usefixtures("in_german")
 def test_a_name_in_a_picture_is_drawn_with_plain_spaces() -> None:
     answer = Classification(np.array([0.987, 0.013], np.float32), (Label("Boxer"), Label("Pug")))
-    everywhere = np.ones((2, 2), np.bool_)
-    seen = np.zeros((2, 2, 3), np.uint8)
-    pet = Pet((0, 0, 2, 2), everywhere, (0, 0, 2, 2), seen, answer)
+    pet = Pet(Region.of_mask(np.ones((2, 2), np.bool_)), (0, 0, 2, 2), (), answer)
 
     assert pets.label(1, pet) == "1 Deutscher Boxer 99 %"
 
