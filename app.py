@@ -89,12 +89,13 @@ def main(words: Sequence[str] | None = None) -> None:
     chosen = settings.parse(words, __doc__)
     keep_memory_small()
 
-    from serving import sockets, temp_folder
+    from serving import sockets, temp_folder, zerogpu
 
     temp_folder.create()  # Gradio looks for it when it is imported
-    from models import images, store
-    from models.runtime import usable_cores
+    from models import images, runtime, store
 
+    if zerogpu.here():  # where functions that are forked alone see a GPU
+        runtime.no_gpu.set()
     images.set_limits(chosen.photo_bytes, chosen.photo_pixels)
     store.choose(chosen.models)
     try:
@@ -115,7 +116,7 @@ def main(words: Sequence[str] | None = None) -> None:
         from serving import lean
 
         lean.prepare()
-        from serving import server, zerogpu
+        from serving import server
         from ui import examples, page, texts, theme
 
         built = page.build()
@@ -133,7 +134,8 @@ def main(words: Sequence[str] | None = None) -> None:
                 middleware=[Middleware(texts.Translation, paths=page.PATHS)],
                 node_imports=[texts.NODE],
             ),
-            workers=usable_cores() + 1,  # one more, for the moments in which an answer waits
+            workers=runtime.usable_cores()
+            + 1,  # one more, for the moments in which an answer waits
             translate=texts.say_to,
             listening=listening,
         )

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -34,6 +35,11 @@ Providers = list[str | tuple[str, dict[str, str]]]
 
 logger = logging.getLogger(__name__)
 
+Away = Callable[["Network", NDArray[np.float32]], Answers | None]
+# Runs this context's networks somewhere else; it returns None if it cannot, and they run here.
+away: ContextVar[Away | None] = ContextVar("away", default=None)
+
+no_gpu = Event()  # set where the driver must not be touched, as before a fork that uses the GPU
 gpu_failed = Event()  # set for good when a network had to leave the GPU
 
 
@@ -86,17 +92,28 @@ class Network:
         Lengths of the input's axes; None for an axis of any length.
     """
 
-    def __init__(self, content: bytes, warm_up_shape: Sequence[int]) -> None:
+    def __init__(
+        self, content: bytes, warm_up_shape: Sequence[int], providers: Providers | None = None
+    ) -> None:
         """Load a network from the bytes of an `.onnx` file and run it on zeros.
 
         The first run allocates memory and selects kernels, which no visitor should wait for. On a
         GPU, so does the first run at each batch size.
+
+        Parameters
+        ----------
+        content
+            The file.
+        warm_up_shape
+            Of the zeros.
+        providers
+            What ONNX Runtime is to use; by default the GPU if this process sees one.
         """
-        self._content = content
+        self.content, self.warm_up_shape = content, tuple(warm_up_shape)
         self._lock = Lock()
         self._keeps = math.prod(warm_up_shape) <= KEPT
         self._threads = usable_cores()
-        session = _open(content, _providers(), self._keeps, self._threads)
+        session = _open(content, providers or _providers(), self._keeps, self._threads)
         self._sessions = {self._threads: session}
         photo = session.get_inputs()[0]
         self._input = photo.name
@@ -117,6 +134,8 @@ class Network:
 
     def run_all(self, batch: NDArray[np.float32]) -> Answers:
         """Run a batch through the network; return all its outputs."""
+        if (run := away.get()) and (answers := run(self, batch)) is not None:
+            return answers
         if self.device == "CPU":
             return self._run_on_cpu(batch)
         try:
@@ -138,7 +157,7 @@ class Network:
         return session.run(None, {self._input: batch}, options)
 
     def _open_on_cpu(self, threads: int) -> onnxruntime.InferenceSession:
-        session = _open(self._content, ["CPUExecutionProvider"], self._keeps, threads)
+        session = _open(self.content, ["CPUExecutionProvider"], self._keeps, threads)
         self._sessions[threads] = session
         return session
 
@@ -251,7 +270,7 @@ def _open(
     # mask of 256 px takes 40 % longer. But an arena keeps what the largest input ever needed. So
     # networks for large inputs have none, and runs with unusually large inputs release memory.
     options.enable_cpu_mem_arena = keeps
-    if keeps:
+    if keeps and providers == ["CPUExecutionProvider"]:
         _make_common_arena()
         options.add_session_config_entry("session.use_env_allocators", "1")
     options.enable_mem_pattern = False
@@ -278,8 +297,13 @@ def _give_memory_back() -> onnxruntime.RunOptions:
 def _providers() -> Providers:
     # A Space without a GPU also has the GPU packages, whose libraries take long to load.
     available = onnxruntime.get_available_providers()
-    if "CUDAExecutionProvider" not in available or not _has_gpu():
+    if no_gpu.is_set() or "CUDAExecutionProvider" not in available or not _has_gpu():
         return ["CPUExecutionProvider"]
+    return cuda_providers()
+
+
+def cuda_providers() -> Providers:
+    """The GPU, and the CPU for what it cannot do."""
     # Finds the CUDA and cuDNN libraries that pip installed with onnxruntime-gpu. If they do not fit
     # the GPU, the session falls back to the CPU by itself.
     onnxruntime.preload_dlls()

@@ -26,6 +26,7 @@ from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
 import fastapi
 import gradio as gr
+import uvicorn
 from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
 from gradio import (
@@ -761,6 +762,11 @@ class _Form(GradioMultiPartParser):
                 file.close()
                 Path(file.name).unlink(missing_ok=True)
             raise
+
+
+def served_by(blocks: gr.Blocks, server: uvicorn.Server) -> None:
+    """Record the server: `spaces` closes the connections to its port in processes that it forks."""
+    blocks.server = server  # type: ignore[assignment]  # Gradio's own class of the same
 
 
 def shared(blocks: gr.Blocks, address: str) -> None:

@@ -197,6 +197,7 @@ def launch(
         timeout_graceful_shutdown=int(CLOSE),
     )
     server = uvicorn.Server(config)
+    internals.served_by(blocks, server)
     thread = threading.Thread(
         target=server.run, kwargs={"sockets": [listening]}, name="server", daemon=True
     )

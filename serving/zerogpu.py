@@ -1,23 +1,198 @@
-"""Spaces on ZeroGPU hardware, which lends a GPU for moments to functions marked by `spaces.GPU`.
+"""A Space on ZeroGPU hardware, whose GPU is lent for moments to functions that `spaces.GPU` marks.
 
-These networks answer on the CPU sooner than such a function gets a GPU: each call asks a scheduler
-over the network, and the first call after a while starts a process, CUDA and sessions in it. It
-would also use up the visitor's daily GPU minutes. So the Space answers on its CPU.
+The CPU answers a single photo before the scheduler could lend a GPU. An album asks for it once, for
+as long as its photos will probably take. The marked function runs in a forked process and does
+nothing but run networks, whose inputs and outputs go through a pipe; photos are decoded and results
+are written here meanwhile. Until the GPU comes, if it is refused, and once its time is over, the
+networks run here. So no photo is lost, and none is looked at twice.
 """
 
+import logging
+import math
+import multiprocessing
 import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from contextvars import copy_context
+from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
+from threading import Event, Lock, Thread
+from typing import Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models import runtime
+from models.runtime import Answers, Gathered, Network
+
+Refusal = Literal["quota", "refused", "ended"]
+"""Why there is no GPU: the visitor's time is used up, none was free, or its time was over."""
+
+# How long a GPU is asked for: networks are opened on it first; then it waits for photos that two
+# cores decode. Nobody asks for more at a time than a visitor without an account has on a day.
+START_SECONDS, PHOTO_SECONDS, MEGABYTE_SECONDS = 15.0, 0.1, 0.1
+MOST_SECONDS = 120
+PATIENCE = 0.1  # seconds between two looks at whether the GPU is still there
+
+PHOTOS_AT_A_TIME = 3  # whose networks go together as batches
+
+logger = logging.getLogger(__name__)
+
+_lend: Callable[[Connection, int], None] | None = None
+
+
+def here() -> bool:
+    """Whether this is a Space on ZeroGPU, as the package `spaces` finds out."""
+    return os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
 
 
 def declare() -> None:
-    """Mark a function on ZeroGPU, where the Hub stops a Space that has none when it starts.
+    """Tell the Hub which function wants the GPU; elsewhere than on ZeroGPU it does nothing.
 
-    Call it before the page is launched; on other hardware it does nothing.
+    Call it before the page is served: the Hub ends a Space that does not say so while it starts.
     """
-    # As the package itself reads this variable.
-    if os.environ.get("SPACES_ZERO_GPU", "").lower() not in ("1", "t", "true"):
+    global _lend
+    if not here():
         return
-    import spaces  # installed by the Hub
+    import spaces  # the Hub installs it
+    from spaces import zero
 
-    @spaces.GPU(duration=1)  # type: ignore[untyped-decorator]
-    def never_called() -> None:
-        pass
+    _lend = spaces.GPU(duration=lambda pipe, seconds: seconds)(run_networks)
+    zero.startup()  # it waits for `Blocks.launch` otherwise, which this server does without
+
+
+def seconds_for(photos: Sequence[Path]) -> int:
+    """For how many seconds an album asks for the GPU, by the number and size of its files."""
+    megabytes = sum(path.stat().st_size for path in photos if path.exists()) / 1e6
+    needed = START_SECONDS + PHOTO_SECONDS * len(photos) + MEGABYTE_SECONDS * megabytes
+    return min(math.ceil(needed), MOST_SECONDS)
+
+
+def run_networks(pipe: Connection, seconds: int) -> None:
+    """Run networks for the other end of a pipe until it sends None; in the process with the GPU."""
+    networks: dict[int, Network] = {}
+    pipe.send("ready")
+    while (asked := pipe.recv()) is not None:
+        number, batch, description = asked
+        if description is not None:
+            networks[number] = on_gpu(*description)
+        answers = networks[number].run_all(batch)
+        if networks[number].device != "GPU":
+            raise RuntimeError("The networks cannot use the GPU that was lent.")
+        pipe.send(answers)
+
+
+def on_gpu(content: bytes, warm_up_shape: tuple[int, ...]) -> Network:
+    """Open a network on the GPU that was lent."""
+    return Network(content, warm_up_shape, runtime.cuda_providers())
+
+
+class Lease:
+    """The GPU for one album, if it is lent.
+
+    As a context manager it gives the GPU back. Where there is no ZeroGPU it does nothing.
+
+    Attributes
+    ----------
+    refusal
+        Why networks run here and not on the GPU; None while that is not so, or not known yet.
+    """
+
+    def __init__(self, photos: Sequence[Path]) -> None:
+        """Ask for the GPU, and do not wait for it."""
+        self.refusal: Refusal | None = None
+        self._over, self._ready = Event(), False
+        self._lock = Lock()  # of the pipe, and of what is known of its other end
+        self._sent: set[int] = set()
+        self._gathered: dict[int, Gathered] = {}
+        self.photos_at_a_time = PHOTOS_AT_A_TIME if _lend else 1
+        if _lend is None:
+            self._over.set()
+            return
+        self._pipe, self._other = multiprocessing.Pipe()
+        # The scheduler finds the visitor in the context.
+        hold = partial(copy_context().run, self._hold, _lend, seconds_for(photos))
+        Thread(target=hold, daemon=True).start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._over.is_set():
+            with self._lock, suppress(OSError):
+                self._pipe.send(None)  # if the GPU is still to come, it goes at once
+
+    def share(self) -> "Share":
+        """The lease for one photo."""
+        return Share(self)
+
+    def run(self, network: Network, batch: NDArray[np.float32]) -> Answers | None:
+        """A network's answers from the GPU, together with other batches; None without the GPU."""
+        if not self._there():
+            return None
+        number = id(network)
+        gathered = self._gathered.setdefault(number, Gathered(partial(self._ask, network)))
+        try:
+            return gathered(batch)
+        except (EOFError, OSError):
+            self.refusal = "ended"
+            self._over.set()
+            return None
+
+    def _there(self) -> bool:
+        if self._over.is_set():
+            return False
+        with self._lock:
+            if not self._ready and self._pipe.poll():
+                with suppress(EOFError, OSError):
+                    self._ready = self._pipe.recv() == "ready"
+                    self._other.close()  # so that the end of the other process is noticed here
+            return self._ready
+
+    def _ask(self, network: Network, batch: NDArray[np.float32]) -> Answers:
+        number = id(network)
+        with self._lock:
+            known = number in self._sent
+            self._sent.add(number)
+            description = None if known else (network.content, network.warm_up_shape)
+            self._pipe.send((number, batch, description))
+            while not self._pipe.poll(PATIENCE):
+                if self._over.is_set():
+                    raise EOFError
+            answers: Answers = self._pipe.recv()
+            return answers
+
+    def _hold(self, lend: Callable[[Connection, int], None], seconds: int) -> None:
+        try:
+            lend(self._other, seconds)
+        except Exception as error:  # of the scheduler, of the process, or of the network to them
+            self.refusal = "ended" if self._ready else _refusal(error)
+            logger.warning("The GPU is not lent (any more): %s", error)
+        self._over.set()
+
+
+def _refusal(error: Exception) -> Refusal:
+    """Why the GPU is not lent at all; Gradio's errors have a title, which alone tells."""
+    title = getattr(error, "title", "")
+    return "quota" if any(word in title for word in ("quota", "credits")) else "refused"
+
+
+class Share:
+    """A lease for one photo: to be set as `runtime.away`.
+
+    Attributes
+    ----------
+    devices
+        Where the photo's networks ran.
+    """
+
+    def __init__(self, lease: Lease) -> None:
+        self._lease = lease
+        self.devices: set[str] = set()
+
+    def __call__(self, network: Network, batch: NDArray[np.float32]) -> Answers | None:
+        """As `Lease.run`."""
+        answers = self._lease.run(network, batch)
+        self.devices.add(network.device if answers is None else "GPU")
+        return answers

@@ -46,9 +46,8 @@ def set_up(version: str, python: Path) -> None:
         return
     shutil.rmtree(target, ignore_errors=True)
     subprocess.run([python, "-m", "venv", target], check=True)
-    pip = [target / "bin" / "python", "-m", "pip", "install", "--quiet", "--no-compile"]
-    quiet = ["--disable-pip-version-check", "-r", REQUIREMENTS]
-    subprocess.run([*pip, *quiet], check=True)
+    pip = [target / "bin" / "python", "-m", "pip", "install", "--disable-pip-version-check"]
+    subprocess.run([*pip, "--quiet", "--no-compile", "-r", REQUIREMENTS], check=True)
     done.write_text(wanted)
 
 

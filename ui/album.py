@@ -2,16 +2,22 @@
 
 import html
 import time
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import takewhile
 from pathlib import Path
+from typing import TypeVar
 
 import gradio as gr
 
-from models import album, store
+from models import album, runtime, store
 from models.album import Entry, Spreadsheet
 from models.images import PhotoError
-from serving import decoding
+from serving import decoding, zerogpu
 from serving.routes import ALBUM_PHOTOS
 from ui import markup, result_files, theme
 from ui.texts import Language, language, mark, percent, say, say_breed, say_error
@@ -22,16 +28,24 @@ SPREADSHEETS: dict[Language, Spreadsheet] = {
     "en": Spreadsheet(tell=say_error),
     "de": Spreadsheet(";", ",", tell=say_error),
 }
+Result = TypeVar("Result")
+
 REFRESH = 2.0  # seconds between two updates of the results so far
 
 
 @dataclass
 class Album:
-    """The folder with the results' files, the results so far, and all photos' names."""
+    """The folder with the results' files, the results so far, and the names of all photos.
+
+    `devices` counts photos by the device that answered, and `refusal` says why not all are the
+    GPU's on ZeroGPU.
+    """
 
     folder: Path
     entries: list[Entry] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
+    devices: Counter[str] = field(default_factory=Counter)
+    refusal: zerogpu.Refusal | None = None
 
     @property
     def left_out(self) -> list[Entry]:
@@ -123,38 +137,61 @@ def analyze_photos(
     mask_colors = list(theme.mask_colors(_classes()).values())
     cancel, start, shown = gr.Button(interactive=True), time.perf_counter(), -REFRESH
     yield found, progress(0, len(chosen), 0, note), gr.Gallery(visible=False), "", cancel, nothing
-    for path, name in zip(chosen, found.names, strict=False):
-        if run.stopped:
-            return
+    unsure = say("pets.unsure")
+
+    def examine(path: str, name: str, share: zerogpu.Share) -> tuple[Entry, set[str]]:
         if not result_files.has_room(found.folder):
-            found.entries.append(Entry(name, error=PhotoError("photo_no_room")))
-            continue
-        found.entries.append(
-            album.examine(
-                Path(path),
-                name,
-                found.folder,
-                mask_colors,
-                theme.SUBJECTS,
-                say("pets.unsure"),
-                PREVIEW_SIDE,
-                read=decoding.open_photo,
-            )
+            return Entry(name, error=PhotoError("photo_no_room")), set()
+        runtime.away.set(share)
+        entry = album.examine(
+            Path(path),
+            name,
+            found.folder,
+            mask_colors,
+            theme.SUBJECTS,
+            unsure,
+            PREVIEW_SIDE,
+            read=decoding.open_photo,
         )
-        seconds = time.perf_counter() - start
-        text = progress(len(found.entries), len(chosen), seconds, note)
-        if seconds - shown < REFRESH:  # the results grow: sending them each time would be slow
-            yield found, text, gr.skip(), gr.skip(), gr.skip(), gr.skip()
-        else:
-            shown = seconds
-            yield (
-                found,
-                text,
-                preview_gallery(found.entries),
-                results_table(found.entries),
-                gr.skip(),
-                gr.skip(),
-            )
+        return entry, share.devices
+
+    with zerogpu.Lease([Path(path) for path in chosen]) as lease:
+        photos = takewhile(lambda _: not run.stopped, zip(chosen, found.names, strict=False))
+        tasks = (partial(examine, path, name, lease.share()) for path, name in photos)
+        for entry, devices in in_order(tasks, lease.photos_at_a_time):
+            found.entries.append(entry)
+            if devices:
+                found.devices["GPU" if devices == {"GPU"} else "CPU"] += 1
+            found.refusal = lease.refusal
+            seconds = time.perf_counter() - start
+            text = progress(len(found.entries), len(chosen), seconds, note)
+            if seconds - shown < REFRESH:  # the results grow: sending them each time would be slow
+                yield found, text, gr.skip(), gr.skip(), gr.skip(), gr.skip()
+            else:
+                shown = seconds
+                yield (
+                    found,
+                    text,
+                    preview_gallery(found.entries),
+                    results_table(found.entries),
+                    gr.skip(),
+                    gr.skip(),
+                )
+
+
+def in_order(tasks: Iterable[Callable[[], Result]], at_a_time: int) -> Iterator[Result]:
+    """The results of tasks in their order, of which so many are done at a time.
+
+    Each has a context of its own.
+    """
+    with ThreadPoolExecutor(at_a_time) as pool:
+        waiting: deque[Future[Result]] = deque()
+        for task in tasks:
+            waiting.append(pool.submit(copy_context().run, task))
+            if len(waiting) == at_a_time:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def finish(found: Album | None) -> tuple[str, object, str, object, object]:
@@ -168,6 +205,7 @@ def finish(found: Album | None) -> tuple[str, object, str, object, object]:
     sentence = say("album.done", count=len(entries) - bad)
     if bad:
         sentence += " " + say("album.bad", count=bad)
+    sentence += answered_by(found)
     if found.left_out:
         sentence += " " + say("album.left_out", count=len(found.left_out))
     archive = album.pack([*entries, *found.left_out], found.folder, SPREADSHEETS[language()])
@@ -178,6 +216,17 @@ def finish(found: Album | None) -> tuple[str, object, str, object, object]:
         cancel,
         gr.DownloadButton(value=str(archive), interactive=True),
     )
+
+
+def answered_by(found: Album) -> str:
+    """A sentence on which device answered, and on a GPU that was not lent or not long enough."""
+    if len(found.devices) == 2:
+        sentence = say("album.devices", gpu=found.devices["GPU"], cpu=found.devices["CPU"])
+    else:
+        sentence = "".join(say("album.device", device=device) for device in found.devices)
+    if found.refusal:
+        sentence += " " + say(f"album.gpu.{found.refusal}")
+    return f" {sentence}" if sentence else ""
 
 
 def progress(done: int, total: int, seconds: float, note: str) -> str:
