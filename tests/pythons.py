@@ -46,7 +46,13 @@ def set_up(version: str, python: Path) -> None:
         return
     shutil.rmtree(target, ignore_errors=True)
     subprocess.run([python, "-m", "venv", target], check=True)
-    pip = [target / "bin" / "python", "-m", "pip", "install", "--disable-pip-version-check"]
+    pip: list[str | Path] = [
+        target / "bin" / "python",
+        "-m",
+        "pip",
+        "install",
+        "--disable-pip-version-check",
+    ]
     subprocess.run([*pip, "--quiet", "--no-compile", "-r", REQUIREMENTS], check=True)
     done.write_text(wanted)
 
