@@ -67,15 +67,15 @@ def write_photos(folder: Path, count: int = PHOTOS) -> None:
         list(pool.map(write_photo, range(count), chosen, [folder] * count))
 
 
-def describe(root: Path, photos: Path, results: Path, workers: int) -> float:
-    """Let a build describe the photos into a folder; photos a second."""
+def photos_per_second(root: Path, photos: Path, results: Path, workers: int) -> float:
+    """Let a build process the photos into a folder; return its photos per second."""
     command = [sys.executable, "-m", "batch", photos, results, "--part", PART, "--workers", workers]
     subprocess.run(list(map(str, command)), cwd=root, check=True, capture_output=True)  # noqa: S603
     return rate(results)
 
 
 def rate(results: Path) -> float:
-    """Photos a second, from the first finished part to the last."""
+    """Photos per second, from the first finished part to the last."""
     finished = sorted(path.stat().st_mtime for path in results.glob("part-*.parquet"))
     return (len(finished) - 1) * PART / (finished[-1] - finished[0])
 
@@ -145,7 +145,7 @@ def measure(against: Path | None, turns: int = TURNS, count: int = PHOTOS) -> di
             for number in workers:
                 for name, root in roots.items():
                     results = Path(folder) / f"{name}-{number}-{turn}"
-                    rates[name][number].append(describe(root, photos, results, number))
+                    rates[name][number].append(photos_per_second(root, photos, results, number))
         if against:
             record["differences"] = differences(
                 *(rows(Path(folder) / f"{name}-1-0") for name in roots)
