@@ -1,1 +1,1 @@
-"""Measurements of speed and memory; what is measured here is never tuned here."""
+"""Measurements of speed and memory; nothing is tuned here."""

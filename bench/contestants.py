@@ -1,7 +1,8 @@
-"""The implementations that are compared: ours, and what people would use instead.
+"""The compared implementations: the app's, and what people would use instead.
 
-Each contestant gets a picture as an array and gives the whole answer: cuts of a grey picture, a
-mask of the photo's size, or the photo's five best breeds, as its users would write it.
+Each contestant turns a picture, given as an array, into the complete answer: cuts of a grey
+picture, a mask of the photo's size, or the photo's five best breeds, written as its users would do
+it.
 """
 
 import json
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
     import torch
 
-# What is imported here counts as every contestant's memory, so each imports its framework itself.
+# Imports here would count as memory of every contestant, so each imports its framework itself.
 
 Picture = NDArray[np.uint8]  # a photo, or `(height, width)` grey values for the thresholds
 
@@ -35,7 +36,7 @@ TOP = 5
 
 @dataclass(frozen=True)
 class Means:
-    """What all contestants share: a number of threads, and the weights of each model."""
+    """What all contestants share: the number of threads, and each model's weights."""
 
     threads: int
     weights: Mapping[str, Sequence[Chain]]
@@ -47,12 +48,12 @@ class Answers(NamedTuple):
     Attributes
     ----------
     answer
-        The photo's answer; this is what is timed.
+        Computes the answer; this is timed.
     numbers
-        What the answer comes from, as an array, to be compared with the others': cuts, or the
-        network's probabilities.
+        Gives the numbers behind the answer as an array, for comparison: cuts, or the network's
+        probabilities.
     work
-        Operations of the network for one photo, and bytes of its input and output, where the
+        Gives the network's operations for one photo, and bytes of its input and output, if the
         framework can tell.
     """
 
@@ -72,10 +73,10 @@ class Contestant:
     name
         Name in the table.
     process
-        Contestants of the same framework share a process; TensorFlow and PyTorch in one would
-        disturb each other's threads.
+        Contestants of the same framework share a process; TensorFlow and PyTorch in one process
+        would disturb each other's threads.
     build
-        Loads all that it needs.
+        Loads everything that it needs.
     """
 
     task: str
@@ -218,7 +219,7 @@ def breed_fastai(means: Means) -> Answers:
 
     torch.set_num_threads(means.threads)
 
-    network = classifier(means)  # first, for what it imports before timm and fastai
+    network = classifier(means)  # first, because it imports a module before timm and fastai
     from fastai.vision.all import (
         CategoryBlock,
         CrossEntropyLossFlat,
@@ -233,7 +234,7 @@ def breed_fastai(means: Means) -> Answers:
 
     facts, spec = card(BREED)
     names = [label["name"] for label in facts["labels"]]
-    files = [ROOT / "examples" / "cat_chelsea.png"] * 2  # it wants some to learn from
+    files = [ROOT / "examples" / "cat_chelsea.png"] * 2  # fastai requires training items
     resampling = Image.Resampling[spec.interpolation.upper()]
     loaders = DataBlock(
         blocks=(ImageBlock, CategoryBlock(vocab=names, sort=False)),

@@ -1,16 +1,16 @@
-"""Fifty visitors at once: how fast they are answered, and what that takes.
+"""Fifty visitors at once: how fast they get answers, and the resources used.
 
     python -m bench.crowd                            # the page, ten minutes
-    python -m bench.crowd --against ../older         # and another checkout, in turns
+    python -m bench.crowd --against ../older         # and another checkout, alternately
     python -m bench.crowd --event analyze            # the endpoint, through Gradio's own client
 
 Visitors of the page do what a browser does when a photo is dropped on it: they upload it, send the
 page's own event, wait in the queue, read the answer from the session's stream, and fetch the
-picture with the pets. Visitors of the endpoint ask `/analyze`. Each asks again as soon as it has
-its answer, and no photo is sent twice. They take processor time of the same cores, which the record
-tells.
+picture with the pets. Visitors of the endpoint call `/analyze`. Each visitor sends the next photo
+as soon as it has an answer, and no photo is sent twice. Visitors use the same cores as the server;
+the record states their processor time.
 
-Another build is served beside this one, and the two are asked in turns.
+Another build can be served beside this one, and the two are measured alternately.
 """
 
 from models import commandline
@@ -54,13 +54,13 @@ Ask = Callable[[int], object]
 CLASSES = 3
 SIZE = (1280, 960)  # pixels of the page's photos
 ROUNDS = 6  # of each build
-PAUSE = 1.0  # seconds that a refused visitor waits
-WARM_UP = 20  # photos that each build answers before the first round
+PAUSE = 1.0  # seconds for which a refused visitor waits
+WARM_UP = 20  # photos that each build answers before measuring
 
 
 @cache
 def photo_files() -> list[Path]:
-    """The examples that were photographed: what visitors send."""
+    """The photographs among the examples, which visitors send."""
     files = sorted((visitors.ROOT / "examples").glob("*.jpg"))
     return [path for path in files if path.stem != "cat_and_dog"]  # two of the others side by side
 
@@ -78,12 +78,12 @@ def photos() -> list[bytes]:
 
 
 def unseen(turn: int) -> bytes:
-    """A photo that was not sent before: decoders pass over what follows a picture's end."""
+    """A photo that was not sent before: decoders ignore bytes after a picture's end."""
     return photos()[turn % len(photos())] + turn.to_bytes(8, "big")
 
 
 def address(number: int) -> str:
-    """The address of a visitor by number."""
+    """The address of a visitor, by number."""
     return f"9.9.{number >> 8}.{number & 255}"
 
 
@@ -98,13 +98,13 @@ def page_visitors(port: int, count: int) -> Iterator[list[Ask]]:
 
 
 def show(visitor: PageVisitor, turn: int) -> bytes:
-    """Drop a photo on a visitor's page that was not sent before."""
+    """Drop a new photo on a visitor's page."""
     return visitor.show(unseen(turn))
 
 
 @contextmanager
 def endpoint_visitors(port: int, count: int) -> Iterator[list[Ask]]:
-    """Programs that ask `/analyze`."""
+    """Programs that call `/analyze`."""
     clients = [client(port, number) for number in range(count)]
     yield [partial(analyze, each) for each in clients]
     for each in clients:
@@ -112,7 +112,7 @@ def endpoint_visitors(port: int, count: int) -> Iterator[list[Ask]]:
 
 
 def client(port: int, number: int) -> Client:
-    """Gradio's own client, as one who has opened the app."""
+    """Gradio's own client, connected to the app."""
     return Client(
         f"http://127.0.0.1:{port}",
         headers={"X-Forwarded-For": address(number)},
@@ -125,7 +125,7 @@ def client(port: int, number: int) -> Client:
 
 
 def analyze(client: Client, turn: int) -> object:
-    """Ask about an example."""
+    """Analyze an example."""
     paths = photo_files()
     photo = handle_file(paths[turn % len(paths)])
     return client.predict(photo, CLASSES, api_name="/analyze")
@@ -148,22 +148,22 @@ def mixed(ask: Ask, port: int, number: int) -> Ask:
 
 @dataclass
 class Build:
-    """A build that is served, and what its visitors met.
+    """A served build, and what its visitors experienced.
 
     Attributes
     ----------
     root
         The checkout.
     port, process
-        Where it is served, and its process's number.
+        Its port, and its process id.
     times
         Seconds that each answer took.
     outcomes
-        How often what came of a request.
+        How often each outcome of a request occurred.
     seconds
-        How long it was asked.
+        How long it was measured.
     processor, visitors_processor
-        Seconds of processor time that the server and its visitors took meanwhile.
+        Seconds of processor time that the server and its visitors used meanwhile.
     """
 
     root: Path
@@ -177,7 +177,7 @@ class Build:
     visitors_processor: float = 0.0
 
     def ask(self, everyone: Sequence[Ask], turns: Iterator[int], seconds: float) -> None:
-        """Let many visitors ask at once, each again and again for so many seconds."""
+        """Let many visitors send requests at once, each repeatedly for so many seconds."""
         start = time.monotonic()
         used, own = visitors.processor_seconds(self.process), time.process_time()
         threads = [
@@ -203,7 +203,7 @@ class Build:
                 time.sleep(PAUSE)
 
     def figures(self) -> dict[str, Any]:
-        """What was measured."""
+        """The measured figures."""
         middle, late = np.percentile(self.times, [50, 99])
         answers = len(self.times)
         faults = sum('"event": "fault"' in line for line in self.log.read_text().splitlines())
@@ -220,7 +220,7 @@ class Build:
 
 
 def outcome_of(ask: Ask, turn: int) -> str:
-    """What comes of a request, in a word or two."""
+    """The outcome of a request, in a word or two."""
     try:
         ask(turn)
     except QueueError:
@@ -246,7 +246,7 @@ def served(root: Path) -> Iterator[Build]:
 def measure(
     event: Event, minutes: float, clients: int, against: Path | None = None, odd: bool = False
 ) -> dict[str, Any]:
-    """Let a crowd ask this build for so many minutes, and another one in turns where there is one.
+    """Let a crowd use this build for so many minutes, alternating with another one if there is one.
 
     Returns
     -------
@@ -284,7 +284,7 @@ def measure(
 
 
 def models_alone(seconds: float) -> dict[str, float]:
-    """Answers a second of `models` alone, in a process of its own, and processor time of each."""
+    """Answers per second of `models` alone, in a separate process, and processor time of each."""
     code = f"from bench import crowd; print(*crowd.bare({seconds}))"
     done = subprocess.run(  # noqa: S603 -- our own words
         [sys.executable, "-c", code],
@@ -302,7 +302,7 @@ def models_alone(seconds: float) -> dict[str, float]:
 
 
 def bare(seconds: float) -> tuple[float, float]:
-    """Answers a second of `models` alone, and processor seconds of each."""
+    """Answers per second of `models` alone, and processor seconds of each."""
     paths = photo_files()
 
     def work(first: int) -> int:
@@ -338,7 +338,7 @@ def main(words: Sequence[str] | None = None) -> None:
     figures = measure(
         arguments.event, arguments.minutes, arguments.clients, arguments.against, arguments.odd
     )
-    if arguments.event == "analyze":  # what it has to do is what `models` does
+    if arguments.event == "analyze":  # its work is that of `models`
         figures |= models_alone(max(5, arguments.minutes * 60 / 8))
     print(json.dumps(figures, indent=2))
     if not (arguments.dry_run or arguments.odd):

@@ -2,9 +2,10 @@
 
     python -m bench.fuzz --seconds 600
 
-Atheris mutates good and hostile files, builds on those that reach new code of Pillow, and stops at
+Atheris mutates good and hostile files, builds on those that reach new code in Pillow, and stops at
 the first file that gives anything but a photo or a `PhotoError`; that file is kept. Sizes are
-limited to 1 megapixel, so that the time goes into the decoders' many ways rather than into pixels.
+limited to 1 megapixel, so that the time is spent on the decoders' many code paths rather than on
+pixels.
 """
 
 from models import commandline
@@ -19,13 +20,13 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-SEED = 20_000  # bytes; larger files of the corpus say nothing new
-SLOWEST = 30  # seconds a file may take; others may keep the machine busy
-MEMORY = 1000  # MB the process may have
+SEED = 20_000  # bytes; larger files in the corpus add nothing new
+SLOWEST = 30  # seconds a file may take, on a busy machine
+MEMORY = 1000  # MB of memory for the process
 
 
 def fuzz(arguments: Sequence[str]) -> None:
-    """Run libFuzzer with its own arguments in this process; it exits when it is done."""
+    """Run libFuzzer with its own arguments in this process; it exits when it ends."""
     import atheris
 
     with atheris.instrument_imports(include=["PIL", "pillow_heif", "models"]):
@@ -51,7 +52,7 @@ def fuzz(arguments: Sequence[str]) -> None:
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Fuzz in a process of its own, and say how that ended."""
+    """Fuzz in a separate process, and report how it ended."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seconds", type=int, default=600, help="how long")
     parser.add_argument("--out", type=Path, default=Path("runs/fuzz"), help="for what is found")
@@ -59,7 +60,7 @@ def main(words: Sequence[str] | None = None) -> None:
     if arguments:
         fuzz(arguments)
         return
-    from bench import hostile  # not above: what is imported before cannot be instrumented
+    from bench import hostile  # not at the top: modules imported earlier cannot be instrumented
 
     settings.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:

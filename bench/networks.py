@@ -1,7 +1,7 @@
 """The embedded models in the frameworks they were trained with, with the weights of their files.
 
-An exported file holds each batch norm folded into the convolution before it. Here the frameworks'
-own networks are built, batch norms included, and these get scale 1 and the folded offset: so the
+In an exported file, batch norms are folded into the convolutions before them. Here the frameworks'
+own networks are built, including batch norms, which get scale 1 and the folded offset: so the
 frameworks do the same work as after training, and give the same answers.
 
 Nothing here imports ONNX Runtime: it would count as the frameworks' memory.
@@ -31,9 +31,10 @@ class Layer:
 
 @dataclass
 class Chain:
-    """The layers that one network of a file consists of, and what its input goes through first.
+    """The layers of one network in a file, and the normalisation of its input.
 
-    `padding` is timm's word for how its convolutions pad: "same" as in TensorFlow, or "" evenly.
+    `padding` is timm's name for the padding of convolutions: "same" as in TensorFlow, or "" for
+    symmetric.
     """
 
     scale: NDArray[np.float32]
@@ -59,12 +60,13 @@ def keras_unet(chain: Chain, size: int, classes: int) -> "keras.Model":
     for target in unet.layers:
         if isinstance(target, keras.layers.BatchNormalization):
             ones = np.ones_like(offset)
-            # gamma, beta, mean, variance: what is left of a folded norm is its offset
+            # gamma, beta, mean, variance: only the offset of a folded norm remains
             target.set_weights([ones, offset, 0 * ones, ones - target.epsilon])
         elif target.weights:
             layer = next(layers)
-            # ONNX has (output, input, rows, columns), transposed (input, output, rows, columns);
-            # Keras (rows, columns, input, output), depthwise and transposed the last two swapped.
+            # ONNX has (output, input, rows, columns), and transposed (input, output, rows,
+            # columns); Keras has (rows, columns, input, output), with the last two swapped for
+            # depthwise and transposed.
             depthwise = isinstance(target, keras.layers.DepthwiseConv2D)
             kernel = layer.weights.transpose((2, 3, 0, 1) if depthwise else (2, 3, 1, 0))
             offset = layer.offset
@@ -86,7 +88,7 @@ def timm_classifier(
     classes
         Number of breeds.
     temperature
-        What the mean of their logits is divided by.
+        The divisor of the mean of their logits.
 
     Returns
     -------

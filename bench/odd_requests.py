@@ -1,6 +1,6 @@
-"""Requests as programs send them by mistake or by another reading of the schema.
+"""Requests that programs send by mistake, or by misreading the schema.
 
-Each has an answer or one sentence, and none is a fault of the app.
+Each gets an answer or one sentence, and none counts as a fault of the app.
 """
 
 import base64
@@ -12,7 +12,7 @@ from typing import Any
 
 from bench import visitors
 
-EVERY = 10  # of so many requests, one is odd where they are mixed in
+EVERY = 10  # one of so many requests is odd, if they are mixed in
 
 
 @cache
@@ -26,7 +26,7 @@ def _file(path: object) -> dict[str, Any]:
     return {"path": path, "meta": {"_type": "gradio.FileData"}}
 
 
-# The endpoint, its values, and whether there is an answer.
+# The endpoint, its values, and whether it answers.
 REQUESTS: tuple[tuple[str, Callable[[], list[Any]], bool], ...] = (
     ("threshold", lambda: [data_url(), "3", "luminance"], True),
     ("threshold", lambda: [{"url": data_url()}, 3.0, "red"], True),
@@ -48,7 +48,7 @@ REQUESTS: tuple[tuple[str, Callable[[], list[Any]], bool], ...] = (
 
 
 def is_odd(turn: int) -> bool:
-    """Whether the request of a turn is an odd one where they are mixed in."""
+    """Whether the request of a turn is odd, if they are mixed in."""
     return turn % EVERY == EVERY - 1
 
 
@@ -58,7 +58,7 @@ def send(port: int, turn: int, client: str) -> None:
     Raises
     ------
     RuntimeError
-        When its answer is not as it should be.
+        If its answer is not the expected one.
     """
     name, values, answered = REQUESTS[turn // EVERY % len(REQUESTS)]
     outcome = visitors.call(port, name, values(), client)

@@ -9,25 +9,25 @@ from typing import Any
 
 from bench import visitors
 
-# `elem_id` of where a photo comes in, and of what its event shows first.
+# `elem_id` of the photo input, and of the first output of its event.
 PHOTO, PICTURE = "photo", "pets-picture"
 JSON = {"Content-Type": "application/json"}
 
 
 class RefusedError(Exception):
-    """A request that the server refuses, or an event that ends in an error; its text says which."""
+    """The server refused a request, or an event ended in an error; the text says which."""
 
 
 @dataclass(frozen=True)
 class PhotoEvent:
-    """The page's event for a new photo, as the page's own description tells it.
+    """The page's event for a new photo, according to the page's own description.
 
     Attributes
     ----------
     function, trigger
-        Numbers that the browser sends for it.
+        Ids that the browser sends for it.
     picture
-        Place of the picture with the pets among its outputs.
+        Index of the picture with the pets among its outputs.
     """
 
     function: int
@@ -44,7 +44,7 @@ class PhotoEvent:
 
     @classmethod
     def find(cls, config: Mapping[str, Any]) -> "PhotoEvent":
-        """Find it in what `/config` says."""
+        """Find it in the description from `/config`."""
         (photo,), (picture,) = (
             [each["id"] for each in config["components"] if each["props"].get("elem_id") == name]
             for name in (PHOTO, PICTURE)
@@ -58,7 +58,7 @@ class PhotoEvent:
 
 
 class PageVisitor:
-    """An open page of its own session, with the two connections that a browser would use."""
+    """An open page with its own session, and the two connections that a browser would use."""
 
     def __init__(self, port: int, address: str, event: PhotoEvent) -> None:
         """Open the page that has this event, as the client with this address."""
@@ -69,17 +69,17 @@ class PageVisitor:
         self._event = event
 
     def show(self, photo: bytes) -> bytes:
-        """Drop a photo on the page; return the picture with its pets, or nothing without pets.
+        """Drop a photo on the page; return the picture with its pets, empty if there are none.
 
         Raises
         ------
         RefusedError
-            When the photo gets no answer.
+            If the photo gets no answer.
         """
         path = self._upload(photo)
         file = {"path": path, "meta": {"_type": "gradio.FileData"}}
         body = {
-            "data": [file, None],  # the browser knows nothing of the photo that was accepted last
+            "data": [file, None],  # the browser does not know the previously accepted photo
             "fn_index": self._event.function,
             "trigger_id": self._event.trigger,
             "session_hash": self._session,
@@ -106,7 +106,7 @@ class PageVisitor:
         return json.loads(self._ask("POST", "/gradio_api/upload", form, kind))[0]
 
     def _wait(self, event: str) -> dict[str, Any]:
-        """Read the session's stream to its end, which follows the answer."""
+        """Read the session's stream to its end, which comes after the answer."""
         output = None
         address = f"/gradio_api/queue/data?session_hash={self._session}"
         with self._request(self._stream, "GET", address) as stream:
@@ -145,7 +145,7 @@ class PageVisitor:
         try:
             connection.request(method, path, body, every)
             answer = connection.getresponse()
-        except ConnectionError:  # it was idle for so long that the server closed it
+        except ConnectionError:  # the server closed it because it was idle
             connection.close()
             connection.request(method, path, body, every)
             answer = connection.getresponse()

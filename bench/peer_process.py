@@ -1,6 +1,6 @@
-"""Functions that run in the processes of `bench.peers`: load contestants, and answer.
+"""Functions that run in the processes of `bench.peers`: they load contestants, and measure them.
 
-Each function runs in a process of `start`, and loads what it needs when it is first asked.
+Each function runs in a process made by `start`, and loads what it needs on first use.
 """
 
 import gc
@@ -24,10 +24,10 @@ from models.images import open_photo
 EXAMPLES = ROOT / "examples"
 PICTURE = "cat_chelsea.png"  # 451 x 300 pixels, about what the data set's pictures have
 
-WARM_UP = 0.2  # seconds of calls that are not counted, since a process that waited is slower
+WARM_UP = 0.2  # seconds of calls that are not counted, because a process is slower after waiting
 CALLS = 0.5  # seconds of calls that are
 
-PATIENCE = 10.0  # seconds; an answer that took longer when it was compared is not repeated
+PATIENCE = 10.0  # seconds; an answer that took longer in the comparison is not repeated
 
 _given: dict[str, Means] = {}
 _long: dict[int, float] = {}
@@ -36,7 +36,7 @@ _long: dict[int, float] = {}
 def start(means: Means) -> ProcessPoolExecutor:
     """Start a process that waits for work.
 
-    It is spawned, because a forked process would begin with its parent's memory.
+    It is spawned, because a forked process would start with its parent's memory.
     """
     os.environ["OMP_NUM_THREADS"] = str(means.threads)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -49,13 +49,13 @@ def _give(means: Means) -> None:
 
 @cache
 def answers(place: int) -> Answers:
-    """The contestant at a place of `CONTESTANTS`, loaded."""
+    """The loaded contestant at a place in `CONTESTANTS`."""
     return CONTESTANTS[place].build(_given["means"])
 
 
 @cache
 def picture(place: int, name: str = PICTURE) -> Picture:
-    """An example picture in the form that a contestant takes."""
+    """An example picture in the form that a contestant expects."""
     photo = open_photo(EXAMPLES / name)
     if "otsu" in CONTESTANTS[place].task:
         return np.asarray(Image.fromarray(photo).convert("L"))
@@ -94,7 +94,7 @@ def work(place: int) -> tuple[int, int]:
     Raises
     ------
     ValueError
-        When the contestant's framework cannot tell.
+        If the contestant's framework cannot tell.
     """
     count = answers(place).work
     if count is None:
@@ -103,7 +103,7 @@ def work(place: int) -> tuple[int, int]:
 
 
 def rates(threads: int) -> dict[str, float]:
-    """How fast this machine multiplies matrices and copies memory: the best of several tries."""
+    """How fast this machine multiplies matrices and copies memory: the best of several attempts."""
     import onnxruntime
     from onnx import TensorProto, helper
 
@@ -149,17 +149,17 @@ def first_answer(place: int, asked: float) -> tuple[float, int]:
     Parameters
     ----------
     asked
-        When the process was started, as of `time.time`.
+        When the process was started, by `time.time`.
     """
     answers(place).answer(picture(place))
     return time.time() - asked, peak_memory()
 
 
 def peak_memory() -> int:
-    """The largest memory that this process held so far, in bytes."""
+    """Peak memory of this process so far, in bytes."""
     status = Path("/proc/self/status")
     if status.exists():
-        # `getrusage` keeps the peak of the parent over the start of another program; this does not.
+        # `getrusage` keeps the parent's peak when another program is started; this does not.
         (line,) = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
         return int(line.split()[1]) * 1024
     unit = 1 if sys.platform == "darwin" else 1024

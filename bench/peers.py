@@ -1,20 +1,20 @@
-"""Ours against what people would use instead: time, memory, equal answers, in one run.
+"""The app's functions and the usual tools: time, memory, and equal answers, in one run.
 
     python -m bench.peers            # under ten minutes; renews docs/speed.json and its table
     python -m bench.peers --short    # about a minute; only prints the table
 
-Every framework has a process of its own with the same number of threads, and all take turns, so
-that whatever else the machine does meets all alike. A ratio is the median over the rounds of the
-ratios within a round. Before that, all must give the same answers on the example pictures. Memory,
-and the time to the first answer, are those of a fresh process for each.
+Every framework has its own process with the same number of threads, and all take turns, so that
+other load on the machine affects all of them alike. A ratio is the median over rounds of the ratios
+within a round. Before that, all must give the same answers for the example pictures. Memory, and
+the time to the first answer, are measured in fresh processes.
 
 The networks have the same weights on both sides: those of the embedded models' files, which
-`bench.networks` puts into the frameworks' own networks. rembg is not among the contestants: its
-models lie on a server of its own, and none comes with the package.
+`bench.networks` puts into the frameworks' own networks. rembg is not among the contestants, because
+its models are on a separate server, and none comes with the package.
 
-The floor is how long the machine needs at least: the network's operations at the rate that it
-multiplies large matrices with, or its weights, input and output at the rate that it copies memory
-with, whichever is longer. Both rates are measured in the same run.
+The floor is the least time that the machine needs: the network's operations at the speed of
+multiplying large matrices, or its weights, input and output at the speed of copying memory,
+whichever is longer. Both speeds are measured in the same run.
 """
 
 from models import commandline
@@ -33,7 +33,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, TypeVar
 
-# What is imported here is imported by every contestant's process too, and counts as its memory.
+# Modules imported here are imported by every contestant's process too, and count as its memory.
 import documents
 from bench import peer_process
 from bench.contestants import BREED, CONTESTANTS, MASK, OURS, ROOT, Means
@@ -47,10 +47,10 @@ PLOTTED = ("otsu", "multi-otsu 5", "mask", "breed")
 
 ROUNDS, SHORT_ROUNDS = 5, 2
 LARGEST_DIFFERENCE = 1e-3
-# Seconds or minutes for an answer, or until the first: not in the short version.
+# They take seconds or minutes for an answer, or for the first one: not in the short version.
 SLOW = ("multi-otsu 6", "timm, `torch.compile`")
-ONE_PICTURE = ("multi-otsu 5", "multi-otsu 6")  # compared only on that which is timed
-FRESH = ("otsu", "multi-otsu 5", "mask", "breed")  # whose memory is measured
+ONE_PICTURE = ("multi-otsu 5", "multi-otsu 6")  # compared only on the timed picture
+FRESH = ("otsu", "multi-otsu 5", "mask", "breed")  # the contestants whose memory is measured
 PACKAGES = (
     "numpy",
     "onnxruntime",
@@ -75,7 +75,7 @@ Figures = dict[str, Any]
 
 
 class DifferentError(Exception):
-    """A contestant's answers are not ours."""
+    """A contestant's answers differ from the app's."""
 
 
 def measure(short: bool = False) -> Figures:
@@ -83,16 +83,16 @@ def measure(short: bool = False) -> Figures:
 
     Returns
     -------
-    `machine`; `floors`, the milliseconds that the machine needs at least for a network; `minutes`
-    that the run took; and `contestants` with their `task`, `name`, `milliseconds`, `ratio` to ours,
-    the lowest and highest `ratios` of the rounds, the largest `difference` from our answers, and
-    from fresh processes the `peak` memory in megabytes and `first`, the seconds to the first
+    `machine`; `floors`, the least milliseconds that the machine needs for a network; `minutes` of
+    the run; and `contestants` with their `task`, `name`, `milliseconds`, `ratio` to the app's time,
+    the lowest and highest `ratios` of the rounds, the largest `difference` from the app's answers,
+    and from fresh processes the `peak` memory in megabytes and `first`, the seconds to the first
     answer.
 
     Raises
     ------
     DifferentError
-        When one gives other answers than ours.
+        If one gives other answers than the app.
     """
     from bench.weights import read
     from models.runtime import usable_cores
@@ -132,19 +132,19 @@ def measure(short: bool = False) -> Figures:
 
 
 def ask(processes: Processes, what: Callable[..., Result], place: int, *more: object) -> Result:
-    """Let a contestant's process do something, and wait for it."""
+    """Run a function in a contestant's process, and wait for it."""
     return processes[CONTESTANTS[place].process].submit(what, place, *more).result()
 
 
 def ours(place: int) -> int:
-    """The place of ours that does the same."""
+    """The place of the app's contestant for the same task."""
     task = CONTESTANTS[place].task
     (found,) = [i for i, c in enumerate(CONTESTANTS) if (c.task, c.name) == (task, OURS)]
     return found
 
 
 def compare(processes: Processes, places: Sequence[int], short: bool) -> dict[int, float]:
-    """The largest difference of each contestant's answers from ours."""
+    """The largest difference of each contestant's answers from the app's."""
     examples = sorted(path.name for path in peer_process.EXAMPLES.glob("*.[jp][pn]g"))
     differences = {}
     for place in places:
@@ -167,7 +167,7 @@ def compare(processes: Processes, places: Sequence[int], short: bool) -> dict[in
 def summary(
     place: int, rounds: Sequence[Mapping[int, Sequence[float]]], difference: float
 ) -> Figures:
-    """What the rounds say of a contestant."""
+    """A contestant's figures over the rounds."""
     ratios = [median(taken[place]) / median(taken[ours(place)]) for taken in rounds]
     seconds = median(median(taken[place]) for taken in rounds)
     return {
@@ -181,9 +181,9 @@ def summary(
 
 
 def fresh(means: Means, place: int) -> Figures:
-    """What a contestant takes of memory and of time at its first answer, in a process of its own.
+    """A contestant's memory and time for its first answer, in a fresh process.
 
-    The weights that it is given are read before, and the time begins with them.
+    Its weights are read in advance, and the time starts after that.
     """
     asked = time.time()
     with peer_process.start(means) as process:
@@ -192,7 +192,7 @@ def fresh(means: Means, place: int) -> Figures:
 
 
 def find_floors(processes: Processes, means: Means, rates: Mapping[str, float]) -> dict[str, float]:
-    """Milliseconds that the machine needs at least for each network."""
+    """The least milliseconds that the machine needs for each network."""
     floors = {}
     for task, model in (("mask", MASK), ("breed", BREED)):
         place = next(i for i, c in enumerate(CONTESTANTS) if c.task == task and c.name != OURS)
@@ -209,7 +209,7 @@ def find_floors(processes: Processes, means: Means, rates: Mapping[str, float]) 
 
 
 def conditions(threads: int) -> Figures:
-    """The machine and what was measured on it."""
+    """The machine and the measured pictures."""
     return {
         "processor": processor.name(),
         "threads": threads,
@@ -240,7 +240,7 @@ def table(figures: Figures) -> str:
 
 
 def plot(figures: Figures, path: Path) -> None:
-    """Draw the milliseconds of the main tasks as bars, ours in another colour, as SVG."""
+    """Plot the milliseconds of the main tasks as bars, the app's in another colour, as SVG."""
     import matplotlib
 
     matplotlib.use("Agg")  # no window
@@ -257,14 +257,14 @@ def plot(figures: Figures, path: Path) -> None:
         axis.set(title=TITLES[task], xlim=(0, 1.25 * max(times)))
         axis.spines[["top", "right", "bottom"]].set_visible(False)
         axis.xaxis.set_visible(False)
-    # Letters stay letters, and the same figures make the same file.
+    # Text stays text, and the same figures give the same file.
     with plt.rc_context({"svg.fonttype": "none", "svg.hashsalt": "speed"}):
         figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
 
 
 def text(figures: Figures) -> str:
-    """The table with what it was measured on."""
+    """The table, with the conditions of the measurement."""
     machine = figures["machine"]
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
     largest = max(row["difference"] for row in figures["contestants"])

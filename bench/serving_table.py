@@ -1,4 +1,4 @@
-"""The table of SECURITY.md, from the record of `bench.crowd` and `bench.soak`."""
+"""The table in SECURITY.md, from the records of `bench.crowd` and `bench.soak`."""
 
 from collections.abc import Mapping
 from typing import Any

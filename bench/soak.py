@@ -1,11 +1,11 @@
-"""Many requests one after another: whether memory, disk or the number of open files grows.
+"""Many requests one after another, to see whether memory, disk use or open files grow.
 
     python -m bench.soak                     # 20,000 requests, about an hour on two cores
     python -m bench.soak --requests 2000
 
-Visitors send pictures of all kinds and sizes, some of them damaged, to all endpoints in turn, and
-a tenth of the requests are odd ones; no file is sent twice. Files stay one minute here, so that the
-disk comes to its balance soon.
+Visitors send pictures of all kinds and sizes, some of them damaged, to all endpoints in turn, and a
+tenth of the requests are odd ones; no file is sent twice. Files are kept for one minute here, so
+that disk use soon reaches its equilibrium.
 """
 
 from models import commandline
@@ -27,8 +27,8 @@ from typing import Any
 
 from bench import odd_requests, visitors
 
-FIRST = 1000  # requests after which memory may not grow any more
-EVERY = 100  # requests between two looks
+FIRST = 1000  # requests after which memory should not grow any more
+EVERY = 100  # requests between two samples
 WINDOW = 1000  # requests; each look meets other photos at work, so those of so many are averaged
 VISITORS = 4
 ENDPOINTS: tuple[tuple[str, list[object]], ...] = (
@@ -41,7 +41,7 @@ ENDPOINTS: tuple[tuple[str, list[object]], ...] = (
 
 
 def soak(port: int, requests: int, minutes: float) -> tuple[list[dict[str, float]], Counter[str]]:
-    """Send the requests; return the looks at memory, files and disk, and what came of it."""
+    """Send the requests; return the samples of memory, files and disk, and the outcomes."""
     sent = itertools.count()
     pictures = visitors.photos()
     outcomes: Counter[str] = Counter()
@@ -50,7 +50,7 @@ def soak(port: int, requests: int, minutes: float) -> tuple[list[dict[str, float
 
     def visit() -> None:
         while (turn := next(sent)) < requests and time.monotonic() - start < 60 * minutes:
-            # Decoders pass over what follows a picture's end: the same picture, another file.
+            # Decoders ignore bytes after a picture's end: the same picture, but a different file.
             photo = pictures[turn % len(pictures)] + turn.to_bytes(8, "big")
             name, more = ENDPOINTS[turn // len(pictures) % len(ENDPOINTS)]
             client = f"9.8.{turn >> 8 & 255}.{turn & 255}"
@@ -87,13 +87,13 @@ def look(port: int, name: str) -> float:
 
 
 def measure(requests: int, minutes: float) -> dict[str, Any]:
-    """Soak the app; what it holds after the first requests, and at the end."""
+    """Soak the app; return what it uses after the first requests, and at the end."""
     log = Path(tempfile.mkstemp(suffix=".log")[1])
     with visitors.served(log, PETSCOPE_BEHIND_PROXY="1", PETSCOPE_KEEP_MINUTES="1") as (port, _):
         start = time.monotonic()
         looks, outcomes = soak(port, requests, minutes)
         took = time.monotonic() - start
-        time.sleep(65 + 35)  # until the last files are old, and swept
+        time.sleep(65 + 35)  # until the last files have expired and been swept
         left = look(port, "stored_bytes") / 1e6
         open_files = look(port, "open_files")
     faults = sum('"event": "fault"' in line for line in log.read_text().splitlines())
@@ -114,9 +114,9 @@ def measure(requests: int, minutes: float) -> dict[str, Any]:
 
 
 def growth(looks: list[dict[str, float]]) -> dict[str, float]:
-    """Memory and open files after the first requests and at the end, each a mean of many looks.
+    """Memory and open files after the first requests and at the end, each a mean of many samples.
 
-    A run too short for that is parted in thirds, and its last two are compared.
+    Of a run too short for that, the last two thirds are compared.
     """
     looks.sort(key=lambda each: each["requests"])
     end = looks[-1]["requests"]

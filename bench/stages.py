@@ -1,13 +1,13 @@
-"""How long each stage of a request takes, for a phone's photo and for a smaller one.
+"""How long each stage of a photo takes, for a phone's photo and for a smaller one.
 
     python -m bench.stages            # about a minute; renews its table
     python -m bench.stages --print    # only prints it
 
-The stages are timed one by one. A tab is timed by its own handlers, with what Gradio does before
+The stages are timed one by one. A tab is timed by its own handlers, including Gradio's work before
 and after them, for a photo that is new to the app; the tabs come in the order of the table, and
-later ones use what earlier ones have computed. "Everything" is the time until the last of them has
-answered, where as many run at a time as there are cores. The bare networks are the least that any
-page needs: their runs for these answers, with nothing before and after.
+later ones use the results of earlier ones. "Everything" is the time until the last of them has
+answered, with as many at a time as there are cores. The bare networks are the minimum for any page:
+their runs for these answers alone.
 """
 
 from models import commandline
@@ -45,9 +45,9 @@ END = "<!-- /stages -->"
 ROUNDS = 7
 DOG = examples.FOLDER / "german_shepherd.jpg"  # one pet, in a phone's 4 to 3
 NOISE = 5.0  # standard deviation, of 255
-ORIENTATION, TURNED = 0x0112, 3  # EXIF: as a phone that is held upside down stores a photo
+ORIENTATION, TURNED = 0x0112, 3  # EXIF: how a phone held upside down stores a photo
 
-# The page's handlers: the first one takes the photo, and the others follow it. See `ui.page`.
+# The page's handlers: the first one gets the photo, and the others follow it. See `ui.page`.
 FIRST: dict[str, tuple[str, ...]] = {"Pets": ("show_pets",)}
 OTHERS: dict[str, tuple[str, ...]] = {
     "Cut out": ("show_cut_out",),
@@ -61,11 +61,11 @@ EVERYTHING = "everything, until the last answer"
 
 Result = TypeVar("Result")
 Times = dict[str, float]
-"""Seconds, by what the table calls it."""
+"""Seconds, by the name in the table."""
 
 
 def write_photos(folder: Path) -> dict[str, Path]:
-    """A phone's photo and a smaller one, made of an example, by what the table calls them."""
+    """A phone's photo and a smaller one, made from an example, by their names in the table."""
     example = Image.open(DOG)
     large = np.asarray(example.resize((4032, 3024), Image.Resampling.BICUBIC), np.float32)
     noise = np.random.default_rng(0).normal(0, NOISE, large.shape).astype(np.float32)
@@ -82,7 +82,7 @@ def write_photos(folder: Path) -> dict[str, Path]:
 
 
 def timed(times: Times, name: str, call: Callable[[], Result]) -> Result:
-    """Call a function and keep how long it took."""
+    """Call a function and record how long it took."""
     start = time.perf_counter()
     result = call()
     times[name] = time.perf_counter() - start
@@ -90,7 +90,7 @@ def timed(times: Times, name: str, call: Callable[[], Result]) -> Result:
 
 
 def measure_stages(path: Path) -> Times:
-    """What the app does with a photo, one stage after the other."""
+    """The app's work on a photo, one stage after another."""
     times: Times = {}
     segmenter = segmentation.load(store.default("segmentation"))
     classifier = breeds.load(store.default("classification"))
@@ -120,14 +120,14 @@ def measure_stages(path: Path) -> Times:
         ),
     )
     timed(times, "encode and write", lambda: result_files.picture_to_show(shown))
-    # Of one pet: its outline and its breed, and for the Breed tab that of the whole photo.
+    # For one pet: its outline and its breed, and for the Breed tab the breed of the whole photo.
     times[BARE_PETS] = times["outline network"] + times["breed networks"]
     times[BARE] = times[BARE_PETS] + times["breed networks"]
     return times
 
 
 class Visit:
-    """A page opened by a visitor, and the answers of its handlers to one photo."""
+    """A page opened by a visitor, and its handlers' answers for one photo."""
 
     def __init__(self, blocks: gr.Blocks, path: Path) -> None:
         self._blocks = blocks
@@ -155,7 +155,7 @@ def handler(blocks: gr.Blocks, name: str) -> BlockFunction:
 
 
 async def measure_tabs(blocks: gr.Blocks, path: Path) -> Times:
-    """Each tab's handlers by themselves, and all of them as the page asks for them."""
+    """Each tab's handlers by themselves, and all of them in the way that the page calls them."""
     times: Times = {}
     visit = Visit(blocks, path)
     for name, handlers in (FIRST | OTHERS).items():
@@ -179,7 +179,7 @@ async def measure_tabs(blocks: gr.Blocks, path: Path) -> Times:
 
 
 def measure(rounds: int = ROUNDS) -> dict[str, Times]:
-    """Medians of several rounds, for each photo by its name; the first round does not count."""
+    """Medians over several rounds, for each photo by name; the first round does not count."""
     blocks = page.build()
     measured = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -207,7 +207,7 @@ def table(measured: dict[str, Times]) -> str:
 
 
 def text(measured: dict[str, Times]) -> str:
-    """The table with what it was measured on."""
+    """The table, with the conditions of the measurement."""
     machine = peers.conditions(usable_cores())
     return (
         f"{table(measured)}\n\nMedian of {ROUNDS} rounds on {machine['threads']} cores "

@@ -3,9 +3,9 @@
     python -m bench.start            # renews its table
     python -m bench.start --short    # one start; only prints the table
 
-Each start is a new process; the system has its files in memory from a start before, which is not
-counted. The page is all of `/` and then `/config`; the answer is that of `/analyze` to an example,
-uploaded as a program would. How soon the app says that something is wrong is measured, too.
+Each start is a new process, after one that is not counted, so that its files are in the system's
+cache. The page means all of `/` and then `/config`; the answer is that of `/analyze` for an
+example, uploaded as a program would do it. The time until the app reports an error is measured too.
 """
 
 from models import commandline
@@ -41,7 +41,7 @@ def start(port: int) -> tuple[float, float]:
             try:
                 if happened():
                     return time.perf_counter() - began
-            except OSError:  # nobody listens yet
+            except OSError:  # not listening yet
                 time.sleep(0.01)
         raise RuntimeError("The app did not start, or did not answer.")
 

@@ -1,4 +1,4 @@
-"""Visitors of a served app, for the measurements of many at once and of many one after another."""
+"""Visitors of a served app, for measurements with many at once and with many one after another."""
 
 import http.client
 import io
@@ -56,7 +56,7 @@ def served(
 
 
 def ready(port: int, process: subprocess.Popen[bytes], seconds: float = 400) -> bool:
-    """Wait until the app says that it is ready, and is past its start; False where it never is."""
+    """Wait until the app reports that it is ready; False if it never does."""
     end = time.monotonic() + seconds
     while True:
         try:
@@ -71,7 +71,7 @@ def ready(port: int, process: subprocess.Popen[bytes], seconds: float = 400) -> 
 
 
 def get(port: int, path: str, client: str | None = None) -> tuple[int, bytes]:
-    """Status and body of what a path answers."""
+    """Status and body of the answer for a path."""
     return request(port, "GET", path, client=client)
 
 
@@ -83,7 +83,7 @@ def request(
     kind: str | None = None,
     client: str | None = None,
 ) -> tuple[int, bytes]:
-    """Status and body of an answer; each request has a connection of its own."""
+    """Status and body of an answer; each request has its own connection."""
     headers = {"Content-Type": kind} if kind else {}
     if client:
         headers["X-Forwarded-For"] = client
@@ -97,7 +97,7 @@ def request(
 
 
 def ask(port: int, name: str, photo: bytes, more: list[object], client: str) -> str:
-    """Upload a photo and ask an endpoint about it, as a program without a library would.
+    """Upload a photo and call an endpoint with it, as a program without a client library would.
 
     Returns
     -------
@@ -118,7 +118,7 @@ def ask(port: int, name: str, photo: bytes, more: list[object], client: str) -> 
 
 
 def call(port: int, name: str, values: list[object], client: str) -> str:
-    """Ask an endpoint with these values; returns as `ask`."""
+    """Call an endpoint with these values; returns the same as `ask`."""
     data = json.dumps({"data": values}).encode()
     status, body = request(
         port, "POST", f"/gradio_api/call/{name}", data, "application/json", client
@@ -165,12 +165,11 @@ def metric(port: int, name: str) -> float:
 def processor_seconds(process: int) -> float:
     """Processor time that a process and its children have used (Linux).
 
-    With it counts what children of theirs have used that have ended, as those that decode one
-    picture each.
+    This includes finished children of its children, such as those that decode one picture each.
     """
     ticks = 0
     for file in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):  # it has ended meanwhile
+        with suppress(OSError):  # the process has ended meanwhile
             fields = file.read_text().rsplit(")", 1)[1].split()
             if process in (int(file.parent.name), int(fields[1])):
                 ticks += sum(map(int, fields[11:15]))
@@ -178,19 +177,19 @@ def processor_seconds(process: int) -> float:
 
 
 def peak_memory(process: int) -> int:
-    """The most memory that a process has held so far, in bytes (Linux)."""
+    """Peak memory of a process so far, in bytes (Linux)."""
     status = Path(f"/proc/{process}/status").read_text()
     (peak,) = re.findall(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
     return 1024 * int(peak)
 
 
 def machine() -> str:
-    """What was measured on, for the record."""
+    """The machine, for the record."""
     return f"{usable_cores()} cores of {processor.name()}"
 
 
 def record(name: str, figures: dict[str, object]) -> None:
-    """Keep the figures of a measurement, and renew the table of SECURITY.md."""
+    """Save the figures of a measurement, and renew the table in SECURITY.md."""
     from bench.serving_table import table
 
     known = json.loads(RECORD.read_text()) if RECORD.exists() else {}

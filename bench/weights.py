@@ -1,4 +1,4 @@
-"""The weights of an exported file, layer by layer, for networks of other frameworks."""
+"""The weights of an exported file, layer by layer, for other frameworks' networks."""
 
 import tempfile
 from collections import defaultdict
@@ -14,12 +14,12 @@ from bench.networks import Chain, Layer
 from models import store
 
 LINEAR = ("Conv", "ConvTranspose", "Gemm")
-# What may stand between a layer and its scale and offset without changing either.
+# Nodes between a layer and its scale and offset that change neither.
 SPATIAL = ("Slice", "Pad")
 
 
 def read(model: str) -> list[Chain]:
-    """The networks of a model's file; more than one where it averages several."""
+    """The networks in a model's file; more than one if it averages several."""
     graph = _simplified(store.EMBEDDED / f"{model}.onnx")
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     readers = defaultdict(list)
@@ -28,7 +28,7 @@ def read(model: str) -> list[Chain]:
             if node.op_type != "Shape":
                 readers[name].append(node)
     one, zero = np.ones(1, np.float32), np.zeros(1, np.float32)
-    before = {graph.input[0].name: (one, zero)}  # what comes before the first layer
+    before = {graph.input[0].name: (one, zero)}  # normalisation before the first layer
     chain_of: dict[str, Chain] = {}
     seen: set[str] = set()
     chains = []
@@ -60,7 +60,7 @@ def read(model: str) -> list[Chain]:
 
 
 def _simplified(file: Path) -> onnx.GraphProto:
-    """The graph with constants computed, and scales folded into convolutions where that is easy."""
+    """The graph with constants computed, and scales folded into convolutions where possible."""
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     with tempfile.TemporaryDirectory() as folder:
@@ -80,7 +80,7 @@ def _layer(
     constants: dict[str, NDArray[np.generic]],
     readers: dict[str, list[onnx.NodeProto]],
 ) -> Layer:
-    """A layer with the scale and the offset that follow it."""
+    """A layer together with the scale and the offset that follow it."""
     kind = node.op_type
     weights = constants[node.input[1]].astype(np.float32)
     axis = 1 if kind == "ConvTranspose" else 0
