@@ -86,6 +86,8 @@ ENGLISH = Spreadsheet()
 def unique_names(names: Iterable[str]) -> list[str]:
     """File names without folders, made unique: the second `cat.jpg` becomes `cat (2).jpg`.
 
+    So does `cat.png`, as the results of both are named `cat-mask.png`.
+
     What a spreadsheet would take for a formula gets a `_` before it: `-cat.jpg` becomes
     `_-cat.jpg`, in the table and in the archive alike.
     """
@@ -96,10 +98,10 @@ def unique_names(names: Iterable[str]) -> list[str]:
         if _is_formula(path.name):
             path = path.with_name(f"_{path.name}")
         candidate, number = path.name, 1
-        while candidate.lower() in taken:
+        while Path(candidate).stem.lower() in taken:
             number += 1
             candidate = f"{path.stem} ({number}){path.suffix}"
-        taken.add(candidate.lower())
+        taken.add(Path(candidate).stem.lower())
         unique.append(candidate)
     return unique
 
@@ -166,7 +168,7 @@ def examine(
     marked = drawing.annotate(photo, [pet.region for pet in pets], names, colors, preview_side)
     mask = drawing.indexed_picture(found.mask, dict(enumerate(mask_colors, start=1)))
     mask_file, cut_out_file = _kept_files(name, folder)
-    preview = folder / "previews" / f"{name}.jpg"
+    preview = folder / "previews" / f"{Path(name).stem}-pets.jpg"
     try:
         for file in (mask_file, cut_out_file, preview):
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -184,7 +186,8 @@ def examine(
 
 def _kept_files(name: str, folder: Path) -> tuple[Path, Path]:
     """The mask and the cut-out of a photo by its name in the album."""
-    return folder / "masks" / f"{name}.png", folder / "cut-outs" / f"{name}.png"
+    stem = Path(name).stem
+    return folder / "masks" / f"{stem}-mask.png", folder / "cut-outs" / f"{stem}-cut-out.png"
 
 
 def with_losses(entries: Iterable[Entry], folder: Path) -> list[Entry]:

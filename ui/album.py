@@ -46,6 +46,7 @@ class Album:
     names: list[str] = field(default_factory=list)
     devices: Counter[str] = field(default_factory=Counter)
     refusal: zerogpu.Refusal | None = None
+    stopped: bool = False
 
     @property
     def left_out(self) -> list[Entry]:
@@ -125,7 +126,7 @@ def analyze_photos(
     """Analyse the photos one by one; yield the results so far."""
     nothing = gr.DownloadButton(value=None, interactive=False)
     if not files:
-        hint = markup.notice(say("album.hint", limit=ALBUM_PHOTOS))
+        hint = markup.notice(say("album.nothing"), wrong=True)
         yield None, hint, gr.skip(), "", gr.skip(), nothing
         return
     run.stopped = False
@@ -177,6 +178,7 @@ def analyze_photos(
                     gr.skip(),
                     gr.skip(),
                 )
+    found.stopped = run.stopped
 
 
 def in_order(tasks: Iterable[Callable[[], Result]], at_a_time: int) -> Iterator[Result]:
@@ -198,16 +200,18 @@ def finish(found: Album | None) -> tuple[str, object, str, object, object]:
     """Show all results, and pack them."""
     cancel = gr.Button(interactive=False)
     if found is None or not found.entries:
-        hint = markup.notice(say("album.hint", limit=ALBUM_PHOTOS))
+        hint = markup.notice(say("album.nothing"), wrong=True)
         return hint, gr.Gallery(visible=False), "", cancel, gr.DownloadButton(interactive=False)
     entries = album.with_losses(found.entries, found.folder)
     bad = sum(entry.error is not None for entry in entries)
     sentence = say("album.done", count=len(entries) - bad)
+    if found.stopped:
+        sentence = say("album.stopped", done=len(entries), left=len(found.left_out))
     if bad:
         sentence += " " + say("album.bad", count=bad)
-    sentence += answered_by(found)
-    if found.left_out:
+    if found.left_out and not found.stopped:
         sentence += " " + say("album.left_out", count=len(found.left_out))
+    sentence += answered_by(found)
     archive = album.pack([*entries, *found.left_out], found.folder, SPREADSHEETS[language()])
     return (
         markup.notice(sentence),

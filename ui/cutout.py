@@ -149,7 +149,7 @@ def write_cut_out(upload: Upload, background: Background, color: str, own: Uploa
     """The result at the photo's own size, as a file."""
     try:
         result = compose(upload.whole, upload.whole_cut_out(), background, color, own)
-        return result_files.picture_to_keep(Image.fromarray(result), "cut-out")
+        return result_files.picture_to_keep(Image.fromarray(result), f"{upload.name}-cut-out")
     except ColorError as error:
         raise gr.Error(_sentence(error), print_exception=False) from None
 

@@ -236,7 +236,8 @@ def write_settings(upload: Upload, settings: Settings) -> str:
     except ThresholdError as error:
         raise gr.Error(say_error(error), print_exception=False) from None
     picture = Image.fromarray(mask.view(np.uint8) * np.uint8(255))
-    return result_files.picture_to_keep(picture, f"{settings.channel}-{settings.method}")
+    name = f"{upload.name}-{settings.channel}-{settings.method}"
+    return result_files.picture_to_keep(picture, name)
 
 
 def show_snippet(upload: Upload | None, *values: object) -> gr.Textbox:

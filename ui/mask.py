@@ -93,7 +93,7 @@ def show_overlay(
         picture = drawing.paint(picture, found.instances.outlines, theme.OUTLINE)
     took = markup.took(found.seconds, found.device)
     legend = legend_table(segmentation.shares, found.instances) + took
-    shown = result_files.picture_to_show(picture, "outline")
+    shown = result_files.picture_to_show(picture, f"{upload.name}-outline")
     return markup.found(say("mask.found")), shown, legend, gr.Button(interactive=True)
 
 
@@ -102,7 +102,7 @@ def write_mask(upload: Upload, model: str) -> str:
     classes = upload.mask(model).segmentation.classes
     colors = dict(enumerate(theme.mask_colors(classes).values(), start=1))
     picture = drawing.indexed_picture(upload.whole_mask(model), colors)
-    return result_files.picture_to_keep(picture, "mask")
+    return result_files.picture_to_keep(picture, f"{upload.name}-mask")
 
 
 def legend_table(shares: Mapping[str, float], instances: Instances | None) -> str:

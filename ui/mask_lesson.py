@@ -177,7 +177,7 @@ def show_objects(
     if found.instances is None:
         return nothing
     objects = _sized(found.instances.objects, pixel)
-    file = result_files.text(objects.csv(), "objects.csv")
+    file = result_files.text(objects.csv(), f"{upload.name}-objects.csv")
     heading = f"<h2>{say('lesson.objects')}</h2>"
     if not len(objects):
         return f"{heading}{markup.notice(say('lesson.no_objects'))}", *nothing[1:]
@@ -199,13 +199,15 @@ def write_labels(upload: Upload, model: str, pixel: float | None) -> str:
     """The objects' labels as a TIFF file."""
     found = _instances(upload, model)
     size = _sized(found.objects, pixel).pixel_size
-    return result_files.content(object_files.label_tiff(found.numbers, size), "labels.tif")
+    return result_files.content(
+        object_files.label_tiff(found.numbers, size), f"{upload.name}-labels.tif"
+    )
 
 
 def write_rois(upload: Upload, model: str) -> str:
     """The objects' outlines as a ZIP file for ImageJ."""
     return result_files.content(
-        object_files.imagej_rois(_instances(upload, model).numbers), "rois.zip"
+        object_files.imagej_rois(_instances(upload, model).numbers), f"{upload.name}-rois.zip"
     )
 
 
@@ -213,7 +215,7 @@ def write_geojson(upload: Upload, model: str, pixel: float | None) -> str:
     """The objects' outlines and measurements as a GeoJSON file for QuPath."""
     found = _instances(upload, model)
     text = object_files.geojson(found.numbers, _sized(found.objects, pixel))
-    return result_files.text(text, "objects.geojson")
+    return result_files.text(text, f"{upload.name}-objects.geojson")
 
 
 def _instances(upload: Upload, model: str) -> Instances:

@@ -82,7 +82,7 @@ def build() -> gr.Blocks:
                 with gr.Tab(mark("tab.album"), id="album", elem_id="tab-album"):
                     album.build()
             with gr.Column(min_width=320, elem_id="more"):
-                sharing.build(photo, current, tabs, controls, example)
+                sharing.build(photo, answered, tabs, controls, example)
                 examples.build_credits()
         examples.follow(gallery, photo, tabs, model)
         photo_input.keep_usable(photo, current, message, pets.show_pets, answers, chooser)

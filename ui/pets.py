@@ -74,7 +74,7 @@ def show_pets(upload: Upload | None) -> tuple[str, str | None, str, object]:
     note = html.escape(say("breed.note", breeds=len(found.pets[0].answer.labels)))
     took = markup.took(found.seconds, found.device)
     text = f'<div class="pets">{cards}</div><p class="hint">{note}</p>{took}'
-    shown = result_files.picture_to_show(picture, "pets")
+    shown = result_files.picture_to_show(picture, f"{upload.name}-pets")
     message = markup.found(say("pets.found", count=len(found.pets)))
     return message, shown, text, gr.Button(visible=True)
 
@@ -106,7 +106,7 @@ def write_card(upload: Upload) -> str:
     shown = annotated(upload, CARD_SIDE) if len(pets) > 1 else photo
     footer = [say("pets.made"), *filter(None, [page_address()])]
     card = drawing.share_card(shown, lines, theme.pet_colors(len(pets)), footer)
-    return result_files.picture_to_keep(card, "petscope")
+    return result_files.picture_to_keep(card, f"{upload.name}-petscope")
 
 
 def label(place: int, pet: Pet) -> str:

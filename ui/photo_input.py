@@ -24,6 +24,30 @@ CHOOSE_ANOTHER = """element.querySelector("button").addEventListener("click", ()
   document.querySelector("#photo input[type=file]").click());"""
 
 
+# The path of the file that has come. While it lies on the server, the same tab of the browser gets
+# it back when the page is opened again. What is only shown of a file (`_shown`) is not remembered.
+ARRIVED = "(photo) => photo?.path ?? ''"
+REMEMBER = """(photo) => {
+  try {
+    if (!photo) sessionStorage.removeItem("photo");
+    else if (!/\\/photo-[^/]*\\.png$/.test(photo.path)) {
+      sessionStorage.setItem("photo", JSON.stringify({ ...photo, is_stream: false }));
+    }
+  } catch {} // a browser may forbid it
+  return photo?.path ?? "";
+}"""
+RECALL = """async () => {
+  try {
+    const kept = sessionStorage.getItem("photo");
+    if (!kept || new URLSearchParams(location.search).has("example")) return "";
+    const there = await fetch(JSON.parse(kept).url, { method: "HEAD" });
+    return there.ok ? kept : "";
+  } catch {
+    return "";
+  }
+}"""
+
+
 class PhotoInput(gr.Image):
     """An image input whose value is an `Upload`: the file as it was sent, not decoded.
 
@@ -80,6 +104,7 @@ def build() -> tuple[PhotoInput, gr.HTML, Chooser]:
         elem_id="another-photo",
     )
     message = gr.HTML(padding=False, elem_id="message", elem_classes="refusal")
+    gr.HTML(padding=False, elem_id="arrival", elem_classes="refusal")  # see arrivals.js
     chooser = Chooser(
         {
             name: gr.Slider(
@@ -156,7 +181,13 @@ def keep_usable(
     # one photo replaces another it fires twice, both times with the new one; the path in `arrived`
     # changes once.
     arrived = gr.Textbox(visible="hidden")
-    photo.change(None, photo, arrived, js="(photo) => photo?.path ?? ''", api_visibility="private")
+    photo.change(
+        None, photo, arrived, js=REMEMBER if chooser else ARRIVED, api_visibility="private"
+    )
+    if chooser:  # the photo of the page itself
+        kept = gr.Textbox(visible="hidden")
+        gr.on(None, None, None, kept, js=RECALL, api_visibility="private")  # when it is opened
+        kept.change(None, kept, photo, js="(kept) => JSON.parse(kept)", api_visibility="private")
     arrived.change(
         take,
         [photo, accepted],

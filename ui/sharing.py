@@ -11,7 +11,7 @@ from PIL import ImageColor
 
 from ui import examples, histogram, markup, theme
 from ui import opening as opening_example
-from ui.texts import PARAMETER, mark
+from ui.texts import PARAMETER, mark, say
 from ui.uploads import Upload
 
 # Adds what only the browser knows: the tab, the language and the page's address. A browser may
@@ -96,6 +96,13 @@ def build(
             *values.values(),
         ]
 
+    current.change(
+        lambda upload: f'<p class="hint">{say(hint_of(upload))}</p>',
+        current,
+        message,
+        show_progress="hidden",
+        api_visibility="private",
+    )
     text = gr.Textbox(visible=False)
     button.click(
         query, [current, *controls.values()], text, show_progress="hidden", api_visibility="private"
@@ -114,6 +121,11 @@ def build(
         show_progress="hidden",
         api_visibility="private",
     )
+
+
+def hint_of(upload: Upload | None) -> str:
+    """The key of what is said before a link is copied: one's own photo does not go along."""
+    return "share.hint" if upload is None or _example_of(upload) else "share.hint_own"
 
 
 def written(control: gr.Component, value: object) -> str | None:

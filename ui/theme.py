@@ -63,10 +63,23 @@ ENGLISH = {
     if key.startswith("gradio.")
 }
 WORDING = {**ENGLISH, "Laden Sie ein Bild hier ab, um es hochzuladen.": mark("photo.drop")}
+ARRIVALS = {
+    reason: mark(f"arrival.{reason}")
+    for reason in (
+        "camera_denied",
+        "camera_missing",
+        "camera_failed",
+        "camera_insecure",
+        "paste_denied",
+        "paste_empty",
+    )
+}
 # What the page's head loads; see the scripts for what they do.
 HEAD = (
     f"<script>window.wording = {json.dumps(WORDING)};</script>"
+    f"<script>window.arrivals = {json.dumps(ARRIVALS)};</script>"
     f"<script>{(Path(__file__).parent / 'accessible.js').read_text()}</script>"
+    f"<script>{(Path(__file__).parent / 'arrivals.js').read_text()}</script>"
 )
 
 # Okabe and Ito's palette, which colour-blind people can distinguish too.

@@ -178,7 +178,8 @@ def write_classes(
             cuts = thresholding.multi_otsu(upload.histogram(channel), classes)
         except ThresholdError as error:
             raise gr.Error(say_error(error), print_exception=False) from None
-    return result_files.picture_to_keep(classes_picture(gray, cuts), f"{channel}-{classes}-classes")
+    name = f"{upload.name}-{channel}-{classes}-classes"
+    return result_files.picture_to_keep(classes_picture(gray, cuts), name)
 
 
 def _exact(gray: NDArray[Any], counted: Histogram) -> NDArray[Any] | Histogram:

@@ -126,6 +126,11 @@ class Upload:
         return "-".join([folder, *parts])
 
     @property
+    def name(self) -> str:
+        """The file's name without its ending, for what is saved of it."""
+        return Path(self.path).stem
+
+    @property
     def picture(self) -> Picture:
         """The picture with its file's own values; its photo may be reduced."""
         return self._decoded.picture

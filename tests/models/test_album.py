@@ -54,14 +54,14 @@ def test_an_album_is_packed_with_its_table_masks_and_cut_outs(tmp_path: Path) ->
     with zipfile.ZipFile(archive) as packed:
         lines = list(csv.DictReader(io.StringIO(packed.read("pets.csv").decode("utf-8-sig"))))
         assert sorted(packed.namelist()) == [
-            "cut-outs/none.png.png",
-            "cut-outs/two.png.png",
-            "masks/none.png.png",
-            "masks/two.png.png",
+            "cut-outs/none-cut-out.png",
+            "cut-outs/two-cut-out.png",
+            "masks/none-mask.png",
+            "masks/two-mask.png",
             "pets.csv",
         ]
-        mask = np.array(Image.open(packed.open("masks/two.png.png")))
-        cut_out = np.array(Image.open(packed.open("cut-outs/two.png.png")))
+        mask = np.array(Image.open(packed.open("masks/two-mask.png")))
+        cut_out = np.array(Image.open(packed.open("cut-outs/two-cut-out.png")))
     assert [(line["file"], line["pet"], line["breed"]) for line in lines] == [
         ("two.png", "1", "Pug"),
         ("two.png", "2", "Sphynx"),
@@ -86,7 +86,7 @@ def test_deleted_files_are_mentioned_in_the_table(tmp_path: Path) -> None:
     folder = tmp_path / "results"
     path = photo_file(tmp_path, "cat.png", (60, 200, RED))
     entries = [examine(path, name, folder) for name in ("kept.png", "lost.png")]
-    (folder / "masks" / "lost.png.png").unlink()
+    (folder / "masks" / "lost-mask.png").unlink()
 
     kept, lost = album.with_losses(entries, folder)
 
@@ -94,7 +94,7 @@ def test_deleted_files_are_mentioned_in_the_table(tmp_path: Path) -> None:
     assert lost.facts is not None
     with zipfile.ZipFile(album.pack([kept, lost], folder)) as packed:
         content = packed.read("pets.csv").decode("utf-8-sig")
-        assert "masks/lost.png.png" not in packed.namelist()
+        assert "masks/lost-mask.png" not in packed.namelist()
     told = {line["file"]: line["error"] for line in csv.DictReader(io.StringIO(content))}
     assert told["kept.png"] == ""
     assert "no longer there" in told["lost.png"]
@@ -106,9 +106,9 @@ def test_a_cut_out_is_reduced_so_that_two_hundred_fit(tmp_path: Path) -> None:
 
     examine(tmp_path / "large.png", "large.png", tmp_path / "results")
 
-    with Image.open(tmp_path / "results" / "cut-outs" / "large.png.png") as cut_out:
+    with Image.open(tmp_path / "results" / "cut-outs" / "large-cut-out.png") as cut_out:
         assert cut_out.size == (2048, 1024)
-    with Image.open(tmp_path / "results" / "masks" / "large.png.png") as mask:
+    with Image.open(tmp_path / "results" / "masks" / "large-mask.png") as mask:
         assert mask.size == (3000, 1500)
 
 
@@ -117,6 +117,7 @@ def test_a_cut_out_is_reduced_so_that_two_hundred_fit(tmp_path: Path) -> None:
     [
         (["a.jpg", "b.jpg"], ["a.jpg", "b.jpg"]),
         (["x/a.jpg", "y/a.jpg", "A.JPG"], ["a.jpg", "a (2).jpg", "A (3).JPG"]),
+        (["a.jpg", "a.png", "a.b.png"], ["a.jpg", "a (2).png", "a.b.png"]),
         (["a (2).jpg", "a.jpg", "a.jpg"], ["a (2).jpg", "a.jpg", "a (3).jpg"]),
         (["../../etc/passwd", "C:\\photos\\cat.png"], ["passwd", "cat.png"]),
         (["", "/"], ["photo", "photo (2)"]),
@@ -147,7 +148,8 @@ def test_the_table_s_names_are_those_of_the_files_beside_it(tmp_path: Path) -> N
     lines = list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"))))
     assert [line["file"] for line in lines] == ["_-Kätzchen süß.png", "_=cmd|x.png"]
     for line in lines:
-        assert {f"{kind}/{line['file']}.png" for kind in ("masks", "cut-outs")} <= names
+        stem = Path(line["file"]).stem
+        assert {f"masks/{stem}-mask.png", f"cut-outs/{stem}-cut-out.png"} <= names
 
 
 @pytest.mark.usefixtures("models")
