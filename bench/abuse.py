@@ -1,11 +1,13 @@
 """One client sends as much as the limits let it: what another visitor notices, and the memory.
 
-    python -m bench.abuse            # five minutes; prints the figures, and keeps them
-    python -m bench.abuse --short    # one minute; only prints them
+    python -m bench.abuse                       # some ten minutes
+    python -m bench.abuse --against ../older    # and the memory of another checkout
+    python -m bench.abuse --short               # one minute; keeps no record
 
 The app is started by its own command, and all that is sent goes to 127.0.0.1. The greedy client
 keeps as many large cut-outs waiting as it may, uploads, and makes sessions up; the other visitor
-asks for the breed of a small photo, one after the other. Then fifty visitors send mixed photos.
+asks for the breed of a small photo, one after the other. Then, in an app of its own, fifty visitors
+send mixed photos, by the page and by the endpoints.
 """
 
 from models import commandline
@@ -15,20 +17,24 @@ if __name__ == "__main__":
 
 import argparse
 import io
+import itertools
 import json
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from bench import visitors
+from bench.page_visitor import PageVisitor, PhotoEvent, RefusedError
 
 GREEDY, OTHER = "9.0.0.1", "9.0.0.2"
 VISITORS = 50
@@ -37,7 +43,10 @@ ENDPOINTS: tuple[tuple[str, list[object]], ...] = (
     ("breed", []),
     ("mask", ["pet-fine"]),
     ("cut_out", []),
+    ("threshold", [4, "luminance"]),
+    ("mask", ["nuclei"]),
 )
+SETTLED = 15.0  # seconds after which memory that is free has gone back
 
 
 def large_photo() -> bytes:
@@ -91,22 +100,81 @@ def be_greedy(port: int, over: threading.Event) -> None:
             over.wait(0.2)
 
 
-def send_mixed(port: int, uploads: int) -> dict[str, int]:
-    """Photos of many kinds by fifty visitors; what came of them."""
+def mixed_photos() -> list[bytes]:
+    """Pictures of many kinds and sizes, some damaged, and large ones of phones and cameras."""
     photos = visitors.photos()
+    dog = Image.open(visitors.ROOT / "examples" / "german_shepherd.jpg").convert("RGB")
+    for size, kind in (
+        ((4000, 3000), "JPEG"),
+        ((6000, 4000), "JPEG"),
+        ((8000, 6000), "JPEG"),
+        ((3000, 2250), "PNG"),
+        ((2048, 1536), "WEBP"),
+    ):
+        content = io.BytesIO()
+        dog.resize(size).save(content, kind)
+        photos.append(content.getvalue())
+    return photos
 
-    def visit(number: int) -> str:
-        name, more = ENDPOINTS[number % len(ENDPOINTS)]
-        client = f"9.1.0.{number % VISITORS + 1}"
-        return visitors.ask(port, name, photos[number % len(photos)], more, client)
+
+def send_mixed(port: int, uploads: int) -> dict[str, int]:
+    """Photos of many kinds by fifty visitors, half of them by the page; what came of them."""
+    photos, event = mixed_photos(), PhotoEvent.of(port)
+    turns = itertools.count()
+    outcomes: Counter[str] = Counter()
+
+    def visit(number: int) -> None:
+        address = f"9.1.0.{number + 1}"
+        page = PageVisitor(port, address, event)
+        while (turn := next(turns)) < uploads:
+            # Decoders pass over what follows a picture's end: the same picture, another file.
+            photo = photos[7 * turn % len(photos)] + turn.to_bytes(8, "big")
+            if turn % 2:
+                outcomes[shown(page, photo)] += 1
+            else:
+                name, more = ENDPOINTS[turn // 2 % len(ENDPOINTS)]
+                outcomes[visitors.ask(port, name, photo, more, address)] += 1
+        page.close()
 
     with ThreadPoolExecutor(VISITORS) as threads:
-        outcomes = list(threads.map(visit, range(uploads)))
-    return {outcome: outcomes.count(outcome) for outcome in sorted(set(outcomes))}
+        list(threads.map(visit, range(VISITORS)))
+    return dict(sorted(outcomes.items()))
 
 
-def measure(seconds: float, uploads: int) -> dict[str, object]:
-    """Start the app, and measure."""
+def shown(page: PageVisitor, photo: bytes) -> str:
+    """What comes of a photo that is dropped on a page."""
+    try:
+        page.show(photo)
+    except RefusedError as error:
+        return f"page: {error}"
+    except KeyError:
+        return "page: a sentence"  # nothing to show
+    return "page: complete"
+
+
+def measure_memory(root: Path, uploads: int) -> dict[str, Any]:
+    """Start the app of a checkout; its memory before and after mixed photos."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        visitors.served(Path(folder) / "log", root, PETSCOPE_BEHIND_PROXY="1") as (port, process),
+    ):
+        start = visitors.metric(port, "petscope_resident_bytes")
+        outcomes = send_mixed(port, uploads)
+        time.sleep(SETTLED)
+        log = (Path(folder) / "log").read_text()
+        return {
+            "visitors": VISITORS,
+            "uploads": uploads,
+            "resident_megabytes_before": round(start / 1e6),
+            "outcomes": outcomes,
+            "faults": log.count('"event": "fault"'),
+            "resident_megabytes": round(visitors.metric(port, "petscope_resident_bytes") / 1e6),
+            "peak_megabytes": round(visitors.peak_memory(process.pid) / 1e6),
+        }
+
+
+def measure_waiting(seconds: float) -> dict[str, Any]:
+    """Start the app; what a visitor waits alone, and beside a client that sends all that it may."""
     small = (visitors.ROOT / "examples" / "cat_chelsea.png").read_bytes()
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -114,7 +182,6 @@ def measure(seconds: float, uploads: int) -> dict[str, object]:
     ):
         answer_times(port, small, 3, OTHER)  # all is warm
         idle = answer_times(port, small, seconds / 2, OTHER)
-        start = visitors.metric(port, "petscope_resident_bytes")
         over = threading.Event()
         thread = threading.Thread(target=be_greedy, args=(port, over))
         thread.start()
@@ -124,35 +191,40 @@ def measure(seconds: float, uploads: int) -> dict[str, object]:
         finally:
             over.set()
             thread.join()
-        while visitors.metric(port, "petscope_queue_length"):
-            time.sleep(0.5)
-        outcomes = send_mixed(port, uploads)
         return {
-            "machine": visitors.machine(),
             "idle_median_seconds": round(median(idle), 3),
             "beside_greedy_median_seconds": round(median(beside), 3),
             "beside_greedy_worst_seconds": round(max(beside), 3),
             "answers_beside_greedy": len(beside),
-            "resident_megabytes_before": round(start / 1e6),
-            "uploads": uploads,
-            "outcomes": outcomes,
-            "resident_megabytes": round(visitors.metric(port, "petscope_resident_bytes") / 1e6),
         }
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Measure, print and keep the figures."""
+    """Measure, print, and renew the records and SECURITY.md."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--short", action="store_true", help="a minute; keep nothing")
+    parser.add_argument("--short", action="store_true", help="a minute; keep no record")
+    parser.add_argument("--only", choices=("waiting", "memory"), help="one half of the figures")
+    parser.add_argument("--against", type=Path, help="another checkout, whose memory is measured")
     arguments = parser.parse_args(words)
-    figures = measure(20, 100) if arguments.short else measure(120, 1000)
-    print(json.dumps(figures, indent=2))
-    if not arguments.short:
-        known = json.loads(visitors.RECORD.read_text()) if visitors.RECORD.exists() else {}
-        known["abuse"] = figures
-        visitors.RECORD.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n")
+    if arguments.against and not (arguments.against / "app.py").is_file():
+        parser.error(f"{arguments.against} is no checkout of the app")
+    seconds, uploads = (20, 100) if arguments.short else (120, 1000)
+    figures: dict[str, dict[str, Any]] = {}
+    if arguments.only != "memory":
+        figures["waiting"] = measure_waiting(seconds)
+    if arguments.only != "waiting":
+        figures["memory"] = measure_memory(visitors.ROOT, uploads)
+        if arguments.against:
+            other = measure_memory(arguments.against, uploads)
+            figures["memory"]["against"] = {"checkout": arguments.against.name, **other}
+    for name, found in figures.items():
+        found["command"] = f"python -m bench.abuse --only {name}"
+        found["machine"] = visitors.machine()
+        print(json.dumps(found, indent=2))
+        if not arguments.short:
+            visitors.record(f"abuse_{name}", found)
 
 
 if __name__ == "__main__":

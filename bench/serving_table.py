@@ -1,4 +1,4 @@
-"""The table in SECURITY.md, from the records of `bench.crowd` and `bench.soak`."""
+"""The table in SECURITY.md, from the records of `bench.crowd`, `bench.abuse` and `bench.soak`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,6 +16,13 @@ def table(known: Mapping[str, Figures]) -> str:
                 _row(f"{event}: {what}", measured, how, crowd["command"])
                 for what, measured in _crowd(crowd)
             ]
+    if waiting := known.get("abuse_waiting"):
+        rows.append(_row(*_waiting(waiting), waiting["machine"], waiting["command"]))
+    if memory := known.get("abuse_memory"):
+        rows += [
+            _row(what, measured, memory["machine"], memory["command"])
+            for what, measured in _memory(memory)
+        ]
     if soak := known.get("soak"):
         how = f"{soak['requests']:,} requests in {soak['minutes']:.0f} minutes, {soak['machine']}"
         then = f"{soak['memory_after_requests']:,.0f} requests"
@@ -70,6 +77,30 @@ def _crowd(crowd: Figures) -> list[tuple[str, str]]:
     if "peak_megabytes" in crowd:
         rows.append(("peak memory", f"{crowd['peak_megabytes']} MB"))
     return rows
+
+
+def _waiting(figures: Figures) -> tuple[str, str]:
+    alone, beside = figures["idle_median_seconds"], figures["beside_greedy_median_seconds"]
+    return (
+        "a visitor's answer while another client sends all that it may",
+        f"median {beside:.2f} s, {beside / alone:.1f} times as long as alone ({alone:.2f} s); "
+        f"worst {figures['beside_greedy_worst_seconds']:.2f} s",
+    )
+
+
+def _memory(figures: Figures) -> list[tuple[str, str]]:
+    photos = f"{figures['uploads']:,} mixed photos of {figures['visitors']} visitors"
+    rows = [(f"resident memory after {photos}", _megabytes(figures))]
+    if before := figures.get("against"):
+        rows.append((f"the same of {before['checkout']}", _megabytes(before)))
+    return rows
+
+
+def _megabytes(figures: Figures) -> str:
+    return (
+        f"{figures['resident_megabytes']} MB, {figures['peak_megabytes']} MB at most; "
+        f"{figures['resident_megabytes_before']} MB at the start"
+    )
 
 
 def _row(*cells: str) -> str:

@@ -22,7 +22,10 @@ from models.runtime import usable_cores
 
 ROOT = Path(__file__).parent.parent
 RECORD = ROOT / "docs" / "serving.json"
-START, END = "<!-- serving: written by bench.crowd and bench.soak -->", "<!-- /serving -->"
+START, END = (
+    "<!-- serving: written by bench.crowd, bench.abuse and bench.soak -->",
+    "<!-- /serving -->",
+)
 
 SIDES = (120, 300, 640, 1280)  # pixels of the longer side
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
