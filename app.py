@@ -11,7 +11,6 @@ from models import commandline
 if __name__ == "__main__":
     commandline.quiet_interrupts()
 
-import ctypes
 import os
 import sys
 from collections.abc import Sequence
@@ -20,26 +19,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from starlette.middleware import Middleware
 
-from serving import settings
-
-LARGE = 4_000_000  # bytes of an array whose memory is not kept
+from serving import heap, settings
 
 # Gradio asks for news and counts users over the network unless told not to, when it is imported.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-
-
-def keep_memory_small() -> None:
-    """Let all threads allocate from two heaps, and large arrays go back as soon as they are freed.
-
-    Each request runs in some thread of a pool. glibc gives every thread a heap of its own, and
-    learns to keep in it what the largest photo there once needed. See mallopt(3).
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
-    if mallopt:  # glibc; other C libraries have no such heaps
-        m_arena_max, m_mmap_threshold, m_trim_threshold = -8, -3, -1
-        mallopt(m_arena_max, 2)
-        mallopt(m_mmap_threshold, LARGE)
-        mallopt(m_trim_threshold, LARGE)
 
 
 def check_models() -> None:
@@ -87,7 +70,7 @@ def warm_up() -> None:
 def main(words: Sequence[str] | None = None) -> None:
     """Build the page and serve it until interrupted."""
     chosen = settings.parse(words, __doc__)
-    keep_memory_small()
+    heap.keep_small()
 
     from serving import sockets, temp_folder, zerogpu
 

@@ -78,6 +78,17 @@ class Cores:
 running = Cores()
 
 
+def shares(cores: int) -> list[int]:
+    """The numbers of threads that runs get: all cores, half of them, a quarter, ..., one.
+
+    Examples
+    --------
+    >>> shares(6)
+    [6, 3, 1]
+    """
+    return [cores >> halvings for halvings in range(cores.bit_length())]
+
+
 class Network:
     """A network ready to run, on the GPU if the machine has one and the packages support it.
 
@@ -159,6 +170,8 @@ class Network:
     def _open_on_cpu(self, threads: int) -> onnxruntime.InferenceSession:
         session = _open(self.content, ["CPUExecutionProvider"], self._keeps, threads)
         self._sessions[threads] = session
+        if self.device == "CPU" and self._sessions.keys() >= set(shares(self._threads)):
+            self._content = b""  # nobody needs it any more
         return session
 
     def _run_rounded(self, batch: NDArray[np.float32]) -> Answers:

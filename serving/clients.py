@@ -4,14 +4,16 @@ import ipaddress
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeAlias
 
 REMEMBERED = 10_000  # clients; the least recently seen one is forgotten first
+LONGEST_CHAIN = 20  # addresses of a request's proxies that are read
+
+Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
-def address(
-    peer: str | None, headers: Iterable[tuple[bytes, bytes]], behind_proxy: bool = False
-) -> str:
+def address(peer: str | None, headers: Iterable[tuple[bytes, bytes]], proxies: int = 0) -> str:
     """The address to which limits apply; for IPv6, that of its /64 network.
 
     Parameters
@@ -20,37 +22,43 @@ def address(
         Address of the other end of the connection.
     headers
         The request's, with names in lower case.
-    behind_proxy
-        Whether to trust `X-Forwarded-For`. Each proxy appends the address that it sees, so anything
-        that the client itself wrote is to the left of its real address: the last public address
-        counts, and private ones after it are proxies. If there is no public address, as in a
-        private network, the last one counts. Ports are ignored.
+    proxies
+        The number of proxies that all requests pass through. Each appends the address that it sees
+        to `X-Forwarded-For`, so anything that the client itself wrote is to the left of its real
+        address. From two proxies on, the address that the outermost one saw counts. With one, the
+        last public address counts, and private ones after it are further proxies; if there is no
+        public address, as in a private network, the last one counts. Ports are ignored.
 
     Examples
     --------
-    >>> address("10.0.0.1", [(b"x-forwarded-for", b"1.1.1.1, 8.8.8.8, 10.0.0.9")], True)
+    >>> address("10.0.0.1", [(b"x-forwarded-for", b"1.1.1.1, 8.8.8.8, 10.0.0.9")], 1)
     '8.8.8.8'
+    >>> address("10.0.0.1", [(b"x-forwarded-for", b"8.8.8.8, 10.0.0.7, 10.0.0.9")], 2)
+    '10.0.0.7'
     """
-    if behind_proxy:
+    if proxies:
         given = b",".join(value for name, value in headers if name == b"x-forwarded-for")
-        last = None
-        for text in reversed(given.decode("latin-1").split(",")):
-            try:
-                found = _parse(text.strip())
-            except ValueError:
-                break  # anyone may have written what is further left
-            if found.is_global:
-                return _network(found)
-            last = last or found
-        if last:
-            return _network(last)
+        seen = list(_from_the_right(given.decode("latin-1").split(",")[-LONGEST_CHAIN:]))
+        if seen and proxies > 1:
+            return _network(seen[min(proxies, len(seen)) - 1])
+        if seen:
+            return _network(next((each for each in seen if each.is_global), seen[0]))
     try:
         return _network(ipaddress.ip_address(peer or ""))
     except ValueError:
         return "unknown"
 
 
-def _parse(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+def _from_the_right(texts: list[str]) -> Iterator[Address]:
+    """Addresses, the last one first; anyone may have written what is left of an invalid one."""
+    for text in reversed(texts):
+        try:
+            yield _parse(text.strip())
+        except ValueError:
+            return
+
+
+def _parse(text: str) -> Address:
     """Parse an address, possibly with a port: 1.2.3.4:80, [::1]:80 or [::1].
 
     Raises
@@ -62,7 +70,7 @@ def _parse(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     return ipaddress.ip_address((with_port[1] or with_port[2]) if with_port else text)
 
 
-def _network(found: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+def _network(found: Address) -> str:
     if isinstance(found, ipaddress.IPv6Address):
         if found.ipv4_mapped:
             return str(found.ipv4_mapped)

@@ -42,6 +42,7 @@ SECONDS = 15.0  # a picture may take, however busy the machine is; `decoder` bou
 START = 15.0  # that a process may take to start
 WAIT = 60.0  # seconds until a request gives up that finds all processes busy
 KEPT = 40_000_000  # bytes of shared memory that are wiped rather than given back
+PIECE = 8_000_000  # bytes of it that are copied at a time
 LONGEST_ANSWER = 100_000  # bytes
 VALUES = 6  # bytes of shared memory a pixel for the values of deep pictures
 
@@ -64,6 +65,7 @@ class Decoder:
         if own := decoder_packages.find():
             paths = [str(own), *filter(None, [kept.get("PYTHONPATH")])]
             kept["PYTHONPATH"] = os.pathsep.join(paths)
+        self._waits = False
         self._connection, theirs = socket.socketpair()
         shared = _shared_memory((3 + VALUES) * images.MAX_PIXELS)
         self._shared = mmap.mmap(shared, 0)
@@ -85,8 +87,20 @@ class Decoder:
 
     @property
     def usable(self) -> bool:
-        """Whether it runs and waits for a picture."""
+        """Whether it runs."""
         return self._connection.fileno() >= 0 and self.process.poll() is None
+
+    def waits(self) -> bool:
+        """Whether it waits for a picture, or soon does, and whoever had the one before is gone.
+
+        Raises
+        ------
+        OSError
+            When it was ended.
+        """
+        if not self._waits and select.select([self._ready], [], [], START)[0]:
+            self._waits = bool(os.read(self._ready, 1))  # nothing where it has ended
+        return self._waits
 
     def read(self, file: BinaryIO, side: int = 0, place: Place = FIRST) -> Picture:
         """Decode a file; where that fails in an unforeseen way, the process is ended.
@@ -106,11 +120,9 @@ class Decoder:
         deadline = time.monotonic() + SECONDS
         written = None
         try:
-            # Whoever had the picture before is gone.
-            if not select.select([self._ready], [], [], START)[0]:
-                raise TimeoutError
-            if not os.read(self._ready, 1):
+            if not self.waits():
                 raise ConnectionError
+            self._waits = False
             self._connection.settimeout(SECONDS)
             wanted = [getattr(place, name) for name in AXES]
             request = REQUEST.pack(side, *(ANY if index is None else index for index in wanted))
@@ -154,6 +166,11 @@ class Decoder:
             self._shared.madvise(mmap.MADV_REMOVE)
         else:
             np.frombuffer(self._shared, np.uint8)[:] = 0
+
+    def give_back(self) -> None:
+        """Give the shared memory back, while no picture is in it."""
+        if sys.platform == "linux":
+            self._shared.madvise(mmap.MADV_REMOVE)
 
     def _read_answer(self, text: bytearray) -> Picture:
         """The picture that an answer describes, or the error.
@@ -216,8 +233,21 @@ class Decoder:
             raise ValueError("This is no picture.")
         if math.prod(shape[:2]) > images.MAX_PIXELS or int(said["offset"]) < 0:
             raise ValueError("The picture is too large.")
-        count = math.prod(shape)
-        return np.frombuffer(self._shared, dtype, count, int(said["offset"])).reshape(shape).copy()
+        start, count = int(said["offset"]), math.prod(shape)
+        array = np.empty(count, dtype)
+        own, shared = array.view(np.uint8), np.frombuffer(self._shared, dtype, count, start)
+        for first in range(0, array.nbytes, PIECE):
+            last = min(first + PIECE, array.nbytes)
+            own[first:last] = shared.view(np.uint8)[first:last]
+            if array.nbytes > KEPT:  # else a large picture would be there twice
+                self._remove(start + first, start + last)
+        return array.reshape(shape)
+
+    def _remove(self, start: int, stop: int) -> None:
+        """Give back the pages of the shared memory that lie wholly between two of its bytes."""
+        start, stop = start + -start % mmap.PAGESIZE, stop - stop % mmap.PAGESIZE
+        if sys.platform == "linux" and start < stop:
+            self._shared.madvise(mmap.MADV_REMOVE, start, stop - start)
 
     def _receive(self, buffer: memoryview, deadline: float) -> None:
         """Fill a buffer.
@@ -308,27 +338,34 @@ class Pool:
             except queue.Empty:
                 raise PhotoError("photo_has_to_wait") from None
             try:
-                if decoder is None or not decoder.usable:  # ended while it was idle
-                    if decoder:
-                        decoder.end()
-                    decoder = _start()
+                decoder = _waiting(decoder)
                 if decoder is None:
                     raise PhotoError("photo_no_decoder")
                 return decoder.read(file, side, place)
             finally:
-                self._idle.put(decoder if decoder and decoder.usable else _start())
+                self._idle.put(_start() if decoder and not decoder.usable else decoder)
 
     def usable(self) -> bool:
-        """Whether a process waits for a picture or decodes one, or a new one can be started."""
+        """Whether a process waits for a picture or decodes one, or a new one comes to that."""
         try:
             decoder = self._idle.get_nowait()
         except queue.Empty:
             return True  # all are busy
         try:
-            if decoder is None or not decoder.usable:
-                decoder = _start()
+            decoder = _waiting(decoder)
             return decoder is not None
         finally:
+            self._idle.put(decoder)
+
+    def give_back(self) -> None:
+        """Give back the shared memory of the processes that are idle."""
+        idle = []
+        with suppress(queue.Empty):
+            while True:
+                idle.append(self._idle.get_nowait())
+        for decoder in reversed(idle):
+            if decoder:
+                decoder.give_back()
             self._idle.put(decoder)
 
     def close(self) -> None:
@@ -337,6 +374,19 @@ class Pool:
             while True:
                 if decoder := self._idle.get_nowait():
                     decoder.end()
+
+
+def _waiting(decoder: Decoder | None) -> Decoder | None:
+    """A process once it waits for a picture, or a new one in its place; None where none does."""
+    if decoder:
+        if decoder.usable and decoder.waits():
+            return decoder
+        decoder.end()  # it ended while it was idle, or does not come to it
+    decoder = _start()
+    if decoder and not decoder.waits():
+        decoder.end()
+        return None
+    return decoder
 
 
 def _start() -> Decoder | None:
@@ -359,6 +409,12 @@ def start() -> Pool:
             _pool = Pool(usable_cores())
             atexit.register(_pool.close)
         return _pool
+
+
+def give_back() -> None:
+    """Give the system the memory that idle processes need again only with the next picture."""
+    if _pool:
+        _pool.give_back()
 
 
 def open_photo(path: str | os.PathLike[str]) -> Photo:

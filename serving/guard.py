@@ -5,12 +5,14 @@ import ipaddress
 import json
 import secrets
 import time
+import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeAlias
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 
 from starlette.exceptions import HTTPException
 
@@ -36,7 +38,11 @@ MAX_OPEN = 100  # simultaneous requests of one client; a page has two or three
 REQUEST_RATE = (2_000, 100)  # requests of any kind: burst, and per second; a page loads 150 files
 BURST = 200  # burst of expensive requests; a new photo on the page makes some 15
 UPLOAD_RATE = (1_500_000_000, 1_500_000)  # uploads: burst of bytes, and bytes per second
+HOSTS = (b"host", b"x-forwarded-host", b"origin", b"referer")  # headers with a host or a URL
+NODE_SERVER = b"x-gradio-server"  # header in which only Node may say where the page is
 GUARD_PROBE = "/gradio_api/user"  # a route that Gradio has and the guard closes
+# Folders of the app's own code that answers requests.
+OURS = {Path(__file__).parents[1] / name for name in ("serving", "ui", "ui/texts", "models")}
 # Headers allowed in an answer with a file: for range requests, Gradio copies the request's headers
 # into it.
 FILE_HEADERS = {
@@ -165,8 +171,9 @@ class Guard:
             # This is also reached if a client left in the middle of its body, or if Gradio finds
             # after the stream began that its session is unknown.
             if not (body.refused or body.left or isinstance(error.__cause__, HTTPException)):
-                log.fault()
-                refused = _BROKEN
+                odd = scope["method"] == "POST" and _is_odd(error)
+                log.odd() if odd else log.fault()
+                refused = Refused(400, "odd") if odd else _BROKEN
             await answer.end()
         finally:
             self._open[client] -= 1
@@ -200,6 +207,8 @@ class Guard:
             if name in own:
                 own[name] = value
         scope["headers"] = [pair for pair in scope["headers"] if pair[0] not in own]
+        if not secrets.compare_digest(own[INTERNAL], self._token):
+            scope["headers"] = [pair for pair in scope["headers"] if pair[0] != NODE_SERVER]
         peer = scope["client"][0] if scope["client"] else None
         client = clients.address(peer, scope["headers"], self._settings.behind_proxy)
         if not secrets.compare_digest(own[INTERNAL], self._token):
@@ -236,6 +245,8 @@ class Guard:
             raise Refused(431, "headers")
         if route is None:
             raise Refused(404, "not_found")
+        if not all(_names_a_host(value) for name, value in scope["headers"] if name in HOSTS):
+            raise Refused(400, "not_http")
         if not caller.internal:
             self._admit_client(caller.client, route)
         size = _content_length(headers)
@@ -500,6 +511,29 @@ async def _refuse(
             status = 429
     end = body.discard if unread else None
     await answer.complete(status, content, kind, tuple(more), end)
+
+
+def _names_a_host(value: bytes) -> bool:
+    """Whether a header is a valid host or URL."""
+    text = value.decode("latin-1")
+    hosts = [text] if "//" in text else [f"//{part.strip()}" for part in text.split(",")]
+    try:
+        for each in hosts:
+            urlsplit(each).port  # noqa: B018 -- raises
+    except ValueError:
+        return False
+    return True
+
+
+def _is_odd(error: Exception) -> bool:
+    """Whether what a request says caused an error: the app's own code had not run yet."""
+    if isinstance(error, OSError | RuntimeError | MemoryError | ImportError):
+        return False
+    frames = [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)]
+    passed = ("__call__", "_answer")  # frames of the middleware
+    return not any(
+        Path(code.co_filename).parent in OURS and code.co_name not in passed for code in frames
+    )
 
 
 def _content_length(headers: dict[bytes, bytes]) -> int | None:

@@ -94,6 +94,7 @@ ODD_VALUES = (
     "These values cannot be read: please send as many as the endpoint takes, each as "
     "/gradio_api/info describes it."
 )
+ODD_EVENT = "an event that no page sends"  # its visitor gets a sentence of the rules instead
 SEND_FILES = (
     " A local file is sent as a data URL: data:image/jpeg;base64, and then its bytes in base64 "
     "(image/png and so on for others). Web addresses are not fetched."
@@ -163,7 +164,7 @@ NEEDS = (
     Need(
         "gradio.blocks:Blocks.preprocess_data",
         "self block_fn inputs state explicit_call",
-        "takes what a program sends apart; what fails there gets a sentence",
+        "takes what is sent apart; what fails there gets a sentence",
     ),
     # The queue: whose turn it is, how each answer ends, which sessions are kept.
     Need(
@@ -420,7 +421,7 @@ class Answer:
     files: frozenset[str] = frozenset()
 
 
-Outcome = Literal["answered", "left", "refused", "failed"]
+Outcome = Literal["answered", "left", "refused", "odd", "failed"]
 
 
 class Rules(Protocol):
@@ -445,7 +446,7 @@ class Rules(Protocol):
         """A part of an answer is ready, with paths of files."""
 
     def ended(self, answer: Answer, outcome: Outcome, files: set[str]) -> str | None:
-        """An answer is ready, with paths of files; return the sentence for a failed one."""
+        """An answer is ready, with paths of files; return the sentence to show instead of it."""
 
 
 def _stored(data: list[Any]) -> list[Any]:
@@ -473,20 +474,33 @@ def _file_of(value: object) -> dict[str, Any] | None:
 
 
 def _refuse_odd_values(blocks: gr.Blocks) -> None:
-    """Answer with a sentence, not a fault, if a program sends what Gradio cannot parse."""
+    """Answer with a sentence, not a fault, if Gradio cannot parse what was sent."""
     take_apart = blocks.preprocess_data
 
     async def preprocess_data(block_fn: Any, *values: Any, **options: Any) -> Any:  # noqa: ANN401
+        public = block_fn.api_visibility == "public"
         try:
-            return await take_apart(block_fn, *values, **options)
-        except gr.Error:
-            raise
-        except Exception:
-            if block_fn.api_visibility != "public":
+            taken = await take_apart(block_fn, *values, **options)
+        except gr.Error as error:
+            if public:
+                error.print_exception = False
                 raise
-            raise gr.Error(ODD_VALUES, print_exception=False) from None
+            raise gr.Error(ODD_EVENT, print_exception=False) from None
+        except Exception:
+            raise gr.Error(ODD_VALUES if public else ODD_EVENT, print_exception=False) from None
+        if not public and not all(map(_is_a_choice, block_fn.inputs, taken)):
+            raise gr.Error(ODD_EVENT, print_exception=False)
+        return taken
 
     vars(blocks)["preprocess_data"] = preprocess_data
+
+
+def _is_a_choice(component: Any, value: object) -> bool:  # noqa: ANN401
+    """Whether a value fits a component with one choice; Gradio also accepts lists and None."""
+    chooses = isinstance(component, gr.Radio | gr.Dropdown)
+    if not chooses or getattr(component, "multiselect", False) or component.value is None:
+        return True
+    return isinstance(value, str | int | float)
 
 
 def _tell_how_to_send_files() -> None:
@@ -539,6 +553,8 @@ class Queue(queueing.Queue):
         if body.fn_index not in self.blocks.fns:
             # Gradio would raise an error, which would be logged as a fault of the app.
             raise fastapi.HTTPException(404, "There is no such function.")
+        if not _has_its_event(self.blocks.fns[body.fn_index], body.event_data):
+            raise fastapi.HTTPException(422, "This event lacks its data.")
         self._rules.admit(request.scope, body.session_hash)
         if self.blocks.fns[body.fn_index].api_visibility == "public":
             # As files, so that waiting events take no memory.
@@ -627,9 +643,11 @@ class Queue(queueing.Queue):
         elif not message.success:
             # An error meant for the visitor has its own sentence; others are bugs, or a full disk.
             outcome = "refused" if message.output.get("error") else "failed"
+            if message.output.get("error") == ODD_EVENT:
+                outcome = "odd"
         files = set(_paths((message.output or {}).get("data")))
         sentence = self._rules.ended(self._answer(event), outcome, files)
-        if outcome == "failed":
+        if sentence:
             message.output |= {"error": sentence, "visible": True, "duration": 10}
 
     def broadcast_estimations(self, concurrency_id: str, after: int | None = None) -> None:
@@ -672,6 +690,13 @@ class Queue(queueing.Queue):
             return found.session_hash
         sessions = list(self.pending_event_ids_session.items())
         return next((session for session, events in sessions if event in events), None)
+
+
+def _has_its_event(function: Any, data: object) -> bool:  # noqa: ANN401 -- a BlockFunction
+    """Whether an event has the data that its listener needs."""
+    if {event for _, event in function.targets} != {"select"}:
+        return True
+    return isinstance(data, dict) and {"index", "value"} <= data.keys()
 
 
 def start_node(host: str, python_port: int) -> tuple["Popen[bytes] | None", int]:

@@ -16,8 +16,14 @@ from pathlib import Path
 from types import TracebackType
 
 LONGEST = 2_000  # characters of a line; a longer one loses some of its facts
+SAME_FAULT = 60.0  # seconds for which further faults at the same place are only counted
+PLACES = 1_000  # of faults that are remembered
 
 logger = logging.getLogger("petscope")
+
+_lock = threading.Lock()
+# For each place: when a fault was last logged, and how many occurred since.
+_faults: dict[tuple[object, ...], tuple[float, int]] = {}
 
 _SALT = secrets.token_bytes(16)  # lives as long as the process: nobody can compare two days' lines
 
@@ -93,13 +99,29 @@ def fault() -> None:
     _fault(kind, trace)
 
 
+def odd() -> None:
+    """Log the exception being handled, which the content of a request caused."""
+    kind, _, trace = sys.exc_info()
+    write("odd", kind=getattr(kind, "__name__", None), at=_places(trace)[-3:])
+
+
 def thread_fault(raised: threading.ExceptHookArgs) -> None:
     """Write where an error in a thread came from, for `threading.excepthook`."""
     _fault(raised.exc_type, raised.exc_traceback)
 
 
 def _fault(kind: type[BaseException] | None, trace: TracebackType | None) -> None:
-    write("fault", kind=getattr(kind, "__name__", None), at=_places(trace))
+    """Log a fault, but only once a minute for each place, so that no other fault goes unnoticed."""
+    places, now = _places(trace), time.monotonic()
+    with _lock:
+        last, unsaid = _faults.pop((kind, *places), (-SAME_FAULT, 0))
+        again = now - last < SAME_FAULT
+        _faults[(kind, *places)] = (last, unsaid + 1) if again else (now, 0)
+        if len(_faults) > PLACES:
+            del _faults[next(iter(_faults))]
+    if not again:
+        more = {"unsaid": unsaid} if unsaid else {}
+        write("fault", kind=getattr(kind, "__name__", None), at=places, **more)
 
 
 def _places(trace: TracebackType | None) -> list[str]:

@@ -7,6 +7,8 @@ KEYS = frozenset(
     {
         "headers",
         "not_http",
+        "odd",
+        "odd_event",
         "connections",
         "not_found",
         "closing",

@@ -8,3 +8,7 @@ globalThis.fetch = (resource, options) => {
   request.headers.set("x-petscope-internal", token);
   return fetch(request);
 };
+
+// Ends with Python, however that ends.
+const parent = process.ppid;
+setInterval(() => process.ppid === parent || process.exit(), 1000).unref();

@@ -39,6 +39,8 @@ class AnswerQueue:
     ----------
     closing
         Whether nobody is let in any more.
+    answers
+        How many were given so far.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class AnswerQueue:
         """Set up the queue of a page; `workers` answers are computed at a time."""
         self._translate = translate
         self.closing = False
+        self.answers = 0
         self.max_waiting = max_waiting
         self.workers = workers
         self._store = store
@@ -221,8 +224,9 @@ class AnswerQueue:
             del self._turns[next(iter(self._turns))]
 
     def ended(self, answer: Answer, outcome: Outcome, files: set[str]) -> str | None:
-        """Count an answer and write it down; return the sentence that a failed one gets."""
+        """Count an answer and write it down; return what its visitor reads instead."""
         now = time.monotonic()
+        self.answers += 1
         started = self._started.pop(answer.id, now)
         run, wait = now - started, started - answer.entered
         usual = self._seconds.get(answer.function, run)
@@ -240,6 +244,8 @@ class AnswerQueue:
             wait_ms=round(1000 * wait, 1),
             run_ms=round(1000 * run, 1),
         )
+        if outcome == "odd":
+            return self._translate(answer.scope, "odd_event", {})
         if outcome != "failed":
             return None
         return self._translate(answer.scope, "failed" if self._store.fits() else "no_room", {})

@@ -7,6 +7,7 @@ from typing import Literal
 KILOBYTE, MEGABYTE = 1_000, 1_000_000
 
 HEADERS_LIMIT = 16 * KILOBYTE  # bytes of all header lines of a request together
+NAME_LIMIT = 255  # bytes between two slashes of a path: the longest possible file name
 JSON_LIMIT = 1 * MEGABYTE  # an event of the page; 200 names of an album's photos are 100 kB
 ALBUM_PHOTOS = 200  # files in one upload, few of which are as large as allowed
 
@@ -77,7 +78,7 @@ def find(method: str, path: str) -> Route | None:
     >>> find("POST", "/gradio_api/run/analyze") is None
     True
     """
-    if _SUSPICIOUS.search(path):
+    if _SUSPICIOUS.search(path) or any(len(part.encode()) > NAME_LIMIT for part in path.split("/")):
         return None
     wanted = "GET" if method == "HEAD" else method
     for known, pattern, route in _PATTERNS:

@@ -22,7 +22,7 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 from starlette.responses import FileResponse
 
-from serving import internals, log, routes
+from serving import decoding, heap, internals, log, routes
 from serving.connections import Connection
 from serving.files import Store
 from serving.guard import GUARD_PROBE, Guard
@@ -89,8 +89,13 @@ class Running:
             first()
         except Exception:  # the page works without, only later
             log.fault()
+        answers, given_back = self.queue.answers, time.monotonic()
         while not self._stopping.wait(1):
             self.queue.tidy()
+            if self.queue.answers != answers and time.monotonic() - given_back > heap.EVERY:
+                answers, given_back = self.queue.answers, time.monotonic()
+                heap.give_back()
+                decoding.give_back()
         self.stop()
 
     def stop(self, grace: float = GRACE) -> None:
@@ -188,6 +193,7 @@ def launch(
     config = uvicorn.Config(
         guard,
         log_level="warning",
+        log_config=None,  # its own would write lines that are not JSON
         http=Connection,
         ws="none",
         h11_max_incomplete_event_size=2 * routes.HEADERS_LIMIT,

@@ -2,7 +2,7 @@
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
 
@@ -31,7 +31,7 @@ class Settings:
     keep_minutes
         How many minutes uploads and results are kept after their last use.
     behind_proxy
-        Whether all visitors come through a proxy that sets `X-Forwarded-For`.
+        How many proxies all visitors come through; each sets `X-Forwarded-For`.
     share
         Whether to open a public link through gradio.live.
     """
@@ -44,7 +44,7 @@ class Settings:
     max_waiting: int = 100
     per_minute: int = 600
     keep_minutes: float = 10
-    behind_proxy: bool = False
+    behind_proxy: int = 0
     share: bool = False
 
     @property
@@ -63,14 +63,21 @@ class Settings:
         return 60 * self.keep_minutes
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError("this is a number from 0 on")
+    return int(text)
+
+
 def parse(words: Sequence[str] | None = None, description: str | None = None) -> Settings:
     """Read the command line and the environment; an option wins over its variable."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    defaults = Settings(behind_proxy="SPACE_ID" in os.environ)  # a Space of the Hugging Face Hub
+    in_space = "SPACE_ID" in os.environ  # of the Hugging Face Hub
+    defaults = Settings(behind_proxy=int(in_space))
 
-    def add(name: str, help: str, kind: type = str) -> None:
+    def add(name: str, help: str, kind: Callable[[str], object] = str) -> None:
         variable = f"PETSCOPE_{name.upper()}"
         default = getattr(defaults, name)
         parser.add_argument(
@@ -89,18 +96,16 @@ def parse(words: Sequence[str] | None = None, description: str | None = None) ->
     add("max_waiting", "longest queue", int)
     add("per_minute", "requests of one visitor", int)
     add("keep_minutes", "life of unused files", float)
-    parser.add_argument(
-        "--behind-proxy",
-        default=os.environ.get("PETSCOPE_BEHIND_PROXY", int(defaults.behind_proxy)),
-        type=int,
-        choices=(0, 1),
-        help="1 where all visitors come through a proxy that sets X-Forwarded-For "
-        "($PETSCOPE_BEHIND_PROXY)",
+    add(
+        "behind_proxy",
+        "1 where all visitors come through a proxy that sets X-Forwarded-For; 2, 3, ... for so "
+        "many, one behind another, where visitors' own addresses are private",
+        _count,
     )
     parser.add_argument(
         "--share", action="store_true", help="open a public link through gradio.live"
     )
     found = vars(parser.parse_args(words))
     # A public link is a proxy too.
-    found["behind_proxy"] = bool(found["behind_proxy"] or found["share"])
+    found["behind_proxy"] = max(found["behind_proxy"], int(found["share"]))
     return Settings(**{field.name: found[field.name] for field in fields(Settings)})

@@ -86,7 +86,9 @@ def follow(gallery: gr.Gallery, photo: gr.Image, tabs: gr.Tabs, model: gr.Radio)
     counting = [card.name for card in store.cards("segmentation") if card.instances]
     usual = store.default("segmentation")
 
-    def pick(chosen: str, event: gr.SelectData) -> tuple[str, object, object]:
+    def pick(chosen: str, event: gr.SelectData) -> tuple[object, object, object]:
+        if event.index not in range(len(shown)):
+            return gr.skip(), gr.skip(), gr.skip()
         path = shown[event.index].path
         tab = TABS.get(path.stem)
         right: object = gr.skip()

@@ -283,9 +283,16 @@ def _preview(page: str, language: Language) -> str:
 def _requested(scope: Scope) -> Language:
     headers = Headers(scope=scope)
     # A page that Node rendered requests /config without the page's own parameters.
-    queries = scope["query_string"].decode("latin-1"), urlsplit(headers.get("referer", "")).query
+    queries = scope["query_string"].decode("latin-1"), _query(headers.get("referer", ""))
     wanted = [value for query in queries for value in parse_qs(query).get(PARAMETER, [])]
     return choose(next(iter(wanted), None), headers.get("accept-language", ""))
+
+
+def _query(address: str) -> str:
+    try:
+        return urlsplit(address).query
+    except ValueError:  # no address
+        return ""
 
 
 def _localized(formatted: str, language: Language) -> str:
