@@ -1,6 +1,8 @@
 """Tables are written between their marks, and nowhere else."""
 
+import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -46,3 +48,61 @@ def test_the_readme_s_python_prints_what_it_says(
     told = [line.removeprefix("# ") for line in program.splitlines() if line.startswith("# ")]
     assert capsys.readouterr().out.splitlines() == told
     assert len(told) == 2
+
+
+# In SECURITY.md these sections make no claim of what a visitor may try.
+NO_CLAIMS = ("How to report", "Measured", "Limits")
+
+
+@cache
+def known_tests(file: str) -> dict[str, ast.FunctionDef]:
+    """The tests of a file, by their names."""
+    tree = ast.parse((documents.ROOT / file).read_text())
+    return {
+        each.name: each
+        for each in tree.body
+        if isinstance(each, ast.FunctionDef) and each.name.startswith("test_")
+    }
+
+
+def place(named: str) -> tuple[str, str]:
+    """File and test of a name in SECURITY.md, whose files may be short."""
+    file, test = named.split("::")
+    if "/" not in file:
+        file = "tests/test_app.py" if file == "app" else f"tests/serving/test_{file}.py"
+    return file, test
+
+
+def starts_the_app(file: str, test: str) -> bool:
+    """Whether a test runs the app by its own command."""
+    found = known_tests(file)[test]
+    if "app" in [argument.arg for argument in found.args.args]:
+        return True
+    source = ast.unparse(found)
+    return "'app.py'" in source or "started(" in source or "visitors.served(" in source
+
+
+def claims() -> list[str]:
+    """Rows of the tables that claim something."""
+    text = (documents.ROOT / "SECURITY.md").read_text()
+    rows = []
+    for section in re.split(r"^## ", text, flags=re.MULTILINE)[1:]:
+        if section.splitlines()[0] not in NO_CLAIMS:
+            section = re.sub(r"<!-- .*? -->.*<!-- /.*? -->", "", section, flags=re.DOTALL)
+            tables = re.findall(r"(?:^\|.*\n)+", section, re.MULTILINE)
+            rows += [row for table in tables for row in table.splitlines()[2:]]
+    return rows
+
+
+@pytest.mark.parametrize("row", claims(), ids=lambda row: row.split("|")[1].strip()[:40])
+def test_each_claim_about_security_names_a_test_that_starts_the_app(row: str) -> None:
+    named = [place(each) for each in re.findall(r"`([\w/.]+::test_\w+)`", row.split("|")[-2])]
+
+    assert named
+    for file, test in named:
+        assert test in known_tests(file), f"{file} has no {test}"
+    assert any(starts_the_app(file, test) for file, test in named)
+
+
+def test_security_makes_many_claims() -> None:
+    assert len(claims()) > 50

@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 
 from tests.raw_http import CAT, Served
+from tests.serving.real_app import App, started
+
+KEPT = 4.0  # seconds that the real app's files stay after their last use
 
 
 class _Kept(logging.Handler):
@@ -31,7 +34,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     from ui import examples, page, texts, theme
 
     listening = sockets.take_port("127.0.0.1", 0)
-    settings = Settings(max_megabytes=2, max_waiting=60, behind_proxy=True)
+    settings = Settings(max_megabytes=2, max_waiting=60, behind_proxy=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
         running = server.launch(
@@ -53,6 +56,19 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     log.logger.addHandler(_Kept(found.lines))
     yield found
     running.stop(grace=5)
+
+
+@pytest.fixture(scope="session")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    """The app by its own command, behind a proxy: each test may be clients of its own."""
+    log, folder = (tmp_path_factory.mktemp(name) for name in ("log", "files"))
+    given = {
+        "PETSCOPE_BEHIND_PROXY": "1",
+        "PETSCOPE_KEEP_MINUTES": str(KEPT / 60),
+        "SECRET": "known-to-the-app-alone",
+    }
+    with started(log / "log", folder, **given) as app:
+        yield app
 
 
 @pytest.fixture(autouse=True)

@@ -20,7 +20,23 @@ def header(text: str) -> list[tuple[bytes, bytes]]:
     ],
 )
 def test_behind_a_proxy_the_last_public_address_counts(forwarded: str, expected: str) -> None:
-    assert clients.address("10.0.0.1", header(forwarded), behind_proxy=True) == expected
+    assert clients.address("10.0.0.1", header(forwarded), proxies=1) == expected
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "expected"),
+    [
+        ("192.168.1.5, 10.0.0.2", "192.168.1.5"),
+        ("192.168.1.6, 10.0.0.2", "192.168.1.6"),
+        ("9.9.9.9, 192.168.1.6, 10.0.0.2", "192.168.1.6"),  # the left one is its own writing
+        ("8.8.8.8:5000, 1.1.1.1", "8.8.8.8"),  # behind a public one, too
+        ("192.168.1.5", "192.168.1.5"),  # who knows the inner proxy's address
+        ("nonsense, 10.0.0.2", "10.0.0.2"),
+        ("", "10.0.0.1"),
+    ],
+)
+def test_behind_two_proxies_counts_whom_the_first_saw(forwarded: str, expected: str) -> None:
+    assert clients.address("10.0.0.1", header(forwarded), proxies=2) == expected
 
 
 def test_a_header_is_not_believed_without_a_proxy() -> None:
@@ -30,7 +46,7 @@ def test_a_header_is_not_believed_without_a_proxy() -> None:
 def test_several_headers_are_one_list() -> None:
     headers = header("1.1.1.1") + header("8.8.8.8")
 
-    assert clients.address("10.0.0.1", headers, behind_proxy=True) == "8.8.8.8"
+    assert clients.address("10.0.0.1", headers, proxies=1) == "8.8.8.8"
 
 
 def test_a_network_of_ipv6_is_one_client() -> None:

@@ -252,6 +252,7 @@ def test_an_answer_that_makes_no_sense_is_not_believed(one: Pool) -> None:
         b"to",
     ):
         decoder = decoder_of(one)
+        assert decoder.waits()
         decoder.process.kill()
         own, theirs = socket.socketpair()
         theirs.sendall(answer)
@@ -491,20 +492,81 @@ def test_nothing_of_one_picture_is_left_for_the_next(one: Pool, tmp_path: Path) 
 
 
 @linux
+def test_shared_memory_is_given_back_while_no_picture_is_in_it(one: Pool) -> None:
+    assert_works(one)
+    links = Path(f"/proc/{decoder_of(one).process.pid}/fd").iterdir()
+    memory = next(link for link in links if "memfd:photo" in str(link.readlink()))
+    assert memory.stat().st_blocks
+
+    one.give_back()
+
+    assert not memory.stat().st_blocks
+    assert_works(one)
+
+
+@linux
+def test_a_picture_is_not_held_twice_while_it_is_copied(
+    one: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "photo.png"
+    noise = np.random.default_rng(0).integers(0, 255, (60, 100, 3), np.uint8)
+    Image.fromarray(noise).resize((1000, 600), Image.Resampling.NEAREST).save(path)
+    whole = images.open_photo(path)
+    decoder = decoder_of(one)
+    shared, left = decoder._shared, []
+    monkeypatch.setattr(decoding, "KEPT", 1_000_000)
+    monkeypatch.setattr(decoding, "PIECE", 300_001)
+    real = decoder._remove
+
+    def remove(start: int, stop: int) -> None:
+        real(start, stop)
+        left.append(np.count_nonzero(np.frombuffer(shared, np.uint8, whole.nbytes)))
+
+    monkeypatch.setattr(decoder, "_remove", remove)
+
+    np.testing.assert_array_equal(one.open_photo(path), whole)
+
+    assert len(left) == 6
+    assert left == sorted(left, reverse=True)
+    assert left[-1] < 6 * 2 * 4096  # less than a page at each end of a piece
+
+
+@linux
 def test_a_process_that_does_not_end_gets_no_other_picture(
     one: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As one compromised by a picture would."""
     assert_works(one)
     decoder = decoder_of(one)
-    worker(decoder)
+    old = worker(decoder)
     os.read(decoder._ready, 1)  # as if the previous one were still there
-    monkeypatch.setattr(decoding, "START", 0.2)
+    real = select.select
 
-    assert refusal(one, CAT).key == "photo_takes_too_long"
+    def hasty(read: list[int], write: list[int], other: list[int], seconds: float) -> object:
+        return real(read, write, other, 0.2 if decoder._ready in read else seconds)
+
+    monkeypatch.setattr("serving.decoding.select.select", hasty)
+
+    assert_works(one)
+
+    assert decoder_of(one) is not decoder
+    assert gone(old)
+
+
+def test_a_process_that_cannot_work_is_not_called_usable(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import os; os._exit(1)")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    pool = Pool(1)
+
+    assert not pool.usable()
+    assert refusal(pool, CAT).key == "photo_no_decoder"
 
     monkeypatch.undo()
-    assert_works(one)
+    assert pool.usable()
+    assert_works(pool)
+    pool.close()
 
 
 @linux

@@ -14,6 +14,7 @@ import pytest
 
 from bench import visitors
 from tests.raw_http import CAT, EXAMPLES, Answer, Served, file_data
+from tests.serving.real_app import FORM, NAMED, started
 
 ROOT = EXAMPLES.parent
 DISK = 24_000_000  # bytes
@@ -94,6 +95,41 @@ def test_a_full_disk_an_unwritable_home_and_a_clean_shutdown(
     assert '"event": "closed", "all_answered": true' in lines
     assert "CAT" not in lines
     assert not [file for file in small_disk.rglob("*.png") if "cut-out" in file.name]
+
+
+def test_results_count_on_the_disk_and_the_oldest_unused_go_first(
+    small_disk: Path, tmp_path: Path
+) -> None:
+    with started(tmp_path / "log", small_disk, PETSCOPE_BEHIND_PROXY="1") as app:
+        (path,) = json.loads(app.upload(CAT.read_bytes()).body)
+        uploaded = app.metric("petscope_stored_bytes")
+        _, (first,) = app.call("cut_out", file_data(path))
+        one = Path(first["path"]).stat().st_size
+        with_result = app.metric("petscope_stored_bytes")
+        small = b"".join(NAMED + b"x\r\n" for _ in range(50)) + b"--x--\r\n"
+        assert app.ask("POST", "/gradio_api/upload", small, FORM).status == 200
+        with_small = app.metric("petscope_stored_bytes")
+        (old,) = json.loads(app.upload(bytes(3 * one), "old").body)
+        time.sleep(1.1)  # what was used a moment ago does not go
+
+        # A tenth of the disk is to stay free: there is room for half a result more.
+        rest = small_disk / "rest"
+        rest.write_bytes(bytes(free(small_disk) - DISK // 10 - one // 2))
+        answers = [app.call("cut_out", file_data(path)) for _ in range(4)]
+
+        assert one <= with_result - uploaded < 2 * one
+        assert with_small - with_result >= 50 * 8192  # a block each, and one for its folder
+        assert [kind for kind, _ in answers] == ["complete"] * 4
+        assert not Path(old).exists()
+        assert Path(answers[-1][1][0]["path"]).exists()
+        assert free(small_disk) > DISK // 10 - 2 * one
+        rest.unlink()
+
+
+def free(disk: Path) -> int:
+    """Bytes that are free on a disk."""
+    found = os.statvfs(disk)
+    return found.f_bavail * found.f_frsize
 
 
 def test_a_swapped_model_is_reported_in_one_sentence(tmp_path: Path) -> None:

@@ -50,3 +50,25 @@ def test_an_error_in_a_thread_is_a_line_without_its_message(
     assert json.loads(line)["kind"] == "ValueError"
     assert "minka" not in line
     assert "minka" not in capfd.readouterr().err
+
+
+def test_of_many_faults_at_one_place_one_a_minute_is_written(
+    lines: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log, "_faults", {})
+    now = [1000.0]
+    monkeypatch.setattr("serving.log.time.monotonic", lambda: now[0])
+
+    def fail(kind: type[Exception]) -> None:
+        try:
+            raise kind
+        except Exception:
+            log.fault()
+
+    for kind in (ValueError, ValueError, TypeError, ValueError):
+        fail(kind)
+    assert [json.loads(line)["kind"] for line in lines] == ["ValueError", "TypeError"]
+    now[0] += log.SAME_FAULT
+    fail(ValueError)
+
+    assert json.loads(lines[-1])["unsaid"] == 2

@@ -10,73 +10,52 @@ import socket
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from bench import visitors
 from serving import uploads
-from tests.raw_http import CAT, EXAMPLES, Served, everything, file_data, within
+from tests.raw_http import CAT, EXAMPLES, everything, file_data, within
+from tests.serving.conftest import KEPT
+from tests.serving.real_app import FORM, NAMED, App, OpenPage, head, picture, started
 
 ROOT = EXAMPLES.parent
 JOIN = "/gradio_api/queue/join"
 UPLOAD = "/gradio_api/upload"
-FORM = {"Content-Type": "multipart/form-data; boundary=x"}
-NAMED = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
+# Requests whose own words cannot be understood.
+WRONG = (
+    *((f"/gradio_api/{name}", b'{"data": 1e999}') for name in ("queue/join", "cancel")),
+    *((f"/gradio_api/{name}", b'"\\ud800"') for name in ("queue/join", "call/breed", "cancel")),
+    ("/gradio_api/call/nothing", b'{"data": []}'),
+    ("/gradio_api/call/v2/nothing", b"{}"),
+    ("/gradio_api/call/v2/breed", b"{}"),
+    ("/gradio_api/call/v2/breed", b'{"smell": 1}'),
+)
+REPORTS = ("/healthz", "/gradio_api/healthz", "/metrics", "/gradio_api/metrics")
 NAMELESS = b'--x\r\nContent-Disposition: form-data; name="files"\r\n\r\n'
-KEPT = 4.0  # seconds for which files are kept after their last use
 
 
-class App(Served):
-    """The app, started by its own command."""
-
-    process: subprocess.Popen[bytes]
-    log: Path
-    folder: Path
-
-    def metric(self, name: str) -> float:
-        return visitors.metric(self.port, name)
-
-    def resident(self) -> int:
-        pages = Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]
-        return int(pages) * os.sysconf("SC_PAGE_SIZE")
-
-    def files(self) -> set[Path]:
-        return {path for path in self.folder.rglob("*") if path.is_file()}
-
-    def logged(self) -> list[dict[str, object]]:
-        return [json.loads(line) for line in self.log.read_text().splitlines() if line[:1] == "{"]
-
-
-@pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
-    """The app behind a proxy, so that each test can pose as different clients."""
-    log, folder = (tmp_path_factory.mktemp(name) for name in ("log", "files"))
-    given: dict[str, Any] = {
-        "GRADIO_TEMP_DIR": str(folder),
-        "PETSCOPE_BEHIND_PROXY": "1",
-        "PETSCOPE_KEEP_MINUTES": str(KEPT / 60),
+@pytest.fixture(scope="module", autouse=True)
+def slow(app: App) -> Iterator[dict[str, socket.socket]]:
+    """Connections that do not move on, opened before all tests: each is let go after a while."""
+    unread = socket.socket()
+    unread.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    unread.connect(("127.0.0.1", app.port))
+    for _ in range(30):
+        unread.sendall(head("GET", "/config"))
+    yield {
+        "nothing": app.raw(b""),
+        "half a head": app.raw(b"GET / HTTP/1.1\r\nHo"),
+        "half a body": app.raw(head("POST", JOIN, "Content-Length: 100") + b"{"),
+        "unread": unread,
     }
-    with visitors.served(log / "log", visitors.ROOT, **given) as (port, process):
-        found = App(port, None)
-        found.process, found.log, found.folder = process, log / "log", folder
-        yield found
-
-
-def picture(width: int, height: int, kind: str = "JPEG") -> bytes:
-    content = io.BytesIO()
-    noise = np.random.default_rng(0).integers(0, 255, (height // 8, width // 8, 3), np.uint8)
-    Image.fromarray(noise).resize((width, height)).save(content, kind)
-    return content.getvalue()
-
-
-def head(method: str, path: str, *lines: str) -> bytes:
-    return "\r\n".join((f"{method} {path} HTTP/1.1", "Host: x", *lines, "", "")).encode()
+    unread.close()
 
 
 def test_a_part_without_a_file_name_is_refused_before_it_is_collected(app: App) -> None:
@@ -131,6 +110,52 @@ def test_a_chunked_upload_is_charged_its_own_size(app: App) -> None:
     statuses = [app.ask("POST", UPLOAD, chunked, headers, client).status for _ in range(4)]
 
     assert statuses == [200] * 4
+
+
+def test_what_is_larger_than_allowed_is_refused(app: App) -> None:
+    photo = app.upload(bytes(25_100_000))
+    event = app.ask("POST", JOIN, b" " * 1_100_000, {"Content-Type": "application/json"})
+    headers = everything(app.raw(head("GET", "/config", f"X: {'a' * 17_000}")))
+
+    assert (photo.status, event.status) == (413, 413)
+    assert photo.sentence == "A file is larger than the 25 MB allowed: please send a smaller copy."
+    assert event.sentence == "The request is larger than the 1 MB allowed."
+    assert b" 431 " in headers.split(b"\r\n")[0]
+    for path in ("/gradio_api/call/analyze", "/gradio_api/mcp/", UPLOAD):
+        said = head("POST", path, "Content-Length: 2000000000")
+        with app.raw(said) as connection:
+            assert b" 413 " in connection.recv(100).split(b"\r\n")[0]
+
+
+def test_a_client_that_asks_without_end_is_told_to_wait_and_no_other_is(app: App) -> None:
+    client, body = app.new_client(), {"data": [], "fn_index": 10_000, "session_hash": "x"}
+
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(lambda _: app.post(JOIN, body, client), range(260)))
+    forged = app.post(JOIN, body, f"{app.new_client()}, {client}")
+
+    refused = [answer for answer in answers if answer.status == 429]
+    assert 10 <= len(refused) <= 60
+    assert "600 a minute" in refused[0].sentence
+    assert 1 <= int(refused[0].headers["retry-after"]) <= 61
+    assert forged.status == 429  # another address written before its own
+    assert app.post(JOIN, body).status == 404  # another's
+    assert app.ask("GET", "/", client=client).status == 200  # it sees the page still
+
+
+def test_one_client_waits_for_forty_answers_at_most(app: App) -> None:
+    greedy = app.new_client()
+    (path,) = json.loads(app.upload(picture(640, 480), client=greedy).body)
+    data = {"data": [file_data(path)]}
+
+    with ThreadPoolExecutor(8) as threads:
+        asked = threads.map(lambda _: app.post("/gradio_api/call/breed", data, greedy), range(120))
+    refused = [answer for answer in asked if answer.status == 429]
+
+    assert refused
+    assert refused[0].sentence.startswith("You are already waiting for 40 answers")
+    assert app.post("/gradio_api/call/breed", data).status == 200
+    assert within(90, lambda: app.metric("petscope_queue_length") == 0)
 
 
 def test_made_up_sessions_cost_only_those_who_make_them_up(app: App) -> None:
@@ -206,6 +231,132 @@ def test_files_go_after_their_last_use_and_not_while_a_page_shows_them(app: App)
     assert within(20, lambda: not Path(looked_at).exists())
 
 
+def test_an_album_that_takes_longer_than_files_are_kept_loses_none(app: App) -> None:
+    page, photos = OpenPage(app), 16
+    content = io.BytesIO()
+    Image.open(CAT).convert("RGB").resize((1600, 1064)).save(content, "JPEG")
+    paths = [page.upload(content.getvalue() + bytes([n]), f"{n}.jpg") for n in range(photos)]
+    shown = page.elements("finish")
+    start = time.monotonic()
+
+    page.send("analyze_photos", [[file_data(path) for path in paths], None])
+    took = time.monotonic() - start
+    told = dict(zip(shown, page.send("finish", [None]), strict=True))
+
+    assert took > KEPT + 1, "all was done before a file could have gone"
+    assert f"{photos} photos analysed." in told["album-message"]
+    assert "could not" not in told["album-message"]
+    with zipfile.ZipFile(told["album-download"]["value"]["path"]) as archive:
+        names = archive.namelist()
+    assert sum(name.startswith("masks/") for name in names) == photos
+    assert sum(name.startswith("cut-outs/") for name in names) == photos
+
+    # What is lacking is said on the page and inside.
+    (masks,) = {path.parent for path in app.files() if path.parent.name == "masks"}
+    (masks / "3.jpg.png").unlink()
+    told = dict(zip(shown, page.send("finish", [None]), strict=True))
+    page.close()
+    assert "15 photos analysed. 1 file could not be used" in told["album-message"]
+    with zipfile.ZipFile(told["album-download"]["value"]["path"]) as archive:
+        (table,) = [name for name in archive.namelist() if name.endswith(".csv")]
+        lines = archive.read(table).decode().splitlines()
+        assert "masks/3.jpg.png" not in archive.namelist()
+    (row,) = [line for line in lines if "3.jpg" in line and "13.jpg" not in line]
+    assert "is no longer there" in row
+
+
+def test_an_upload_named_as_an_example_is_nobody_else_s(app: App) -> None:
+    first, second = (b"%s of somebody" % name for name in (b"cat", b"dog"))
+    (own,) = json.loads(app.upload(first, "cat_chelsea.png").body)
+    (other,) = json.loads(app.upload(second, "cat_chelsea.png").body)
+    own_cell, cat = EXAMPLES / "cell.png", EXAMPLES / "cat_chelsea.png"
+    (cell,) = json.loads(app.upload(own_cell.read_bytes(), "cat_chelsea.png").body)
+
+    assert app.ask("GET", f"/gradio_api/file={own}").body == first
+    assert app.ask("GET", f"/gradio_api/file={other}").body == second
+    for path in (own, cell):
+        headers = app.ask("GET", f"/gradio_api/file={path}").headers
+        assert headers["cache-control"].startswith("private")
+    assert app.ask("GET", f"/gradio_api/file={cat}").body == cat.read_bytes()
+    kind, facts = app.call("analyze", file_data(cell), 3)
+    assert kind == "complete"
+    assert facts[0]["pets"] == []  # a cell, whatever its name says
+
+
+def test_each_picture_has_a_new_process_and_empty_memory(app: App) -> None:
+    before = app.decoders()
+    (path,) = json.loads(app.upload(picture(640, 480)).body)
+
+    for _ in range(2):
+        assert app.call("breed", file_data(path))[0] == "complete"
+
+    assert within(10, lambda: app.decoders().keys() == before.keys())
+    after = app.decoders()
+    assert after != before
+    for waits in after.values():
+        status = Path(f"/proc/{waits}/status")
+        assert within(10, partial(_has, status, "Seccomp:\t2\n"))
+        assert b"known-to-the-app-alone" not in Path(f"/proc/{waits}/environ").read_bytes()
+    assert b"known-to-the-app-alone" in Path(f"/proc/{app.process.pid}/environ").read_bytes()
+    for number in before:
+        for link in Path(f"/proc/{number}/fd").iterdir():
+            if "memfd:photo" in str(link.readlink()):
+                with link.open("rb") as memory:
+                    assert not np.frombuffer(memory.read(3 * 640 * 480 + 64), np.uint8).any()
+                break
+        else:
+            pytest.fail("The shared memory is not found.")
+
+
+def _has(file: Path, text: str) -> bool:
+    return text in file.read_text()
+
+
+def test_a_decoder_that_dies_costs_nobody_else_anything(app: App) -> None:
+    (path,) = json.loads(app.upload(CAT.read_bytes()).body)
+    for number in app.decoders():
+        os.kill(number, signal.SIGKILL)
+
+    assert app.call("breed", file_data(path))[0] == "complete"
+    assert app.ask("GET", "/healthz").status == 200
+    assert app.process.poll() is None
+
+
+def test_a_picture_that_is_huge_or_none_is_one_sentence(app: App) -> None:
+    huge = bytearray(picture(16, 16, "PNG"))
+    huge[16:24] = (60_000).to_bytes(4, "big") * 2  # width and height, as its header says
+    wide = bytearray(picture(16, 16, "PNG"))
+    wide[16:20] = (70_000).to_bytes(4, "big")
+
+    for content in (bytes(huge), bytes(wide), b"no picture", b"", CAT.read_bytes()[:3000]):
+        (path,) = json.loads(app.upload(content).body)
+        kind, said = app.call("breed", file_data(path))
+        assert kind == "error"
+        assert said["error"].endswith(".")
+        assert "\n" not in said["error"]
+
+
+def test_no_result_says_where_a_photo_was_taken(app: App) -> None:
+    secret = b"Kirchgasse 7"
+    tags = Image.Exif()
+    tags[0x010E] = secret.decode()
+    tags.get_ifd(0x8825)[29] = secret.decode()
+    content = io.BytesIO()
+    Image.open(CAT).convert("RGB").save(content, "JPEG", exif=tags, comment=secret)
+    assert content.getvalue().count(secret) >= 3
+    (path,) = json.loads(app.upload(content.getvalue()).body)
+
+    for name, more in (("threshold", [3, "luminance"]), ("mask", ["pet-fine"]), ("cut_out", [])):
+        kind, data = app.call(name, file_data(path), *more)
+        assert kind == "complete"
+        assert secret.decode() not in json.dumps(data)
+        result = app.ask("GET", f"/gradio_api/file={data[0]['path']}").body
+        assert secret not in result
+        with Image.open(io.BytesIO(result)) as image:
+            assert not image.getexif()
+            assert set(image.info) <= {"transparency"}
+
+
 def test_a_client_that_keeps_sending_after_its_answer_is_disconnected(app: App) -> None:
     connection = app.raw(head("POST", "/nothing", "Content-Length: 100000000"))
     connection.settimeout(1)
@@ -225,17 +376,42 @@ def test_a_client_that_keeps_sending_after_its_answer_is_disconnected(app: App) 
 
 def test_a_client_s_mistake_is_not_a_fault_and_is_logged_in_one_short_line(app: App) -> None:
     before = len(app.logged())
+    client = app.new_client()
+    (path,) = json.loads(app.upload(CAT.read_bytes(), "Minka-nebenan.png", client).body)
+    app.call("breed", file_data(path), client=client)
     unknown = app.post(JOIN, {"data": [], "fn_index": 10_000, "session_hash": "x"})
     said = {"jsonrpc": "2.0", "method": "notifications/x", "params": {"a": "secret" * 100_000}}
     headers = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
     app.ask("POST", "/gradio_api/mcp/", json.dumps(said).encode(), headers)
+    everything(app.raw(b"no HTTP\r\n\r\n"))
     app.ask("GET", "/healthz")
 
+    json_headers = {"Content-Type": "application/json"}
+    for where, sent in WRONG:
+        assert 400 <= app.ask("POST", where, sent, json_headers).status < 500, (where, sent)
+    for where in ("/static/" + "a" * 300, "/gradio_api/file=/" + "a" * 300):
+        assert app.ask("GET", where).status == 404
+    for name in ("Referer", "Origin", "Host", "X-Forwarded-Host"):
+        assert app.ask("GET", "/gradio_api/mcp/", headers={name: "http://[::1"}).status == 400
+    config = json.loads(app.ask("GET", "/config").body)
+    for function in config["dependencies"]:
+        if function["backend_fn"] and function["inputs"]:
+            body = {
+                "data": [{"a": ["odd"]}] * len(function["inputs"]),
+                "fn_index": function["id"],
+                "session_hash": "odd",
+                "event_data": {"index": [], "value": None},
+            }
+            app.post(JOIN, body)
+    told = app.ask("GET", "/gradio_api/queue/data?session_hash=odd").body.decode()
+
+    assert told.count("process_completed") > 40
     assert unknown.status == 404
     assert within(5, lambda: any(each.get("route") == "healthz" for each in app.logged()[before:]))
     text = app.log.read_text()
     assert not [line for line in app.logged()[before:] if line["event"] == "fault"]
-    assert "secret" not in text
+    for secret in ("secret", "Minka", path, Path(path).parent.name, client):
+        assert secret not in text
     for line in text.splitlines():
         assert len(line) <= 2_000
         assert line.startswith("* ") or isinstance(json.loads(line), dict), line
@@ -284,6 +460,18 @@ def test_only_the_hub_may_show_the_page_in_a_frame(app: App) -> None:
     assert re.search(r"frame-ancestors ([^;]*)", policy)[1] == "'self' https://huggingface.co"  # type: ignore[index]
 
 
+def test_connections_that_do_not_move_on_are_let_go(
+    app: App, slow: dict[str, socket.socket]
+) -> None:
+    for name in ("nothing", "half a head", "half a body"):
+        answer = everything(slow[name])
+        assert b"HTTP/1.1 408 " in answer, name
+        assert b"too slowly" in answer
+    text = 'petscope_refused_total{reason="unread_answer"} 1.0'
+    metrics = head("GET", "/metrics", "Connection: close")
+    assert within(40, lambda: text in everything(app.raw(metrics)).decode())
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [("flip", "pet.onnx is damaged"), ("remove", "pet-fine.onnx cannot be read")],
@@ -309,30 +497,115 @@ def test_a_damaged_model_is_reported_at_the_start(tmp_path: Path, change: str, s
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_files_of_a_killed_server_are_deleted_by_the_next(tmp_path: Path) -> None:
+def test_a_gradio_that_checks_no_paths_is_not_served(tmp_path: Path) -> None:
     code = (
-        "import os, signal, sys; from serving import temp_folder; temp_folder.create();"
-        "open(os.environ['GRADIO_TEMP_DIR'] + '/photo', 'w').write('x');"
-        "os.kill(os.getpid(), signal.SIGKILL) if sys.argv[1] == 'kill' else print(flush=True);"
-        "sys.stdin.read()"
+        "import runpy; from gradio import processing_utils as p;"
+        "p._check_allowed = lambda path, check_in_upload_folder: None;"
+        "runpy.run_path('app.py', run_name='__main__')"
     )
-    given = {**os.environ, "GRADIO_TEMP_DIR": str(tmp_path)}
-    command = [sys.executable, "-c", code]
-    with subprocess.Popen(
-        [*command, "live"], cwd=ROOT, env=given, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as other:
-        assert other.stdout
-        other.stdout.readline()
-        live = set(tmp_path.iterdir())
-        killed = subprocess.run([*command, "kill"], cwd=ROOT, env=given)
-        assert killed.returncode == -signal.SIGKILL
-        assert len(set(tmp_path.iterdir()) - live) == 1
+    given = {**os.environ, "GRADIO_TEMP_DIR": str(tmp_path), "PETSCOPE_PORT": "0"}
 
-        subprocess.run([*command, "live"], cwd=ROOT, env=given, input=b"", check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT, env=given, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
 
-        assert set(tmp_path.iterdir()) == live  # a running server loses nothing
-        other.communicate(b"")
-    assert not set(tmp_path.iterdir())
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "do not fit this version of Petscope: gradio.processing_utils:_check_allowed" in (
+        done.stderr
+    )
+
+
+def test_what_a_killed_server_left_is_deleted_and_one_that_runs_loses_nothing(
+    app: App, tmp_path: Path
+) -> None:
+    alive = app.uploads
+    with started(tmp_path / "log", app.folder, GRADIO_SSR_MODE="True") as killed:
+        (left,) = json.loads(killed.upload(CAT.read_bytes()).body)
+        children = killed.children()
+        assert len(children) > len(killed.decoders())  # Node, too
+        killed.process.kill()
+        killed.process.wait()
+    assert Path(left).exists()
+
+    # The next one, with Node behind the guard, two proxies before it and a short queue.
+    given = {
+        "GRADIO_SSR_MODE": "True",
+        "PETSCOPE_BEHIND_PROXY": "2",
+        "PETSCOPE_MAX_WAITING": "3",
+    }
+    with started(tmp_path / "log2", app.folder, **given) as following:
+        assert not Path(left).exists()
+        assert alive.exists()
+        assert not any(Path(f"/proc/{number}").exists() for number in children)
+        assert_reports_are_for_the_own_network(following)
+        assert_clients_behind_two_proxies_are_told_apart(following)
+        assert_a_full_queue_says_the_place_and_the_time(following)
+    assert app.uploads == alive
+
+
+def assert_reports_are_for_the_own_network(app: App) -> None:
+    page = app.ask("GET", "/").body.decode()
+    assert "For programs" in page.partition("<body")[2], "Node does not render the page"
+    inside = {path: everything(app.raw(head("GET", path, "Connection: close"))) for path in REPORTS}
+    for path, answer in inside.items():
+        assert b" 200 " in answer.split(b"\r\n")[0], path
+        status = app.ask("GET", path).status  # a visitor, by way of the proxies
+        assert status == (200 if "healthz" in path else 404), path
+    assert b"petscope_open_files" in inside["/metrics"]
+    assert b'"ready": true' in inside["/healthz"]
+
+
+def assert_clients_behind_two_proxies_are_told_apart(app: App) -> None:
+    for number in (5, 6, 5):
+        app.ask("GET", "/robots.txt", client=f"7.7.7.{number}, 192.168.1.{number}, 10.0.0.2")
+    asked = [line for line in app.logged() if line.get("route") == "asset"]
+    first, second, again = [line["client"] for line in asked][-3:]
+    assert first == again != second
+
+
+def assert_a_full_queue_says_the_place_and_the_time(app: App) -> None:
+    (path,) = json.loads(app.upload(picture(1600, 1200)).body)
+    clients = [f"{app.new_client()}, 10.0.0.2" for _ in range(10)]
+    answers = [
+        app.post("/gradio_api/call/cut_out", {"data": [file_data(path)]}, client)
+        for client in clients
+    ]
+    refused = [answer for answer in answers if answer.status == 503]
+    assert refused
+    assert "busy: you would be number 4 in the queue" in refused[0].sentence
+    assert int(refused[0].headers["retry-after"]) >= 1
+    assert app.ask("GET", "/healthz").status == 200
+
+
+def test_without_a_decoder_the_app_lives_and_says_that_it_is_not_ready(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, sys\nif 'serving.decoder' in sys.orig_argv: os._exit(1)\n"
+    )
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    given = {"PYTHONPATH": str(tmp_path), "PETSCOPE_PORT": str(port), "GRADIO_SSR_MODE": "False"}
+    log = tmp_path / "log"
+    with log.open("w") as file, subprocess.Popen(
+        [sys.executable, "app.py"], cwd=ROOT, env={**os.environ, **given}, stdout=file, stderr=file
+    ) as process:  # fmt: skip
+        try:
+            app = App(port, None)
+            assert within(60, lambda: "Running" in log.read_text())
+            answer = app.ask("GET", "/healthz")
+            assert answer.status == 503
+            assert json.loads(answer.body)["ready"] is False
+            assert json.loads(answer.body)["alive"] is True
+            (path,) = json.loads(app.upload(CAT.read_bytes()).body)
+            kind, said = app.call("breed", file_data(path))
+            assert kind == "error"
+            assert said["error"].startswith("Pictures cannot be read at the moment")
+            assert app.ask("GET", "/").status == 200
+        finally:
+            process.terminate()
+            assert process.wait(60) == 0
 
 
 def test_a_port_in_use_is_reported_in_one_sentence() -> None:

@@ -17,10 +17,18 @@ from mcp import ClientSession
 from mcp.client.streamable_http import streamablehttp_client
 from mcp.types import TextContent
 
-from serving import internals, log, routes
+from serving import internals, routes
 from tests.raw_http import CAT, EXAMPLES, Served, everything, file_data
+from tests.serving.real_app import App
 
 FIRST_USER = "root:"
+
+
+@pytest.fixture
+def uploaded(app: App) -> str:
+    """The path of an uploaded photo."""
+    (path,) = json.loads(app.upload(CAT.read_bytes()).body)
+    return path
 
 
 @pytest.mark.parametrize(
@@ -50,22 +58,22 @@ FIRST_USER = "root:"
         "/gradio_api/custom_component/1/client/component/..%2f..%2fapp.py",
     ],
 )
-def test_no_path_leads_out_of_the_uploads(served: Served, path: str) -> None:
-    places = {"uploads": uploads(served), "examples": EXAMPLES, "root": EXAMPLES.parent}
+def test_no_path_leads_out_of_the_uploads(app: App, path: str) -> None:
+    places = {"uploads": app.uploads, "examples": EXAMPLES, "root": EXAMPLES.parent}
 
-    answer = served.ask("GET", path.format(**places))
+    answer = app.ask("GET", path.format(**places))
 
     assert answer.status in (400, 403, 404)
     assert FIRST_USER not in answer.body.decode(errors="replace")
     assert b"import " not in answer.body
 
 
-def test_a_link_in_an_upload_s_name_stays_inside(served: Served) -> None:
+def test_a_link_in_an_upload_s_name_stays_inside(app: App) -> None:
     for name in ("../../../evil.png", "..\\evil.png", "/etc/evil.png", "a/../../evil.png"):
-        answer = served.upload(b"x", name)
+        answer = app.upload(b"x", name)
         if answer.status == 200:
             (path,) = json.loads(answer.body)
-            assert Path(path).resolve().is_relative_to(uploads(served))
+            assert Path(path).resolve().is_relative_to(app.uploads)
         else:
             assert answer.status == 400
 
@@ -100,37 +108,36 @@ def test_a_link_in_an_upload_s_name_stays_inside(served: Served) -> None:
         ("GET", "/.git/config"),
     ],
 )
-def test_routes_that_nobody_needs_are_closed(served: Served, method: str, path: str) -> None:
-    answer = served.ask(method, path, b"{}" if method == "POST" else None)
+def test_routes_that_nobody_needs_are_closed(app: App, method: str, path: str) -> None:
+    answer = app.ask(method, path, b"{}" if method == "POST" else None)
 
     assert answer.status == 404
     assert answer.sentence == "There is nothing here."
 
 
 @pytest.mark.parametrize("path", ["/", "/config", "/programs", "/gradio_api/info", "/robots.txt"])
-def test_what_the_page_needs_is_open(served: Served, path: str) -> None:
-    assert served.ask("GET", path).status == 200
-    assert served.ask("HEAD", path).status in (200, 405)
+def test_what_the_page_needs_is_open(app: App, path: str) -> None:
+    assert app.ask("GET", path).status == 200
+    assert app.ask("HEAD", path).status in (200, 405)
 
 
-def test_an_upload_lies_where_only_its_owner_knows(served: Served, uploaded: str) -> None:
-    (again,) = json.loads(served.upload(CAT.read_bytes()).body)
-    (other,) = json.loads(served.upload(CAT.read_bytes() + b" ").body)
+def test_an_upload_lies_where_only_its_owner_knows(app: App, served: Served, uploaded: str) -> None:
+    (again,) = json.loads(app.upload(CAT.read_bytes()).body)
+    (other,) = json.loads(app.upload(CAT.read_bytes() + b" ").body)
     folder = Path(uploaded).parent.name
 
-    assert served.ask("GET", f"/gradio_api/file={quote(uploaded)}").body == CAT.read_bytes()
+    assert app.ask("GET", f"/gradio_api/file={quote(uploaded)}").body == CAT.read_bytes()
     assert re.fullmatch("[0-9a-f]{64}", folder)
-    # Only someone with the same photo gets the same folder, and only while this process lives.
+    # Only someone with the same photo gets the same folder, and only from the same process.
     assert Path(again).parent.name == folder != Path(other).parent.name
-    internals.protect(log.fault)
-    (later,) = json.loads(served.upload(CAT.read_bytes()).body)
-    assert Path(later).parent.name != folder
+    (elsewhere,) = json.loads(served.upload(CAT.read_bytes()).body)
+    assert Path(elsewhere).parent.name != folder
 
 
-def test_a_result_lies_in_a_folder_that_cannot_be_guessed(served: Served, uploaded: str) -> None:
+def test_a_result_lies_in_a_folder_that_cannot_be_guessed(app: App, uploaded: str) -> None:
     folders = set()
     for _ in range(2):
-        kind, (picture, _) = served.call("mask", file_data(uploaded), "pet-fine")
+        kind, (picture, _) = app.call("mask", file_data(uploaded), "pet-fine")
         assert kind == "complete"
         folders.add(Path(picture["path"]).parent.name)
 
@@ -138,22 +145,22 @@ def test_a_result_lies_in_a_folder_that_cannot_be_guessed(served: Served, upload
     assert all(re.fullmatch("[0-9a-f]{32}", folder) for folder in folders)
 
 
-def test_no_answer_lists_other_visitors_uploads(served: Served, uploaded: str) -> None:
+def test_no_answer_lists_other_visitors_uploads(app: App, uploaded: str) -> None:
     name = Path(uploaded).parent.name
     for path in ("/config", "/", "/gradio_api/info", "/metrics", "/healthz"):
-        assert name not in served.ask("GET", path).body.decode()
+        assert name not in app.ask("GET", path).body.decode()
 
 
-def test_another_session_s_answer_is_not_available(served: Served) -> None:
-    body = served.ask("GET", "/gradio_api/queue/data?session_hash=guessed").body.decode()
+def test_another_session_s_answer_is_not_available(app: App) -> None:
+    body = app.ask("GET", "/gradio_api/queue/data?session_hash=guessed").body.decode()
 
     assert "process_completed" not in body
     assert "session_not_found" in body or "404" in body
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "/proc/self/environ", str(EXAMPLES / "cell.png")])
-def test_an_event_reads_no_file_that_was_not_uploaded(served: Served, path: str) -> None:
-    kind, said = served.call("analyze", file_data(path), 3)
+def test_an_event_reads_no_file_that_was_not_uploaded(app: App, path: str) -> None:
+    kind, said = app.call("analyze", file_data(path), 3)
 
     assert kind == "error"
     assert FIRST_USER not in json.dumps(said)
@@ -228,12 +235,12 @@ def test_no_address_is_fetched(
     assert looked_up == []
 
 
-def test_an_assistant_s_address_is_not_fetched_either(
-    served: Served, inside: tuple[str, list[str]], uploaded: str
+def test_no_address_is_fetched_for_a_program_or_an_assistant(
+    app: App, inside: tuple[str, list[str]]
 ) -> None:
     async def ask(photo: str) -> str:
         async with (
-            streamablehttp_client(f"{served.url}/gradio_api/mcp/") as (read, write, _),
+            streamablehttp_client(f"{app.url}/gradio_api/mcp/") as (read, write, _),
             ClientSession(read, write) as session,
         ):
             await session.initialize()
@@ -243,10 +250,14 @@ def test_an_assistant_s_address_is_not_fetched_either(
             assert isinstance(content, TextContent)
             return content.text
 
-    refused = asyncio.run(ask(f"http://{inside[0]}/x.png"))
+    url = f"http://{inside[0]}/x.png"
+    for data in (file_data(url), file_data("x", url=url)):
+        assert app.call("analyze", data, 3)[0] == "error"
+    refused = asyncio.run(ask(url))
     sent = base64.b64encode(CAT.read_bytes()).decode()
     as_text = asyncio.run(ask(f"data:image/png;base64,{sent}"))
-    held = asyncio.run(ask(f"http://anything.invalid/gradio_api/file={uploaded}"))
+    (path,) = json.loads(app.upload(CAT.read_bytes()).body)
+    held = asyncio.run(ask(f"http://anything.invalid/gradio_api/file={path}"))
 
     assert internals.NO_ADDRESSES in refused
     assert inside[1] == []
@@ -254,96 +265,99 @@ def test_an_assistant_s_address_is_not_fetched_either(
     assert held == as_text
 
 
-def test_every_answer_has_its_security_headers(served: Served, uploaded: str) -> None:
+def test_every_answer_has_its_security_headers(app: App, uploaded: str) -> None:
     for path in ("/", "/config", "/nothing", "/theme.css", f"/gradio_api/file={uploaded}"):
-        headers = served.ask("GET", path).headers
+        headers = app.ask("GET", path).headers
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["referrer-policy"] == "same-origin"
         assert "content-security-policy" in headers
         assert "server" not in headers
-    page = served.ask("GET", "/").headers["content-security-policy"]
+    page = app.ask("GET", "/").headers["content-security-policy"]
     # A Space shows the page in a frame; no other site may.
     assert "frame-ancestors 'self' https://huggingface.co" in page
     assert "object-src 'none'" in page
     assert "default-src 'self'" in page
 
 
-def test_a_file_is_shown_and_never_run(served: Served) -> None:
+def test_a_file_is_shown_and_never_run(app: App) -> None:
     for name in ("evil.html", "evil.svg", "evil.js"):
-        (path,) = json.loads(served.upload(b"<script>alert(1)</script>", name).body)
-        headers = served.ask("GET", f"/gradio_api/file={path}").headers
+        (path,) = json.loads(app.upload(b"<script>alert(1)</script>", name).body)
+        headers = app.ask("GET", f"/gradio_api/file={path}").headers
         assert headers["content-disposition"].startswith("attachment")
         assert headers["content-type"].startswith("application/octet-stream")
         assert "sandbox" in headers["content-security-policy"]
         assert headers["cache-control"].startswith("private")
 
 
-def test_no_header_can_be_put_into_an_answer(served: Served) -> None:
-    (path,) = json.loads(served.upload(CAT.read_bytes(), "a\\r\\nX-Evil: 1.png").body)
+def test_no_header_can_be_put_into_an_answer(app: App) -> None:
+    (path,) = json.loads(app.upload(CAT.read_bytes(), "a\\r\\nX-Evil: 1.png").body)
     for asked in (
         f"/gradio_api/file={quote(path)}",
         "/gradio_api/file=/x%0d%0aX-Evil:%201",
         "/?__theme=%0d%0aX-Evil:%201",
         "/programs%0d%0aX-Evil:%201",
     ):
-        assert "x-evil" not in served.ask("GET", asked).headers
-    broken = everything(served.raw(b"GET / HTTP/1.1\r\nHost: x\r\nA: 1\rX-Evil: 1\r\n\r\n"))
+        assert "x-evil" not in app.ask("GET", asked).headers
+    broken = everything(app.raw(b"GET / HTTP/1.1\r\nHost: x\r\nA: 1\rX-Evil: 1\r\n\r\n"))
     assert b" 400 " in broken.split(b"\r\n")[0]
     assert json.loads(broken.split(b"\r\n\r\n", 1)[1])["detail"] == "This is not an HTTP request."
 
 
-def test_two_lengths_are_no_request(served: Served) -> None:
+def test_two_lengths_are_no_request(app: App) -> None:
     sent = b"POST /gradio_api/queue/join HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n"
 
     for second in (b"Content-Length: 44", b"Transfer-Encoding: chunked\r\nContent-Length: x"):
-        got = everything(served.raw(sent + second + b"\r\n\r\n{}{}"))
+        got = everything(app.raw(sent + second + b"\r\n\r\n{}{}"))
         assert b" 400 " in got.split(b"\r\n")[0]
 
 
-def test_another_site_s_page_gets_no_cookies_with_its_request(served: Served) -> None:
+def test_another_site_s_page_gets_no_cookies_with_its_request(app: App) -> None:
     headers = {"Origin": "https://evil.invalid", "Host": "petscope.invalid"}
     asked = {"Access-Control-Request-Method": "POST"}
 
     for answer in (
-        served.ask("GET", "/config", headers=headers),
-        served.ask("OPTIONS", "/gradio_api/queue/join", headers=headers | asked),
+        app.ask("GET", "/config", headers=headers),
+        app.ask("OPTIONS", "/gradio_api/queue/join", headers=headers | asked),
     ):
         assert answer.status == 200
         assert "access-control-allow-credentials" not in answer.headers
         assert "set-cookie" not in answer.headers
 
 
-def test_a_page_on_the_web_cannot_ask_an_app_on_the_visitor_s_own_machine(served: Served) -> None:
-    headers = {"Origin": "https://evil.invalid", "Host": f"127.0.0.1:{served.port}"}
+def test_a_page_on_the_web_cannot_ask_an_app_on_the_visitor_s_own_machine(app: App) -> None:
+    headers = {"Origin": "https://evil.invalid", "Host": f"127.0.0.1:{app.port}"}
 
-    assert (
-        "access-control-allow-origin" not in served.ask("GET", "/config", headers=headers).headers
-    )
+    assert "access-control-allow-origin" not in app.ask("GET", "/config", headers=headers).headers
 
 
 @pytest.mark.parametrize(
     "content",
     [b"{", b"[]", b"null", b'{"data": "a"}', b"[" * 100_000, b'{"a":' * 50_000, b"\xff\xfe"],
 )
-def test_broken_json_is_refused_and_breaks_nothing(served: Served, content: bytes) -> None:
+def test_broken_json_is_refused_and_breaks_nothing(app: App, content: bytes) -> None:
     headers = {"Content-Type": "application/json"}
 
     for path in ("/gradio_api/queue/join", "/gradio_api/call/analyze", "/gradio_api/cancel"):
-        answer = served.ask("POST", path, content, headers)
+        answer = app.ask("POST", path, content, headers)
         assert 400 <= answer.status < 500, path
         assert b"Traceback" not in answer.body
-    assert served.ask("GET", "/healthz").status == 200
+    assert app.ask("GET", "/healthz").status == 200
 
 
-def test_an_internal_error_is_one_sentence(served: Served) -> None:
-    # Gradio's framework cannot include this number in its own error message.
-    answer = served.ask(
-        "POST", "/gradio_api/queue/join", b'{"data": 1e999}', {"Content-Type": "application/json"}
-    )
+def test_an_internal_error_is_one_sentence(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("/photos/minka.jpg")
+
+    monkeypatch.setattr(served.running.queue, "admit", fail)
+
+    event = {"data": [], "fn_index": 0, "session_hash": "x"}
+    answer = served.post("/gradio_api/queue/join", event)
 
     assert answer.status == 500
     assert answer.sentence == "Something went wrong here: please try again."
-    assert any(line["event"] == "fault" for line in served.lines)
+    fault = next(line for line in reversed(served.lines) if line["event"] == "fault")
+    assert fault["kind"] == "ValueError"
+    assert "minka" not in json.dumps(served.lines)
 
 
 def test_a_route_has_one_name_however_it_is_asked() -> None:
@@ -357,7 +371,3 @@ def test_a_route_has_one_name_however_it_is_asked() -> None:
         assert found.name == name
     for path in ("/gradio_api/file=/a/../b", "/gradio_api/file=..", "/static/a\n", "/static/\\"):
         assert routes.find("GET", path) is None
-
-
-def uploads(served: Served) -> Path:
-    return Path(served.running.store.folder)
