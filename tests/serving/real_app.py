@@ -64,7 +64,7 @@ class App(Served):
 @contextmanager
 def started(log: Path, folder: Path, **environment: str) -> Iterator[App]:
     """The app, with its uploads and results below a folder."""
-    given = {"GRADIO_TEMP_DIR": str(folder), **environment}
+    given: dict[str, Any] = {"GRADIO_TEMP_DIR": str(folder), **environment}
     with visitors.served(log, visitors.ROOT, **given) as (port, process):
         app = App(port, None)
         app.process, app.log, app.folder = process, log, folder
