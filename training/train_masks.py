@@ -70,9 +70,10 @@ WEIGHT_DECAY = 0.01
 SEED = 42
 
 # What a training picture is, with which probability; the rest is an empty background.
-PLAIN, SCENE = 0.62, 0.32
-CLOSE = 0.4  # of each of them is a close look at one pet
-QUARTER_TURNS = 0.25  # of all pictures
+PLAIN, SCENE = 0.75, 0.22
+CLOSE = 0.35  # of each of them is a close look at one pet
+QUARTER_TURNS = 0.1  # of all pictures
+WEATHERED = 0.6  # of all pictures are seen in other light, or by a worse camera
 IGNORED = 255  # class index of pixels that teach nothing
 
 # DeepLab's own size, the classes of cat and dog, how sure it must be, and how far from the trimap's
@@ -163,7 +164,8 @@ class Pictures(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor]]):
         # NumPy's global generator is seeded anew each epoch, so that a resumed run repeats it.
         random = np.random.default_rng(np.random.randint(2**31))  # noqa: NPY002
         photo, classes = self.draw(index, random)
-        batch = normalize(weather(photo, random)[np.newaxis], self.spec)
+        seen = weather(photo, random) if random.random() < WEATHERED else photo
+        batch = normalize(seen[np.newaxis], self.spec)
         inputs = torch.from_numpy(np.ascontiguousarray(batch[0], np.float32))
         return inputs, torch.from_numpy(classes.astype(np.int64))
 
