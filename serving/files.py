@@ -107,11 +107,7 @@ class Store:
                     touch(self._shown.pop((session, function)))
 
     def _in_use(self) -> set[str]:
-        always = {
-            os.fspath(path)
-            for block in self._blocks.blocks.values()
-            for path in getattr(block, "keep_in_cache", ())
-        }
+        always = internals.page_files(self._blocks)
         with self._lock:
             shown = [files for (session, _), files in self._shown.items() if self.is_open(session)]
             return always.union(*self._used.values(), *shown)
@@ -212,11 +208,7 @@ class Store:
                 self.size = size
             for path in list(self._counted):
                 self._counted[path] = sum(map(_size_on_disk, _files(Path(path))))
-            # Gradio remembers each path, to delete the file itself later.
-            for paths in self._blocks.temp_file_sets:
-                for path in list(paths):
-                    if not Path(path).exists():
-                        paths.discard(path)
+            internals.forget_deleted_files(self._blocks)
 
     def keep_tidy(self) -> None:
         """Sweep regularly from now on, in a thread that ends with the process."""

@@ -72,8 +72,10 @@ __all__ = [
     "current_answer",
     "current_request",
     "draw_no_plots",
+    "forget_deleted_files",
     "mounted",
     "open_tunnel",
+    "page_files",
     "protect",
     "shared",
     "start_node",
@@ -296,6 +298,19 @@ def current_request() -> Any:  # noqa: ANN401 -- Gradio's, which is like Starlet
 def upload_folder() -> Path:
     """The folder of uploads and results."""
     return Path(get_upload_folder())
+
+
+def page_files(blocks: gr.Blocks) -> set[str]:
+    """The page's own files in the folder, which belong to no visitor."""
+    return {os.fspath(path) for block in blocks.blocks.values() for path in block.keep_in_cache}
+
+
+def forget_deleted_files(blocks: gr.Blocks) -> None:
+    """Let Gradio forget the paths of deleted files; it remembers all, to delete them itself."""
+    for paths in blocks.temp_file_sets:
+        for path in list(paths):
+            if not Path(path).exists():
+                paths.discard(path)
 
 
 def protect(report_fault: Callable[[], None]) -> None:
@@ -740,6 +755,8 @@ def mounted(app: FastAPI, blocks: gr.Blocks, url: str, token: str, mcp_bytes: in
     blocks.local_url = url  # type: ignore[assignment]  # declared as None
     blocks.has_launched = True  # otherwise it reads any file that an event names
     _check_that_paths_are_checked(blocks)
+    if not hasattr(blocks, "temp_file_sets") or not hasattr(blocks, "keep_in_cache"):
+        raise Unexpected("gradio.blocks:Blocks")
     mcp = blocks.mcp_server_obj
     if mcp is None or not hasattr(mcp, "_local_url") or not hasattr(mcp, "_client_instance"):
         raise Unexpected("gradio.mcp:GradioMCPServer")

@@ -13,6 +13,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -158,10 +159,36 @@ def write(source: Path, to: Path, photos: Sequence[Photo], run: Path | None = No
     whole = convert(original)
     onnx.checker.check_model(whole, full_check=True)
     exact = largest_difference(original, whole, photos, all_classes=True)
+    if run:
+        whole = with_weights(whole, load_file(run / "model.safetensors"))
+    rounded = round_model(whole, int8_from=10**9)
+    difference = largest_difference(whole, rounded, photos)
+    if exact > EXACT or difference > ROUNDED:
+        raise UserError(f"A logit differs by {exact:.2g}, and rounded by {difference:.2g}.")
+    content = rounded.SerializeToString()
+    card = make_card(run)
+    card["parameters"] = sum(
+        int(np.prod(tensor.dims)) for tensor in whole.graph.initializer if tensor.data_type == 1
+    )
+    card["export"] = {
+        "command": command(),
+        "largest_difference": exact,
+        "largest_difference_rounded": difference,
+        "weights": "float16, computed in float32",
+        "compared_on": f"{len(photos)} held-out photos, in logits",
+    }
+    card["sha256"] = hashlib.sha256(content).hexdigest()
+    to.mkdir(parents=True, exist_ok=True)
+    (to / f"{NAME}.onnx").write_bytes(content)
+    (to / f"{NAME}.json").write_text(json.dumps(card, indent=2) + "\n")
+    return difference
+
+
+def make_card(run: Path | None) -> dict[str, Any]:
+    """The parts of the card that are known before the file is made."""
     changed = "nothing but that 78 of the 80 classes were left out"
     training: dict[str, object] = {"data": "COCO", "split": "train2017", "input_size": SIDE}
     if run:
-        whole = with_weights(whole, load_file(run / "model.safetensors"))
         facts = read_facts(run)
         changed = f"fine-tuned on {facts['data']}; 78 of the 80 classes were left out"
         training = {
@@ -174,23 +201,15 @@ def write(source: Path, to: Path, photos: Sequence[Photo], run: Path | None = No
             "tuned": facts["tuned"],
             "command": facts["command"],
         }
-    rounded = round_model(whole, int8_from=10**9)
-    difference = largest_difference(whole, rounded, photos)
-    if exact > EXACT or difference > ROUNDED:
-        raise UserError(f"A logit differs by {exact:.2g}, and rounded by {difference:.2g}.")
-    content = rounded.SerializeToString()
-    parameters = sum(int(np.prod(t.dims)) for t in whole.graph.initializer if t.data_type == 1)
-    spec = input_spec()
-    card = {
+    return {
         "title": "Cats and dogs",
         "default": True,
         "task": "detection",
         "architecture": "NanoDet-Plus-m",
         "framework": "onnx",
-        "parameters": parameters,
         "license": "apache-2.0",
         "labels": [{"name": name, "species": name} for name in PETS],
-        "input": {**vars(spec)},
+        "input": {**vars(input_spec())},
         "output": {
             "layout": "NLC",
             "meaning": "logits of the labels, then of the distances to a box's four sides, at each "
@@ -205,19 +224,7 @@ def write(source: Path, to: Path, photos: Sequence[Photo], run: Path | None = No
             "changed": changed,
         },
         "metrics": {},
-        "export": {
-            "command": command(),
-            "largest_difference": exact,
-            "largest_difference_rounded": difference,
-            "weights": "float16, computed in float32",
-            "compared_on": f"{len(photos)} held-out photos, in logits",
-        },
-        "sha256": hashlib.sha256(content).hexdigest(),
     }
-    to.mkdir(parents=True, exist_ok=True)
-    (to / f"{NAME}.onnx").write_bytes(content)
-    (to / f"{NAME}.json").write_text(json.dumps(card, indent=2) + "\n")
-    return difference
 
 
 def main(words: Sequence[str] | None = None) -> None:
