@@ -21,17 +21,17 @@ from starlette.middleware import Middleware
 
 from serving import heap, settings
 
-# Gradio asks for news and counts users over the network unless told not to, when it is imported.
+# When it is imported, Gradio checks for news and counts users over the network unless told not to.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 
 def check_models() -> None:
-    """Check every model that the page offers, as far as its files tell.
+    """Check the files of every model that the page offers.
 
     Raises
     ------
     models.store.ModelError
-        When one is missing or its bytes are not those of its card.
+        If one is missing, or its checksum is not the card's.
     """
     from models import store
 
@@ -40,7 +40,7 @@ def check_models() -> None:
 
 
 def load_models() -> None:
-    """Load the models that are used by default, so that no visitor waits for them.
+    """Load the default models, so that no visitor waits for them.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def load_models() -> None:
 
 
 def warm_up() -> None:
-    """Import what takes long: when the page is served, and before the first photo comes."""
+    """Import slow modules, once the page is served and before the first photo arrives."""
     from models import runtime
     from models.pipeline import analyze
     from models.thresholding import compare_all
@@ -62,7 +62,7 @@ def warm_up() -> None:
     empty = np.zeros((2, 2, 3), np.uint8)
     analyze(empty)  # scikit-image, as all photos need it
     compare_all(np.eye(2, dtype=np.uint8))
-    with runtime.running.share(runtime.usable_cores()):  # as when two photos come at a time
+    with runtime.running.share(runtime.usable_cores()):  # as if two photos come at the same time
         analyze(empty)
     opening.shown()  # in English; another language takes what was found
 
@@ -74,7 +74,7 @@ def main(words: Sequence[str] | None = None) -> None:
 
     from serving import sockets, temp_folder, zerogpu
 
-    temp_folder.create()  # Gradio looks for it when it is imported
+    temp_folder.create()  # Gradio reads it when it is imported
     from models import images, runtime, store
 
     if zerogpu.here():  # where functions that are forked alone see a GPU
@@ -82,13 +82,13 @@ def main(words: Sequence[str] | None = None) -> None:
     images.set_limits(chosen.photo_bytes, chosen.photo_pixels)
     store.choose(chosen.models)
     try:
-        check_models()  # before all that takes longer
+        check_models()  # before everything that takes longer
         listening = sockets.take_port(chosen.host, chosen.port)
-        # Gradio is imported meanwhile.
+        # Gradio is imported in the meantime.
         loading = ThreadPoolExecutor(1).submit(load_models)
         from serving import decoder_packages, decoding
 
-        in_space = "SPACE_ID" in os.environ  # whose set-up knows requirements.txt alone
+        in_space = "SPACE_ID" in os.environ  # whose set-up installs only requirements.txt
         if (decoder_packages.install() if in_space else decoder_packages.find()) is None:
             print(
                 "The decoders use the app's own Pillow, which has known holes: "
@@ -118,7 +118,7 @@ def main(words: Sequence[str] | None = None) -> None:
                 node_imports=[texts.NODE],
             ),
             workers=runtime.usable_cores()
-            + 1,  # one more, for the moments in which an answer waits
+            + 1,  # one more, for moments in which an answer is waiting
             translate=texts.say_to,
             listening=listening,
         )

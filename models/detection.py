@@ -1,4 +1,4 @@
-"""Where cats and dogs are: a box around each, however small, by a detector without anchors."""
+"""Finds cats and dogs: a box around each, however small, by a detector without anchors."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from models.runtime import Network
 
 @dataclass(frozen=True)
 class Detection:
-    """Something that was found: its box, what it is, and how surely.
+    """A detected object: its box, its class, and its probability.
 
     Attributes
     ----------
@@ -25,7 +25,7 @@ class Detection:
     label
         What it is.
     probability
-        Of there being one, in [0, 1].
+        Probability of the object, in [0, 1].
     """
 
     box: tuple[int, int, int, int]
@@ -40,7 +40,7 @@ def decode(
 
     Each cell of each grid has a logit for each class and, for each side of its box, the logits of a
     distribution over `rule.bins` distances, whose mean is the distance: Li et al., "Generalized
-    focal loss", NeurIPS 2020. The place in row `r` and column `c` lies at `(c, r)` strides.
+    focal loss", NeurIPS 2020. The cell in row `r` and column `c` is at `(c, r)` strides.
 
     Parameters
     ----------
@@ -49,12 +49,12 @@ def decode(
     height, width
         Size of the network's input in pixels.
     rule
-        Strides and bins; places below `rule.least` are left out.
+        Strides and bins; cells below `rule.least` are dropped.
 
     Returns
     -------
-    `(n, 4)` left, top, right, bottom in pixels of the input, which may end outside of it, and
-    `(n, classes)` probabilities.
+    `(n, 4)` left, top, right, bottom in pixels of the input, which may extend beyond it, and `(n,
+    classes)` probabilities.
     """
     classes = output.shape[1] - 4 * rule.bins
     probabilities = 1 / (1 + np.exp(-output[:, :classes]))
@@ -71,7 +71,7 @@ def decode(
 
 
 def _places(height: int, width: int, strides: tuple[int, ...]) -> Iterator[NDArray[np.float32]]:
-    """Column, row and stride of each place, grid by grid and row by row."""
+    """Column, row and stride of each cell, grid by grid and row by row."""
     for stride in strides:
         rows, columns = np.mgrid[: -(-height // stride), : -(-width // stride)]
         flat = columns.ravel(), rows.ravel(), np.full(rows.size, stride)
@@ -93,18 +93,18 @@ def suppress(
     """Greedy non-maximum suppression, over all classes together.
 
     A box that overlaps one with a higher score is dropped, whatever their classes: a dog that also
-    looks a little like a cat is one pet.
+    looks slightly like a cat is one pet.
 
     Parameters
     ----------
     boxes, scores
         `(n, 4)` and `(n,)`.
     overlap
-        IoU above which two boxes are one.
+        IoU above which two boxes count as one.
 
     Returns
     -------
-    Indices of the boxes that are kept, best first.
+    Indices of the kept boxes, best first.
     """
     waiting = np.argsort(-scores, kind="stable")
     kept: list[int] = []
@@ -130,7 +130,7 @@ class Detector:
         return self._network.device
 
     def detect(self, photo: Photo | Image.Image) -> list[Detection]:
-        """Find what a photo shows, the surest first.
+        """Detect the objects in a photo, the most probable first.
 
         Parameters
         ----------
@@ -167,7 +167,7 @@ class Detector:
 
 @cache
 def load(name: str = "finder") -> Detector:
-    """Load a detector once; later calls give the same one.
+    """Load a detector once; later calls return the same one.
 
     Raises
     ------
@@ -178,7 +178,7 @@ def load(name: str = "finder") -> Detector:
 
 
 def default() -> Detector | None:
-    """The detector to use by default; None where the models that are used have none.
+    """The default detector; None if the models in use include none.
 
     Raises
     ------

@@ -1,7 +1,7 @@
-"""A network's input, made from a photo as the model's card describes.
+"""A network's input, made from a photo according to the model's card.
 
-Evaluation in `training/` and serving call the same function with the same `InputSpec`, so a model
-is served exactly as it was measured.
+Evaluation in `training/` and the app call the same function with the same `InputSpec`, so a model
+is used exactly as it was measured.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ Window = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class InputSpec:
-    """How a photo is made into a network's input.
+    """How to turn a photo into a network's input.
 
     Attributes
     ----------
@@ -31,11 +31,11 @@ class InputSpec:
         Input size in pixels.
     resize
         "squash" scales the whole photo to the input size and ignores its aspect ratio; "crop"
-        scales it until it just covers the input and takes the centre; "fit" keeps the photo's own
-        scale where it fits into the input size, shrinks it to fit where it does not, and mirrors
-        it at its right and lower edge until height and width are divisible by `multiple`;
-        "letterbox" scales the whole photo, up too, until it fits into the input size, and fills it
-        up with the mean colour at its right and lower edge to sides divisible by `multiple`.
+        scales it until it just covers the input, and takes the centre; "fit" keeps the photo's own
+        scale if it fits into the input size, shrinks it if not, and mirrors it at its right and
+        lower edge until height and width are divisible by `multiple`; "letterbox" scales the whole
+        photo, up or down, to fit into the input size, and pads it with the mean colour at its right
+        and lower edge until its sides are divisible by `multiple`.
     interpolation
         "bilinear" or "bicubic", both with antialiasing.
     mean, std
@@ -45,12 +45,12 @@ class InputSpec:
     color
         Channel order; always "RGB".
     multiple
-        What the height and width of a "fit" or "letterbox" input are divisible by.
+        Divisor of the height and width of a "fit" or "letterbox" input.
 
     Raises
     ------
     ValueError
-        For other words than these.
+        For any other words.
     """
 
     height: int
@@ -64,7 +64,7 @@ class InputSpec:
     multiple: int = 1
 
     def __post_init__(self) -> None:
-        # Other programs write cards too; the meaning of an unknown word must not be guessed.
+        # Other programs may write cards too; the meaning of an unknown word must not be guessed.
         for name, known in (
             ("resize", ("squash", "crop", "fit", "letterbox")),
             ("interpolation", ("bilinear", "bicubic")),
@@ -121,7 +121,7 @@ def resize_photo(
     box = (0.0, 0.0, float(columns), float(rows))
     if spec.resize == "crop":
         scale = min(columns / width, rows / height)
-        # Rounding can give slightly negative numbers, which Pillow refuses.
+        # Rounding can give slightly negative values, which Pillow refuses.
         left = max((columns - width * scale) / 2, 0.0)
         top = max((rows - height * scale) / 2, 0.0)
         box = (left, top, columns - left, rows - top)
@@ -148,7 +148,7 @@ def normalize(resized: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.float32
     """Scale `(..., height, width, 3)` uint8 values to the network's range, in its layout."""
     scale = (1 / (255 * np.array(spec.std))).astype(np.float32)
     offset = (np.array(spec.mean) / np.array(spec.std)).astype(np.float32)
-    # NumPy is slow where an operand has few values along the last axis, as one for each channel.
+    # NumPy is slow if an operand has few values along the last axis, such as one per channel.
     if spec.layout == "NCHW":
         planes = np.ascontiguousarray(np.moveaxis(resized, -1, -3))
         values: NDArray[np.float32] = planes * scale[:, np.newaxis, np.newaxis]

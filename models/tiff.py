@@ -1,7 +1,7 @@
-"""TIFF as instruments and cameras write it, read by tifffile: the values of one of its pictures.
+"""Reads TIFF files of instruments and cameras with tifffile: the values of one picture.
 
-A TIFF can be nearly anything. What is known here is read as tifffile reads it, and everything else
-is refused by its name; nothing is guessed at.
+A TIFF can contain almost anything. Known kinds are read as by tifffile, and everything else is
+refused with its name; nothing is guessed.
 """
 
 import io
@@ -30,8 +30,8 @@ STRUCTURED = (
     *("shaped", "lsm", "mmstack", "ome", "imagej", "fluoview", "stk", "sis"),
     *("svs", "scn", "qpi", "ndpi", "bif", "philips"),
 )
-MANY_PAGES = 500  # of more, it is not looked whether some are copies of others in small
-LONGEST_LOOK = 64  # pictures that are tried for the first with content
+MANY_PAGES = 500  # with more, reduced copies of others are not searched for
+LONGEST_LOOK = 64  # pictures tried in the search for the first one with content
 AXIS_OF: dict[str, AxisName] = {"T": "time", "Z": "z", "C": "channel"}
 
 # Compressions and the functions of imagecodecs that tifffile calls for them.
@@ -72,12 +72,12 @@ UNITS = {  # micrometres; see the OME schema's UnitsLength, and what ImageJ's us
     **{"inch": 25_400.0, "in": 25_400.0, '"': 25_400.0},
 }
 
-tifffile.logger().setLevel(logging.CRITICAL)  # what it says of odd files is said by no one
+tifffile.logger().setLevel(logging.CRITICAL)  # its messages about odd files are of no use here
 
 
 @dataclass(frozen=True)
 class Stored:
-    """One picture in its file's own numbers, upright.
+    """One upright picture in its file's own values.
 
     Attributes
     ----------
@@ -86,21 +86,21 @@ class Stored:
     kind
         "channels" are several grey pictures.
     bits
-        Of a sample, as far as they mean something.
+        Significant bits of a sample.
     alpha
-        `(height, width)` of the values' type, and whether the colours are multiplied by it.
+        `(height, width)` of the values' type, and whether colours are premultiplied by it.
     colors
-        `(values, 3)` uint8: the colours of a palette, whose indices the values are.
+        `(values, 3)` uint8: the colours of a palette, into which the values are indices.
     stated
-        The values that are black and white, for each channel, where the file says so.
+        The values of black and white, for each channel, if the file states them.
     profile
         An ICC profile.
     camera
-        Whether it is a photo whose values are meant as they are.
+        Whether it is a photo whose values need no stretching.
     coding
-        What its colours mean, where that is stated by numbers.
+        The coding of its colours, if stated by code points.
     channels, axes, pixel_size
-        As of `Picture`.
+        As in `Picture`.
     """
 
     values: Values
@@ -123,7 +123,7 @@ class OtherReaderError(Exception):
 
 
 def preload() -> None:
-    """Load what reading needs, because a process that is locked down opens no file any more."""
+    """Load what reading needs, because a locked-down process cannot open files any more."""
     import xml.etree.ElementTree  # noqa: F401
 
     for names in (*CODECS.values(), OTHERS):
@@ -132,7 +132,7 @@ def preload() -> None:
 
 
 def read(content: bytes, place: Place, check_size: Callable[[int, int], None]) -> Stored:
-    """Read one of the pictures of a TIFF.
+    """Read one of the pictures in a TIFF.
 
     Parameters
     ----------
@@ -146,11 +146,11 @@ def read(content: bytes, place: Place, check_size: Callable[[int, int], None]) -
     Raises
     ------
     PhotoError
-        When it is of a kind that is not read here, or has no such picture.
+        If it is of an unsupported kind, or has no such picture.
     OtherReaderError
-        When it is one for Pillow.
+        If Pillow should read it.
     Exception
-        Of almost any type, when the file is damaged.
+        Of almost any type, if the file is damaged.
     """
     # "_multifile": an OME-TIFF can name other files, which must not be opened.
     with tifffile.TiffFile(io.BytesIO(content), _multifile=False) as file:
@@ -163,7 +163,7 @@ def read(content: bytes, place: Place, check_size: Callable[[int, int], None]) -
 
 
 def _is_raw(file: tifffile.TiffFile, first: tifffile.TiffPage) -> bool:
-    """Whether it is a camera's raw file, whose first picture is a thumbnail or a mosaic."""
+    """Whether it is a camera's raw file, whose first picture is a thumbnail or a sensor mosaic."""
     if first.photometric in (MOSAIC, LINEAR_RAW):
         return True
     tags = first.tags
@@ -179,10 +179,10 @@ class _Stack:
     keyframe
         One of them, which has all the tags.
     sizes
-        How many there are along each axis; channels that one page holds count, too.
+        Number along each axis; channels inside one page count too.
     page_at
-        The page of a time, z and channel; None where it is missing. An array where the pictures
-        lie one behind the other without pages.
+        The page for a time, z and channel; None if it is missing. An array if the pictures are
+        stored contiguously without pages.
     """
 
     keyframe: tifffile.TiffPage
@@ -191,7 +191,7 @@ class _Stack:
     names: tuple[str, ...] = ()
     stated: tuple[tuple[float, float], ...] = ()
     is_imagej: bool = False
-    samples: int = field(init=False, default=1)  # of one page, that are channels
+    samples: int = field(init=False, default=1)  # of one page that are channels
 
     def __post_init__(self) -> None:
         if _kind(self.keyframe) == "channels":
@@ -199,7 +199,7 @@ class _Stack:
 
 
 def _stacks(file: tifffile.TiffFile) -> list[_Stack]:
-    """The pictures of a file; their number is that of its pages."""
+    """The pictures of a file, as many as it has pages."""
     if any(getattr(file, f"is_{kind}", False) for kind in STRUCTURED):
         found = [stack for series in file.series for stack in _of_series(file, series)]
         if found:
@@ -225,7 +225,7 @@ def _alone(
 
 
 def _of_series(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> Iterator[_Stack]:
-    """What tifffile calls a series: one stack for each index on axes of other kinds."""
+    """A series in tifffile's sense: one stack for each index along axes of other kinds."""
     key = series.keyframe
     axes, shape = series.get_axes(squeeze=False), series.get_shape(squeeze=False)
     if axes.endswith("S") and "S" not in key.axes and shape[-1] == 1:
@@ -258,7 +258,7 @@ def _of_series(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> Iter
 
 
 def _contiguous(file: tifffile.TiffFile, series: tifffile.TiffPageSeries, number: int) -> Values:
-    """One of the pictures of a file with one page, whose pixels are stored contiguously."""
+    """One picture of a file with a single page, whose pixels are stored contiguously."""
     key = series.keyframe
     if key.dtype is None or series.dataoffset is None:
         raise ValueError("The file does not say where its values lie, or what they are.")
@@ -270,7 +270,7 @@ def _contiguous(file: tifffile.TiffFile, series: tifffile.TiffPageSeries, number
 
 
 def _find(stacks: list[_Stack], place: Place, check_size: Callable[[int, int], None]) -> Stored:
-    """The picture at a place, or the first there with content, or the first."""
+    """The picture at a place, or the first matching one with content, or the first."""
     if place.page is not None and place.page >= len(stacks):
         raise PhotoError("photo_no_such_place", axis="page", count=len(stacks))
     first, looked = None, 0
@@ -359,13 +359,13 @@ def _kind(page: tifffile.TiffPage) -> Literal["grey", "color", "cmyk", "channels
 
 
 def _alphas(page: tifffile.TiffPage) -> int:
-    """Whether the last sample is alpha, by tag 338."""
+    """Whether the last sample is alpha, according to tag 338."""
     extra = page.extrasamples
     return int(bool(extra) and page.samplesperpixel > 1 and int(extra[0]) in (1, 2))
 
 
 def _check_kind(page: tifffile.TiffPage) -> None:
-    """Refuse by name what cannot be read."""
+    """Refuse unsupported kinds by name."""
     compression = int(page.compression)
     if compression == 6:
         raise OtherReaderError  # the old JPEG of TIFF, which libtiff knows
@@ -398,7 +398,7 @@ def _refused(what: str, number: int) -> PhotoError:
 
 
 def _decode(key: tifffile.TiffPage, page: Page | Values | None) -> Stored:
-    """The values of a page, upright; zeros where there is none."""
+    """The values of a page, upright; zeros if there is none."""
     if page is None:
         values = np.zeros(key.shape, key.dtype)
     elif isinstance(page, np.ndarray):
@@ -436,7 +436,7 @@ def _decode(key: tifffile.TiffPage, page: Page | Values | None) -> Stored:
         stored = replace(stored, values=values[:, :, :-1])
     if key.photometric == PALETTE and key.colormap is not None:
         colors_of = np.moveaxis(key.colormap, 0, 1)
-        # Some writers keep 8 bits where the standard has 16.
+        # Some writers store 8 bits where the standard has 16.
         eight = colors_of if colors_of.max() < 256 else colors_of >> 8
         stored = replace(stored, colors=eight.astype(np.uint8))
     return stored
@@ -452,11 +452,12 @@ def _inverted(values: Values, bits: int) -> Values:
 
 
 def upright(values: Values, orientation: object) -> Values:
-    """Turn rows and columns as the orientation says, which is TIFF's tag 274 and EXIF's."""
+    """Flip and transpose according to the orientation, which is tag 274 in TIFF and EXIF."""
     if orientation in (5, 6, 7, 8):
         values = values.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):
-        # In the stored rows' order where rows and columns keep their places, else in the new ones.
+        # In the order of the stored rows if rows and columns are not swapped, otherwise of the new
+        # ones.
         values = values[::-1]
     if orientation in (2, 3, 6, 7):
         values = values[:, ::-1]
@@ -468,7 +469,7 @@ def _stated(
     page: tifffile.TiffPage,
     series: tifffile.TiffPageSeries | None = None,
 ) -> tuple[tuple[float, float], ...]:
-    """Which values are black and white, as far as the file says: for all channels or for each."""
+    """The values of black and white, if the file states them: for all channels or for each."""
     whole = page.dtype is not None and page.dtype.kind == "u"
     if file.is_imagej and (said := file.imagej_metadata):
         ranges = said.get("Ranges") or (said.get("min"), said.get("max"))
@@ -515,7 +516,7 @@ def _ome(file: tifffile.TiffFile) -> dict[str, str]:
 
 
 def _names(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> tuple[str, ...]:
-    """The names of the channels, where the file has any."""
+    """The names of the channels, if the file has any."""
     if not file.is_ome:
         return ()
     return tuple(name[:50] for name in _ome(file).get("channels", "").split("\n"))
@@ -558,7 +559,7 @@ def _pitch(page: tifffile.TiffPage, tag: int) -> float | None:
 
 
 def _length(value: object, unit: str) -> float | None:
-    """A length in micrometres; None where it is not a length."""
+    """A length in micrometres; None if it is not a length."""
     try:
         length = float(value) * UNITS[unit.strip().lower()]  # type: ignore[arg-type]
     except (TypeError, ValueError, KeyError):

@@ -1,8 +1,8 @@
-"""Uploads are decoded in processes of their own, so that no file can harm the app.
+"""Uploads are decoded in separate processes, so that no file can harm the app.
 
-Decoders are C code that meets whatever anybody sends. One that crashes, hangs or takes too much
+Decoders are C code, and anybody can send them anything. One that crashes, hangs or takes too much
 memory ends with its process: that costs one request, whose visitor gets a sentence, and the process
-is replaced. Pixels come back in shared memory; nothing that is received can bring code.
+is replaced. Pixels come back in shared memory; nothing that is received can contain code.
 """
 
 import atexit
@@ -39,18 +39,18 @@ logger = logging.getLogger(__name__)
 
 ROOT = Path(__file__).parent.parent
 SECONDS = 15.0  # a picture may take, however busy the machine is; `decoder` bounds the processor's
-START = 15.0  # that a process may take to start
-WAIT = 60.0  # seconds until a request gives up that finds all processes busy
+START = 15.0  # seconds for a process to start
+WAIT = 60.0  # seconds after which a request gives up if all processes are busy
 KEPT = 40_000_000  # bytes of shared memory that are wiped rather than given back
 PIECE = 8_000_000  # bytes of it that are copied at a time
 LONGEST_ANSWER = 100_000  # bytes
 VALUES = 6  # bytes of shared memory a pixel for the values of deep pictures
 
-# A process that may be taken over should not know the app's secrets.
+# A process that may be compromised should not know the app's secrets.
 ENVIRONMENT = ("LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH", "PYTHONUTF8")
 SETTINGS = {
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",  # each picture is decoded in new memory
-    "MALLOC_ARENA_MAX": "1",  # each other heap takes 64 MB of the addresses that are limited
+    "MALLOC_ARENA_MAX": "1",  # each further heap takes 64 MB of the limited address space
     "MALLOC_MMAP_THRESHOLD_": "16000000",  # larger pictures go back to the system
     "MALLOC_TRIM_THRESHOLD_": "16000000",
     "OPENBLAS_NUM_THREADS": "1",
@@ -58,7 +58,7 @@ SETTINGS = {
 
 
 class Decoder:
-    """A process that lets one of its own decode each picture, one at a time."""
+    """A process that has each picture decoded by a child process, one at a time."""
 
     def __init__(self) -> None:
         kept = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
@@ -71,8 +71,8 @@ class Decoder:
         self._shared = mmap.mmap(shared, 0)
         self._ready, ready = os.pipe()
         with theirs, os.fdopen(shared), os.fdopen(ready):
-            # It ends when this process does, however that ends: its socket is closed then. A
-            # session of its own keeps the terminal's Ctrl-C from it.
+            # It ends when this process does, in whatever way, because its socket is closed then.
+            # Its own session keeps the terminal's Ctrl-C from it.
             given = (theirs.fileno(), shared, ready)
             numbers = (*given, images.MAX_BYTES, images.MAX_PIXELS)
             self.process = subprocess.Popen(  # noqa: S603
@@ -103,7 +103,7 @@ class Decoder:
         return self._waits
 
     def read(self, file: BinaryIO, side: int = 0, place: Place = FIRST) -> Picture:
-        """Decode a file; where that fails in an unforeseen way, the process is ended.
+        """Decode a file; if that fails in an unexpected way, the process is ended.
 
         Parameters
         ----------
@@ -147,7 +147,7 @@ class Decoder:
             if timed_out or -status in (signal.SIGPROF, signal.SIGXCPU):
                 raise PhotoError("photo_takes_too_long") from None
             raise PhotoError("photo_decoder_ended") from None
-        except BaseException:  # the rest of its answer would be taken for the next one's
+        except BaseException:  # the rest of its answer would be taken as part of the next one
             self.end()
             raise
         finally:
@@ -155,10 +155,10 @@ class Decoder:
         return picture
 
     def _wipe(self, written: int | None) -> None:
-        """Let nothing of a picture stay in the shared memory.
+        """Remove everything of a picture from the shared memory.
 
-        It is filled from its beginning; `written` is None where it is not known how far. New memory
-        costs time, and is taken where much is to be given back.
+        It is filled from the beginning; `written` is None if it is unknown how far. Large amounts
+        are released to the system, although new memory costs time.
         """
         if written is not None and written <= KEPT:
             np.frombuffer(self._shared, np.uint8, written)[:] = 0
@@ -180,7 +180,7 @@ class Decoder:
         PhotoError
             When the picture cannot be used.
         OSError
-            When the answer makes no sense.
+            If the answer makes no sense.
         """
         try:
             said = json.loads(text)
@@ -281,14 +281,14 @@ class Decoder:
 
 
 def _shared_memory(size: int) -> int:
-    """Descriptor of memory to share with another process, which takes none until it is written."""
+    """Descriptor of memory to share with another process; it takes none until it is written."""
     if sys.platform != "linux":
         with tempfile.TemporaryFile() as file:
             file.truncate(size)
             return os.dup(file.fileno())
     memory = os.memfd_create("photo", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.ftruncate(memory, size)
-    # Whoever reads mapped memory that another process has cut off is killed.
+    # Reading mapped memory that another process has truncated would kill this process.
     fcntl.fcntl(memory, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
     return memory
 
@@ -306,7 +306,7 @@ class Pool:
     """Processes that decode pictures, for any number of threads."""
 
     def __init__(self, size: int) -> None:
-        # The last one used is taken first, because its memory is warm.
+        # The most recently used one is taken first, because its memory is warm.
         self._idle: queue.LifoQueue[Decoder | None] = queue.LifoQueue()
         for _ in range(size):
             self._idle.put(_start())
@@ -325,12 +325,12 @@ class Pool:
     def open_picture(
         self, path: str | os.PathLike[str], side: int = 0, place: Place = FIRST
     ) -> Picture:
-        """As `models.images.open_picture`, and safe from the file.
+        """Like `models.images.open_picture`, but protected from the file.
 
         Raises
         ------
         PhotoError
-            When the picture cannot be used, all processes were busy for long, or none can start.
+            If the picture cannot be used, all processes are busy for long, or none can start.
         """
         with images.open_file(path) as file:
             try:
@@ -369,7 +369,7 @@ class Pool:
             self._idle.put(decoder)
 
     def close(self) -> None:
-        """End the processes that are idle."""
+        """End the idle processes."""
         with suppress(queue.Empty):
             while True:
                 if decoder := self._idle.get_nowait():
@@ -402,7 +402,7 @@ _pool: Pool | None = None
 
 
 def start() -> Pool:
-    """Start the processes, one for each core, unless they run already."""
+    """Start the processes, one for each core, unless they are running already."""
     global _pool
     with _lock:
         if _pool is None:
@@ -418,7 +418,7 @@ def give_back() -> None:
 
 
 def open_photo(path: str | os.PathLike[str]) -> Photo:
-    """Read a picture that a visitor sent: as `models.images.open_photo`, and safe from the file.
+    """Read a visitor's picture: like `models.images.open_photo`, but protected from the file.
 
     Raises
     ------
@@ -441,7 +441,7 @@ def open_preview(path: str | os.PathLike[str], side: int) -> tuple[Photo, tuple[
 
 
 def open_picture(path: str | os.PathLike[str], side: int = 0, place: Place = FIRST) -> Picture:
-    """Read a picture that a visitor sent: as `models.images.open_picture`, and safe from the file.
+    """Read a visitor's picture: like `models.images.open_picture`, but protected from the file.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The queue of answers: how long it is, whose turn it is, and what becomes of each answer."""
+"""The queue of answers: its length, whose turn it is, and how each answer ends."""
 
 import asyncio
 import heapq
@@ -21,24 +21,23 @@ from serving.sessions import Full, Sessions
 
 __all__ = ["AnswerQueue", "Session"]
 
-MAX_PENDING = 40  # answers that one client may wait for; a new photo on the page asks for some 15
-FIRST_GUESS = 0.5  # seconds that an answer of a function takes that gave none yet
-REMEMBERED = 1_000  # clients whose last turn is known
-RECENTLY = 30.0  # seconds for which a client that asked is thought of
+MAX_PENDING = 40  # answers that one client may wait for; a new photo on the page requests some 15
+FIRST_GUESS = 0.5  # assumed seconds for an answer of a function that has given none yet
+REMEMBERED = 1_000  # clients whose last turn is remembered
+RECENTLY = 30.0  # seconds for which a client's last request is remembered
 
 
 class AnswerQueue:
-    """The queue of a page. Turns go round among the clients that wait.
+    """The queue of a page, in which waiting clients take turns.
 
-    One client's answers take all workers but one, so that another's first one has a worker at once;
-    and half of them while others ask, too.
-    Next is whoever has the fewest answers computed right now, and of those who had no turn for the
-    longest.
+    One client's answers may take all workers but one, so that another client's first answer gets a
+    worker immediately, and only half of them while other clients are active. The next is the client
+    with the fewest running answers; among several, the one whose last turn was longest ago.
 
     Attributes
     ----------
     closing
-        Whether nobody is let in any more.
+        Whether no more answers are accepted.
     answers
         How many were given so far.
     """
@@ -59,19 +58,19 @@ class AnswerQueue:
         self.workers = workers
         self._store = store
         store.is_open = lambda session: bool(self._streams[session])
-        self._seconds: dict[str, float] = {}  # that a function's answer takes, lately
+        self._seconds: dict[str, float] = {}  # recent duration of a function's answers
         self._started: dict[str, float] = {}
         self._turns: dict[str, int] = {}  # the number of each client's last turn
-        self._asked: dict[str, float] = {}  # when each client asked last
+        self._asked: dict[str, float] = {}  # when each client last sent a request
         self._turn = 0
-        self._streams: Counter[str] = Counter()  # open ones of each session
+        self._streams: Counter[str] = Counter()  # open streams of each session
         self._queue = internals.Queue(blocks, self, max_waiting, workers)
         self._sessions = Sessions(self._in_use)
         runtime.running.answers = lambda: self._queue.computed
 
     @property
     def length(self) -> int:
-        """How many answers wait or are computed."""
+        """How many answers wait or are being computed."""
         return len(self._queue.event_ids_to_events)
 
     @property
@@ -84,7 +83,7 @@ class AnswerQueue:
         return sum(answer.client == client for answer in self._queue.pending)
 
     def next_place(self, client: str) -> tuple[int, int]:
-        """The place of a client's next answer in the queue, and the seconds until it is there."""
+        """The place of a client's next answer in the queue, and the seconds until it is ready."""
         new = Answer("", client, "", "", "", {}, time.monotonic())
         order = self.estimate([*self._queue.waiting, new], self._queue.running)
         place, seconds = next(
@@ -93,7 +92,7 @@ class AnswerQueue:
         return place + 1, max(math.ceil(seconds), 1)
 
     def seconds_left(self, client: str) -> int:
-        """About how long it takes until a client's first answer is there, in whole seconds."""
+        """About how long it takes until a client's first answer is ready, in whole seconds."""
         times = [
             seconds
             for answer, seconds in self.estimate(self._queue.waiting, self._queue.running)
@@ -103,7 +102,7 @@ class AnswerQueue:
 
     @contextmanager
     def streaming(self, session: str | None, event: str | None = None) -> Iterator[None]:
-        """While a client listens for the answers of a session, or for one event."""
+        """A context in which a client listens for the answers of a session, or for one event."""
         session = session or (self._queue.session_of(event) if event else None)
         if session is None:
             yield
@@ -117,7 +116,7 @@ class AnswerQueue:
                 del self._streams[session]
 
     async def emptied(self, timeout: float) -> bool:
-        """Wait until all that were let in have their answers; return whether they do."""
+        """Wait until all accepted answers are ready; return whether they are."""
         end = time.monotonic() + timeout
         while self.length and time.monotonic() < end:
             await asyncio.sleep(0.05)
@@ -128,7 +127,7 @@ class AnswerQueue:
         self._queue.close()
 
     def tidy(self) -> None:
-        """Forget what belongs to nobody any more."""
+        """Forget what no longer belongs to anybody."""
         self._sessions.keep_only(self._queue.tidy())
         pending = {answer.id for answer in self._queue.pending}
         self._store.forget(pending)
@@ -140,10 +139,10 @@ class AnswerQueue:
             answer.session == session for answer in self._queue.pending
         )
 
-    # What `internals.Queue` asks and tells; see `internals.Rules`.
+    # The calls from `internals.Queue`; see `internals.Rules`.
 
     def admit(self, scope: Any, session: str | None) -> None:  # noqa: ANN401 -- an ASGI scope
-        """Refuse a session that would be one too many of its client."""
+        """Refuse a session that would be one too many for its client."""
         try:
             self._sessions.admit(scope[CLIENT], session)
         except Full:
@@ -151,7 +150,7 @@ class AnswerQueue:
             raise HTTPException(429, self._translate(scope, "waiting", {"answers": mine})) from None
 
     def entered(self, answer: Answer) -> None:
-        """Keep the answer's session, and let those go that it takes the place of."""
+        """Keep the answer's session, and forget those that it replaces."""
         self._queue.forget(self._sessions.use(answer.client, answer.session))
         self._store.use(answer.id, answer.files)
         self._asked.pop(answer.client, None)
@@ -177,13 +176,13 @@ class AnswerQueue:
         )
 
     def _share(self, client: str) -> int:
-        """How many workers a client's answers may take: the cores are the others', too."""
+        """How many workers a client's answers may take: other clients need cores too."""
         since = time.monotonic() - RECENTLY
         others = any(asked > since for each, asked in self._asked.items() if each != client)
         return max((self.workers - 1) // 2 if others else self.workers - 1, 1)
 
     def estimate(self, waiting: list[Answer], running: list[Answer]) -> list[tuple[Answer, float]]:
-        """Those who wait, as they will have their turns, with the seconds until the answer."""
+        """The waiting answers in the order of their turns, with the seconds until each."""
         now = time.monotonic()
         busy = Counter(answer.client for answer in running)
         free = [

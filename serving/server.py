@@ -1,4 +1,4 @@
-"""Serve a page on the open internet: a server of our own, with the guard before Gradio's app."""
+"""Serve a page on the open internet: a separate server, with the guard in front of Gradio's app."""
 
 import asyncio
 import os
@@ -32,11 +32,11 @@ from serving.queueing import AnswerQueue
 from serving.settings import CannotStart, Settings
 from serving.sockets import LOCALHOST, take_port
 
-OPEN_FILES = 8192  # that the process asks the system for
-GRACE = 30.0  # seconds that running answers may take when the process is told to stop
-START = 30.0  # seconds that the server may take to start
-BACKLOG = 2048  # connections that wait until they are taken
-CLOSE = 2.0  # seconds that open connections may take to end
+OPEN_FILES = 8192  # open files that the process requests from the system
+GRACE = 30.0  # seconds for running answers when the process is told to stop
+START = 30.0  # seconds for the server to start
+BACKLOG = 2048  # connections that wait to be accepted
+CLOSE = 2.0  # seconds for open connections to end
 
 
 class Unguarded(CannotStart):
@@ -45,7 +45,7 @@ class Unguarded(CannotStart):
 
 @dataclass(frozen=True)
 class Look:
-    """How a page looks, and which files of its own it shows; see `gradio.mount_gradio_app`."""
+    """The look of a page, and its own files; see `gradio.mount_gradio_app`."""
 
     theme: gr.themes.Base | None = None
     css_paths: Path | None = None
@@ -53,11 +53,11 @@ class Look:
     preview: Path | None = None  # the picture that other sites show with a link
     allowed_paths: Sequence[str] = ()
     middleware: Sequence[Middleware] = field(default_factory=list)
-    node_imports: Sequence[Path] = ()  # modules that Node imports before it renders pages
+    node_imports: Sequence[Path] = ()  # imported by Node before it renders pages
 
 
 class Running:
-    """A page that is served."""
+    """A page that is being served."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class Running:
         self._stopping = threading.Event()
 
     def wait(self, first: Callable[[], object]) -> None:
-        """Do something first, then serve until told to stop (SIGTERM or SIGINT), and stop."""
+        """Call `first`, then serve until told to stop (SIGTERM or SIGINT), and stop."""
 
         def stop(signal_number: int, frame: FrameType | None) -> None:
             self.queue.closing = True
@@ -87,7 +87,7 @@ class Running:
             signal.signal(number, stop)
         try:
             first()
-        except Exception:  # the page works without, only later
+        except Exception:  # the page works without it, but more slowly at first
             log.fault()
         answers, given_back = self.queue.answers, time.monotonic()
         while not self._stopping.wait(1):
@@ -103,7 +103,7 @@ class Running:
         self.queue.closing = True
         log.write("closing", waiting=self.queue.length)
         ended = asyncio.run(self.queue.emptied(grace))
-        time.sleep(0.5)  # for the last answers to be sent
+        time.sleep(0.5)  # so that the last answers are sent
         if self._node:
             internals.stop_node(self._node)
         self.queue.close()
@@ -123,29 +123,29 @@ def launch(
     listening: socket.socket | None = None,
     ssr: bool | None = None,
 ) -> Running:
-    """Serve a page in a thread of its own.
+    """Serve a page in a new thread.
 
     Parameters
     ----------
     blocks
         The page.
     settings
-        Where, and what is let in.
+        The address, and the limits.
     look
         How the page looks.
     workers
-        How many answers are computed at a time.
+        How many answers may be computed at a time.
     translate
-        Makes the server's own sentences in a visitor's language.
+        Gives the server's own sentences in a visitor's language.
     listening
-        The socket of `take_port`, if it was called before.
+        The socket from `take_port`, if it was called before.
     ssr
-        Whether Node renders the page; by default, as $GRADIO_SSR_MODE says.
+        Whether Node renders the page; by default, $GRADIO_SSR_MODE decides.
 
     Raises
     ------
     CannotStart
-        When the port is taken, or the guard would have a hole or does not stand before the page.
+        If the port is in use, or the guard would have a hole or is not in front of the page.
     """
     changed = internals.check()
     log.start()
@@ -171,12 +171,12 @@ def launch(
             server_name=str(host),
             server_port=port,
             footer_links=[],  # its API page shows nothing here, nor do its settings change anything
-            run_history=False,  # would keep visitors' inputs
+            run_history=False,  # it would keep visitors' inputs
             app_kwargs={"middleware": list(look.middleware)},
             allowed_paths=list(look.allowed_paths),
             show_error=False,
             max_file_size=settings.photo_bytes,
-            ssr_mode=False,  # as Node would stand in front of the guard
+            ssr_mode=False,  # otherwise Node would be in front of the guard
             enable_monitoring=False,
             mcp_server=True,
             theme=look.theme,
@@ -231,12 +231,12 @@ def _reachable(host: str) -> str:
 
 
 def _check_guard(host: str, port: int, guard: Guard) -> None:
-    """Ask for what Gradio would answer and the guard does not.
+    """Request a route that Gradio has and the guard closes.
 
     Raises
     ------
     Unguarded
-        When it is answered, or without the guard having seen it.
+        If it is answered, or the guard has not seen it.
     """
     seen = guard.probes
     connection = HTTPConnection(host.strip("[]"), port, timeout=START)
@@ -253,7 +253,7 @@ def _check_guard(host: str, port: int, guard: Guard) -> None:
 def _share(blocks: gr.Blocks, host: str, port: int) -> None:
     try:
         address = internals.open_tunnel(host, port)
-    except Exception as error:  # of the network, of a download, of a program that does not start
+    except Exception as error:  # a failure of the network, the download, or the program's start
         log.write("share", failed=type(error).__name__)
         print("A public link cannot be opened: please check the connection to the internet.")
         return
@@ -262,7 +262,7 @@ def _share(blocks: gr.Blocks, host: str, port: int) -> None:
 
 
 def _open_files() -> int:
-    """Raise the number of files and connections that may be open; return it."""
+    """Raise the limit of open files and connections; return it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
     if soft < wanted:
