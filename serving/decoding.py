@@ -312,13 +312,13 @@ class Pool:
             self._idle.put(_start())
 
     def open_photo(self, path: str | os.PathLike[str]) -> Photo:
-        """As `models.images.open_photo`, and safe from the file; raises as `open_picture`."""
+        """Like `models.images.open_photo`, protected from the file; raises as `open_picture`."""
         return self.open_picture(path).photo
 
     def open_preview(
         self, path: str | os.PathLike[str], side: int
     ) -> tuple[Photo, tuple[int, int]]:
-        """As `models.images.open_preview`, and safe from the file; raises as `open_picture`."""
+        """Like `models.images.open_preview`, protected from the file; raises as `open_picture`."""
         picture = self.open_picture(path, side)
         return picture.photo, picture.size
 
