@@ -1,1 +1,1 @@
-"""What stands between the network and the page: limits, refusals, health, logs and metrics."""
+"""Everything between the network and the page: limits, refusals, health, logs and metrics."""

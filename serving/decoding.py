@@ -91,7 +91,7 @@ class Decoder:
         return self._connection.fileno() >= 0 and self.process.poll() is None
 
     def waits(self) -> bool:
-        """Whether it waits for a picture, or soon does, and whoever had the one before is gone.
+        """Whether it waits for a picture or soon will, and the previous picture's process is gone.
 
         Raises
         ------

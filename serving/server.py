@@ -40,7 +40,7 @@ CLOSE = 2.0  # seconds for open connections to end
 
 
 class Unguarded(CannotStart):
-    """The guard does not stand in front of the page."""
+    """The guard is not in front of the page."""
 
 
 @dataclass(frozen=True)

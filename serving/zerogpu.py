@@ -29,8 +29,9 @@ from models.runtime import Answers, Gathered, Network
 Refusal = Literal["quota", "refused", "ended"]
 """Why there is no GPU: the visitor's time is used up, none was free, or its time was over."""
 
-# How long a GPU is asked for: networks are opened on it first; then it waits for photos that two
-# cores decode. Nobody asks for more at a time than a visitor without an account has on a day.
+# How long a GPU is requested for: first networks are loaded on it, then it waits for photos that
+# two cores decode. A single request is never longer than the daily time of a visitor without an
+# account.
 START_SECONDS, PHOTO_SECONDS, MEGABYTE_SECONDS = 15.0, 0.1, 0.1
 MOST_SECONDS = 120
 PATIENCE = 0.1  # seconds between two looks at whether the GPU is still there
@@ -63,7 +64,7 @@ def declare() -> None:
 
 
 def seconds_for(photos: Sequence[Path]) -> int:
-    """For how many seconds an album asks for the GPU, by the number and size of its files."""
+    """For how many seconds an album requests the GPU, by the number and size of its files."""
     megabytes = sum(path.stat().st_size for path in photos if path.exists()) / 1e6
     needed = START_SECONDS + PHOTO_SECONDS * len(photos) + MEGABYTE_SECONDS * megabytes
     return min(math.ceil(needed), MOST_SECONDS)
@@ -103,7 +104,7 @@ class Lease:
         """Ask for the GPU, and do not wait for it."""
         self.refusal: Refusal | None = None
         self._over, self._ready = Event(), False
-        self._lock = Lock()  # of the pipe, and of what is known of its other end
+        self._lock = Lock()  # for the pipe and its other end
         self._sent: set[int] = set()
         self._gathered: dict[int, Gathered] = {}
         self.photos_at_a_time = PHOTOS_AT_A_TIME if _lend else 1
@@ -173,7 +174,7 @@ class Lease:
 
 
 def _refusal(error: Exception) -> Refusal:
-    """Why the GPU is not lent at all; Gradio's errors have a title, which alone tells."""
+    """Why the GPU is not lent at all; only the title of Gradio's errors tells that."""
     title = getattr(error, "title", "")
     return "quota" if any(word in title for word in ("quota", "credits")) else "refused"
 
