@@ -30,6 +30,7 @@
     return element.id;
   }
 
+  const opened = new WeakSet(); // dialogs of colours
   let shownTab = null; // the last one that was scrolled to
 
   /** A word of Gradio's as the page says it; a slider's name stands behind two of them. */
@@ -126,6 +127,27 @@
 
     // Sentences that come and go are read out. The box around them stays.
     ".spoken .html-container": (box) => set(box, { role: "status" }),
+
+    // The pattern behind what is transparent lies only where the picture is, not beside it.
+    ".checkered img": (image) => {
+      const { clientWidth: width, clientHeight: height, naturalWidth, naturalHeight } = image;
+      if (!naturalWidth || !width) return;
+      const scale = Math.min(width / naturalWidth, height / naturalHeight);
+      const beside = [height - naturalHeight * scale, width - naturalWidth * scale];
+      const padding = beside.map((room) => `${Math.max(0, room / 2).toFixed(1)}px`).join(" ");
+      if (image.style.getPropertyValue("--beside") !== padding) image.style.setProperty("--beside", padding);
+    },
+
+    // The dialog of a colour opens where the colour is, and not at red: it looks when that changes.
+    ".color-picker input[type=text]": (input) => {
+      if (!input.value || opened.has(input)) return;
+      opened.add(input);
+      const { value } = input;
+      for (const color of [value === "#000000" ? "#ffffff" : "#000000", value]) {
+        input.value = color;
+        input.dispatchEvent(new Event("change", { bubbles: true }));
+      }
+    },
 
     // The line between before and after.
     "[data-testid=slider]": (handle) => {
@@ -303,5 +325,6 @@
   });
   // A picture that has come changes nothing else. This event is caught on its way down.
   document.addEventListener("load", mendSoon, true);
+  window.addEventListener("resize", mendSoon);
   mend();
 })();

@@ -16,10 +16,12 @@ LEAST = 0.001  # probability of a breed that is shown
 
 def build(current: gr.State) -> None:
     """Lay out the tab; it follows the current photo."""
-    message = gr.HTML(markup.notice(mark("breed.hint")), padding=False, elem_classes=markup.SPOKEN)
+    message = gr.HTML(
+        markup.notice(mark("breed.hint"), waits=True), padding=False, elem_classes=markup.SPOKEN
+    )
     answer = gr.HTML(padding=False, elem_id="breeds")
     labels = _card().labels
-    with gr.Accordion(mark("breed.known"), open=False):
+    with gr.Accordion(mark("breed.known"), open=False, elem_classes="useful"):
         for species, title in (("cat", "breed.cats"), ("dog", "breed.dogs")):
             names = ", ".join(mark_breed(each.name) for each in labels if each.species == species)
             gr.HTML(f"<b>{mark(title)}:</b> {names}", padding=False)
@@ -36,7 +38,7 @@ def build(current: gr.State) -> None:
 def show_breeds(upload: Upload | None) -> tuple[str, str]:
     """Message and ranking for a photo, pale if it shows none of the breeds."""
     if upload is None:
-        return markup.notice(say("breed.hint")), ""
+        return markup.notice(say("breed.hint"), waits=True), ""
     try:
         found, pets = upload.breed, upload.pets
     except PhotoError as error:

@@ -39,6 +39,22 @@ FINISH_COPYING = f"""async (file) => {{
 }}"""
 
 
+SWATCHES: dict[str, str] = {
+    "white": "#ffffff",
+    "black": "#000000",
+    "grey": "#8c8c8c",
+    "blue": "#2f7fd1",
+    "green": "#2e8b57",
+    "yellow": "#f2c230",
+    "red": "#c0392b",
+}
+CHOOSE_SWATCH = """element.addEventListener("click", ({ target }) => {
+  if (!target.dataset.color) return;
+  props.value = target.dataset.color;
+  trigger("submit");
+});"""
+
+
 class ColorError(ValueError):
     """A colour that cannot be read."""
 
@@ -51,7 +67,7 @@ def build(current: gr.State) -> dict[str, gr.Component]:
     The controls that a link can set.
     """
     message = gr.HTML(
-        markup.notice(mark("cutout.hint")),
+        markup.notice(mark("cutout.hint"), waits=True),
         padding=False,
         elem_id="cut-out-message",
         elem_classes=markup.SPOKEN,
@@ -70,6 +86,14 @@ def build(current: gr.State) -> dict[str, gr.Component]:
         label=mark("cutout.ground"),
         elem_id="ground",
     )
+    with gr.HTML(
+        html_template="@children",
+        js_on_load=CHOOSE_SWATCH,
+        visible=False,
+        padding=False,
+        elem_id="swatches",
+    ) as swatches:
+        gr.HTML(f'<div class="swatches">{"".join(map(_swatch, SWATCHES))}</div>', padding=False)
     color = gr.ColorPicker(
         "#2f7fd1", label=mark("cutout.color"), visible=False, elem_id="ground-color"
     )
@@ -98,13 +122,15 @@ def build(current: gr.State) -> dict[str, gr.Component]:
     other_background.change(
         lambda background: (
             gr.update(visible=background == "color"),
+            gr.update(visible=background == "color"),
             gr.update(visible=background == "own"),
         ),
         background,
-        [color, picture],
+        [color, swatches, picture],
         show_progress="hidden",
         api_visibility="private",
     )
+    swatches.submit(None, swatches, color, js="(chosen) => chosen", api_visibility="private")
     choice = [current, background, color, own]
     gr.on(
         [current.change, other_background.change, color.change, own.change],
@@ -129,7 +155,7 @@ def show_cut_out(
     """Message, the reduced photo beside the reduced result, both buttons, and the time it took."""
     off, on = gr.Button(interactive=False), gr.Button(interactive=True)
     if upload is None:
-        return markup.notice(say("cutout.hint")), None, off, off, ""
+        return markup.notice(say("cutout.hint"), waits=True), None, off, off, ""
     try:
         photo, found = upload.preview, upload.cut_out
         if not (found.cut_out[:, :, 3] > 127).any():
@@ -177,6 +203,14 @@ def compose(
     if background == "own" and own is not None:
         return matting.lay_over(cut, matting.cover(own.whole, *photo.shape[:2]))
     return cut
+
+
+def _swatch(name: str) -> str:
+    said = mark(f"cutout.swatch.{name}")
+    return (
+        f'<button type="button" data-color="{SWATCHES[name]}" aria-label="{said}" title="{said}" '
+        f'style="background: {SWATCHES[name]}"></button>'
+    )
 
 
 def _sentence(error: PhotoError | ColorError) -> str:

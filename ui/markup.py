@@ -11,11 +11,17 @@ from ui.texts import mark, number, say
 SPOKEN = "spoken"  # class of what screen readers announce when it changes; see accessible.js
 
 
-def notice(sentence: str, wrong: bool = False, invites: bool = False) -> str:
-    """A sentence for the visitor, as HTML; an invitation lets the answered example be shown."""
+def notice(sentence: str, wrong: bool = False, invites: bool = False, waits: bool = False) -> str:
+    """A sentence for the visitor, as HTML.
+
+    One that invites leaves an answered example visible. One that waits for a photo hides the rest
+    of its tab, which cannot do anything yet.
+    """
     kind = 'class="notice-text wrong" role="alert"' if wrong else 'class="notice-text"'
     if invites:
         kind = 'class="notice-text invites"'
+    if waits:
+        kind = 'class="notice-text waits"'
     return f"<div {kind}>{html.escape(sentence)}</div>"
 
 

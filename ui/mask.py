@@ -38,7 +38,9 @@ def build(current: gr.State) -> tuple[gr.Radio, gr.State, dict[str, gr.Component
             info=mark("mask.border_info"),
             elem_id="border",
         )
-    message = gr.HTML(markup.notice(mark("mask.hint")), padding=False, elem_classes=markup.SPOKEN)
+    message = gr.HTML(
+        markup.notice(mark("mask.hint"), waits=True), padding=False, elem_classes=markup.SPOKEN
+    )
     with gr.Row():
         with gr.Column(min_width=280):
             outlined = gr.Image(
@@ -75,7 +77,7 @@ def show_overlay(
     """Message, photo with the classes laid over it, legend, and button to download the mask."""
     nothing = gr.Button(interactive=False)
     if upload is None:
-        return markup.notice(say("mask.hint")), None, "", nothing
+        return markup.notice(say("mask.hint"), waits=True), None, "", nothing
     try:
         photo, found = upload.preview, upload.mask(model)
     except PhotoError as error:

@@ -44,6 +44,8 @@ THEME = gr.themes.Soft(
     checkbox_label_border_color="*neutral_500",
     checkbox_label_border_color_dark="*neutral_400",
     button_border_width="1px",
+    input_border_width="1px",
+    checkbox_label_border_width="1px",
     checkbox_label_background_fill_selected="*primary_700",
     checkbox_label_background_fill_selected_dark="*primary_700",
     # visible edges of controls: 3 to 1

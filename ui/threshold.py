@@ -60,7 +60,7 @@ def build(current: gr.State) -> dict[str, gr.Component]:
             elem_id="channel",
         )
     message = gr.HTML(
-        markup.notice(mark("threshold.hint")), padding=False, elem_classes=markup.SPOKEN
+        markup.notice(mark("threshold.hint"), waits=True), padding=False, elem_classes=markup.SPOKEN
     )
     with gr.Row():
         with gr.Column(min_width=280):
@@ -123,7 +123,7 @@ def show_classes(
     if upload is None:
         # A link's cuts may be on their way: only those of the photo that is gone are taken back.
         kept = gr.skip() if not chosen or histogram.waiting(chosen) else None
-        return markup.notice(say("threshold.hint")), None, "", kept, "", "", nothing
+        return markup.notice(say("threshold.hint"), waits=True), None, "", kept, "", "", nothing
     try:
         gray, counted = upload.gray(channel), upload.histogram(channel)
     except PhotoError as error:
