@@ -105,7 +105,7 @@ def test_a_phase_is_what_pytorch_gives_behind_the_doubling() -> None:
         {"nearest_mode": "ceil"},
     ],
 )
-def test_other_ways_to_enlarge_are_left_alone(resize: dict[str, str]) -> None:
+def test_other_ways_to_enlarge_are_left_alone(resize: dict[str, Any]) -> None:
     before = network(**resize)
     assert kinds(simplify(before, SPEC)) == kinds(before)
 
