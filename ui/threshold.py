@@ -230,13 +230,16 @@ def show_methods(upload: Upload | None, channel: thresholding.Channel) -> tuple[
     seconds = time.perf_counter() - start
     few = drawing.fewer_pixels(gray, SAMPLED * PREVIEW_SIDE)
     scale, _ = histogram.scale_of(counted)
-    panels = "".join(_method_panel(gray, few, result, scale) for result in results)
+    panels = "".join(_method_panel(gray, counted, few, result) for result in results)
     line = markup.took(seconds, "CPU")
     marks = method_marks.draw(results, scale)
     return f'<div class="methods">{panels}</div>{line}', marks, separation.draw(counted)
 
 
-def _method_panel(gray: NDArray[Any], few: NDArray[Any], result: MethodResult, scale: Scale) -> str:
+def _method_panel(
+    gray: NDArray[Any], counted: Histogram, few: NDArray[Any], result: MethodResult
+) -> str:
+    scale, _ = histogram.scale_of(counted)
     name = say(f"method.{result.method}")
     if result.cut is None or result.reason is not None:
         reason = say_error(result.reason) if result.reason else ""
@@ -248,7 +251,7 @@ def _method_panel(gray: NDArray[Any], few: NDArray[Any], result: MethodResult, s
         caption = say("threshold.cut", cut=scale.written(result.cut))
         alternative = say("threshold.method_alt", method=name, cut=caption)
         panel = f'<img src="data:image/png;base64,{data}" alt="{html.escape(alternative)}">'
-        share = np.count_nonzero(gray > result.cut) / gray.size
+        share = _share_above(gray, counted, result.cut)
         save = html.escape(say("threshold.method_download", method=name))
         facts = (
             f"<div>{html.escape(say('threshold.foreground', share=share))}</div>"
@@ -259,6 +262,14 @@ def _method_panel(gray: NDArray[Any], few: NDArray[Any], result: MethodResult, s
         f"<figure>{panel}<figcaption><b>{name}</b>, {caption}{facts}"
         f"{lab.explanation(result.method)}</figcaption></figure>"
     )
+
+
+def _share_above(gray: NDArray[Any], counted: Histogram, cut: float) -> float:
+    """Part of the pixels above a cut, in [0, 1]."""
+    if np.issubdtype(gray.dtype, np.floating):
+        return np.count_nonzero(gray > cut) / gray.size
+    # A pass over all pixels for each method would take most of the time of a phone's photo.
+    return thresholding.describe_classes(counted, np.array([cut]))[1].share
 
 
 def write_method(upload: Upload, channel: thresholding.Channel, method: object) -> str:

@@ -238,8 +238,7 @@ def test_a_preview_is_white_above_the_cut(cut: float) -> None:
 
     preview = decode(binary_preview(gray, cut, 50))
 
-    assert preview.mode == "L"
-    np.testing.assert_array_equal(np.asarray(preview), np.where(gray > cut, 255, 0))
+    np.testing.assert_array_equal(np.asarray(preview.convert("L")), np.where(gray > cut, 255, 0))
 
 
 @pytest.mark.parametrize(
@@ -284,6 +283,15 @@ def test_a_gray_preview_shows_the_whole_picture() -> None:
     preview = np.asarray(decode(gray_preview(gray, 200)))
 
     np.testing.assert_array_equal(np.unique(preview, axis=0)[0], [30] * 75 + [180] * 125)
+
+
+def test_a_reduced_preview_shows_how_many_of_its_pixels_are_above_the_cut() -> None:
+    gray = np.random.default_rng(3).integers(0, 256, (120, 200), dtype=np.uint8)
+
+    preview = np.asarray(decode(binary_preview(gray, 90, 50)).convert("L"))
+
+    share = (gray > 90).reshape(30, 4, 50, 4).mean(axis=(1, 3))
+    np.testing.assert_allclose(preview / 255, share, atol=0.5 / 255 + 1e-6)
 
 
 def test_a_reduced_preview_shows_areas_black_and_white() -> None:
