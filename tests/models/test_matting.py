@@ -5,6 +5,7 @@ import time
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter
 
 from models import matting
 from models.images import Photo
@@ -196,3 +197,16 @@ def test_twelve_megapixels_take_less_than_three_seconds_of_a_core() -> None:
 
     assert time.process_time() - start < 3
     assert cut.shape == (3000, 4000, 4)
+
+
+@pytest.mark.parametrize("shape", [(40, 60), (5, 3), (1, 30), (1, 1)])
+@pytest.mark.parametrize("radius", [1, 6])
+def test_means_of_windows_mirror_the_picture_as_scipy_does(
+    shape: tuple[int, int], radius: int
+) -> None:
+    plane = np.random.default_rng(0).random(shape, np.float32)
+
+    means = matting._window_mean(plane, radius)
+
+    expected = uniform_filter(plane.astype(np.float64), 2 * radius + 1, mode="reflect")
+    np.testing.assert_allclose(means, expected, atol=1e-6)
