@@ -19,7 +19,7 @@ class OnnxNetwork(torch.nn.Module):
     Parameters
     ----------
     model
-        With one input and one output.
+        With one input.
 
     Raises
     ------
@@ -30,7 +30,8 @@ class OnnxNetwork(torch.nn.Module):
     def __init__(self, model: onnx.ModelProto) -> None:
         super().__init__()
         self.nodes = list(model.graph.node)
-        self.input, self.output = model.graph.input[0].name, model.graph.output[0].name
+        self.input = model.graph.input[0].name
+        self.outputs = [output.name for output in model.graph.output]
         self.weights = torch.nn.ParameterDict()
         self.names: dict[str, str] = {}  # a parameter's name has no dots
         self.constants: Values = {}
@@ -44,7 +45,11 @@ class OnnxNetwork(torch.nn.Module):
                 self.constants[tensor.name] = value
 
     def forward(self, photo: torch.Tensor) -> torch.Tensor:
-        """The network's output for its input."""
+        """The network's first output for its input."""
+        return self.answers(photo)[0]
+
+    def answers(self, photo: torch.Tensor) -> list[torch.Tensor]:
+        """All outputs of the network for its input."""
         values: Values = {self.input: photo, **self.constants}
         values |= {name: self.weights[own] for name, own in self.names.items()}
         for node in self.nodes:
@@ -52,7 +57,7 @@ class OnnxNetwork(torch.nn.Module):
             settings = {one.name: helper.get_attribute_value(one) for one in node.attribute}
             outputs = _run(node, inputs, settings)
             values.update(zip(node.output, outputs, strict=True))
-        return values[self.output]
+        return [values[name] for name in self.outputs]
 
     def stored(self) -> dict[str, np.ndarray]:
         """The parameters by their names in the graph."""
@@ -74,33 +79,37 @@ def _run(
     node: onnx.NodeProto, inputs: list[torch.Tensor], settings: dict[str, Any]
 ) -> tuple[torch.Tensor, ...]:
     functional, kind, first = torch.nn.functional, node.op_type, inputs[0]
+    if kind == "Split":
+        return torch.chunk(first, settings["num_outputs"], dim=settings["axis"])
+    if kind in ELEMENTWISE:
+        return (ELEMENTWISE[kind](*inputs),)
+    if kind in REDUCTIONS:
+        axes = [int(axis) for axis in inputs[1]]
+        return (REDUCTIONS[kind](first, dim=axes, keepdim=bool(settings.get("keepdims", 1))),)
     if kind == "Conv":
-        top, left = settings["pads"][:2]
-        weight, bias = inputs[1], inputs[2] if len(inputs) > 2 else None
-        answer = functional.conv2d(
-            first,
-            weight,
-            bias,
-            stride=tuple(settings["strides"]),
-            padding=(top, left),
-            groups=settings["group"],
-        )
+        answer = _convolve(inputs, settings)
     elif kind == "LeakyRelu":
         answer = functional.leaky_relu(first, settings["alpha"])
+    elif kind == "Clip":
+        answer = first.clamp(float(inputs[1]), float(inputs[2]))
+    elif kind == "Softmax":
+        answer = first.softmax(settings["axis"])
+    elif kind == "Gemm":
+        answer = functional.linear(first, inputs[1], inputs[2])
+    elif kind == "Cast":
+        answer = first.to(TYPES[settings["to"]])
     elif kind == "MaxPool":
         answer = functional.max_pool2d(
             first, settings["kernel_shape"], settings["strides"], settings["pads"][:2]
         )
-    elif kind == "Add":
-        answer = first + inputs[1]
     elif kind == "Concat":
         answer = torch.cat(inputs, dim=settings["axis"])
-    elif kind == "Split":
-        return torch.chunk(first, settings["num_outputs"], dim=settings["axis"])
     elif kind == "Shape":
-        answer = torch.tensor(first.shape)
+        answer = torch.tensor(first.shape[settings.get("start", 0) : settings.get("end")])
     elif kind == "Unsqueeze":
         answer = first.unsqueeze(int(inputs[1]))
+    elif kind == "Squeeze":
+        answer = first.squeeze()
     elif kind == "Reshape":
         # Zero means that the axis stays.
         shape = [first.shape[i] if n == 0 else n for i, n in enumerate(inputs[1].tolist())]
@@ -108,8 +117,48 @@ def _run(
     elif kind == "Transpose":
         answer = first.permute(settings["perm"])
     elif kind == "Resize":
-        factors = inputs[-1].tolist()[2:]
-        answer = functional.interpolate(first, scale_factor=factors, mode="bilinear")
+        answer = _resize(first, inputs[-1], settings)
     else:
         raise NotImplementedError(f"The operator {kind} is not known here.")
     return (answer,)
+
+
+def _divide(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    return one / other if one.is_floating_point() else one // other
+
+
+ELEMENTWISE = {
+    "Add": torch.add,
+    "Sub": torch.sub,
+    "Mul": torch.mul,
+    "Div": _divide,
+    "Exp": torch.exp,
+    "Relu": torch.relu,
+}
+REDUCTIONS = {"ReduceMax": torch.amax, "ReduceMean": torch.mean, "ReduceSum": torch.sum}
+TYPES = {onnx.TensorProto.FLOAT: torch.float32, onnx.TensorProto.FLOAT16: torch.float16}
+
+
+def _convolve(inputs: list[torch.Tensor], settings: dict[str, Any]) -> torch.Tensor:
+    photo, weight, *bias = inputs
+    top, left, bottom, right = settings.get("pads", (0, 0, 0, 0))
+    if (top, left) != (bottom, right):
+        photo = torch.nn.functional.pad(photo, (left, right, top, bottom))
+        top = left = 0
+    return torch.nn.functional.conv2d(
+        photo,
+        weight,
+        bias[0] if bias else None,
+        stride=tuple(settings.get("strides", (1, 1))),
+        padding=(top, left),
+        dilation=tuple(settings.get("dilations", (1, 1))),
+        groups=settings.get("group", 1),
+    )
+
+
+def _resize(photo: torch.Tensor, wanted: torch.Tensor, settings: dict[str, Any]) -> torch.Tensor:
+    mode = "nearest" if settings.get("mode", b"nearest") == b"nearest" else "bilinear"
+    if wanted.is_floating_point():
+        factors = wanted.tolist()[2:]
+        return torch.nn.functional.interpolate(photo, scale_factor=factors, mode=mode)
+    return torch.nn.functional.interpolate(photo, size=wanted.tolist()[2:], mode=mode)

@@ -1,0 +1,57 @@
+"""The embedded networks in float16, and in PyTorch, against ONNX Runtime in float32."""
+
+import warnings
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from models import store
+from training.half import half
+from training.networks.onnx_network import OnnxNetwork
+
+NAMES = [card.name for card in store.defaults()]
+
+
+def load(name: str) -> tuple[onnx.ModelProto, np.ndarray]:
+    card = store.read_card(name)
+    photo = np.random.default_rng(0).normal(0, 1, card.input.batch_shape(1)).astype(np.float32)
+    return onnx.load(store.EMBEDDED / f"{name}.onnx"), photo
+
+
+def answers(model: onnx.ModelProto, photo: np.ndarray) -> list[np.ndarray]:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    return session.run(None, {session.get_inputs()[0].name: photo})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_network_in_float16_says_about_the_same(name: str) -> None:
+    model, photo = load(name)
+
+    halved = half(model)
+
+    onnx.checker.check_model(halved, full_check=True)
+    kinds = {tensor.data_type for tensor in halved.graph.initializer}
+    floats = [tensor for tensor in halved.graph.initializer if tensor.data_type == 1]
+    assert onnx.TensorProto.FLOAT16 in kinds
+    assert all(len(tensor.dims) < 2 for tensor in floats)  # factors that sizes are scaled by
+    for expected, found in zip(answers(model, photo), answers(halved, photo), strict=True):
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, expected, atol=0.05)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_pytorch_computes_the_same_graph(name: str) -> None:
+    model, photo = load(name)
+
+    with torch.inference_mode(), warnings.catch_warnings(action="ignore"):
+        found = OnnxNetwork(model).answers(torch.from_numpy(photo))
+
+    for expected, each in zip(answers(model, photo), found, strict=True):
+        np.testing.assert_allclose(each.numpy(), expected, atol=2e-3)
