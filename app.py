@@ -104,6 +104,7 @@ def main(words: Sequence[str] | None = None) -> None:
 
         built = page.build()
         loading.result()
+        runtime.answering.set()
         zerogpu.declare()
         running = server.launch(
             built,

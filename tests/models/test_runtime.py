@@ -156,6 +156,39 @@ def test_every_batch_size_is_run_before_the_first_visitor(
     assert all(size < 2 * count for count, size in enumerate(session.sizes[len(seen) :], start=1))
 
 
+@pytest.mark.parametrize(("error", "replayed"), [(0.0, True), (0.1, False)])
+def test_runs_of_some_sizes_are_replayed_if_they_answer_the_same(
+    sessions: list[FakeSession], monkeypatch: pytest.MonkeyPatch, error: float, replayed: bool
+) -> None:
+    replays: list[int] = []
+
+    class FakeReplay:
+        def __init__(self, content: bytes, shape: tuple[int, ...], *_: object) -> None:
+            self.size = shape[0]
+
+        def __call__(self, batch: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+            replays.append(self.size)
+            return [answer + np.float32(error) for answer in double(batch)]
+
+    monkeypatch.setattr(runtime, "Replay", FakeReplay)
+    network = Network(b"network", (1, 2))
+    assert set(replays) == set(runtime.REPLAYED)
+    replays.clear()
+    for count in (1, 2, 3, 9):
+        np.testing.assert_array_equal(network.run(photos(1, count)), photos(1, count) * 2)
+    assert replays == ([1, 4, 16] if replayed else [])
+
+
+def test_once_visitors_are_answered_nothing_is_recorded(
+    sessions: list[FakeSession], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answering = threading.Event()
+    answering.set()
+    monkeypatch.setattr(runtime, "answering", answering)
+    monkeypatch.setattr(runtime, "Replay", lambda *_: pytest.fail("recorded"))
+    Network(b"network", (1, 2))
+
+
 def test_a_network_for_large_photos_is_warmed_up_with_one(sessions: list[FakeSession]) -> None:
     network = Network(b"network", (1, 1024, 1024, 3))
     np.testing.assert_array_equal(network.run(photos(1, 3)), photos(1, 3) * 2)
