@@ -22,7 +22,7 @@ def half(model: onnx.ModelProto) -> onnx.ModelProto:
 def _sort(graph: onnx.GraphProto) -> None:
     """Put each node behind those that it needs, as the format wants it."""
     waiting = list(graph.node)
-    made = {each.name for each in (*graph.input, *graph.initializer)} | {""}
+    made = {"", *(each.name for each in graph.input), *(each.name for each in graph.initializer)}
     del graph.node[:]
     while waiting:
         ready = [node for node in waiting if made.issuperset(node.input)]

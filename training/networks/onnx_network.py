@@ -1,6 +1,6 @@
 """A convolutional network in ONNX as one of PyTorch, to train it on."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -127,7 +127,7 @@ def _divide(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
     return one / other if one.is_floating_point() else one // other
 
 
-ELEMENTWISE = {
+ELEMENTWISE: dict[str, Callable[..., torch.Tensor]] = {
     "Add": torch.add,
     "Sub": torch.sub,
     "Mul": torch.mul,
@@ -135,7 +135,11 @@ ELEMENTWISE = {
     "Exp": torch.exp,
     "Relu": torch.relu,
 }
-REDUCTIONS = {"ReduceMax": torch.amax, "ReduceMean": torch.mean, "ReduceSum": torch.sum}
+REDUCTIONS: dict[str, Callable[..., torch.Tensor]] = {
+    "ReduceMax": torch.amax,
+    "ReduceMean": torch.mean,
+    "ReduceSum": torch.sum,
+}
 TYPES = {onnx.TensorProto.FLOAT: torch.float32, onnx.TensorProto.FLOAT16: torch.float16}
 
 
