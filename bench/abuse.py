@@ -220,7 +220,8 @@ def main(words: Sequence[str] | None = None) -> None:
             other = measure_memory(arguments.against, uploads)
             figures["memory"]["against"] = {"checkout": arguments.against.name, **other}
     for name, found in figures.items():
-        found["command"] = f"python -m bench.abuse --only {name}"
+        against = f" --against ../{arguments.against.name}" if "against" in found else ""
+        found["command"] = f"python -m bench.abuse --only {name}{against}"
         found["machine"] = visitors.machine()
         print(json.dumps(found, indent=2))
         if not arguments.short:
