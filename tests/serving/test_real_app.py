@@ -235,7 +235,8 @@ def test_an_album_that_takes_longer_than_files_are_kept_loses_none(app: App) -> 
     page, photos = OpenPage(app), 16
     content = io.BytesIO()
     Image.open(CAT).convert("RGB").resize((1600, 1064)).save(content, "JPEG")
-    paths = [page.upload(content.getvalue() + bytes([n]), f"{n}.jpg") for n in range(photos)]
+    named = [" -0.jpg", *(f"{n}.jpg" for n in range(1, photos))]  # a spreadsheet computes the first
+    paths = [page.upload(content.getvalue() + bytes([n]), name) for n, name in enumerate(named)]
     shown = page.elements("finish")
     start = time.monotonic()
 
@@ -263,6 +264,7 @@ def test_an_album_that_takes_longer_than_files_are_kept_loses_none(app: App) -> 
         assert "masks/3.jpg.png" not in archive.namelist()
     (row,) = [line for line in lines if "3.jpg" in line and "13.jpg" not in line]
     assert "is no longer there" in row
+    assert any(re.match(r"_ ?-0\.jpg", line) for line in lines)
 
 
 def test_an_upload_named_as_an_example_is_nobody_else_s(app: App) -> None:
@@ -587,9 +589,13 @@ def test_without_a_decoder_the_app_lives_and_says_that_it_is_not_ready(tmp_path:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     given = {"PYTHONPATH": str(tmp_path), "PETSCOPE_PORT": str(port), "GRADIO_SSR_MODE": "False"}
+    code = (
+        "import runpy, models.thresholding as t; t.compare_all = None;"  # an error in the warm-up
+        "runpy.run_path('app.py', run_name='__main__')"
+    )
     log = tmp_path / "log"
     with log.open("w") as file, subprocess.Popen(
-        [sys.executable, "app.py"], cwd=ROOT, env={**os.environ, **given}, stdout=file, stderr=file
+        [sys.executable, "-c", code], cwd=ROOT, env=os.environ | given, stdout=file, stderr=file
     ) as process:  # fmt: skip
         try:
             app = App(port, None)
@@ -603,6 +609,8 @@ def test_without_a_decoder_the_app_lives_and_says_that_it_is_not_ready(tmp_path:
             assert kind == "error"
             assert said["error"].startswith("Pictures cannot be read at the moment")
             assert app.ask("GET", "/").status == 200
+            assert within(20, lambda: '"event": "fault"' in log.read_text())
+            assert process.poll() is None
         finally:
             process.terminate()
             assert process.wait(60) == 0
