@@ -292,6 +292,14 @@
     true,
   );
 
+  // A sentence may lead to the tab that fits.
+  document.addEventListener("click", ({ target }) => {
+    const name = target.closest?.("[data-opens]")?.dataset.opens;
+    const tab = name && document.querySelector(`#tabs [role=tab][data-tab-id="${name}"]`);
+    tab?.click();
+    tab?.focus();
+  });
+
   // On a phone the examples lie below the answers once there is a photo. A finger that chooses one is
   // taken to its answer; a keyboard and a screen reader, whose clicks have no detail, stay where they
   // are.

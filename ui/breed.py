@@ -36,22 +36,27 @@ def build(current: gr.State) -> None:
 
 
 def show_breeds(upload: Upload | None) -> tuple[str, str]:
-    """Message and ranking for a photo, pale if it shows none of the breeds."""
+    """Message and ranking for a photo, faint where it shows none of the breeds.
+
+    Of a photo with one pet it is that pet's own, as the Pets tab has it.
+    """
     if upload is None:
         return markup.notice(say("breed.hint"), waits=True), ""
     try:
-        found, pets = upload.breed, upload.pets
+        pets = upload.pets
+        if not pets.pets:
+            return markup.no_pet(say("pets.none")), ""
+        alone = len(pets.pets) == 1
+        ranking = pets.pets[0].breeds if alone else upload.breed.ranking
     except PhotoError as error:
         return markup.notice(say_error(error), wrong=True), ""
-    took = markup.took(found.seconds, found.device)
     known = len(_card().labels)
-    if pets.any_known:
-        note = html.escape(say("breed.note", breeds=known))
-        return markup.found(say("breed.found")), (
-            f'{bars(found.ranking)}<p class="hint">{note}</p>{took}'
-        )
-    sentence = f"{say('pets.unknown', breeds=known)}. {say('pets.closest')}"
-    return markup.notice(sentence), (f'<div class="unsure">{bars(found.ranking)}</div>{took}')
+    if not pets.any_known:
+        sentence = f"{say('pets.unknown', breeds=known)}. {say('pets.closest')}"
+        return markup.notice(sentence), f'<div class="unsure">{bars(ranking)}</div>'
+    note = html.escape(say("breed.note", breeds=known))
+    said = say("breed.found") if alone else say("breed.whole")
+    return markup.found(said), f'{bars(ranking)}<p class="hint">{note}</p>'
 
 
 def bars(ranking: Sequence[breeds.Breed]) -> str:

@@ -158,8 +158,8 @@ def show_cut_out(
         return markup.notice(say("cutout.hint"), waits=True), None, off, off, ""
     try:
         photo, found = upload.preview, upload.cut_out
-        if not (found.cut_out[:, :, 3] > 127).any():
-            return markup.notice(say("cutout.none")), None, off, off, ""
+        if not upload.pets.pets or not (found.cut_out[:, :, 3] > 127).any():
+            return markup.no_pet(say("cutout.none")), None, off, off, ""
         result = compose(photo, found.cut_out, background, color, own)
     except (PhotoError, ColorError) as error:
         return markup.notice(_sentence(error), wrong=True), gr.skip(), off, off, ""

@@ -25,6 +25,22 @@ def notice(sentence: str, wrong: bool = False, invites: bool = False, waits: boo
     return f"<div {kind}>{html.escape(sentence)}</div>"
 
 
+def no_pet(sentence: str) -> str:
+    """That there is no pet, and which tabs have an answer all the same, as HTML.
+
+    The script accessible.js lets the buttons open them.
+    """
+    buttons = "".join(
+        f'<button type="button" class="plain" data-opens="{tab}">{html.escape(say(f"tab.{tab}"))}'
+        f"</button> "
+        for tab in ("threshold", "mask")
+    )
+    return (
+        f'<div class="notice-text">{html.escape(sentence)}'
+        f'<p class="hint">{html.escape(say("page.elsewhere"))}</p>{buttons}</div>'
+    )
+
+
 def found(sentence: str) -> str:
     """What was found, as HTML."""
     return f'<p class="found">{html.escape(sentence)}</p>'

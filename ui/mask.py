@@ -83,6 +83,8 @@ def show_overlay(
     except PhotoError as error:
         return markup.notice(say_error(error), wrong=True), None, "", nothing
     segmentation = found.segmentation
+    if found.instances is None and "pet" in segmentation.classes and not upload.pets.pets:
+        return markup.no_pet(say("mask.none")), None, "", nothing
     colors = {
         value: color
         for value, (name, color) in enumerate(
@@ -96,7 +98,10 @@ def show_overlay(
     took = markup.took(found.seconds, found.device)
     legend = legend_table(segmentation.shares, found.instances) + took
     shown = result_files.picture_to_show(picture, f"{upload.name}-outline")
-    return markup.found(say("mask.found")), shown, legend, gr.Button(interactive=True)
+    message = markup.found(say("mask.found"))
+    if found.instances:  # whatever the picture shows
+        message = f'<p class="hint">{html.escape(say("mask.microscope"))}</p>'
+    return message, shown, legend, gr.Button(interactive=True)
 
 
 def write_mask(upload: Upload, model: str) -> str:

@@ -64,7 +64,7 @@ def show_pets(upload: Upload | None) -> tuple[str, str | None, str, object]:
     except PhotoError as error:
         return markup.notice(say_error(error), wrong=True), None, "", nothing
     if not found.pets:
-        return markup.notice(say("pets.none")), None, "", nothing
+        return markup.no_pet(say("pets.none")), None, "", nothing
     colors = theme.pet_colors(len(found.pets))
     cards = "".join(
         card(number, pet, color, photo)
@@ -75,7 +75,8 @@ def show_pets(upload: Upload | None) -> tuple[str, str | None, str, object]:
     took = markup.took(found.seconds, found.device)
     text = f'<div class="pets">{cards}</div><p class="hint">{note}</p>{took}'
     shown = result_files.picture_to_show(picture, f"{upload.name}-pets")
-    message = markup.found(say("pets.found", count=len(found.pets)))
+    sure = not any(pet.refused for pet in found.pets)
+    message = markup.found(say("pets.found" if sure else "pets.found_only", count=len(found.pets)))
     return message, shown, text, gr.Button(visible=True)
 
 

@@ -1,0 +1,63 @@
+"""Every tab says the same of a photo: whether there is a pet, and how probable its breed is."""
+
+import html
+import re
+from pathlib import Path
+
+import pytest
+
+from models import store
+from ui import album, breed, cutout, mask, pets
+from ui.uploads import Upload
+
+EXAMPLES = Path(__file__).parent.parent.parent / "examples"
+ELSEWHERE = {"threshold", "mask"}
+
+
+def percentages(text: str) -> list[str]:
+    return re.findall(r"[<>]?[\d.]+%", html.unescape(re.sub("<[^>]*>", " ", text)))
+
+
+@pytest.mark.parametrize("name", ["coffee_cup.jpg", "coins.png"])
+def test_no_pet_is_no_pet_in_every_tab_and_each_leads_to_others(name: str) -> None:
+    upload = Upload(str(EXAMPLES / name))
+
+    model = store.default("segmentation")
+    answers = [
+        pets.show_pets(upload),
+        cutout.show_cut_out(upload, "transparent", "#ffffff", None),
+        mask.show_overlay(upload, model, 0.5, True),
+        breed.show_breeds(upload),
+    ]
+    for message, shown, *_ in answers:
+        assert "no cat or dog was found" in str(message).lower()
+        assert set(re.findall(r'data-opens="(\w+)"', str(message))) == ELSEWHERE
+        assert not shown  # no ghost of a cut-out, no outline, no breed
+    entry = album.Entry(name, {"pets": []})
+    assert album.summary(entry) == "no pet found"
+
+
+def test_the_breed_of_one_pet_has_one_percentage() -> None:
+    upload = Upload(str(EXAMPLES / "kitten_with_wool.jpg"))
+
+    cards = pets.show_pets(upload)[2]
+    message, answer = breed.show_breeds(upload)
+
+    listed = re.findall(r'<ol class="bars">.*?</ol>', cards)
+    assert [percentages(each) for each in listed] == [percentages(answer)]
+    assert "whole" not in message
+
+
+def test_of_several_pets_the_breed_tab_says_that_it_looks_at_the_whole() -> None:
+    message, _ = breed.show_breeds(Upload(str(EXAMPLES / "cat_and_dog.jpg")))
+
+    assert "Of the picture as a whole" in message
+
+
+def test_nuclei_are_never_counted_without_a_word() -> None:
+    upload = Upload(str(EXAMPLES / "coffee_cup.jpg"))
+
+    message, _, legend, _ = mask.show_overlay(upload, "nuclei", 0.5, True)
+
+    assert "Made for microscope pictures" in message
+    assert "Objects found" in legend
