@@ -1,7 +1,7 @@
 """The page for programs: what can be asked over HTTP and as an MCP server, and how.
 
-Each function here is an endpoint under its own name, and a tool of the MCP server. Its docstring is
-what programs read of it, in the form that Gradio takes apart.
+Each endpoint is a function of the same name, and a tool of the MCP server. The English texts of
+`ui/texts` become its docstring, which Gradio parses and sends to programs.
 """
 
 from dataclasses import asdict
@@ -18,7 +18,7 @@ from models.stains import micrograph
 from models.thresholding import ThresholdError
 from serving import decoding
 from ui import events, parameters, result_files, theme
-from ui.texts import mark
+from ui.texts import mark, say
 from ui.uploads import Upload
 
 PATH = "programs"
@@ -42,6 +42,8 @@ MCP = f"""\
 {{"mcpServers": {{"petscope": {{"url": "{PLACE}/gradio_api/mcp/"}}}}}}
 """
 COMMAND = "python -m models cat.jpg"
+# An assistant can send no file; see `internals` for what MCP's tools say about it.
+PHOTO = "The picture file as a data URL, as in data:image/jpeg;base64,/9j/4AAQSkZJRgABAQ..."
 
 
 def read(photo: Upload) -> Picture:
@@ -56,18 +58,7 @@ def read(photo: Upload) -> Picture:
 
 
 def analyze(photo: Upload, classes: int) -> dict[str, Any]:
-    """Find the cats and dogs of a photo and name their breeds; part its brightness into classes.
-
-    Args:
-        photo: The picture file as a data URL, as in data:image/jpeg;base64,/9j/4AAQSkZJRgABAQ...
-        classes: How many brightness classes, 2 to 8.
-
-    Returns:
-        width and height; cuts, the values between the classes in the numbers of the file; and pets,
-        each with its box (left, top, right, bottom), its share of the photo, its five most probable
-        breeds, how probably it is known (of one of the breeds at all), and whether it is refused
-        for that.
-    """
+    """Answer `/analyze`; `ui/texts` explains it to people and programs."""
     picture = read(photo)
     return pipeline.describe(picture.photo, classes, values=picture.counted)
 
@@ -75,17 +66,7 @@ def analyze(photo: Upload, classes: int) -> dict[str, Any]:
 def threshold(
     photo: Upload, classes: int, channel: thresholding.Channel
 ) -> tuple[str, dict[str, Any]]:
-    """Part a photo into brightness classes: Otsu's threshold for 2, multi-Otsu's for more.
-
-    Args:
-        photo: The picture file as a data URL, as in data:image/jpeg;base64,/9j/4AAQSkZJRgABAQ...
-        classes: How many classes, 2 to 8.
-        channel: Which grey picture of it.
-
-    Returns:
-        The classes as an indexed PNG: 0 for the darkest, 1 for the next, and so on.
-        The cuts, and the grey values, pixels and share of each class.
-    """
+    """Answer `/threshold`; `ui/texts` explains it to people and programs."""
     gray = thresholding.gray_channel(read(photo).counted, channel)
     counted = thresholding.histogram(gray)
     try:
@@ -100,16 +81,7 @@ def threshold(
 
 
 def mask(photo: Upload, model: str) -> tuple[str, dict[str, float]]:
-    """Outline the pet, or what another mask model knows, in a photo.
-
-    Args:
-        photo: The picture file as a data URL, as in data:image/jpeg;base64,/9j/4AAQSkZJRgABAQ...
-        model: Name of the mask model.
-
-    Returns:
-        The mask as an indexed PNG: 1 for the first class, 2 for the second, and so on.
-        The share of the photo that each class covers, in this order.
-    """
+    """Answer `/mask`; `ui/texts` explains it to people and programs."""
     segmenter = segmentation.load(model)
     picture = read(photo)
     found = segmenter.predict(micrograph(picture) if segmenter.card.instances else picture.photo)
@@ -119,14 +91,7 @@ def mask(photo: Upload, model: str) -> tuple[str, dict[str, float]]:
 
 
 def cut_out(photo: Upload) -> str:
-    """Cut the pet of a photo out, with a soft edge and at the photo's own size.
-
-    Args:
-        photo: The picture file as a data URL, as in data:image/jpeg;base64,/9j/4AAQSkZJRgABAQ...
-
-    Returns:
-        A PNG with a transparent background.
-    """
+    """Answer `/cut_out`; `ui/texts` explains it to people and programs."""
     picture = read(photo).photo
     segmenter = segmentation.load(store.default("segmentation"))
     foreground = np.round(segmenter.predict(picture).foreground() * 255).astype(np.uint8)
@@ -135,14 +100,7 @@ def cut_out(photo: Upload) -> str:
 
 
 def breed(photo: Upload) -> list[dict[str, Any]]:
-    """Name the five most probable breeds of a photo that shows one cat or dog.
-
-    Args:
-        photo: The picture file as a data URL, as in data:image/jpeg;base64,/9j/4AAQSkZJRgABAQ...
-
-    Returns:
-        The breeds with name, species and probability, best first.
-    """
+    """Answer `/breed`; `ui/texts` explains it to people and programs."""
     classifier = breeds.load(store.default("classification"))
     return [asdict(each) for each in classifier.predict(read(photo).photo)]
 
@@ -172,6 +130,7 @@ def build() -> None:
             (breed, [photo], [facts]),
         )
         for function, inputs, outputs in endpoints:
+            function.__doc__ = docstring(function.__name__, [str(each.label) for each in inputs])
             call.click(
                 function,
                 inputs,
@@ -180,7 +139,7 @@ def build() -> None:
                 concurrency_id=events.INFERENCE,
             )
     described = "".join(
-        describe(function.__name__, [str(component.label) for component in inputs])
+        endpoint(function.__name__, [str(component.label) for component in inputs])
         for function, inputs, _ in endpoints
     )
     gr.HTML(f"<h2>{mark('programs.endpoints')}</h2>{described}")
@@ -194,8 +153,18 @@ def build() -> None:
     )
 
 
-def describe(name: str, parameters: list[str]) -> str:
-    """An endpoint for people, as HTML; programs read its docstring."""
+def docstring(name: str, parameters: list[str]) -> str:
+    """The description of an endpoint for programs, in English, in the form that Gradio parses."""
+    takes = "".join(
+        f"    {each}: {PHOTO if each == 'photo' else say(f'programs.takes.{each}')}\n"
+        for each in parameters
+    )
+    gives = say(f"programs.gives.{name}").replace(". ", ".\n    ")  # a line for each output
+    return f"{say(f'programs.does.{name}')}\n\nArgs:\n{takes}\nReturns:\n    {gives}\n"
+
+
+def endpoint(name: str, parameters: list[str]) -> str:
+    """The description of an endpoint for people, as HTML."""
     takes = "".join(
         f"<li><code>{each}</code>: {mark(f'programs.takes.{each}')}</li>" for each in parameters
     )

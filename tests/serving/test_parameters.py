@@ -15,6 +15,7 @@ from mcp import ClientSession
 from mcp.client.streamable_http import streamablehttp_client
 
 from tests.raw_http import CAT, Served
+from ui import texts
 
 Schema = dict[str, Any]
 
@@ -160,3 +161,9 @@ def test_the_tools_alone_tell_an_assistant_how_to_send_a_photo(served: Served) -
                         assert "Something went wrong" not in told
 
     asyncio.run(converse())
+
+
+def test_programs_read_the_page_s_own_english(served: Served) -> None:
+    info = json.loads(served.ask("GET", "/gradio_api/info").body)["named_endpoints"]
+    for name in ("analyze", "threshold", "mask", "cut_out", "breed"):
+        assert info[f"/{name}"]["description"] == texts.say(f"programs.does.{name}")
