@@ -75,7 +75,7 @@ class Pet:
     def seen(self, photo: Photo) -> Photo:
         """What the classifier saw of the photo: its crop, with other pets painted over."""
         left, upper, right, lower = self.crop
-        alone = _alone(Image.fromarray(photo), self.crop, self.others)
+        alone = _alone(Image.fromarray(photo), self.crop, self.others) if self.others else None
         return photo[upper:lower, left:right] if alone is None else np.asarray(alone)
 
 
@@ -241,9 +241,9 @@ def _alone(photo: Image.Image, crop: Box, others: Sequence[Region]) -> Image.Ima
     left, upper, right, lower = crop
     near = [other for other in others if _meet(other.box, crop)]
     parts = [other.sampled(crop, lower - upper, right - left) for other in near]
-    if not any(part.any() for part in parts):
+    if not any(part.area for part in parts):
         return None
-    hidden = np.any(parts, axis=0)
+    hidden = np.any([part.mask for part in parts], axis=0)
     alone = photo.crop(crop)
     mean = ImageStat.Stat(alone, Image.fromarray(~hidden)).mean
     alone.paste(tuple(int(value) for value in mean), mask=Image.fromarray(hidden))

@@ -70,11 +70,14 @@ class Region:
     @property
     def mask(self) -> NDArray[np.bool_]:
         """`(height, width)` bool at the photo's size."""
-        height, width = self.shape
+        return self._pixels.reshape(self.shape, order="F")
+
+    @property
+    def _pixels(self) -> NDArray[np.bool_]:
+        """The mask, column by column."""
         edges = np.stack([self.starts, self.stops], axis=1).ravel()
-        lengths = np.diff(edges, prepend=0, append=height * width)
-        pixels = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths)
-        return pixels.reshape((height, width), order="F")
+        lengths = np.diff(edges, prepend=0, append=self.shape[0] * self.shape[1])
+        return np.repeat(np.arange(len(lengths)) % 2 == 1, lengths)
 
     @property
     def _runs(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
@@ -82,15 +85,15 @@ class Region:
         columns, tops = np.divmod(self.starts, self.shape[0])
         return columns, tops, self.stops - columns * self.shape[0]
 
-    def sampled(self, box: Box, height: int, width: int) -> NDArray[np.bool_]:
-        """A part of the mask at another size; each pixel takes the nearest one of the photo.
+    def sampled(self, box: Box, height: int, width: int) -> "Region":
+        """A part at another size; each pixel takes the nearest one of the photo.
 
         Parameters
         ----------
         box
             `(left, top, right, bottom)` of the part in pixels of the photo.
         height, width
-            Of the answer, a `(height, width)` bool array.
+            Of the answer, which may have no pixels.
         """
         left, top, right, bottom = box
         across = _nearest(left, right, width)
@@ -99,12 +102,11 @@ class Region:
         firsts, ends = (np.searchsorted(columns, across, side) for side in ("left", "right"))
         counts = ends - firsts
         # One entry for each run of each column that is looked at.
-        column = np.repeat(np.arange(width), counts)
+        start = np.repeat(np.arange(width) * height, counts)
         run = np.arange(counts.sum()) + np.repeat(firsts - np.cumsum(counts) + counts, counts)
-        steps = np.zeros((width, height + 1), np.int8)
-        np.add.at(steps, (column, np.searchsorted(down, tops[run])), 1)
-        np.add.at(steps, (column, np.searchsorted(down, bottoms[run])), -1)
-        return np.cumsum(steps[:, :-1], axis=1, dtype=np.int8).T > 0
+        starts, stops = (start + np.searchsorted(down, edges[run]) for edges in (tops, bottoms))
+        some = stops > starts  # else it falls between two of the rows
+        return Region(starts[some], stops[some], (height, width))
 
     def joined(self, other: "Region") -> "Region":
         """This region and another, which has none of its pixels, as one."""
@@ -118,11 +120,12 @@ class Region:
 
 def numbered(regions: Sequence[Region], height: int, width: int) -> NDArray[np.uint8]:
     """A picture of regions: `(height, width)` uint8, 0 background, else 1 to n in their order."""
-    numbers = np.zeros((height, width), np.uint8)
+    numbers = np.zeros(height * width, np.uint8)
     for number, region in enumerate(regions, start=1):
         rows, columns = region.shape
-        numbers[region.sampled((0, 0, columns, rows), height, width)] = number
-    return numbers
+        sampled = region.sampled((0, 0, columns, rows), height, width)
+        np.putmask(numbers, sampled._pixels, number)
+    return np.ascontiguousarray(numbers.reshape(width, height).T)
 
 
 def of_numbers(numbers: NDArray[np.integer]) -> list[Region]:
