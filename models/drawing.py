@@ -288,6 +288,11 @@ def gray_preview(gray: NDArray[np.uint8], side: int) -> bytes:
     return _png(Image.fromarray(fewer_pixels(gray, side)))
 
 
+def opacity_preview(opacity: NDArray[np.uint8]) -> bytes:
+    """Black with the `(height, width)` uint8 opacity, as PNG: for a browser to draw through."""
+    return _png(Image.merge("LA", (Image.new("L", opacity.shape[::-1]), Image.fromarray(opacity))))
+
+
 def thumbnail(photo: Photo, side: int) -> bytes:
     """The photo reduced to at most `side` pixels, as JPEG."""
     image = Image.fromarray(reduced(photo, side))

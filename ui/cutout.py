@@ -11,7 +11,7 @@ from PIL import Image, ImageColor
 
 from models import matting
 from models.images import Photo, PhotoError
-from ui import events, markup, photo_input, result_files
+from ui import brush, events, markup, photo_input, result_files
 from ui.texts import mark, say, say_error
 from ui.uploads import Upload
 
@@ -59,8 +59,10 @@ class ColorError(ValueError):
     """A colour that cannot be read."""
 
 
-def build(current: gr.State) -> dict[str, gr.Component]:
+def build(current: gr.State, corrected: gr.State) -> dict[str, gr.Component]:
     """Lay out the tab; it follows the current photo and its own controls.
+
+    The photo with the visitor's strokes comes to `corrected`.
 
     Returns
     -------
@@ -80,6 +82,7 @@ def build(current: gr.State) -> dict[str, gr.Component]:
         elem_id="cut-out",
         elem_classes="checkered",
     )
+    brush.build(current, corrected, "cut-out")
     background = gr.Radio(
         [(mark(f"cutout.ground.{name}"), name) for name in get_args(Background)],
         value="transparent",

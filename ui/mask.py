@@ -4,16 +4,23 @@ import html
 from collections.abc import Mapping
 
 import gradio as gr
+import numpy as np
 
-from models import drawing, store
+from models import correcting, drawing, store
 from models.images import PhotoError
-from ui import events, markup, result_files, theme
+from ui import brush, events, markup, result_files, theme
 from ui.texts import mark, mark_name, number, say, say_error, say_name
 from ui.uploads import Instances, Upload
 
+CHANGES_SIDE = 400
 
-def build(current: gr.State) -> tuple[gr.Radio, gr.State, dict[str, gr.Component]]:
+
+def build(
+    current: gr.State, corrected: gr.State
+) -> tuple[gr.Radio, gr.State, dict[str, gr.Component]]:
     """Lay out the tab; it follows the current photo and its own controls.
+
+    The photo with the visitor's strokes comes to `corrected`.
 
     Returns
     -------
@@ -57,6 +64,7 @@ def build(current: gr.State) -> tuple[gr.Radio, gr.State, dict[str, gr.Component
                 mark("mask.download"), interactive=False, size="sm", elem_id="mask-download"
             )
     chosen = events.followed(model)
+    brush.build(current, corrected, "mask", chosen)
     gr.on(
         [current.change, chosen.change, opacity.change, border.change],
         show_overlay,
@@ -96,12 +104,38 @@ def show_overlay(
     if border and found.instances:
         picture = drawing.paint(picture, found.instances.outlines, theme.OUTLINE)
     took = markup.took(found.seconds, found.device)
-    legend = legend_table(segmentation.shares, found.instances) + took
+    legend = legend_table(segmentation.shares, found.instances) + changes(upload, model) + took
     shown = result_files.picture_to_show(picture, f"{upload.name}-outline")
     message = markup.found(say("mask.found"))
     if found.instances:  # whatever the picture shows
         message = f'<p class="hint">{html.escape(say("mask.microscope"))}</p>'
     return message, shown, legend, gr.Button(interactive=True)
+
+
+def changes(upload: Upload, model: str) -> str:
+    """What the visitor's strokes changed of the mask, as HTML; nothing where there are none."""
+    after = upload.mask(model).segmentation
+    before = upload.uncorrected.mask(model).segmentation
+    if after is before:
+        return ""
+    background = after.classes.index("background") + 1
+    was, now = before.mask != background, after.mask != background
+    changed = (now & ~was).astype(np.uint8) + 2 * (was & ~now).astype(np.uint8)
+    picture = drawing.overlay(
+        drawing.reduced(upload.preview, CHANGES_SIDE),
+        drawing.fewer_pixels(changed, CHANGES_SIDE),
+        {1: theme.ADDED, 2: theme.REMOVED},
+        0.8,
+    )
+    same = number(correcting.overlap(before, after), ".1%")
+    caption = (
+        f"{markup.swatch(theme.ADDED)}{html.escape(say('mask.added'))} "
+        f"{markup.swatch(theme.REMOVED)}{html.escape(say('mask.removed'))}<br>"
+        f"{html.escape(say('mask.iou'))} {same}"
+    )
+    content = drawing.thumbnail(picture, CHANGES_SIDE)
+    figure = markup.figure(content, "jpeg", say("mask.changes_alt"), caption)
+    return f'<section class="changes"><h2>{html.escape(say("mask.changes"))}</h2>{figure}</section>'
 
 
 def write_mask(upload: Upload, model: str) -> str:

@@ -10,6 +10,7 @@ from ui import (
     album,
     breed,
     cutout,
+    events,
     examples,
     markup,
     mask,
@@ -22,6 +23,7 @@ from ui import (
     threshold,
 )
 from ui.texts import mark
+from ui.uploads import Upload
 
 LANGUAGE = (
     f'<a class="language" href="?lang={mark("page.language_code")}" '
@@ -58,6 +60,7 @@ def build() -> gr.Blocks:
                 # The upload that was accepted last and that the Pets tab has answered.
                 current = gr.State(None)
                 answered = gr.State(None)  # the same when that can be seen
+                corrected = gr.State(None)  # the same with strokes that are not yet answered
                 photo, message, chooser = photo_input.build()
             with gr.Column(min_width=320, elem_id="try"):
                 gallery = examples.build()
@@ -70,11 +73,11 @@ def build() -> gr.Blocks:
                     answers = pets.build(current)
                     example = opening.build()
                 with gr.Tab(mark("tab.cut-out"), id="cut-out", elem_id="tab-cut-out"):
-                    controls = cutout.build(answered)
+                    controls = cutout.build(answered, corrected)
                 with gr.Tab(mark("tab.threshold"), id="threshold", elem_id="tab-threshold"):
                     controls |= threshold.build(answered)
                 with gr.Tab(mark("tab.mask"), id="mask", elem_id="tab-mask"):
-                    model, chosen, more = mask.build(answered)
+                    model, chosen, more = mask.build(answered, corrected)
                     controls |= more
                     mask_lesson.build(answered, model, chosen)
                 with gr.Tab(mark("tab.breed"), id="breed", elem_id="tab-breed"):
@@ -86,6 +89,15 @@ def build() -> gr.Blocks:
                 examples.build_credits()
         examples.follow(gallery, photo, tabs, model)
         photo_input.keep_usable(photo, current, message, pets.show_pets, answers, chooser)
+        corrected.change(
+            follow_strokes,
+            [corrected, current],
+            [current, *answers],
+            show_progress="hidden",
+            trigger_mode="always_last",
+            concurrency_id=events.INFERENCE,
+            api_visibility="private",
+        )
         # The other tabs wait until this answer is painted: they would slow it down.
         current.change(
             lambda upload: upload,
@@ -100,3 +112,10 @@ def build() -> gr.Blocks:
         gr.HTML(f'<div class="petscope-header">{LANGUAGE}</div>', padding=False)
         programs.build()
     return page
+
+
+def follow_strokes(corrected: Upload | None, current: Upload | None) -> tuple[object, ...]:
+    """The upload as it was corrected, with its pets; nothing where another photo came meanwhile."""
+    if corrected is None or current is None or corrected.uncorrected != current.uncorrected:
+        return (gr.skip(),) * 5
+    return corrected, *pets.show_pets(corrected)

@@ -161,7 +161,7 @@ def keep_usable(
             return tuple(nothing)
         axes = [axis.name for axis in before.picture.axes]
         wanted = {n: int(i) - 1 for n, i in zip(AXES, numbers, strict=True) if n in axes}
-        upload = replace(before, place=Place(**wanted))
+        upload = replace(before, place=Place(**wanted), strokes=())  # they were for another
         try:
             instead = Replacement(_shown(upload))
         except PhotoError as error:
@@ -271,7 +271,8 @@ def _choices(pictures: Pictures) -> list[object]:
 
 def _accept(upload: Upload | None, before: Upload | None) -> tuple[object, object, object]:
     """What replaces the photo, the accepted upload, and the message."""
-    if upload == before or (upload and before and _is_shown(upload, before)):
+    plain = before and before.uncorrected
+    if upload == plain or (upload and before and _is_shown(upload, before)):
         return gr.skip(), gr.skip(), gr.skip()  # the echo of the value set below
     if upload is None:
         return gr.skip(), None, ""

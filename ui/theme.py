@@ -90,6 +90,8 @@ BORDER: Color = (0, 158, 115)
 SUBJECTS: tuple[Color, ...] = ((230, 159, 0), (204, 121, 167), (86, 180, 233), (213, 94, 0))
 OUTLINE: Color = (255, 255, 255)
 EVIDENCE: Color = (213, 94, 0)
+ADDED: Color = (0, 158, 115)
+REMOVED: Color = (213, 94, 0)
 
 GREY: Color = (128, 128, 128)
 

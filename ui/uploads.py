@@ -9,12 +9,24 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from models import breeds, drawing, matting, measuring, pipeline, segmentation, store, thresholding
+from models import (
+    breeds,
+    correcting,
+    drawing,
+    matting,
+    measuring,
+    pipeline,
+    segmentation,
+    store,
+    thresholding,
+)
+from models.correcting import Corrector, Stroke
 from models.drawing import reduced
 from models.images import Photo
 from models.picture import AXES, FIRST, Picture, Place
 from models.pipeline import Pet
 from models.preprocessing import as_image
+from models.regions import numbered, of_numbers
 from models.stains import micrograph
 from models.thresholding import Channel, Histogram, Settings
 from models.windows import find_objects
@@ -111,15 +123,21 @@ class Upload:
         Where Gradio stores the file, in a folder named after the content.
     place
         Which of its pictures, of a file with several.
+    strokes
+        By which a visitor corrected its mask.
     """
 
     path: str
     memory: Memory = field(default=memory, repr=False, compare=False)
     place: Place = FIRST
+    strokes: tuple[Stroke, ...] = ()
 
     @property
     def key(self) -> str:
-        """A key that identifies the upload, and reveals nothing about the photo."""
+        """A name that tells it from other uploads, and nothing about the photo.
+
+        That with strokes has the name of that without them.
+        """
         folder = Path(self.path).parent.name
         chosen = [(name, getattr(self.place, name)) for name in AXES]
         parts = (f"{name}{index}" for name, index in chosen if index is not None)
@@ -183,13 +201,26 @@ class Upload:
         return self._values.dtype
 
     def mask(self, model: str) -> MaskResult:
-        """A mask model's answer for the photo."""
-        return self._once(("mask", model), lambda: _segment(self, model))
+        """What a mask model says of the photo, as the visitor corrected it."""
+        if not self.strokes or not self.correctable(model):
+            return self._once(("mask", model), lambda: _segment(self, model))
+        return self._once(("mask", model, self.strokes), lambda: _correct(self, model))
+
+    @property
+    def uncorrected(self) -> "Upload":
+        """The same without strokes."""
+        return replace(self, strokes=()) if self.strokes else self
+
+    def correctable(self, model: str) -> bool:
+        """Whether strokes can correct what this mask model says."""
+        card = segmentation.load(model).card
+        classes = [label.name for label in card.labels]
+        return not card.instances and correcting.correctable(classes)
 
     @property
     def pets(self) -> PetsResult:
         """The pets with their breeds."""
-        return self._once("pets", lambda: _recognize(self))
+        return self._once(("pets", self.strokes), lambda: _recognize(self))
 
     @property
     def breed(self) -> BreedResult:
@@ -199,7 +230,7 @@ class Upload:
     @property
     def cut_out(self) -> CutOutResult:
         """The pet cut out of the preview."""
-        return self._once("cut-out", lambda: _cut_preview(self))
+        return self._once(("cut-out", self.strokes), lambda: _cut_preview(self))
 
     def whole_mask(self, model: str) -> NDArray[np.uint8]:
         """The mask at full size, `(height, width)`; not kept."""
@@ -273,6 +304,17 @@ def _segment(upload: Upload, model: str) -> MaskResult:
     return MaskResult(shown, instances, seconds, segmenter.device)
 
 
+def _correct(upload: Upload, model: str) -> MaskResult:
+    found = upload.uncorrected.mask(model)
+    corrector = upload._once(
+        ("corrector", model), lambda: Corrector(found.segmentation, upload.preview)
+    )
+    start = time.perf_counter()
+    corrected = corrector.correct(upload.strokes)
+    seconds = found.seconds + time.perf_counter() - start
+    return MaskResult(corrected, None, seconds, found.device)
+
+
 def _recognize(upload: Upload) -> PetsResult:
     photo = upload.preview  # about the size at which the networks see the smallest pet
     model = store.default("segmentation")
@@ -286,7 +328,13 @@ def _recognize(upload: Upload) -> PetsResult:
 
     start = time.perf_counter()
     image = as_image(photo)
-    regions, told_apart = pipeline.find(image, segmenter, whole)
+    if upload.strokes and upload.correctable(model):
+        before, after = (each.mask(model).segmentation for each in (upload.uncorrected, upload))
+        found = [pet.region for pet in upload.uncorrected.pets.pets]
+        numbers = correcting.correct_regions(numbered(found, *photo.shape[:2]), before, after)
+        regions, told_apart = of_numbers(numbers), True
+    else:
+        regions, told_apart = pipeline.find(image, segmenter, whole)
     pets = pipeline.recognize(image, regions, classifier, told_apart)
     return PetsResult(pets, time.perf_counter() - start, classifier.device)
 
