@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from tests.browser.test_access import AXE, BARS
 from tests.browser.visits import (
     SCREENSHOTS,
     Served,
@@ -105,5 +106,8 @@ def test_a_finger_draws_and_two_do_not(browser: Browser, served: Served) -> None
         expect(page.locator("#brush-cut-out .brush-said")).to_contain_text("now covers")
         layer = page.locator("#brush-cut-out .brush-layer")
         expect(layer).to_have_attribute("data-strokes", re.compile(r'^\[{"keep": false, .*}\]$'))
+        if AXE.exists():
+            page.evaluate(AXE.read_text())
+            assert page.evaluate(BARS) == []
         page.screenshot(path=SCREENSHOTS / "brush-phone.png", full_page=True)
     context.close()
