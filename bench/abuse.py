@@ -1,13 +1,13 @@
-"""One client sends as much as the limits let it: what another visitor notices, and the memory.
+"""One client sends as much as the limits allow: the effect on another visitor, and on the memory.
 
     python -m bench.abuse                       # some ten minutes
     python -m bench.abuse --against ../older    # and the memory of another checkout
     python -m bench.abuse --short               # one minute; keeps no record
 
-The app is started by its own command, and all that is sent goes to 127.0.0.1. The greedy client
-keeps as many large cut-outs waiting as it may, uploads, and makes sessions up; the other visitor
-asks for the breed of a small photo, one after the other. Then, in an app of its own, fifty visitors
-send mixed photos, by the page and by the endpoints.
+The app is started by its own command, and everything is sent to 127.0.0.1. The greedy client keeps
+as many large cut-outs waiting as it may, uploads, and makes up sessions; the other visitor requests
+the breed of a small photo again and again. Then, in another app, fifty visitors send mixed photos,
+through the page and the endpoints.
 """
 
 from models import commandline
@@ -46,7 +46,7 @@ ENDPOINTS: tuple[tuple[str, list[object]], ...] = (
     ("threshold", [4, "luminance"]),
     ("mask", ["nuclei"]),
 )
-SETTLED = 15.0  # seconds after which memory that is free has gone back
+SETTLED = 15.0  # seconds after which free memory has been released
 
 
 def large_photo() -> bytes:
@@ -142,7 +142,7 @@ def send_mixed(port: int, uploads: int) -> dict[str, int]:
 
 
 def shown(page: PageVisitor, photo: bytes) -> str:
-    """What comes of a photo that is dropped on a page."""
+    """The outcome of dropping a photo on a page."""
     try:
         page.show(photo)
     except RefusedError as error:
@@ -174,13 +174,13 @@ def measure_memory(root: Path, uploads: int) -> dict[str, Any]:
 
 
 def measure_waiting(seconds: float) -> dict[str, Any]:
-    """Start the app; what a visitor waits alone, and beside a client that sends all that it may."""
+    """Start the app; return how long a visitor waits alone, and beside a greedy client."""
     small = (visitors.ROOT / "examples" / "cat_chelsea.png").read_bytes()
     with (
         tempfile.TemporaryDirectory() as folder,
         visitors.served(Path(folder) / "log", PETSCOPE_BEHIND_PROXY="1") as (port, _),
     ):
-        answer_times(port, small, 3, OTHER)  # all is warm
+        answer_times(port, small, 3, OTHER)  # everything is warm
         idle = answer_times(port, small, seconds / 2, OTHER)
         over = threading.Event()
         thread = threading.Thread(target=be_greedy, args=(port, over))

@@ -156,7 +156,7 @@ def settings_of(
     inner: bool,
     objects: str,
 ) -> Settings:
-    """The settings that the controls stand for, of which each method takes its own."""
+    """The settings in the controls, of which each method uses its own."""
     local = LOCAL_METHODS.get(method)
     return Settings(
         method,
@@ -171,7 +171,7 @@ def settings_of(
 
 
 def show_controls(method: str) -> tuple[gr.Slider, gr.Slider, gr.Checkbox]:
-    """Let the controls be seen that belong to a method: window, k and what is left out."""
+    """Show the controls that belong to a method: window, k, and leaving out black and white."""
     local = LOCAL_METHODS.get(method)
     return (
         gr.Slider(visible=local is not None),
@@ -181,7 +181,7 @@ def show_controls(method: str) -> tuple[gr.Slider, gr.Slider, gr.Checkbox]:
 
 
 def usual_k(method: str) -> object:
-    """The k that a visitor begins with who chose a method."""
+    """The initial k of a method."""
     local = LOCAL_METHODS.get(method)
     return local.k[0] if local and local.k else gr.skip()
 
@@ -189,7 +189,7 @@ def usual_k(method: str) -> object:
 def show_mask(
     upload: Upload | None, *values: object
 ) -> tuple[object, str, gr.Button, gr.Button, gr.Textbox]:
-    """Mask, message, both buttons, and the Python of before taken away."""
+    """Mask, message, both buttons, and the removal of the previous Python code."""
     nothing, away = gr.Button(interactive=False), gr.Textbox(visible=False)
     if upload is None:
         return None, markup.notice(say("lab.hint")), nothing, nothing, away
@@ -224,13 +224,13 @@ def write_mask(upload: Upload, *values: object) -> str:
     Raises
     ------
     gr.Error
-        When the method finds no cut.
+        If the method finds no cut.
     """
     return write_settings(upload, settings_of(*values))  # type: ignore[arg-type]
 
 
 def write_settings(upload: Upload, settings: Settings) -> str:
-    """`write_mask`, of settings that are made already."""
+    """Like `write_mask`, with given settings."""
     try:
         mask = thresholding.segment(upload.prepared(settings), settings).mask
     except ThresholdError as error:
@@ -241,7 +241,7 @@ def write_settings(upload: Upload, settings: Settings) -> str:
 
 
 def show_snippet(upload: Upload | None, *values: object) -> gr.Textbox:
-    """The Python that makes the mask that is seen."""
+    """The Python code for the mask on the page."""
     if upload is None:
         return gr.Textbox(visible=False)
     settings = settings_of(*values)  # type: ignore[arg-type]
@@ -260,7 +260,7 @@ def show_snippet(upload: Upload | None, *values: object) -> gr.Textbox:
 
 
 def explanation(method: str) -> str:
-    """How a method chooses and who proposed it, as HTML that unfolds."""
+    """How a method chooses and who proposed it, as HTML that can be unfolded."""
     known = GLOBAL_METHODS.get(method) or LOCAL_METHODS[method]
     name, how = say(f"method.{method}"), html.escape(say(f"method.{method}.how"))
     return (

@@ -8,26 +8,26 @@ from models.thresholding import MethodResult
 from ui.histogram import Scale
 from ui.texts import say
 
-NARROWEST = 320  # pixels of the chart's width, on a phone; on wider ones there is only more room
-LETTER = 6.6  # pixels of a name's letter, about
+NARROWEST = 320  # pixels: width of the chart on a phone; wider charts only have more room
+LETTER = 6.6  # pixels of a letter, roughly
 ROW = 17  # pixels of a row of names
 GAP = 4  # pixels around a name
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A name beside the line that leads from it down to the histogram.
+    """A name beside a line that leads down to the histogram.
 
     Attributes
     ----------
     name
-        What it says.
+        The displayed name.
     place
-        Where the line is, from 0, left, to 1, right.
+        Position of the line, from 0, left, to 1, right.
     row
-        Which row the name stands in, from 0, the lowest.
+        Row of the name, from 0, the lowest.
     before
-        Whether the name stands on the left of its line.
+        Whether the name is on the left of its line.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Mark:
 
     @property
     def span(self) -> tuple[float, float]:
-        """Where the name begins and ends, in pixels of the narrowest chart."""
+        """Start and end of the name, in pixels of the narrowest chart."""
         x, length = NARROWEST * self.place, LETTER * len(self.name) + GAP
         return (x - length, x) if self.before else (x, x + length)
 
@@ -48,28 +48,28 @@ class Mark:
         return left >= 0 and right <= NARROWEST
 
     def overlaps(self, other: "Mark") -> bool:
-        """Whether the names lie on one another."""
+        """Whether two names overlap."""
         (left, right), (start, end) = self.span, other.span
         return self.row == other.row and left - GAP < end and start - GAP < right
 
     def crosses(self, other: "Mark") -> bool:
-        """Whether the line of the upper one runs through the name of the lower one."""
+        """Whether the line of the upper one crosses the name of the lower one."""
         upper, lower = (self, other) if self.row > other.row else (other, self)
         left, right = lower.span
         return upper.row > lower.row and left - GAP < NARROWEST * upper.place < right + GAP
 
 
 def arranged(places: Iterable[tuple[str, float]]) -> list[Mark]:
-    """Put names at their places: none over another, few crossed by a line, and as low as can be.
+    """Arrange names without overlaps, with few crossed by a line, and as low as possible.
 
     Parameters
     ----------
     places
-        The names, and where their lines are, from 0 to 1.
+        The names, and the positions of their lines, from 0 to 1.
     """
     rising = sorted(places, key=lambda each: each[1])
     half = len(rising) // 2
-    # Names go outwards from the middle, so the outermost of each side come first.
+    # Names extend outwards from the middle, so the outermost on each side come first.
     placed: list[Mark] = []
     for before, side in ((True, rising[:half]), (False, reversed(rising[half:]))):
         for name, place in side:
@@ -78,7 +78,7 @@ def arranged(places: Iterable[tuple[str, float]]) -> list[Mark]:
 
 
 def _best(name: str, place: float, before: bool, placed: Sequence[Mark]) -> Mark:
-    """The mark at the side that is wanted, if the name fits there, or else at the other."""
+    """The mark with its name on the preferred side if it fits there, otherwise on the other."""
     if not Mark(name, place, 0, before).fits:
         before = not before
     rows = range(max((mark.row for mark in placed), default=-1) + 2)
@@ -91,7 +91,7 @@ def _best(name: str, place: float, before: bool, placed: Sequence[Mark]) -> Mark
 
 
 def draw(results: Iterable[MethodResult], scale: Scale) -> str:
-    """The methods' cuts as HTML; of those that found none there is nothing."""
+    """The methods' cuts as HTML, without the methods that found none."""
     marks = arranged(
         (say(f"method.{result.method}"), scale.place(result.cut) / scale.bars)
         for result in results
@@ -105,5 +105,5 @@ def draw(results: Iterable[MethodResult], scale: Scale) -> str:
         f'height: {(mark.row + 1) * ROW}px"><b>{html.escape(mark.name)}</b></span>'
         for mark in marks
     )
-    # The list of all methods, further down, says the same to those who cannot see it.
+    # The list of all methods further down gives the same information to people who cannot see this.
     return f'<div class="marks" aria-hidden="true" style="height: {rows * ROW}px">{drawn}</div>'

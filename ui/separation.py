@@ -13,10 +13,10 @@ HEIGHT = 70
 
 
 def draw(counted: Histogram) -> str:
-    """The between-class variance of each cut as a part of the best possible, as HTML.
+    """The between-class variance of each cut, as a share of the best possible, as HTML.
 
-    It shares the histogram's horizontal axis, and Otsu's cut lies at its top. The script moves the
-    second dot with the visitor's cut, where that is one alone.
+    It shares the histogram's horizontal axis, and has its peak at Otsu's cut. The script moves the
+    second dot with the visitor's cut, if there is only one.
     """
     cuts, variance = thresholding.between_class_variance(counted)
     if not len(cuts) or not variance.any():

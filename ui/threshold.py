@@ -30,9 +30,9 @@ from ui.uploads import PREVIEW_SIDE as SHOWN_SIDE
 from ui.uploads import Upload
 
 PREVIEW_SIDE = 320
-SAMPLED = 4  # pixels of the photo along a side of a preview's, of which that shows the mean
+SAMPLED = 4  # side, in photo pixels, of the square whose mean a preview pixel shows
 
-# Lets the page ask for the mask of the method whose button is pressed.
+# Requests the mask of the method whose button is pressed.
 ASK = """element.addEventListener("click", ({ target }) => {
   const method = target.closest("[data-method]")?.dataset.method;
   if (!method) return;
@@ -92,7 +92,7 @@ def build(current: gr.State) -> dict[str, gr.Component]:
         choice,
         [message, picture, chart, chosen, score, table, download],
         show_progress="minimal",
-        show_progress_on=message,  # the others must not pale under the visitor's hand
+        show_progress_on=message,  # the others must not turn pale while the visitor works
         trigger_mode="always_last",
         concurrency_id=events.INFERENCE,
         api_visibility="private",
@@ -121,7 +121,7 @@ def show_classes(
     """
     nothing = gr.Button(interactive=False)
     if upload is None:
-        # A link's cuts may be on their way: only those of the photo that is gone are taken back.
+        # A link's cuts may be under way: only those of the previous photo are reset.
         kept = gr.skip() if not chosen or histogram.waiting(chosen) else None
         return markup.notice(say("threshold.hint"), waits=True), None, "", kept, "", "", nothing
     try:
@@ -145,7 +145,7 @@ def show_classes(
     elif histogram.waiting(chosen):
         chart = histogram.draw(gray, counted, own, best, key)
         kept = {"key": key, "cuts": own.tolist()}
-    else:  # the sliders stand where the visitor put them, and may be on their way again
+    else:  # the sliders are where the visitor put them, and may be moving again
         chart = kept = gr.skip()
     return (
         markup.found(say("threshold.found", cuts=_said(best, scale), count=classes - 1)),
@@ -167,7 +167,7 @@ def write_classes(
     Raises
     ------
     gr.Error
-        When the photo has too few different values.
+        If the photo has too few different values.
     """
     gray = upload.gray(channel)
     scale, _ = histogram.scale_of(upload.histogram(channel))
@@ -194,16 +194,16 @@ def classes_picture(gray: NDArray[Any], cuts: NDArray[np.float64]) -> Image.Imag
 
 
 def chart_key(upload: Upload, classes: int, channel: thresholding.Channel) -> str:
-    """What tells a chart's cuts from those of other photos and controls."""
+    """A key that identifies a chart's photo and controls."""
     return f"{upload.key} {channel} {classes}"
 
 
 def score_sentence(counted: Histogram, cuts: NDArray[np.float64], best: NDArray[np.float64]) -> str:
-    """How near the visitor's cuts come to the best, as HTML; nothing for the best themselves."""
+    """How close the visitor's cuts are to the best, as HTML; empty for the best cuts themselves."""
     if np.array_equal(cuts, best):
         return ""
     own, most = (thresholding.variance_of_cuts(counted, each) for each in (cuts, best))
-    # 100% is for what separates the pixels as well as the best.
+    # 100% is shown only for cuts that separate the pixels as well as the best.
     share = math.floor(own / most * 1000) / 1000
     said = _said(cuts, histogram.scale_of(counted)[0])
     return markup.notice(say("threshold.score", cuts=said, share=share, count=len(cuts)))
@@ -216,8 +216,8 @@ def _said(cuts: NDArray[np.float64], scale: Scale) -> str:
 def show_methods(upload: Upload | None, channel: thresholding.Channel) -> tuple[str, str, str]:
     """All classic methods as HTML, their cuts as marks, and the curve whose top is Otsu's cut.
 
-    Each method has a picture, its cut and what lies above, or the reason why there is none, and how
-    it chooses.
+    Each method has a picture, its cut and the share above it, or the reason why there is none, and
+    an explanation.
     """
     if upload is None:
         return f'<p class="hint">{say("threshold.methods_hint")}</p>', "", ""
@@ -265,22 +265,22 @@ def _method_panel(
 
 
 def _share_above(gray: NDArray[Any], counted: Histogram, cut: float) -> float:
-    """Part of the pixels above a cut, in [0, 1]."""
+    """Share of the pixels above a cut, in [0, 1]."""
     if np.issubdtype(gray.dtype, np.floating):
         return np.count_nonzero(gray > cut) / gray.size
-    # A pass over all pixels for each method would take most of the time of a phone's photo.
+    # With a phone's photo, a pass over all pixels for each method would take most of the time.
     return thresholding.describe_classes(counted, np.array([cut]))[1].share
 
 
 def write_method(upload: Upload, channel: thresholding.Channel, method: object) -> str:
-    """The pixels above a method's cut, all of them, as a file.
+    """The mask of a method at the photo's own size, as a file.
 
     Raises
     ------
     gr.Error
-        When there is no such method, or it finds no cut.
+        If there is no such method, or it finds no cut.
     """
-    if method not in thresholding.METHODS:  # browsers send anything
+    if method not in thresholding.METHODS:  # browsers may send anything
         raise gr.Error(say("threshold.no_cut"), print_exception=False)
     return lab.write_settings(upload, Settings(str(method), channel))
 
