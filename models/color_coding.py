@@ -2,18 +2,20 @@
 
 HDR pictures are tone-mapped for a screen without HDR as in Chromium: by the reference white tone
 mapping operator of SMPTE ST 2094-50, which keeps proportions below reference white (203 cd/m2,
-ITU-R BT.2408) and rolls off above. Its range ends at the brightest light of the picture, as the
-file's metadata would state it, up to the 1,000 cd/m2 assumed for the screen.
+ITU-R BT.2408) and rolls off above. Its range ends at the brightest light stated in the file. If the
+file states none, it is the picture's own, up to the 1,000 cd/m2 which Chromium then assumes for
+every picture: so what is no brighter than white looks as without HDR.
 """
 
 import math
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models import icc
 from models.picture import Photo
 
 # Red, green, blue and white as x and y of CIE 1931: H.273, table 2.
@@ -30,6 +32,7 @@ CAMERA_CURVES = (1, 6, 14, 15)
 
 WHITE = 203.0  # cd/m2
 BRIGHTEST = 1000.0  # cd/m2
+MOST = 10_000.0  # cd/m2, PQ's limit
 LINEAR_STEPS = 4096  # entries of the table from square roots of linear values to sRGB's
 KAPPA = 0.65  # of ST 2094-50: how tight the bend is
 
@@ -38,10 +41,20 @@ Convert = Callable[[Photo], Photo]
 
 @dataclass(frozen=True)
 class Coding:
-    """Code points of H.273 for the primaries and the transfer function of RGB values."""
+    """Code points of H.273 for the primaries and the transfer function of RGB values.
+
+    Attributes
+    ----------
+    primaries, transfer
+        The code points.
+    brightest
+        The most light of the picture in cd/m2, or of the screen that it was made on, as the file
+        states it; 0 where it does not.
+    """
 
     primaries: int
     transfer: int
+    brightest: float = 0.0
 
     @property
     def is_hdr(self) -> bool:
@@ -51,10 +64,13 @@ class Coding:
 
 def of_png(content: bytes) -> Coding | None:
     """The coding in a PNG's cICP chunk (PNG, third edition, 11.3.2.6); None without a known one."""
-    for kind, data in png_chunks(content):
-        if kind == b"cICP" and len(data) == 4 and data[2] == 0:
-            return _known(data[0], data[1])
-    return None
+    chunks = dict(png_chunks(content))
+    data = chunks.get(b"cICP", b"")
+    if len(data) != 4 or data[2] != 0:
+        return None
+    most, screen = chunks.get(b"cLLI", b"")[:4], chunks.get(b"mDCV", b"")[16:20]
+    light = int.from_bytes(most) / 10_000, int.from_bytes(screen) / 10_000
+    return _known(data[0], data[1], light[0], light[1])
 
 
 def png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -66,6 +82,19 @@ def png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
             return
         yield kind, content[place + 8 : place + 8 + length]
         place += 12 + length
+
+
+def of_profile(profile: bytes | None) -> Coding | None:
+    """What the "cicp" tag of an ICC profile says (ICC.1:2022, 10.3), where it is HDR.
+
+    Little CMS knows nothing of HDR.
+    """
+    try:
+        tag = icc.tags(profile or b"").get(b"cicp", b"")
+    except struct.error:
+        return None
+    coding = _known(tag[8], tag[9]) if len(tag) >= 12 and tag[10] == 0 else None
+    return coding if coding and coding.is_hdr else None
 
 
 def of_heif(content: bytes) -> Coding | None:
@@ -83,11 +112,16 @@ def _nclx(content: bytes) -> Coding | None:
     (primary,) = struct.unpack_from(layout, boxes.get(b"pitm", b""), 4)
     properties = dict(_boxes(boxes.get(b"iprp", b"")))
     everything = list(_boxes(properties.get(b"ipco", b"")))
+    points, most, screen = None, 0.0, 0.0
     for index in _associated(properties.get(b"ipma", b""), primary):
         kind, body = everything[index - 1]
         if kind == b"colr" and body[:4] == b"nclx":
-            return _known(*struct.unpack_from(">HH", body, 4))
-    return None
+            points = struct.unpack_from(">HH", body, 4)
+        elif kind == b"clli":
+            most = float(int.from_bytes(body[:2]))
+        elif kind == b"mdcv":
+            screen = int.from_bytes(body[16:20]) / 10_000
+    return _known(points[0], points[1], most, screen) if points else None
 
 
 def _boxes(content: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -126,12 +160,12 @@ def _associated(ipma: bytes, item: int) -> list[int]:
     return []
 
 
-def _known(primaries: int, transfer: int) -> Coding | None:
-    """The coding, if it is known and not sRGB's."""
+def _known(primaries: int, transfer: int, most: float = 0.0, screen: float = 0.0) -> Coding | None:
+    """The coding, if it is known; with the picture's brightest light, or else its screen's."""
     primaries = 1 if primaries == 2 else primaries
     if primaries not in PRIMARIES or transfer not in (2, 4, 5, 8, SRGB, PQ, HLG, *CAMERA_CURVES):
         return None
-    return Coding(primaries, SRGB if transfer == 2 else transfer)
+    return Coding(primaries, SRGB if transfer == 2 else transfer, most or screen)
 
 
 def to_srgb(coding: Coding, peak: float = BRIGHTEST, is_png: bool = False) -> Convert | None:
@@ -147,8 +181,8 @@ def to_srgb(coding: Coding, peak: float = BRIGHTEST, is_png: bool = False) -> Co
         Chromium treats BT.709's curve as that of its screens in PNG, and as sRGB's in AVIF.
     """
     if coding.transfer in CAMERA_CURVES and not is_png:
-        coding = Coding(coding.primaries, SRGB)
-    if coding == Coding(1, SRGB):
+        coding = replace(coding, transfer=SRGB)
+    if (coding.primaries, coding.transfer) == (1, SRGB):
         return None
     linear = _linear(coding.transfer, np.arange(256) / 255)
     matrix = np.linalg.solve(_to_xyz(1), _to_xyz(coding.primaries)).T.astype(np.float32)
@@ -171,7 +205,12 @@ def to_srgb(coding: Coding, peak: float = BRIGHTEST, is_png: bool = False) -> Co
 
 
 def peak_of(coding: Coding, photo: Photo) -> float:
-    """The brightest light of an HDR picture in cd/m2, ignoring a thousandth of its pixels."""
+    """The brightest light of an HDR picture in cd/m2, ignoring a thousandth of its pixels.
+
+    For a PQ picture, what the file states takes precedence.
+    """
+    if coding.transfer == PQ and coding.brightest:
+        return min(max(coding.brightest, WHITE), MOST)
     strongest = photo.max(axis=2)
     counts = np.cumsum(np.bincount(strongest.ravel(), minlength=256))
     level = int(np.searchsorted(counts, counts[-1] * 0.999))

@@ -54,6 +54,22 @@ def to_srgb(
     return transform.apply
 
 
+def tags(profile: bytes) -> dict[bytes, bytes]:
+    """The tags of a profile (ICC.1:2022, section 7.3).
+
+    Raises
+    ------
+    struct.error
+        When it is cut off.
+    """
+    (count,) = struct.unpack_from(">I", profile, 128)
+    found = {}
+    for number in range(min(count, 100)):
+        name, start, size = struct.unpack_from(">4sII", profile, 132 + 12 * number)
+        found[name] = profile[start : start + size]
+    return found
+
+
 def _most_different(one: Photo, other: Photo) -> int:
     return int(np.abs(one.astype(np.int16) - other).max())
 
@@ -114,15 +130,11 @@ def _profile_tables(content: bytes, srgb: bytes) -> Tables:
 def _curves_and_matrix(profile: bytes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The linear values of each channel, `(3, 256)`, and the matrix to XYZ, of an ICC profile.
 
-    ICC.1:2022, sections 7.3, 10.6, 10.18 and 10.31.
+    ICC.1:2022, sections 10.6, 10.18 and 10.31.
     """
-    (count,) = struct.unpack_from(">I", profile, 128)
-    tags = {}
-    for number in range(min(count, 100)):
-        name, start, size = struct.unpack_from(">4sII", profile, 132 + 12 * number)
-        tags[name] = profile[start : start + size]
-    curves = np.stack([_curve(tags[name]) for name in (b"rTRC", b"gTRC", b"bTRC")])
-    columns = [_fixed(tags[name], 3, 8) for name in (b"rXYZ", b"gXYZ", b"bXYZ")]
+    found = tags(profile)
+    curves = np.stack([_curve(found[name]) for name in (b"rTRC", b"gTRC", b"bTRC")])
+    columns = [_fixed(found[name], 3, 8) for name in (b"rXYZ", b"gXYZ", b"bXYZ")]
     return curves, np.stack(columns, 1)
 
 

@@ -195,6 +195,8 @@ def open_picture(
         if content.startswith(jxl.MAGIC):
             header = jxl.read_header(content)
             _check_size(header.width, header.height)
+            if header.bits > 8:
+                return _from_deep_jxl(content, header, allocate)
         return _from_pillow(content, side, place, allocate)
 
 
@@ -319,7 +321,11 @@ def _load(content: bytes, side: int, place: Place) -> _Loaded:
         image.load()
         # A wrong size in the header of a container can hide behind the first check.
         _check_size(image.width, image.height)
-        shown = _first_frame(image, content) if image.format == "JXL" else image
+        shown: Image.Image = image
+        if image.format == "JXL":
+            shown = _first_frame(image, content)
+            if not getattr(image, "jpeg", False):  # else it is upright by its own header
+                shown.info.pop("exif", None)
         upright = _upright(_opaque(_with_transparency(shown, content)))
         size = upright.height, upright.width
         if decoded != (width, height):  # but the header of some containers tells another size
@@ -382,14 +388,16 @@ def _opaque(image: Image.Image) -> Image.Image:
 
 def _coding(content: bytes, image: Image.Image) -> Coding | None:
     """The coding of the colours, where the file states it by numbers and that counts."""
+    profile = image.info.get("icc_profile")
+    coding = None
     if image.format == "PNG":
-        return color_coding.of_png(content)
-    if image.format in ("AVIF", "HEIF"):
+        coding = color_coding.of_png(content)
+    elif image.format in ("AVIF", "HEIF"):
         coding = color_coding.of_heif(content)
         # A profile goes before the numbers, but has none for HDR that Little CMS knows.
-        if coding and (coding.is_hdr or not image.info.get("icc_profile")):
-            return coding
-    return None
+        if coding and not coding.is_hdr and profile:
+            coding = None
+    return coding or color_coding.of_profile(profile)
 
 
 def _peak(coding: Coding | None, image: Image.Image) -> float:
@@ -397,6 +405,30 @@ def _peak(coding: Coding | None, image: Image.Image) -> float:
         return color_coding.BRIGHTEST
     small = image.convert("RGB").reduce(max(max(image.size) // 1000, 1))
     return color_coding.peak_of(coding, np.asarray(small))
+
+
+def _from_deep_jxl(content: bytes, header: jxl.Header, allocate: Allocate) -> Picture:
+    """The picture of a JPEG XL of more than 8 bits or of floats, of which Pillow has 8 bits."""
+    with Image.open(io.BytesIO(content), formats=["JXL"]) as image:
+        profile = image.info.get("icc_profile")
+    values = imagecodecs.jpegxl_decode(content, index=0)  # in the file's own numbers
+    _check_size(values.shape[1], values.shape[0])
+    planes = values.shape[2] if values.ndim == 3 else 1
+    colors = 3 if planes > 2 else 1
+    alpha = values[:, :, colors] if planes > colors else None
+    if planes > 1:
+        values = values[:, :, :3] if colors == 3 else values[:, :, 0]
+    coding = color_coding.of_profile(profile)
+    stored = Stored(
+        values,
+        "color" if colors == 3 else "grey",
+        header.bits,
+        alpha=alpha,
+        profile=None if coding else profile,
+        camera=True,
+        coding=coding,
+    )
+    return _from_stored(stored, allocate)
 
 
 def _from_deep_png(content: bytes, allocate: Allocate) -> Picture:
@@ -411,7 +443,7 @@ def _from_deep_png(content: bytes, allocate: Allocate) -> Picture:
     values = tiff.upright(decoded, orientation)
     colors = 3 if values.shape[2] > 2 else 1
     alpha = values[:, :, colors] if values.shape[2] > colors else None
-    coding = color_coding.of_png(content)
+    coding = color_coding.of_png(content) or color_coding.of_profile(info.get("icc_profile"))
     kinds = [kind for kind, _ in color_coding.png_chunks(content)]
     stored = Stored(
         values[:, :, :3] if colors == 3 else values[:, :, 0],

@@ -21,11 +21,14 @@ class Header:
         In pixels.
     animated
         Whether it has several frames that are shown one after the other.
+    bits
+        Of a value: 8 or another number up to 32.
     """
 
     width: int
     height: int
-    animated: bool
+    animated: bool = False
+    bits: int = 8
 
 
 def read_header(content: bytes) -> Header:
@@ -48,15 +51,22 @@ def read_header(content: bytes) -> Header:
         return value
 
     width, height = _size(take)
+    if take(1):  # all else is as usual
+        return Header(width, height)
     animated = False
-    if not take(1) and take(1):  # not all defaults, and with the rarely used fields
+    if take(1):  # the rarely used fields
         take(3)  # orientation
         if take(1):  # the intrinsic size, at which it is shown
             _size(take)
         if take(1):
             _skip_preview(take)
-        animated = bool(take(1))
-    return Header(width, height, animated)
+        if take(1):
+            animated = True
+            _skip_animation(take)
+    usual = (32, 16, 24) if take(1) else (8, 10, 12)  # floats, or whole numbers
+    choice = take(2)
+    bits = usual[choice] if choice < 3 else 1 + take(6)
+    return Header(width, height, animated, bits)
 
 
 def _size(take: Callable[[int], int]) -> tuple[int, int]:
@@ -84,6 +94,13 @@ def _skip_preview(take: Callable[[int], int]) -> None:
     length()
     if not take(3):
         length()
+
+
+def _skip_animation(take: Callable[[int], int]) -> None:
+    """Pass over how fast and how often the frames are shown."""
+    for sizes in ((0, 0, 10, 30), (0, 0, 8, 10), (0, 3, 16, 32)):
+        take(sizes[take(2)])
+    take(1)
 
 
 def _codestream(content: bytes) -> bytes:

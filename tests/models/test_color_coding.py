@@ -1,5 +1,6 @@
 """Colours given by H.273's code points, as browsers show them."""
 
+import base64
 import struct
 import zlib
 
@@ -39,9 +40,13 @@ def png(values: NDArray[np.float64], coding: tuple[int, int], depth: int) -> byt
     header = struct.pack(">IIBBBBB", stored.shape[1], stored.shape[0], depth, 2, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"cICP", bytes([*coding, 0, 1])), (b"IDAT", zlib.compress(rows)))
     return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        for kind, data in (*chunks, (b"IEND", b""))
+        chunk(kind, data) for kind, data in (*chunks, (b"IEND", b""))
     )
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    """A chunk of a PNG."""
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 def heic(values: NDArray[np.float64], coding: tuple[int, int]) -> bytes:
@@ -125,6 +130,41 @@ def test_a_heic_with_hdr_is_toned() -> None:
 
     expected = encoded(COLORS @ np.transpose(FROM_2020))
     np.testing.assert_allclose(photo[16, 16::32], expected, atol=5)
+
+
+# COLORS in BT.2020 with PQ, white at 203 cd/m2, by `cjxl -d 0 -x color_space=RGB_D65_202_Rel_PeQ`
+# of libjxl 0.7.
+JPEG_XL = {
+    8: "/woAAAgIICCPHnE4AAAAAAQIAgEAeABLGIsVUlxTb7hdPkW5qD36lQPsnSrBH8A4NFBbmQE=",
+    16: "AAAADEpYTCANCocKAAAAFGZ0eXBqeGwgAAAAAGp4bCAAAAAJanhsbAoAAABHanhsY/8KAAAICPgByKNHHA4AAAAA"
+    "AQgCAQCcAEsYixVCCsTdAXQtHYB3SjGl6Zcy+XEREW+PLvay15HS36cl32iPAA==",
+}
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+def test_a_jpeg_xl_with_hdr_is_toned(depth: int) -> None:
+    """Its decoder states the coding in an ICC profile that Little CMS takes for another."""
+    picture = open_picture(base64.b64decode(JPEG_XL[depth]))
+
+    expected = encoded(COLORS @ np.transpose(FROM_2020))
+    np.testing.assert_allclose(picture.photo[0], expected, atol=3)
+    if depth == 16:
+        np.testing.assert_allclose(picture.values[0], pq(COLORS * 203) * 65535, atol=1)
+
+
+def test_the_most_light_that_a_file_states_goes_before_what_is_in_it() -> None:
+    """By cLLI, else by mDCV (PNG, third edition, 11.3.2.7 and 11.3.2.8); HEIC has the same."""
+    bare = png(pq(COLORS[np.newaxis] * 203), (REC_2020, PQ), 16)
+    light = chunk(b"cLLI", struct.pack(">II", 1000 * 10_000, 0))
+    screen = chunk(b"mDCV", struct.pack(">8HII", *range(8), 400 * 10_000, 0))
+
+    def white(*chunks: bytes) -> int:
+        return int(open_photo(bare[:33] + b"".join(chunks) + bare[33:])[0, 0, 0])
+
+    assert white() == 255
+    # White becomes half of the light where there may be 1,000 cd/m2.
+    assert white(light) == white(screen, light) == pytest.approx(encoded(np.array(0.5)), abs=1)
+    assert white(light) < white(screen) < 255
 
 
 def test_the_values_of_a_16_bit_hdr_picture_stay_those_of_the_file() -> None:

@@ -1064,3 +1064,37 @@ def test_of_an_animated_jpeg_xl_the_first_frame_is_seen(size: tuple[int, int]) -
 
     assert jxl.read_header(content) == jxl.Header(wide, high, animated=True)
     assert np.array_equal(images.open_picture(io.BytesIO(content)).photo, frames[0])
+
+
+@pytest.mark.parametrize("bits", [10, 12, 16])
+def test_a_deep_jpeg_xl_has_its_own_numbers(bits: int) -> None:
+    color = (SCENE.astype(np.uint16) * 257) >> (16 - bits)
+    for values in (color, color[:, :, 0], np.dstack([color, color[:, :, 0]])):
+        content = bytes(imagecodecs.jpegxl_encode(values, lossless=True, bitspersample=bits))
+
+        picture = open_picture(content)
+
+        assert jxl.read_header(content).bits == bits
+        expected = values[:, :, :3] if values.ndim == 3 else values
+        np.testing.assert_array_equal(picture.values, expected)
+        assert picture.shown == (0, 2**bits - 1)
+        assert (picture.stretch, picture.size) == (None, SCENE.shape[:2])
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_a_jpeg_xl_of_floats_has_its_own_numbers(dtype: type) -> None:
+    values: NDArray[np.floating[Any]] = (SCENE / 255).astype(dtype)
+
+    picture = open_picture(bytes(imagecodecs.jpegxl_encode(values, lossless=True)))
+
+    np.testing.assert_array_equal(picture.values, values)
+    assert picture.values.dtype == dtype
+
+
+def test_a_jpeg_xl_is_upright_by_its_own_header_alone() -> None:
+    """ISO/IEC 18181-2 says that the orientation of its EXIF data is not to be followed."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = encode(Image.fromarray(SCENE), "JXL", lossless=True, exif=exif.tobytes())
+
+    np.testing.assert_array_equal(open_photo(content), SCENE)
