@@ -30,7 +30,9 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
+import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -109,6 +111,31 @@ def scene(height: int = 96, width: int = 128) -> NDArray[np.uint8]:
     return np.stack(planes, axis=-1).astype(np.uint8)
 
 
+DEEP = scene().astype(np.uint16) * 257
+
+
+def tiff(values: NDArray[Any], planes: str | None = None, **options: Any) -> bytes:  # noqa: ANN401
+    """A picture as a TIFF of tifffile's, deflated unless said otherwise."""
+    buffer = io.BytesIO()
+    kind = "rgb" if values.ndim == 3 else "minisblack"
+    options = {"compression": "zlib", "photometric": kind, "planarconfig": planes} | options
+    tifffile.imwrite(buffer, values, **options)
+    return buffer.getvalue()
+
+
+def stack(**options: Any) -> bytes:  # noqa: ANN401
+    """Three times two pictures in a TIFF."""
+    buffer = io.BytesIO()
+    values = np.stack([DEEP[:, :, :2] // (1 + number) for number in range(3)])
+    tifffile.imwrite(buffer, np.moveaxis(values, 3, 1), **options)
+    return buffer.getvalue()
+
+
+def jxl(values: NDArray[Any]) -> bytes:
+    """A picture, or several, as a JPEG XL of imagecodecs', which keeps every depth."""
+    return bytes(imagecodecs.jpegxl_encode(values, lossless=True))
+
+
 @cache
 def good() -> dict[str, bytes]:
     """The scene in every format that is let in."""
@@ -143,6 +170,19 @@ def good() -> dict[str, bytes]:
         "jpeg tiff": encode(image, "TIFF", compression="jpeg"),
         "fax tiff": encode(image.convert("1"), "TIFF", compression="group4"),
         "float tiff": encode(Image.fromarray(grey.astype(np.float32)), "TIFF"),
+        "tiff of planes": tiff(np.moveaxis(DEEP, 2, 0), "separate", byteorder=">", predictor=2),
+        "tiff of tiles": tiff(DEEP, tile=(32, 48)),
+        "big tiff of floats": tiff(DEEP / np.float64(65535), bigtiff=True, predictor=3),
+        "packed tiff": tiff(DEEP[:, :, 0] >> 4, compression=None, bitspersample=12),
+        "zstd tiff": tiff(DEEP.view(np.int16), compression="zstd"),
+        "lzma tiff": tiff(DEEP[:, :, 0].astype(np.int32), compression="lzma"),
+        "imagej stack": stack(imagej=True, metadata={"axes": "ZCYX", "min": 9, "max": 999}),
+        "ome stack": stack(ome=True, metadata={"axes": "TCYX", "PhysicalSizeX": 0.5}),
+        "jxl": encode(image, "JXL", quality=80),
+        "boxed jxl": encode(image, "JXL", lossless=True, use_container=True),
+        "16-bit jxl": jxl(DEEP),
+        "float jxl": jxl((DEEP / 65535).astype(np.float32)),
+        "animated jxl": jxl(np.stack([scene(), 255 - scene()])),
         "heic": encode(image, "HEIF", quality=80),
         "transparent heic": encode(clear, "HEIF", quality=80),
         "avif": encode(image, "AVIF", quality=80),
@@ -221,9 +261,23 @@ def lying() -> Iterator[Hostile]:
         ):
             said = f"{name} that says {width} x {height}"
             yield Hostile("lying", said, partial(patch, name, marker, skip, layout, values))
-    for name in ("tiff", "lzw tiff", "jpeg tiff"):
-        for tag in (256, 257, 258, 259, 262, 273, 277, 278, 279):
+    tags = (256, 257, 258, 259, 262, 273, 277, 278, 279)
+    more = (254, 270, 282, 284, 317, 322, 323, 324, 325, 339)
+    for name in ("tiff", "lzw tiff", "jpeg tiff", "tiff of tiles", "zstd tiff", "imagej stack"):
+        for tag in (*tags, *(more if name not in ("tiff", "lzw tiff", "jpeg tiff") else ())):
             yield Hostile("lying", f"{name} with a huge tag {tag}", partial(_with_tag, name, tag))
+    for width, height in sizes[1:]:
+        said = f"jxl that says {width} x {height}"
+        yield Hostile("lying", said, partial(_lying_jxl, width, height))
+
+
+def _lying_jxl(width: int, height: int) -> bytes:
+    """A JPEG XL whose header states another size: 30 bits each, the lowest first."""
+    content = good()["jxl"]
+    rest = int.from_bytes(content[2:], "little") >> 40
+    size = 0 | 3 << 1 | (height - 1) << 3 | 0 << 33 | 3 << 36 | (width - 1) << 38
+    bits = size | rest << 68
+    return content[:2] + bits.to_bytes((bits.bit_length() + 7) // 8, "little")
 
 
 def _with_tag(name: str, tag: int) -> bytes:
@@ -284,6 +338,21 @@ def bombs() -> Iterator[Hostile]:
     ):
         said = f"flat {file_format} of 49 megapixels, {mode} {options}"
         yield Hostile("bomb", said, partial(_flat, mode, file_format, options))
+    for dtype, compression, colors in (
+        ("u2", "zlib", 3),
+        ("u2", "zstd", 3),
+        ("u4", "lzma", 1),
+        ("f4", "zlib", 3),
+        ("f8", "zstd", 1),
+        ("u2", "lzw", 1),
+    ):
+        said = f"flat TIFF of 49 megapixels, {dtype}, {compression}, {colors} colours"
+        yield Hostile("bomb", said, partial(_flat_tiff, dtype, compression, colors))
+    yield Hostile("bomb", "TIFF of 49 megapixels in tiles of 16 pixels", _many_tiles)
+    yield Hostile("bomb", "TIFF with 12 MB of OME-XML that multiplies itself", _many_words)
+    for dtype, colors in (("u1", 3), ("u2", 3), ("f4", 3), ("u2", 1)):
+        said = f"flat JXL of 49 megapixels, {dtype}, {colors} colours"
+        yield Hostile("bomb", said, partial(_flat_jxl, dtype, colors))
     yield Hostile("bomb", "progressive jpeg with thousands of scans", _many_scans)
     packed = zlib.compress(bytes(60_000_000), 9)
     header, row = struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 0), zlib.compress(bytes(4))
@@ -299,6 +368,28 @@ def bombs() -> Iterator[Hostile]:
         chunks = [(b"zTXt", b"k\0\0" + zlib.compress(bytes(60_000), 9))] * count
         made = partial(_png, header, row, *chunks)
         yield Hostile("bomb", f"png with {count} texts of 60 kB", made)
+
+
+def _flat_tiff(dtype: str, compression: str, colors: int) -> bytes:
+    size = (7000, 7000, 3) if colors == 3 else (7000, 7000)
+    return tiff(np.zeros(size, dtype), compression=compression, rowsperstrip=700)
+
+
+def _many_tiles() -> bytes:
+    return tiff(np.zeros((7000, 7000), np.uint8), tile=(16, 16))
+
+
+def _many_words() -> bytes:
+    bomb = "<!DOCTYPE a [<!ENTITY b0 'bbbbbbbbbb'>" + "".join(
+        f"<!ENTITY b{n + 1} '{f'&b{n};' * 10}'>" for n in range(9)
+    )
+    words = f"{bomb}]><OME>&b9;{'<Image/>' * 1_500_000}</OME>"
+    return tiff(np.zeros((9, 9), np.uint16), description=words, metadata=None)
+
+
+def _flat_jxl(dtype: str, colors: int) -> bytes:
+    size = (7000, 7000, 3) if colors == 3 else (7000, 7000)
+    return bytes(imagecodecs.jpegxl_encode(np.zeros(size, dtype), lossless=True, effort=1))
 
 
 def _many_scans() -> bytes:
@@ -336,6 +427,12 @@ def many_frames() -> Iterator[Hostile]:
     ):
         said = f"{file_format} with {count} frames"
         yield Hostile("frames", said, partial(_frames, file_format, count, size))
+    said = "JXL with 500 frames"
+    yield Hostile("frames", said, lambda: jxl(np.zeros((500, 16, 16, 3), np.uint8)))
+    said = "imagej stack that says it has a billion pages"
+    words = b"ImageJ=1.53\nimages=1000000000\nslices=1000000000\nhyperstack=true\n"
+    made = partial(tiff, DEEP[:, :, 0], description=words, metadata=None)
+    yield Hostile("frames", said, made)
     yield Hostile("frames", "tiff whose page comes after itself", _endless_pages)
     yield Hostile("frames", "tiff with a million directory entries", _endless_directory)
 
