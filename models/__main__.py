@@ -2,6 +2,7 @@
 
 python -m models cat.jpg dog.jpg
 python -m models *.jpg --classes 4 | jq .pets[0].breeds[0].name
+python -m models cells.tif --count nuclei | jq .count
 """
 
 from models import commandline
@@ -15,7 +16,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from models import images, pipeline, store, thresholding
+from models import images, micrographs, pipeline, segmentation, store, thresholding
 from models.images import PhotoError, open_picture
 from models.picture import AXES, Place
 
@@ -47,6 +48,11 @@ def main(words: Sequence[str] | None = None) -> int:
         help="a folder of models, or OWNER/REPO of the Hugging Face Hub; what it lacks comes from "
         "the built-in ones (default: $PETSCOPE_MODELS, else those)",
     )
+    parser.add_argument(
+        "--count",
+        metavar="MODEL",
+        help="count and measure objects too, by a mask model that tells them apart: nuclei",
+    )
     for axis in AXES:
         parser.add_argument(
             f"--{axis}", type=_ordinal, metavar="N", help=f"of a stack, the {axis} from 1 on"
@@ -59,11 +65,22 @@ def main(words: Sequence[str] | None = None) -> int:
     except ValueError as error:
         parser.error(str(error))
     store.choose(arguments.models)
+    counter = None
+    if arguments.count:
+        try:
+            counter = segmentation.load(arguments.count)
+        except store.ModelError as error:
+            print(error, file=sys.stderr)
+            return 1
+        if not counter.card.instances:
+            parser.error(f"--count: {arguments.count} does not tell objects apart.")
     failed = False
     for path in arguments.photos:
         try:
             picture = open_picture(path, place=place)
             described = pipeline.describe(picture.photo, arguments.classes, values=picture.counted)
+            if counter:
+                described |= micrographs.describe(micrographs.examine(picture, counter))
         except PhotoError as error:
             print(f"{path}: {error}", file=sys.stderr)
             failed = True

@@ -37,6 +37,7 @@ SENTENCES = {
     "analyse it again.",
     "photo_left_out": "This photo was not analysed, because the run was stopped before it or there "
     "were too many photos.",
+    "search_stopped": "The search was stopped: search again to see what is in this picture.",
     "threshold_empty": "An empty picture has no thresholds.",
     "threshold_one_value": "This picture has only 1 different grey value, too few for {classes} "
     "classes.",

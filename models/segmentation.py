@@ -98,10 +98,7 @@ class Segmentation:
     @lazy
     def shares(self) -> dict[str, float]:
         """Part of the photo that each class covers, in [0, 1]."""
-        counts = Image.fromarray(self.mask).histogram()[1:]
-        return {
-            name: count / self.mask.size for name, count in zip(self.classes, counts, strict=False)
-        }
+        return shares(self.mask, self.classes)
 
     @property
     def subject(self) -> str:
@@ -326,6 +323,12 @@ def _nearness(
     across = np.abs(2 * x - left - right + 1) / max(right - left, 1)
     down = np.abs(2 * y - top - bottom + 1) / max(bottom - top, 1)
     return np.clip(2.2 - 1.6 * np.maximum(across, down), 0, 1).astype(np.float32)
+
+
+def shares(mask: NDArray[np.uint8], classes: Sequence[str]) -> dict[str, float]:
+    """Part of a mask that each class covers, in [0, 1]."""
+    counts = Image.fromarray(mask).histogram()[1:]
+    return {name: count / mask.size for name, count in zip(classes, counts, strict=False)}
 
 
 def subject(classes: Sequence[str]) -> str:

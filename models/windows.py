@@ -2,83 +2,136 @@
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from models import fluorescence
 from models.picture import Photo
-from models.preprocessing import prepare, scaled_size
-from models.segmentation import Segmentation, Segmenter, at_photo_size
+from models.preprocessing import InputSpec, prepare, scaled_size
+from models.segmentation import Segmentation, at_photo_size
 
-MARGIN = 96  # pixels along a window's edge that are not used: about as far as the network looks
+# Pixels along a window's edge that are not used: about as far as the network looks. The network
+# halves its picture some times, so windows begin where one large window would be halved.
+MARGIN = 96
 LARGEST_OBJECT = 256  # pixels: an object up to this size is never cut by its window's edge
 KEPT_SIDE = 1024  # pixels of the longer side of the probabilities that are kept for display
+
+Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""A prepared batch to float32 probabilities, as `models.segmentation.Segmenter.run`."""
 
 Progress = Callable[[float], None]
 Box = tuple[slice, slice]
 
 
+@dataclass(frozen=True)
+class Found:
+    """What was found in a picture.
+
+    Attributes
+    ----------
+    segmentation
+        What the network says, with probabilities reduced for display where the picture is large.
+    mask
+        `(height, width)` uint8 at the picture's size, as `Segmentation.mask`.
+    numbers
+        `(height, width)` int32: 0 background, else 1 to n, the objects.
+    """
+
+    segmentation: Segmentation
+    mask: NDArray[np.uint8]
+    numbers: NDArray[np.int32]
+
+
 def find_objects(
-    segmenter: Segmenter, photo: Photo, progress: Progress = lambda share: None
-) -> tuple[Segmentation, NDArray[np.int32]]:
+    run: Run,
+    classes: tuple[str, ...],
+    spec: InputSpec,
+    photo: Photo,
+    progress: Progress = lambda share: None,
+) -> Found:
     """Segment a photo at its own size, however large, and take the objects apart.
 
     A photo that is larger than the network's input is segmented in overlapping windows. Each
     pixel's probabilities come from the window that shows the most around it; then each object is
-    taken from the one window whose core contains its centroid.
+    taken from the one window whose core contains its centroid. Objects that shine on a dark ground
+    have their edges where the brightness rises; see `models.fluorescence`.
 
     Parameters
     ----------
-    segmenter
-        A model with instances, whose input keeps the photo's scale ("fit").
+    run
+        A network that tells objects apart.
+    classes
+        Names of its classes, in the order of the last axis.
+    spec
+        What it takes in; the photo keeps its scale ("fit").
     photo
         `(height, width, 3)` uint8 RGB.
     progress
         Called with the share of the work that is done, in [0, 1]. If it raises, the work stops.
-
-    Returns
-    -------
-    The segmentation, with probabilities reduced for display where the photo is large; and
-    `(height, width)` int32: 0 background, else 1 to n.
     """
-    spec = segmenter.card.input
+    gray = fluorescence.gray_of(photo)
     height, width = photo.shape[:2]
-    if scaled_size(height, width, spec) == (height, width):
-        result = segmenter.predict(photo)
-        return result, result.instances()
+    large = scaled_size(height, width, spec) != (height, width)
+    whole = slice(0, height), slice(0, width)
     side = min(spec.height, spec.width)
-    probabilities = np.empty((height, width, len(segmenter.classes)), np.float16)
-    seen = list(windows(height, width, side, MARGIN))
-    for number, (window, core) in enumerate(seen):
-        part = photo[window]
-        (small,) = segmenter.run(prepare(part, spec))
-        answer = at_photo_size(small, segmenter.classes, spec, *part.shape[:2]).probabilities
-        probabilities[core] = answer[_within(window, core)]
-        progress(0.5 * (number + 1) / len(seen))
+    seen = list(windows(height, width, side, MARGIN, spec.multiple)) if large else [(whole, whole)]
+    answer = np.empty((height, width, len(classes)), np.float16 if large else np.float32)
+    mask = np.empty((height, width), np.uint8)
+
+    def look(photo: Photo, done: float) -> Photo | None:
+        """Segment a photo; give another one where the network misses what is bright in it."""
+        levels, missed = np.zeros(256, np.int64), 0
+        for number, (window, core) in enumerate(seen):
+            part = photo[window]
+            (small,) = run(prepare(part, spec))
+            found = at_photo_size(small, classes, spec, *part.shape[:2])
+            if gray is not None:
+                filled = fluorescence.fill(found, gray[window])
+                found = filled.segmentation
+                levels, missed = levels + filled.levels, missed + filled.missed
+            kept = _within(window, core)
+            answer[core], mask[core] = found.probabilities[kept], found.mask[kept]
+            progress(done + (number + 1) / len(seen) / 3)
+        if gray is None or missed <= fluorescence.MOST_MISSED * levels.sum():
+            return None
+        return fluorescence.dimmed(gray, levels)
+
+    def take_apart(window: Box) -> NDArray[np.int32]:
+        numbers = Segmentation(answer[window].astype(np.float32), classes).instances()
+        return numbers if gray is None else fluorescence.trim(numbers, gray[window])
+
+    if (dimmed := look(photo, 0)) is not None:
+        look(dimmed, 1 / 3)
+    if not large:
+        return Found(Segmentation(answer, classes), mask, take_apart(whole))
     numbers = np.zeros((height, width), np.int32)
     count = 0
     seen = list(windows(height, width, side, LARGEST_OBJECT // 2))
     for number, (window, core) in enumerate(seen):
-        seen_again = Segmentation(probabilities[window].astype(np.float32), segmenter.classes)
-        count = _take(seen_again.instances(), window, core, numbers, count)
-        progress(0.5 + 0.5 * (number + 1) / len(seen))
-    return _to_look_at(probabilities, segmenter.classes), numbers
+        count = _take(take_apart(window), window, core, numbers, count)
+        progress(2 / 3 + (number + 1) / len(seen) / 3)
+    return Found(_to_look_at(answer, classes), mask, numbers)
 
 
-def windows(height: int, width: int, side: int, margin: int) -> Iterator[tuple[Box, Box]]:
+def windows(
+    height: int, width: int, side: int, margin: int, multiple: int = 1
+) -> Iterator[tuple[Box, Box]]:
     """Windows of a picture, each with its core; the cores cover the picture once.
 
-    A core lies `margin` pixels inside its window, except at the picture's edges.
+    A core lies `margin` pixels inside its window, except at the picture's edges, and begins at a
+    multiple of `multiple`: so does the window, if its margin is one.
 
     Examples
     --------
     >>> [(core[1].start, core[1].stop) for _, core in windows(10, 30, 20, 2)]
     [(0, 15), (15, 30)]
     """
-    for top, bottom in _cores(height, side, margin):
-        for left, right in _cores(width, side, margin):
+    for top, bottom in _cores(height, side, margin, multiple):
+        for left, right in _cores(width, side, margin, multiple):
             window = tuple(
                 slice(max(start - margin, 0), min(end + margin, length))
                 for start, end, length in ((top, bottom, height), (left, right, width))
@@ -86,11 +139,14 @@ def windows(height: int, width: int, side: int, margin: int) -> Iterator[tuple[B
             yield (window[0], window[1]), (slice(top, bottom), slice(left, right))
 
 
-def _cores(length: int, side: int, margin: int) -> Iterator[tuple[int, int]]:
-    """Parts of a length that are equal, and with their margins not longer than a side."""
-    count = 1 if length <= side else math.ceil(length / (side - 2 * margin))
-    edges = [length * number // count for number in range(count + 1)]
-    yield from pairwise(edges)
+def _cores(length: int, side: int, margin: int, multiple: int) -> Iterator[tuple[int, int]]:
+    """Parts of a length that are about equal, and with their margins not longer than a side."""
+    if length <= side:
+        yield 0, length
+        return
+    count = math.ceil(length / ((side - 2 * margin) // multiple * multiple))
+    step = math.ceil(length / count / multiple) * multiple
+    yield from pairwise([*range(0, length, step), length])
 
 
 def _within(window: Box, core: Box) -> Box:

@@ -239,11 +239,7 @@ def progress(done: int, total: int, seconds: float, note: str) -> str:
     if done:
         left = duration(seconds / done * (total - done))
         said = say("album.progress_left", done=done, total=total, left=left)
-    said = f"{said} {note}".rstrip()
-    return (
-        f'<div class="notice-text">{html.escape(said)}'
-        f'<progress value="{done}" max="{total}" aria-label="{say("album.bar")}"></progress></div>'
-    )
+    return markup.progress(f"{said} {note}".rstrip(), done, total, say("album.bar"))
 
 
 def duration(seconds: float) -> str:

@@ -25,6 +25,14 @@ def notice(sentence: str, wrong: bool = False, invites: bool = False, waits: boo
     return f"<div {kind}>{html.escape(sentence)}</div>"
 
 
+def progress(sentence: str, done: float, total: float, label: str) -> str:
+    """A sentence and a bar with what is done, as HTML."""
+    return (
+        f'<div class="notice-text">{html.escape(sentence)}'
+        f'<progress value="{done:g}" max="{total:g}" aria-label="{label}"></progress></div>'
+    )
+
+
 def no_pet(sentence: str) -> str:
     """That there is no pet, and which tabs have an answer all the same, as HTML.
 

@@ -1,7 +1,9 @@
 """The Mask tab: what a mask model finds, in colour over the photo."""
 
 import html
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import gradio as gr
 import numpy as np
@@ -13,6 +15,7 @@ from ui.texts import mark, mark_name, number, say, say_error, say_name
 from ui.uploads import Instances, Upload
 
 CHANGES_SIDE = 400
+REFRESH = 1.0  # seconds between two words of how far a search has come
 
 
 def build(
@@ -63,36 +66,74 @@ def build(
             download = gr.Button(
                 mark("mask.download"), interactive=False, size="sm", elem_id="mask-download"
             )
+            with gr.Row():
+                stop = gr.Button(mark("mask.stop"), visible=False, size="sm", elem_id="mask-stop")
+                again = gr.Button(
+                    mark("mask.again"), visible=False, size="sm", elem_id="mask-again"
+                )
     chosen = events.followed(model)
     brush.build(current, corrected, "mask", chosen)
     gr.on(
         [current.change, chosen.change, opacity.change, border.change],
         show_overlay,
         [current, model, opacity, border],
-        [message, outlined, legend, download],
+        [message, outlined, legend, download, stop, again],
         show_progress="minimal",
         trigger_mode="always_last",
         concurrency_id=events.INFERENCE,
+        api_visibility="private",
+    )
+    # In a group of its own: it must not wait for the search.
+    stop.click(stop_search, [current, model], show_progress="hidden", api_visibility="private")
+    again.click(
+        search_again,
+        [current, model],
+        chosen,
+        show_progress="hidden",
         api_visibility="private",
     )
     events.save_on_click(download, write_mask, [current, model])
     return model, chosen, {"model": model, "opacity": opacity, "border": border}
 
 
+Shown = tuple[str, object, object, object, object, object]
+
+
 def show_overlay(
     upload: Upload | None, model: str, opacity: float, border: bool
-) -> tuple[str, str | None, str, object]:
-    """Message, photo with the classes laid over it, legend, and button to download the mask."""
-    nothing = gr.Button(interactive=False)
+) -> Iterator[Shown]:
+    """Message, photo with the classes laid over it, legend, and buttons.
+
+    The buttons download the mask, stop the search and search again. The search in a large picture
+    says how far it has come.
+    """
+    hidden = gr.Button(visible=False)
+    nothing = None, "", gr.Button(interactive=False), hidden
     if upload is None:
-        return markup.notice(say("mask.hint"), waits=True), None, "", nothing
+        yield markup.notice(say("mask.hint"), waits=True), *nothing, hidden
+        return
     try:
+        if upload.is_large(model):
+            for share in _progress(upload, model):
+                sentence = say("mask.searching", share=number(share, ".0%"))
+                message = markup.progress(sentence, share, 1, say("mask.bar"))
+                yield (
+                    message,
+                    None,
+                    "",
+                    gr.Button(interactive=False),
+                    gr.Button(visible=True),
+                    hidden,
+                )
         photo, found = upload.preview, upload.mask(model)
     except PhotoError as error:
-        return markup.notice(say_error(error), wrong=True), None, "", nothing
+        again = gr.Button(visible=error.key == "search_stopped")
+        yield markup.notice(say_error(error), wrong=True), *nothing, again
+        return
     segmentation = found.segmentation
     if found.instances is None and "pet" in segmentation.classes and not upload.pets.pets:
-        return markup.no_pet(say("mask.none")), None, "", nothing
+        yield markup.no_pet(say("mask.none")), *nothing, hidden
+        return
     colors = {
         value: color
         for value, (name, color) in enumerate(
@@ -109,7 +150,30 @@ def show_overlay(
     message = markup.found(say("mask.found"))
     if found.instances:  # whatever the picture shows
         message = f'<p class="hint">{html.escape(say("mask.microscope"))}</p>'
-    return message, shown, legend, gr.Button(interactive=True)
+    yield message, shown, legend, gr.Button(interactive=True), hidden, hidden
+
+
+def _progress(upload: Upload, model: str) -> Iterator[float]:
+    """How much of the search is done, every second until it has ended."""
+    pool = ThreadPoolExecutor(1)
+    ended = pool.submit(upload.mask, model)
+    pool.shutdown(wait=False)
+    while not wait([ended], REFRESH).done:
+        yield upload.search(model).share
+    ended.result()  # its error, if it has one
+
+
+def stop_search(upload: Upload | None, model: str) -> None:
+    """End the search for objects."""
+    if upload is not None:
+        upload.search(model).stopped = True
+
+
+def search_again(upload: Upload | None, model: str) -> object:
+    """Search once more: a value that what follows the choice of the model has not seen yet."""
+    if upload is not None:
+        upload.search(model).stopped = False
+    return model, time.monotonic()
 
 
 def changes(upload: Upload, model: str) -> str:

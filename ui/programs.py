@@ -11,10 +11,19 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from models import breeds, drawing, matting, pipeline, segmentation, store, thresholding
+from models import (
+    breeds,
+    drawing,
+    matting,
+    micrographs,
+    object_files,
+    pipeline,
+    segmentation,
+    store,
+    thresholding,
+)
 from models.images import PhotoError
 from models.picture import Picture
-from models.stains import micrograph
 from models.thresholding import ThresholdError
 from serving import decoding
 from ui import events, parameters, result_files, theme
@@ -84,10 +93,22 @@ def mask(photo: Upload, model: str) -> tuple[str, dict[str, float]]:
     """Answer `/mask`; `ui/texts` explains it to people and programs."""
     segmenter = segmentation.load(model)
     picture = read(photo)
-    found = segmenter.predict(micrograph(picture) if segmenter.card.instances else picture.photo)
-    colors = dict(enumerate(theme.mask_colors(found.shares).values(), start=1))
-    mask = drawing.indexed_picture(found.mask, colors)
-    return result_files.picture_to_keep(mask, "mask"), found.shares
+    if segmenter.card.instances:
+        found = micrographs.examine(picture, segmenter).found
+        segmented, classes = found.segmentation, found.mask
+    else:
+        segmented = segmenter.predict(picture.photo)
+        classes = segmented.mask
+    colors = dict(enumerate(theme.mask_colors(segmented.classes).values(), start=1))
+    file = result_files.picture_to_keep(drawing.indexed_picture(classes, colors), "mask")
+    return file, segmentation.shares(classes, segmented.classes)
+
+
+def count(photo: Upload, model: str) -> tuple[str, dict[str, Any]]:
+    """Answer `/count`; `ui/texts` explains it to people and programs."""
+    examined = micrographs.examine(read(photo), segmentation.load(model))
+    labels = object_files.label_tiff(examined.found.numbers, examined.objects.pixel_size)
+    return result_files.content(labels, "labels.tif"), micrographs.describe(examined)
 
 
 def cut_out(photo: Upload) -> str:
@@ -121,11 +142,14 @@ def build() -> None:
         default = store.default("segmentation")
         names = [card.name for card in store.cards("segmentation")]
         model = parameters.ChoiceParameter(names, default, "model")
+        counting = [card.name for card in store.cards("segmentation") if card.instances]
+        counter = parameters.ChoiceParameter(counting, next(iter(counting), ""), "model")
         picture, facts, call = gr.File(label="picture"), gr.JSON(label="facts"), gr.Button()
         endpoints = (
             (analyze, [photo, classes], [facts]),
             (threshold, [photo, classes, channel], [picture, facts]),
             (mask, [photo, model], [picture, facts]),
+            (count, [photo, counter], [picture, facts]),
             (cut_out, [photo], [picture]),
             (breed, [photo], [facts]),
         )

@@ -15,6 +15,7 @@ from models import (
     drawing,
     matting,
     measuring,
+    micrographs,
     pipeline,
     segmentation,
     store,
@@ -23,13 +24,11 @@ from models import (
 from models.correcting import Corrector, Stroke
 from models.drawing import reduced
 from models.images import Photo
-from models.picture import AXES, FIRST, Picture, Place
+from models.picture import AXES, FIRST, PhotoError, Picture, Place
 from models.pipeline import Pet
-from models.preprocessing import as_image
+from models.preprocessing import as_image, scaled_size
 from models.regions import numbered, of_numbers
-from models.stains import micrograph
 from models.thresholding import Channel, Histogram, Settings
-from models.windows import find_objects
 from serving import decoding
 from ui.memory import Memory
 
@@ -46,13 +45,29 @@ Result = TypeVar("Result")
 class Instances:
     """The objects that a mask model found: number, outlines in the preview, and measurements.
 
-    `numbers` has the label of each pixel's object at full size, and 0 for the background.
+    `numbers` has the label of each pixel's object at full size, and 0 for the background; `mask`
+    has each pixel's class.
     """
 
     count: int
     outlines: NDArray[np.bool_]
     objects: measuring.Objects
     numbers: NDArray[np.integer]
+    mask: NDArray[np.uint8]
+
+
+@dataclass
+class Search:
+    """A search for objects: how much of it is done, in [0, 1], and whether it is to stop."""
+
+    share: float = 0.0
+    stopped: bool = False
+
+    def go_on(self, share: float) -> None:
+        """Note what is done; `PhotoError` where the search is to stop."""
+        self.share = share
+        if self.stopped:
+            raise PhotoError("search_stopped")
 
 
 @dataclass(frozen=True)
@@ -217,6 +232,15 @@ class Upload:
         classes = [label.name for label in card.labels]
         return not card.instances and correcting.correctable(classes)
 
+    def search(self, model: str) -> Search:
+        """The search behind `mask` for objects; once stopped, it stays so until that is undone."""
+        return self._once(("search", model), Search)
+
+    def is_large(self, model: str) -> bool:
+        """Whether a mask model looks for objects in it window by window, which takes a while."""
+        card = store.read_card(model)
+        return card.instances and scaled_size(*self.size, card.input) != self.size
+
     @property
     def pets(self) -> PetsResult:
         """The pets with their breeds."""
@@ -234,7 +258,10 @@ class Upload:
 
     def whole_mask(self, model: str) -> NDArray[np.uint8]:
         """The mask at full size, `(height, width)`; not kept."""
-        return self.mask(model).segmentation.resized(*self.size).mask
+        found = self.mask(model)
+        if found.instances is not None:
+            return found.instances.mask
+        return found.segmentation.resized(*self.size).mask
 
     def whole_cut_out(self) -> NDArray[np.uint8]:
         """The pet cut out at full size, `(height, width, 4)` uint8 RGBA; not kept."""
@@ -291,16 +318,17 @@ def _segment(upload: Upload, model: str) -> MaskResult:
     if not picture.deep:
         picture = replace(picture, photo=upload.whole, values=upload.whole)
     start = time.perf_counter()
-    result, numbers = find_objects(segmenter, micrograph(picture))
+    search = upload.search(model)
+    search.go_on(0)
+    examined = micrographs.examine(picture, segmenter, search.go_on)
     seconds = time.perf_counter() - start
-    shown = result.resized(*upload.preview.shape[:2])
-    outlines = drawing.instance_outlines(segmentation.scale_numbers(numbers, *shown.shape))
-    objects = measuring.measure_objects(
-        numbers, picture.values, picture.channels, picture.pixel_size
-    )
-    count = int(numbers.max())
-    kept = numbers.astype(np.min_scalar_type(count))
-    instances = Instances(count, outlines, objects, _read_only(kept))
+    found = examined.found
+    shown = found.segmentation.resized(*upload.preview.shape[:2])
+    outlines = drawing.instance_outlines(segmentation.scale_numbers(found.numbers, *shown.shape))
+    count = len(examined.objects)
+    numbers = _read_only(found.numbers.astype(np.min_scalar_type(count)))
+    mask = _read_only(found.mask)
+    instances = Instances(count, outlines, examined.objects, numbers, mask)
     return MaskResult(shown, instances, seconds, segmenter.device)
 
 

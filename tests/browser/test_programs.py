@@ -14,6 +14,7 @@ from urllib.parse import urljoin
 
 import numpy as np
 import pytest
+import tifffile
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from mcp import ClientSession
@@ -23,6 +24,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from models import images, pipeline, thresholding
+from models.__main__ import main
 from tests.browser.visits import Served
 from ui import programs
 
@@ -30,7 +32,8 @@ pytestmark = pytest.mark.browser
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 CAT = EXAMPLES / "cat_chelsea.png"
-ENDPOINTS = {"/analyze", "/threshold", "/mask", "/cut_out", "/breed"}
+NUCLEI = EXAMPLES / "nuclei.png"
+ENDPOINTS = {"/analyze", "/threshold", "/mask", "/count", "/cut_out", "/breed"}
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +80,21 @@ def test_a_mask_has_the_values_that_are_promised(client: Client) -> None:
         assert (values == value).mean() == pytest.approx(share)
 
 
+def test_nuclei_are_counted_as_on_the_command_line(
+    client: Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, facts = client.predict(handle_file(NUCLEI), "nuclei", api_name="/count")
+
+    assert main([str(NUCLEI), "--count", "nuclei"]) == 0
+    expected = json.loads(capsys.readouterr().out)
+    assert (facts["count"], facts["objects"]) == (expected["count"], expected["objects"])
+    labels = tifffile.imread(path)
+    assert labels.shape == (512, 512)
+    assert facts["count"] == labels.max() == len(facts["objects"]) > 10
+    for row in facts["objects"]:
+        assert row["area"] == np.count_nonzero(labels == row["number"])
+
+
 def test_a_cut_out_has_the_photo_s_size_and_a_transparent_ground(client: Client) -> None:
     path = client.predict(handle_file(CAT), api_name="/cut_out")
 
@@ -102,6 +120,7 @@ def test_the_breeds_come_best_first(client: Client) -> None:
         (CAT, [99], "/analyze", "99"),
         (CAT, [3, "smell"], "/threshold", "smell"),
         (CAT, ["../../etc/passwd"], "/mask", "etc/passwd"),
+        (CAT, ["pet"], "/count", "must be one of nuclei"),
     ],
 )
 def test_bad_input_gets_one_sentence(

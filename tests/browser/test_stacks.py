@@ -43,3 +43,31 @@ def test_a_plane_of_a_stack_is_chosen_and_its_nuclei_are_counted(page: Page) -> 
     labels = tifffile.imread(download.value.path())
     assert labels.dtype == np.uint16
     assert labels.max() == 3
+
+
+@on_desktop
+def test_the_search_in_a_large_picture_is_seen_stopped_and_begun_again(page: Page) -> None:
+    tile = np.full((100, 100), 12, np.uint8)
+    y, x = np.mgrid[:100, :100]
+    tile[np.hypot(y - 50, x - 50) < 15] = 90
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, np.tile(tile, (40, 40)), compression="zlib")
+    upload(page, "large.tif", buffer.getvalue())
+    open_tab(page, "Mask")
+
+    page.get_by_label("Cell nuclei").check()
+
+    bar = page.locator("progress")
+    expect(bar).to_be_visible()
+    expect(page.get_by_text("Looking for objects in a large picture")).to_be_visible()
+    page.locator("#mask-stop").click()
+    expect(page.get_by_text("The search was stopped")).to_be_visible()
+    expect(page.locator("#mask-stop")).to_be_hidden()
+    expect(page.locator("#objects")).to_be_empty()
+
+    page.locator("#mask-again").click()
+
+    expect(bar).to_be_visible()
+    expect(page.locator("#mask-again")).to_be_hidden()
+    page.locator("#mask-stop").click()
+    expect(page.get_by_text("The search was stopped")).to_be_visible()

@@ -1,6 +1,8 @@
 """The command line, with networks so small that their answers are known."""
 
 import json
+import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -133,3 +135,32 @@ def test_models_of_a_folder_are_filled_up_with_the_built_in_ones(
     assert main([photo, "--models", str(tmp_path / "none")]) == 1
     assert "is neither a folder nor a repository" in capsys.readouterr().err
     store.choose(None)
+
+
+def test_objects_are_counted_and_measured_on_request(
+    photo: str, capsys: pytest.CaptureFixture[str], add_segmenter: AddModel
+) -> None:
+    add_segmenter("cells", weights=MASK, height=256, width=256, instances=True)
+
+    assert main([photo, "--count", "cells"]) == 0
+
+    described = json.loads(capsys.readouterr().out)
+    assert described["count"] == 1
+    (row,) = described["objects"]
+    assert (row["number"], row["area"]) == (1, 10_000)
+    assert (row["left"], row["top"], row["right"], row["bottom"]) == (60, 100, 160, 200)
+    assert (row["mean_red"], row["mean_green"]) == (255, 0)
+
+
+@pytest.mark.parametrize(
+    ("model", "sentence"), [("none", "no model .none."), ("pet", "pet does not tell objects apart")]
+)
+def test_a_model_that_cannot_count_is_said_in_one_sentence(
+    photo: str, capsys: pytest.CaptureFixture[str], model: str, sentence: str
+) -> None:
+    with pytest.raises(SystemExit):
+        sys.exit(main([photo, "--count", model]))
+
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert re.search(sentence, said.err)

@@ -60,7 +60,7 @@ def test_all_tabs_together_compute_each_result_once(upload: Upload, calls: Count
         lambda: cutout.show_cut_out(upload, "transparent", "#ffffff", None),
         lambda: threshold.show_classes(upload, 3, "luminance", None),
         lambda: threshold.show_methods(upload, "luminance"),
-        lambda: mask.show_overlay(upload, model, 0.5, True),
+        lambda: list(mask.show_overlay(upload, model, 0.5, True)),
         lambda: mask_lesson.show_probabilities(upload, model),
         lambda: mask_lesson.show_objects(upload, model),
         lambda: breed.show_breeds(upload),

@@ -26,7 +26,7 @@ def test_no_pet_is_no_pet_in_every_tab_and_each_leads_to_others(name: str) -> No
     answers = [
         pets.show_pets(upload),
         cutout.show_cut_out(upload, "transparent", "#ffffff", None),
-        mask.show_overlay(upload, model, 0.5, True),
+        *mask.show_overlay(upload, model, 0.5, True),
         breed.show_breeds(upload),
     ]
     for message, shown, *_ in answers:
@@ -57,7 +57,7 @@ def test_of_several_pets_the_breed_tab_says_that_it_looks_at_the_whole() -> None
 def test_nuclei_are_never_counted_without_a_word() -> None:
     upload = Upload(str(EXAMPLES / "coffee_cup.jpg"))
 
-    message, _, legend, _ = mask.show_overlay(upload, "nuclei", 0.5, True)
+    [(message, _, legend, *_)] = mask.show_overlay(upload, "nuclei", 0.5, True)
 
     assert "Made for microscope pictures" in message
     assert "Objects found" in legend

@@ -5,8 +5,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
+from models.images import open_picture
 from models.segmentation import at_photo_size
+from models.stains import micrograph
+from models.windows import find_objects
 from training import nuclei
 from training.data_sets import Examples
 from training.evaluation.models import Model, predictions, segmentations
@@ -128,16 +132,19 @@ def score_breeds(
 def score_nuclei(model: Model, examples: Sequence[nuclei.Example], out: Path) -> Figures:
     """Figures of a nucleus model at each photo's own size, overall and per kind of picture.
 
+    Nuclei are found as they are for visitors, by `models.windows.find_objects`.
+
     Writes `per_kind.png` into the folder `out`.
     """
     background = model.labels.index(BACKGROUND)
     counts, precisions = [], []
-    photos = [example.photo for example in examples]
-    for example, (_, full) in zip(examples, segmentations(model, photos), strict=True):
+    for example in tqdm(examples, desc=model.name, unit="picture"):
+        photo = micrograph(open_picture(example.photo))
+        found = find_objects(model.predict, model.labels, model.input, photo)
         truth = nuclei.read_instances(example)
-        found = (full.mask - 1 != background).astype(np.uint8)
-        counts.append(confusion_matrix((truth > 0).astype(np.uint8), found, 2))
-        precisions.append(instance_precision(truth, full.instances()))
+        inside = (found.mask - 1 != background).astype(np.uint8)
+        counts.append(confusion_matrix((truth > 0).astype(np.uint8), inside, 2))
+        precisions.append(instance_precision(truth, found.numbers))
     kinds = np.array([example.kind for example in examples])
     figures: Figures = {
         "pictures": len(examples),
@@ -147,8 +154,8 @@ def score_nuclei(model: Model, examples: Sequence[nuclei.Example], out: Path) ->
     for kind in np.unique(kinds).tolist():
         chosen = kinds == kind
         figures[kind] = _nuclei_figures(np.array(counts)[chosen], np.array(precisions)[chosen])
-    found = {kind: figures[kind]["ap50"] for kind in np.unique(kinds).tolist()}
-    plot_per_class(found, out / "per_kind.png", "average precision at IoU 0.5")
+    per_kind = {kind: figures[kind]["ap50"] for kind in np.unique(kinds).tolist()}
+    plot_per_class(per_kind, out / "per_kind.png", "average precision at IoU 0.5")
     return figures
 
 
