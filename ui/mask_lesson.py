@@ -29,6 +29,7 @@ FIGURES = ("mean_iou", "binary_iou", "ap50")
 CHART_WIDTH, CHART_HEIGHT = 400, 130
 MARGIN = 34  # space beside and below the chart for its numbers and labels
 TICKS = 5
+MOST_DISCS = 2_000  # of one map
 
 
 @dataclass
@@ -184,7 +185,8 @@ def show_objects(
     color = theme.mask_colors(found.segmentation.classes)[found.segmentation.subject]
     share = objects.area.sum() / math.prod(upload.size)
     return (
-        f"{heading}{objects_table(objects, share)}{area_chart(objects, color)}",
+        f"{heading}{objects_table(objects, share)}{objects_map(objects, color, upload.size)}"
+        f"{area_chart(objects, color)}",
         gr.DownloadButton(value=file, visible=True),
         gr.Row(visible=True),
     )
@@ -356,6 +358,36 @@ def objects_table(objects: Objects, share: float) -> str:
         facts[say("lesson.median_um2")] = number(float(np.median(objects.area_um2)), ",.2f")
     rows = "".join(f"<tr><td>{name}</td><td>{value}</td></tr>" for name, value in facts.items())
     return f'<table class="facts"><tbody>{rows}</tbody></table>'
+
+
+def objects_map(objects: Objects, color: Color, size: tuple[int, int]) -> str:
+    """Where each object is, as SVG: a disc of its area, which says its row of the CSV file.
+
+    Above `MOST_DISCS` the largest are drawn.
+    """
+    height, width = size
+    drawn = np.argsort(-objects.area, kind="stable")[:MOST_DISCS]
+    discs = "".join(
+        f'<circle cx="{objects.centroid_x[i] + 0.5:.1f}" cy="{objects.centroid_y[i] + 0.5:.1f}" '
+        f'r="{objects.equivalent_diameter[i] / 2:.1f}"><title>'
+        + html.escape(
+            say(
+                "lesson.object",
+                number=int(objects.number[i]),
+                area=int(objects.area[i]),
+                x=float(objects.centroid_x[i]),
+                y=float(objects.centroid_y[i]),
+            )
+        )
+        + "</title></circle>"
+        for i in drawn
+    )
+    said = html.escape(say("lesson.map"))
+    return (
+        f'<figure class="objects-map"><svg viewBox="0 0 {width} {height}" role="img" '
+        f'aria-label="{said}" fill="{theme.css(color)}">{discs}</svg>'
+        f'<figcaption class="hint">{said}.</figcaption></figure>'
+    )
 
 
 def area_chart(objects: Objects, color: Color) -> str:

@@ -24,6 +24,13 @@ async (query) => {{
   const language = new URLSearchParams(location.search).get("{PARAMETER}");
   if (language) parameters.set("{PARAMETER}", language);
   const link = `${{location.origin}}${{location.pathname}}?${{parameters}}`;
+  // A phone hands a link on itself, to whichever app its owner chooses.
+  if (navigator.share && matchMedia("(pointer: coarse)").matches) {{
+    try {{
+      await navigator.share({{ title: "Petscope", url: link }});
+      return [link, "{mark("share.handed_on")}"];
+    }} catch {{}} // it was called off, or came too late after the finger
+  }}
   try {{
     await navigator.clipboard.writeText(link);
     return [link, "{mark("share.copied")}"];
