@@ -3,12 +3,12 @@
 Values between layers become uint8 and weights int8, with scales that stand in the file as
 `QuantizeLinear` and `DequantizeLinear`; ONNX Runtime joins them with the layers between them: Jacob
 et al., "Quantization and training of neural networks for efficient integer-arithmetic-only
-inference", CVPR 2018. How large the values between layers get is looked up on photos.
+inference", CVPR 2018. The ranges of the values between layers are measured on photos.
 """
 
 import logging
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,7 +40,28 @@ class Photos(CalibrationDataReader):
         return None if batch is None else {self._name: batch}
 
 
-def quantize(model: onnx.ModelProto, batches: Sequence[NDArray[np.float32]]) -> onnx.ModelProto:
+def encoder(model: onnx.ModelProto) -> set[str]:
+    """Names of the values that a U-Net computes before it first enlarges anything.
+
+    In int8 these cost most of the accuracy: the channels of depthwise convolutions have very
+    different ranges. There are none in a network that enlarges nothing.
+    """
+    kinds = ("Resize", "ConvTranspose")
+    first = next((node for node in model.graph.node if node.op_type in kinds), None)
+    makers = {name: node for node in model.graph.node for name in node.output}
+    found: set[str] = set()
+    waiting = [first.input[0]] if first is not None else []
+    while waiting:
+        name = waiting.pop()
+        if name in makers and name not in found:
+            found.add(name)
+            waiting += makers[name].input
+    return found
+
+
+def quantize(
+    model: onnx.ModelProto, batches: Sequence[NDArray[np.float32]], kept: Collection[str] = ()
+) -> onnx.ModelProto:
     """Return a float32 network that computes in int8.
 
     Weights get 7 bits and a scale for each output channel. With 8, a processor that knows no
@@ -52,9 +73,13 @@ def quantize(model: onnx.ModelProto, batches: Sequence[NDArray[np.float32]]) -> 
     model
         As of `training.graphs.simplify`.
     batches
-        Prepared photos that the ranges of values are looked up on.
+        Prepared photos, on which the ranges of values are measured.
+    kept
+        Names of values that are computed in float32 as before.
     """
     wide = widen(model)
+    for index, node in enumerate(wide.graph.node):
+        node.name = node.name or f"node_{index}"
     with tempfile.TemporaryDirectory() as folder, _without_advice():
         target = Path(folder) / "int8.onnx"
         quantize_static(
@@ -67,6 +92,7 @@ def quantize(model: onnx.ModelProto, batches: Sequence[NDArray[np.float32]]) -> 
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             op_types_to_quantize=list(KINDS),
+            nodes_to_exclude=[node.name for node in wide.graph.node if node.output[0] in kept],
         )
         return onnx.load(target)
 
