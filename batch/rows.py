@@ -23,6 +23,9 @@ PET = pa.struct(
         "breeds": pa.list_(
             pa.struct({"name": pa.string(), "species": pa.string(), "probability": pa.float64()})
         ),
+        "otherwise": pa.struct(
+            {"name": pa.string(), "kind": pa.string(), "probability": pa.float64()}
+        ),
         "mask": pa.list_(pa.int32()),
     }
 )

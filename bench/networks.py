@@ -103,7 +103,10 @@ def timm_classifier(
     networks = []
     for name, chain in zip(architecture.split(" + "), chains, strict=True):
         network = timm.create_model(name, num_classes=classes, pad_type=chain.padding)
-        layers = iter(chain.layers)
+        # A second head, of other classes, is left out.
+        layers = iter(
+            layer for layer in chain.layers if layer.kind != "Gemm" or len(layer.weights) == classes
+        )
         for module in network.modules():
             if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
                 layer = next(layers)

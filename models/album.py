@@ -36,6 +36,9 @@ COLUMNS = (
     "breed",
     "species",
     "probability",
+    "otherwise",
+    "otherwise_kind",
+    "otherwise_probability",
 )
 
 
@@ -138,7 +141,7 @@ def examine(
     pet_colors
         Colours of the pets in the preview, in turn.
     unsure
-        What the preview writes at a pet whose breed was refused.
+        What the preview writes at a pet whose breed was refused, and nothing else is known of it.
     preview_side
         Longer side of the preview in pixels.
     read
@@ -164,7 +167,8 @@ def examine(
     foreground = np.round(found.foreground() * 255).astype(np.uint8)
     cut_out = matting.extract(np.asarray(small), foreground, segmenter.card.input)
     colors = [pet_colors[index % len(pet_colors)] for index in range(len(pets))]
-    names = [unsure if pet.refused else pet.breeds[0].name for pet in pets]
+    best = [pet.otherwise if pet.refused else pet.breeds[0] for pet in pets]
+    names = [unsure if each is None else each.name for each in best]
     marked = drawing.annotate(photo, [pet.region for pet in pets], names, colors, preview_side)
     mask = drawing.indexed_picture(found.mask, dict(enumerate(mask_colors, start=1)))
     mask_file, cut_out_file = _kept_files(name, folder)
@@ -232,8 +236,8 @@ def table(entries: Iterable[Entry], spreadsheet: Spreadsheet = ENGLISH) -> str:
 def _pet_columns(
     number: int, pet: dict[str, Any], written: Callable[[float, str], str]
 ) -> dict[str, Any]:
-    best = pet["breeds"][0]
-    return {
+    best, otherwise = pet["breeds"][0], pet["otherwise"]
+    columns = {
         "pet": number,
         **dict(zip(("left", "top", "right", "bottom"), pet["box"], strict=True)),
         "share": written(pet["share"], ".4f"),
@@ -241,6 +245,13 @@ def _pet_columns(
         "breed": best["name"],
         "species": best["species"],
         "probability": written(best["probability"], ".4f"),
+    }
+    if otherwise is None:
+        return columns
+    return columns | {
+        "otherwise": otherwise["name"],
+        "otherwise_kind": otherwise["kind"],
+        "otherwise_probability": written(otherwise["probability"], ".4f"),
     }
 
 

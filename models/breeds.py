@@ -1,7 +1,9 @@
 """The most probable breeds of a pet, of the 37 of the Oxford-IIIT Pet data set."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +14,8 @@ from models.images import Photo
 from models.preprocessing import Window, prepare
 from models.runtime import Network
 
+LEAST = 1e-6  # probability, where its logarithm is taken
+
 
 @dataclass(frozen=True)
 class Breed:
@@ -20,6 +24,43 @@ class Breed:
     name: str
     species: str | None
     probability: float
+
+
+@dataclass(frozen=True)
+class Otherwise:
+    """What something is that is none of the breeds, and how probably, in [0, 1].
+
+    Of a dog the name is its breed; all domestic cats are a "cat".
+    """
+
+    name: str
+    kind: store.Kind
+    probability: float
+
+
+class Others:
+    """A second head's classes by what they are beside the model's breeds, as numbers.
+
+    Attributes
+    ----------
+    head
+        What the card says of it.
+    cats
+        Domestic cats.
+    breeds
+        Breeds of the model that are no cats.
+    pets, things
+        `(classes,)` bool: dogs that are no breed of the model; other animals and things.
+    """
+
+    def __init__(self, head: store.SecondHead) -> None:
+        self.head = head
+        self.cats = [n for n, each in enumerate(head.classes) if each.kind == "cat"]
+        self.breeds = [
+            n for n, each in enumerate(head.classes) if each.breed and each.kind != "cat"
+        ]
+        self.pets = np.array([each.kind == "dog" and not each.breed for each in head.classes])
+        self.things = np.array([each.kind in ("other animal", "thing") for each in head.classes])
 
 
 @dataclass(frozen=True)
@@ -36,11 +77,17 @@ class Classification:
         `(breeds, rows, columns)` float32 class-activation maps over the whole photo: how strongly
         each place supports each breed. The mean of a breed's map is its logit. None where the model
         has no such output.
+    other_logits
+        `(classes,)` float32 calibrated logits of the second head; None where the model has none.
+    others
+        What these are of.
     """
 
     probabilities: NDArray[np.float32]
     labels: tuple[store.Label, ...]
     activation: NDArray[np.float32] | None = None
+    other_logits: NDArray[np.float32] | None = None
+    others: Others | None = None
 
     def top(self, count: int = 5) -> list[Breed]:
         """The most probable breeds, best first."""
@@ -56,6 +103,57 @@ class Classification:
         """Entropy of the probabilities in nats: 0 when certain, log(37) when all are equal."""
         present = self.probabilities[self.probabilities > 0]
         return float(-(present * np.log(present)).sum())
+
+    @property
+    def otherwise(self) -> Otherwise | None:
+        """What it most probably is, if it is none of the breeds; None without a second head.
+
+        Classes that are breeds of the model are left out, and the others share all probability. The
+        domestic cats count together: the few classes of them are coats as well as breeds, and a
+        cat of another breed has some of each.
+        """
+        if self.other_logits is None or self.others is None:
+            return None
+        shares = softmax(self.other_logits)
+        shares[self.others.breeds] = 0
+        total, cats = float(shares.sum()), float(shares[self.others.cats].sum())
+        shares[self.others.cats] = 0
+        best = int(shares.argmax())
+        if cats > shares[best]:
+            return Otherwise("cat", "cat", cats / total)
+        found = self.others.head.classes[best]
+        return Otherwise(found.name, found.kind, float(shares[best]) / total)
+
+    @cached_property
+    def signs(self) -> Mapping[str, float]:
+        """What tells the model's breeds from all else, by the names that a card's rule uses.
+
+        `entropy`, as of the property. With a second head also:
+
+        - `breed`, the largest logit of the breeds;
+        - `other_pet` and `other_thing`, the largest logits of the head's dogs that are no breed of
+          the model, and of its other animals and things. What photos of the named breed are seen as
+          does not count;
+        - `known_pet`, the logarithm of the probability of the head's classes that are breeds of
+          the model, or cats;
+        - `agreement`, that of the classes that photos of the named breed are seen as.
+        """
+        signs = {"entropy": self.entropy}
+        logits, others = self.other_logits, self.others
+        if logits is None or others is None or self.activation is None:
+            return signs
+        shares = softmax(logits)
+        best = int(self.probabilities.argmax())
+        seen_as = list(others.head.seen_as.get(self.labels[best].name, ()))
+        unexpected = logits.copy()
+        unexpected[seen_as] = -np.inf
+        return signs | {
+            "breed": float(self.activation[best].mean()),
+            "other_pet": float(unexpected[others.pets].max()),
+            "other_thing": float(unexpected[others.things].max()),
+            "known_pet": math.log(shares[others.breeds + others.cats].sum() + LEAST),
+            "agreement": math.log(shares[seen_as].sum() + LEAST),
+        }
 
     def evidence(self, breed: str, height: int, width: int) -> NDArray[np.float32] | None:
         """Where the photo supports a breed: `(height, width)` float32, 1 at the strongest place.
@@ -79,12 +177,19 @@ class Classification:
         return np.clip(large / max(float(large.max()), np.finfo(np.float32).tiny), 0, 1)
 
 
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Probabilities of `(classes,)` logits, a new array."""
+    powers = np.exp(logits - logits.max(), dtype=np.float64)
+    return powers / powers.sum()
+
+
 class BreedClassifier:
     """A breed model ready to use."""
 
     def __init__(self, card: store.Card, network: Network) -> None:
         self.card = card
         self._network = network
+        self._others = Others(card.second_head) if card.second_head else None
 
     @property
     def device(self) -> str:
@@ -126,8 +231,12 @@ class BreedClassifier:
         """
         batch = prepare(photo, self.card.input, window)
         probabilities, *more = self._network.run_all(batch)
+        head = self.card.second_head
+        other_logits = more.pop()[0] / np.float32(head.temperature) if head else None
         activation = more[0][0] if more else None
-        return Classification(probabilities[0], self.card.labels, activation)
+        return Classification(
+            probabilities[0], self.card.labels, activation, other_logits, self._others
+        )
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Classify a prepared batch: `(batch, breeds)` float32 probabilities, in label order."""

@@ -1,5 +1,6 @@
 """From a photo to the pets in it: where each is, and which breed."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageStat
 
 from models import breeds, detection, segmentation, store, thresholding
-from models.breeds import Breed, BreedClassifier, Classification
+from models.breeds import Breed, BreedClassifier, Classification, Otherwise
 from models.detection import Detector
 from models.images import Photo
 from models.picture import Values
@@ -66,6 +67,11 @@ class Pet:
     def breeds(self) -> list[Breed]:
         """The five most probable breeds, best first."""
         return self.answer.top()
+
+    @property
+    def otherwise(self) -> Otherwise | None:
+        """What it is more probably, where it is refused and the model knows other things too."""
+        return self.answer.otherwise if self.refused else None
 
     @property
     def share(self) -> float:
@@ -224,9 +230,15 @@ def _name(
     alone = _alone(photo, crop, others)
     answer = classifier.classify(photo, crop) if alone is None else classifier.classify(alone)
     rule = classifier.card.refusal
-    known = rule.probability(region.share, answer.entropy) if rule else None
-    refused = rule is not None and known is not None and known < rule.threshold
-    return Pet(region, crop, tuple(others), answer, known, refused)
+    if rule is None:
+        return Pet(region, crop, tuple(others), answer)
+    known = rule.probability(signs(region.share, answer))
+    return Pet(region, crop, tuple(others), answer, known, known < rule.threshold)
+
+
+def signs(share: float, answer: Classification) -> dict[str, float]:
+    """What a card's rule weighs of a region that covers a share of the photo, by name."""
+    return {"log_share": math.log(share), **answer.signs}
 
 
 def _meet(one: Box, other: Box) -> bool:
@@ -274,8 +286,9 @@ def describe(
     `width`, `height`; `cuts`, the grey values in the file's own numbers that part the brightness
     classes, or null where there are too few different ones; and `pets`, each with its `box` (left,
     top, right, bottom), its `share` of the photo, five `breeds` with name, species and probability,
-    how probably it is `known`, one of the breeds at all, and whether it is `refused` because that
-    is too little.
+    how probably it is `known`, one of the breeds at all, whether it is `refused` because that is
+    too little, and what it is `otherwise`: name, kind ("dog", "cat", "other animal" or "thing") and
+    probability, or null where it is not refused or the model does not know.
 
     Raises
     ------
@@ -299,6 +312,7 @@ def describe(
                 "known": pet.known,
                 "refused": pet.refused,
                 "breeds": [asdict(breed) for breed in pet.breeds],
+                "otherwise": asdict(pet.otherwise) if pet.otherwise else None,
             }
             for pet in (analyze(image) if pets is None else pets)
         ],

@@ -54,6 +54,9 @@ ANSWER_TIMEOUT = 6
 
 Task = Literal["segmentation", "classification", "detection"]
 PET = "pet"  # what the page's own mask models outline
+# What a rule may look at, see `models.pipeline.signs`; without a second head the first two alone.
+SIGNS = ("log_share", "entropy", "breed", "other_pet", "other_thing", "known_pet", "agreement")
+LARGEST_EXPONENT = 700.0  # of e, that a float still holds
 
 logger = logging.getLogger(__name__)
 
@@ -74,39 +77,88 @@ class Label:
     species: str | None = None
 
 
+Kind = Literal["dog", "cat", "other animal", "thing"]
+
+
+@dataclass(frozen=True)
+class OtherClass:
+    """A class of a breed model's second head: what a photo may show besides the model's breeds.
+
+    Attributes
+    ----------
+    name
+        In English.
+    kind
+        "cat" is the domestic one.
+    breed
+        Name of the model's breed that it is; None where it is no breed of the model.
+    """
+
+    name: str
+    kind: Kind
+    breed: str | None = None
+
+
+@dataclass(frozen=True, eq=False)  # compared by identity: a thousand classes are many
+class SecondHead:
+    """What a breed model's second head answers.
+
+    Attributes
+    ----------
+    classes
+        In the order of the output.
+    temperature
+        What its logits are divided by.
+    seen_as
+        For each of the model's breeds the numbers of the classes that its photos are seen as: the
+        breed itself, or those it looks like where it is not among them.
+    """
+
+    classes: tuple[OtherClass, ...]
+    temperature: float
+    seen_as: Mapping[str, tuple[int, ...]]
+
+
 @dataclass(frozen=True)
 class Refusal:
     """How probably something is a pet of one of the model's breeds: a logistic regression.
 
     Attributes
     ----------
-    log_share
-        Weight of the logarithm of the share of the photo that it covers.
-    entropy
-        Weight of the entropy of the breeds' probabilities, in nats.
+    weights
+        Of each sign that it looks at, by its name: `log_share`, the logarithm of the share of the
+        photo that it covers, and those of `models.breeds.Classification.signs`.
     intercept
-        Added to both.
+        Added to the weighted signs.
     threshold
         The least probability, in [0, 1], at which it is accepted.
     """
 
-    log_share: float
-    entropy: float
+    weights: Mapping[str, float]
     intercept: float
     threshold: float
 
-    def probability(self, share: float, entropy: float) -> float:
+    def probability(self, signs: Mapping[str, float]) -> float:
         """The probability that it is one, in [0, 1], if pets and other things are equally frequent.
 
         Parameters
         ----------
-        share
-            Share of the photo that it covers, in (0, 1].
-        entropy
-            Of the breeds' probabilities, in nats.
+        signs
+            The value of each sign that has a weight; there may be more.
         """
-        score = self.log_share * math.log(share) + self.entropy * entropy + self.intercept
-        return 1 / (1 + math.exp(-score))
+        score = sum(weight * signs[name] for name, weight in self.weights.items()) + self.intercept
+        return 1 / (1 + math.exp(-score)) if score > -LARGEST_EXPONENT else 0.0
+
+
+class LookAlikes(NamedTuple):
+    """Two breeds that are often taken for each other, on pictures kept from training.
+
+    `pictures` show one of them and have both as the network's first two answers; in `right` of
+    these the first is the true one.
+    """
+
+    pictures: int
+    right: int
 
 
 @dataclass(frozen=True)
@@ -162,6 +214,8 @@ class Card:
         Whether a mask model's subject is separated into single objects and counted.
     refusal
         The rule for refusing a breed model's answer, if one was fitted.
+    second_head
+        What a breed model's last output means, where it has a second head.
     boxes
         How to decode a detector's output.
     pointing
@@ -180,8 +234,24 @@ class Card:
     default: bool = False
     instances: bool = False
     refusal: Refusal | None = None
+    second_head: SecondHead | None = None
     boxes: Boxes | None = None
     pointing: bool = False
+
+    def look_alikes(self, one: str, other: str) -> LookAlikes | None:
+        """What was measured of two breeds that are often taken for each other; None of others.
+
+        The split with most pictures counts.
+        """
+        measured = [
+            (figures["pictures"], figures["look_alikes"])
+            for figures in self.facts.get("metrics", {}).values()
+            if "look_alikes" in figures
+        ]
+        _, pairs = max(measured, key=lambda each: each[0], default=(0, {}))
+        names = [label.name for label in self.labels if label.name in (one, other)]
+        counts = pairs.get(" or ".join(names))
+        return LookAlikes(counts["pictures"], counts["right"]) if counts else None
 
 
 class Source(NamedTuple):
@@ -419,11 +489,12 @@ def _parse(path: Path, changed: int) -> Card:
             title=facts.get("title", path.stem),
             default=facts.get("default", False),
             instances=facts.get("instances", False),
-            refusal=Refusal(**facts["refusal"]["rule"]) if "refusal" in facts else None,
+            refusal=_refusal(facts) if "refusal" in facts else None,
+            second_head=_second_head(facts["otherwise"]) if "otherwise" in facts else None,
             boxes=_boxes(facts["boxes"]) if "boxes" in facts else None,
             pointing=facts.get("pointing", False),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ModelError(f"The model card {path} cannot be used: {error!r}.") from error
 
 
@@ -433,6 +504,35 @@ def _subject(facts: Mapping[str, Any]) -> str | None:
     named = (label["name"] for label in facts["labels"])
     return facts.get("subject") or next(
         (name for name in named if name not in ("background", "border")), None
+    )
+
+
+def _refusal(facts: Mapping[str, Any]) -> Refusal:
+    """The rule of a card: the signs' weights by name, with intercept and threshold among them."""
+    numbers = {name: float(value) for name, value in facts["refusal"]["rule"].items()}
+    intercept, threshold = numbers.pop("intercept"), numbers.pop("threshold")
+    if unknown := set(numbers) - set(SIGNS if "otherwise" in facts else SIGNS[:2]):
+        raise ValueError(f"the rule that refuses has unknown signs: {', '.join(sorted(unknown))}")
+    return Refusal(numbers, intercept, threshold)
+
+
+def _second_head(facts: Mapping[str, Any]) -> SecondHead:
+    """What `training.imagenet` and `training.refusal` wrote into a card."""
+    kinds = {
+        number: run["kind"]
+        for run in facts["kinds"]
+        for number in range(run["first"], run["last"] + 1)
+    }
+    breeds = {number: name for name, number in facts["breeds"].items()}
+    classes = tuple(
+        OtherClass(name, kinds[number], breeds.get(number))
+        for number, name in enumerate(facts["names"])
+    )
+    seen_as = facts.get("seen_as") or {name: [number] for number, name in breeds.items()}
+    return SecondHead(
+        classes,
+        float(facts.get("temperature", 1.0)),
+        {name: tuple(numbers) for name, numbers in seen_as.items()},
     )
 
 

@@ -8,7 +8,9 @@
 `--models` names the folder of the model. Photos are prepared as in the app, and a `.onnx` file runs
 through `models/`, so the figures describe what the app does. Masks are scored at the network's
 input size (photo and mask squashed to it) and at the photo's own size, without the trimaps known to
-be wrong. Nuclei are scored at the photo's own size, as foreground and as single objects.
+be wrong. Nuclei are scored at the photo's own size, as foreground and as single objects. Breeds are
+also scored without the pictures of the official test split that trainval repeats
+(`training/pets_duplicates.csv`).
 
 Writes `figures.json`, `figures.md` and plots. `--write` also stores the figures in the model's card
 and, for an embedded model, renews the table of results. Figures of a part of a split (`--names`)
@@ -22,7 +24,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from models import store
-from training import command_line, data_sets, nuclei, pets
+from training import command_line, data_sets, duplicates, nuclei, pets
 from training.errors import UserError
 from training.evaluation.models import Model, open_model
 from training.evaluation.scores import score_breeds, score_masks, score_nuclei
@@ -85,7 +87,9 @@ def evaluate(
         labels = [label["name"] for label in data.labels] or [data.name]
         figures = score_masks(model, examples, labels, out)
     else:
-        figures = score_breeds(model, examples, [label["name"] for label in data.labels], out)
+        labels = [label["name"] for label in data.labels]
+        repeated = {each.test for each in duplicates.read()} if data.name == pets.NAME else ()
+        figures = score_breeds(model, examples, labels, out, repeated)
     figures = {"command": command(), **figures}
     facts = {"model": model.name, "split": measured, **figures}
     (out / "figures.json").write_text(json.dumps(facts, indent=2) + "\n")

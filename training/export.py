@@ -4,13 +4,16 @@
     python -m training.export runs/nuclei nuclei --title "Cell nuclei"
     python -m training.export runs/breeds-1 runs/breeds-2 breeds --size 288 --mirror --embed
     python -m training.export runs/all breeds --calibrate runs/fold-0 runs/fold-1
+    python -m training.export runs/breeds breeds --otherwise imagenet
 
 The network gets a softmax at its end, so that the file gives probabilities; a classifier that ends
 in feature maps gets a second output, its class-activation maps. Several classifiers become one
 network that averages them; a classifier is calibrated by a temperature fitted on the held-out
 photos. `--calibrate` fits it with other runs: for runs that held nothing out, or to use the photos
-of several folds. Framework and ONNX Runtime must then agree on the same photos: if any probability
-differs by more than 1e-3, nothing is written.
+of several folds. `--otherwise` keeps the classifier of 1,000 classes that the network had before
+fine-tuning as a second head on the same body: one pass then also says what a photo shows that is
+none of the run's classes. Framework and ONNX Runtime must then agree on the same photos: if any
+probability differs by more than 1e-3, nothing is written.
 
 The files go to `runs/exported`, which `python app.py --models runs/exported` serves. A model of the
 same name, whose card may hold the results of later scripts, is replaced only with `--overwrite`;
@@ -36,11 +39,12 @@ from numpy.typing import NDArray
 from models import store
 from models.images import open_photo
 from models.preprocessing import InputSpec, prepare
-from training import command_line, data_sets
+from training import command_line, data_sets, imagenet
 from training.data_sets import EITHER_FOLDER, Examples
 from training.exporting.common import (
+    ACTIVATION,
     OPSET,
-    OUTPUTS,
+    OTHERWISE,
     Calibration,
     Exported,
     Exporter,
@@ -54,6 +58,7 @@ EXPORTED = Path("runs/exported")
 LARGEST_DIFFERENCE = 1e-3
 PARITY_PHOTOS = 32
 SECOND_OUTPUT = "class-activation maps (labels, rows, columns), calibrated: their means are logits"
+THIRD_OUTPUT = "logits of ImageNet's classes, as `otherwise` names them"
 LICENCE = "apache-2.0"
 
 FRAMEWORKS = ("keras", "smp", "timm")
@@ -94,6 +99,8 @@ def export(
     subject: str | None = None,
     default: bool = False,
     calibrate: Sequence[Path] = (),
+    temperature: float | None = None,
+    otherwise: str | None = None,
     root: Path | None = None,
     source: str | Path | None = None,
     folder: Path | None = None,
@@ -125,6 +132,11 @@ def export(
     calibrate
         Runs of classifiers with which to fit the temperature instead of `folders`; as many per
         fold.
+    temperature
+        A temperature for a classifier; none is fitted then.
+    otherwise
+        The weights that a timm classifier started from, a file or "imagenet" for those that timm
+        downloads. Their classifier becomes another output.
     root, source, folder, skip_damaged
         The data that the runs held out, as in the options of the same names.
     overwrite
@@ -156,9 +168,15 @@ def export(
             Calibration(fold, held_out(fold[0])) for fold in _by_fold(calibrate, size).values()
         ]
     _fit_together(runs, calibrations, calibrated=bool(calibrate))
+    own = {"temperature": temperature, "otherwise": otherwise}
+    more = {option: value for option, value in own.items() if value is not None}
+    if more and (facts["framework"], facts["task"]) != ("timm", "classification"):
+        raise ExportError(f"Only classifiers of timm take --{' and --'.join(more)}.")
+    if otherwise and len(runs) > 1:
+        raise ExportError("--otherwise is for one run: several have no body in common.")
     with tempfile.TemporaryDirectory() as scratch:
         draft = Path(scratch) / f"{name}.onnx"
-        exported = exporter(facts["framework"])(runs, draft, mirror, calibrations)
+        exported = exporter(facts["framework"])(runs, draft, mirror, calibrations, **more)
         onnx.checker.check_model(str(draft), full_check=True)
         step = max(len(examples) // PARITY_PHOTOS, 1)
         photos = [open_photo(example.photo) for example in examples[::step]]
@@ -233,7 +251,8 @@ def make_card(
             "layout": OUTPUT_LAYOUTS[facts["framework"]],
             "meaning": "softmax probabilities in the order of the labels",
             "temperature": exported.temperature,
-            **({"second": SECOND_OUTPUT} if exported.outputs == OUTPUTS else {}),
+            **({"second": SECOND_OUTPUT} if ACTIVATION in exported.outputs else {}),
+            **({"last": THIRD_OUTPUT} if OTHERWISE in exported.outputs else {}),
         },
         "training": {
             "data": facts["data"],
@@ -243,6 +262,7 @@ def make_card(
             "epochs": sum(run.facts["epochs"] for run in runs),
             "command": " && ".join(commands),
         },
+        **({"starting_weights": facts["start"]} if facts.get("start") else {}),
         "metrics": metrics,
         "export": {
             "command": command(),
@@ -251,6 +271,11 @@ def make_card(
             "compared_on": f"{photos} held-out photos",
         },
         "sha256": hashlib.sha256(content).hexdigest(),
+        **(
+            {"otherwise": imagenet.classes([label["name"] for label in facts["labels"]])}
+            if OTHERWISE in exported.outputs
+            else {}
+        ),
     }
 
 
@@ -290,6 +315,17 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         help="runs to take the temperature from, as many of each fold as are exported",
     )
     parser.add_argument(
+        "--temperature",
+        type=command_line.positive_float,
+        help="of a classifier, found elsewhere, instead of one that is fitted",
+    )
+    parser.add_argument(
+        "--otherwise",
+        metavar="WEIGHTS",
+        help="keep the classifier of the weights that a run started from as a second head: a file, "
+        "or imagenet for those that timm downloads",
+    )
+    parser.add_argument(
         "--mirror",
         action="store_true",
         help="average the answers to the photo and its mirror image",
@@ -325,6 +361,8 @@ def main(words: Sequence[str] | None = None) -> None:
         subject=arguments.subject,
         default=arguments.default,
         calibrate=arguments.calibrate,
+        temperature=arguments.temperature,
+        otherwise=arguments.otherwise,
         root=arguments.root,
         source=arguments.source,
         folder=arguments.folder,

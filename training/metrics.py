@@ -1,5 +1,6 @@
 """Figures of merit for masks, instances and breeds, in plain NumPy arrays."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -195,6 +196,51 @@ def confusion_pairs(
         (classes[true], classes[predicted], int(wrong[true, predicted]))
         for true, predicted in zip(*np.unravel_index(order, wrong.shape), strict=True)
     ]
+
+
+def look_alikes(
+    probabilities: NDArray[np.floating],
+    truth: NDArray[np.integer],
+    classes: Sequence[str],
+    mistakes: int,
+) -> dict[str, dict[str, int]]:
+    """Pairs of classes that are often taken for each other, the most mistaken first.
+
+    Of each pair those pictures count that show one of the two and have both as their first two
+    answers.
+
+    Parameters
+    ----------
+    probabilities
+        `(n, classes)`.
+    truth
+        `(n,)` true class indices.
+    classes
+        Their names.
+    mistakes
+        Least pictures of a pair whose first answer is the other class.
+
+    Returns
+    -------
+    `pictures` and how many of them are `right`, for each "A or B", named in the classes' order.
+    """
+    first, second = np.argsort(-probabilities, axis=1, kind="stable")[:, :2].T
+    counted = (truth == first) | (truth == second)
+    counts: Counter[tuple[int, int]] = Counter()
+    right: Counter[tuple[int, int]] = Counter()
+    for one, other, true in zip(first[counted], second[counted], truth[counted], strict=True):
+        pair = (int(min(one, other)), int(max(one, other)))
+        counts[pair] += 1
+        right[pair] += int(true == one)
+    often = [pair for pair in counts if counts[pair] - right[pair] >= mistakes]
+    often.sort(key=lambda pair: (right[pair] - counts[pair], pair))
+    return {
+        f"{classes[one]} or {classes[other]}": {
+            "pictures": counts[one, other],
+            "right": right[one, other],
+        }
+        for one, other in often
+    }
 
 
 @dataclass(frozen=True)

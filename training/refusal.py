@@ -2,17 +2,26 @@
 
     python -m training.refusal breeds                         # fit, and measure on training data
     python -m training.refusal breeds --split test --write    # measure on the test splits too
+    python -m training.refusal breeds --strangers other-things
     python -m training.refusal mine --models runs/exported --others-folder others --write
 
-A mask model also outlines other things, and a breed model names a breed for anything. Two values of
-a region distinguish pets from the rest: how much of the photo it covers, and how undecided the
-breed model is. A logistic regression on both gives the probability that it is a pet of one of the
+A mask model also outlines other things, and a breed model names a breed for anything. Several
+values of a region separate pets of the breeds from the rest: how undecided the breed model is, how
+much of the photo the region covers, and what a second head says, if there is one (`training.export
+--otherwise`). A logistic regression on them gives the probability that it is a pet of one of the
 breeds; below a threshold it is refused. Photos without any region are refused anyway.
 
-The regression is fitted on the held-out photos of pets and on half of the photos of other things,
-with the same weight for both groups; the threshold refuses 2 % of these pets. Without `--split
-test` the test splits are not used. `--write` stores rule and figures in the model's card, and for
-an embedded model renews the table of results.
+The regression is fitted on the held-out photos of pets and on half of the photos of others. Pets
+weigh as much as others, and among the others, pets of other breeds as much as things. The threshold
+refuses 2.5 % of the pets. A second head is fitted first: its temperature on those photos of others
+whose class is known, and, on photos that the model was trained on, what it sees each breed as.
+Without `--split test` the test splits are not used. `--write` stores all of this in the model's
+card, and for an embedded model renews the table of results.
+
+`--strangers` names a folder with more photos of others. Its `labels.csv` has the columns `file`,
+`kind` ("dog", "cat", "other animal" or "thing"; dogs and cats are of breeds unknown to the model)
+and, optionally, `imagenet_class`, the index of the class in the second head. Every second photo of
+each kind belongs to the test split.
 
 For a model of your own classes the held-out photos are those of its `--folder`, and
 `--others-folder` may name a folder of photos that show none of them.
@@ -20,88 +29,210 @@ For a model of your own classes the held-out photos are those of its `--folder`,
 
 import argparse
 import json
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
+from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
 from models import breeds, pipeline, segmentation, store
-from models.images import open_photo
-from models.regions import of_numbers
+from models.breeds import BreedClassifier, Classification
+from models.images import Photo, open_photo
 from models.store import Refusal
 from training import command_line, data_sets, others
+from training.calibration import fit_temperature
 from training.data_sets import EITHER_FOLDER, Examples
 from training.errors import UserError
 from training.evaluation.tables import store_facts
 from training.metrics import Figures
 from training.runs import command
 
-FEWEST = 2  # photos with a region needed, of the classes and of other things each
-REFUSED = 0.02  # share of the pets in the fit that the rule refuses
-NOTHING = (-np.inf, np.inf)  # log share and entropy if no region was found
+FEWEST = 2  # photos with a region, of the classes and of other things
+REFUSED = 0.025  # share of the pets that the rule is fitted on which it refuses
+COST = 0.05  # inverse regularisation: there are few photos of pets of other breeds
+PETS = ("cat", "dog")  # kinds of photos of others that may be taken for the model's breeds
+# What the rule looks at; of a model without a second head only those of WITHOUT.
+WITH = store.SIGNS[1:]
+WITHOUT = store.SIGNS[:2]
+SEEN_PER_CLASS = 20  # training photos of each class that tell what a second head sees it as
+SEEN_SHARE = 0.1  # least mean probability of what a class is seen as
 
 
-def features(
-    paths: Sequence[Path],
-    classifier: breeds.BreedClassifier,
-    segmenter: segmentation.Segmenter,
-) -> NDArray[np.float64]:
-    """The rule's inputs for each photo's largest region: `(n, 2)`, log share and entropy."""
+@dataclass(frozen=True)
+class Found:
+    """What was found in a photo of others, or of a pet: its largest region, if there is one.
+
+    Attributes
+    ----------
+    kind
+        As of `training.others.Example`; of the model's own pets "listed".
+    number
+        Of the second head's class that it is, if it is known to be one.
+    share, answer
+        Part of the photo that it covers, and what the classifier says of it; None without a region.
+    """
+
+    kind: str
+    number: int | None = None
+    share: float | None = None
+    answer: Classification | None = None
+
+    def signs(self) -> Mapping[str, float] | None:
+        """What the rule looks at; None without a region."""
+        if self.share is None or self.answer is None:
+            return None
+        return pipeline.signs(self.share, self.answer)
+
+
+def look(
+    examples: Iterable[Any], classifier: BreedClassifier, segmenter: segmentation.Segmenter
+) -> list[Found]:
+    """Find the largest pet of each photo as the page does, and ask the classifier about it."""
     rows = []
-    for path in tqdm(paths, desc="photos"):
-        photo = open_photo(path)
-        largest = of_numbers(segmenter.predict(photo).regions())[:1]
-        found = pipeline.name_pets(photo, largest, classifier)
-        rows += [(np.log(pet.share), pet.answer.entropy) for pet in found] or [NOTHING]
-    return np.array(rows)
+    for example in tqdm(examples, desc="photos"):
+        photo = open_photo(example.photo)
+        kind, number = getattr(example, "kind", "listed"), getattr(example, "number", None)
+        regions, _ = pipeline.find(photo, segmenter, _whole(segmenter, photo))
+        found = pipeline.name_pets(photo, regions[:1], classifier)
+        rows += [Found(kind, number, pet.share, pet.answer) for pet in found] or [
+            Found(kind, number)
+        ]
+    return rows
 
 
-def fit(pet_features: NDArray[np.float64], other_features: NDArray[np.float64]) -> Refusal:
-    """Fit the rule to the regions of pets and of other things; photos without one are ignored.
+def _whole(segmenter: segmentation.Segmenter, photo: Photo) -> Callable[[], NDArray[np.uint8]]:
+    return lambda: segmenter.predict(photo).regions()
+
+
+def fit_head(head: store.SecondHead, seen: Sequence[Found]) -> float:
+    """The temperature of a second head, from the photos that it has a name for; 1 without any."""
+    known = [
+        (each.answer.other_logits * head.temperature, each.number)
+        for each in seen
+        if each.answer is not None and each.answer.other_logits is not None
+        if each.number is not None
+    ]
+    if len(known) < FEWEST:
+        return head.temperature
+    logits, numbers = zip(*known, strict=True)
+    return fit_temperature(np.stack(logits), np.array(numbers))
+
+
+def seen_as(
+    examples: Sequence[Any], classifier: BreedClassifier, temperature: float
+) -> dict[str, list[int]]:
+    """The classes that a second head sees each of the model's breeds as.
 
     Parameters
     ----------
-    pet_features, other_features
-        `(n, 2)` as of `features`.
+    examples
+        Photos with their label.
+    classifier
+        A model with a second head.
+    temperature
+        Of that head.
+    """
+    head = classifier.card.second_head
+    if head is None:
+        return {}
+    shares: dict[int, list[NDArray[np.float64]]] = {}
+    for example in tqdm(examples, desc="training photos"):
+        logits = classifier.classify(open_photo(example.photo)).other_logits
+        if logits is not None:
+            calibrated = logits * np.float32(head.temperature / temperature)
+            shares.setdefault(example.label, []).append(breeds.softmax(calibrated))
+    return {
+        classifier.card.labels[label].name: np.flatnonzero(
+            np.mean(of_label, axis=0) >= SEEN_SHARE
+        ).tolist()
+        for label, of_label in sorted(shares.items())
+    }
+
+
+def _few_of_each(examples: Examples) -> Examples:
+    """The first `SEEN_PER_CLASS` of each label."""
+    seen = Counter[int]()
+    few = []
+    for example in examples:
+        seen[example.label] += 1
+        if seen[example.label] <= SEEN_PER_CLASS:
+            few.append(example)
+    return few
+
+
+def with_head(found: Sequence[Found], head: store.SecondHead | None) -> list[Found]:
+    """What was found, read with another temperature of the second head and what it sees as what."""
+    if head is None:
+        return list(found)
+    read = breeds.Others(head)
+    rows = []
+    for each in found:
+        answer = each.answer
+        if answer is not None and answer.others is not None and answer.other_logits is not None:
+            scale = np.float32(answer.others.head.temperature / head.temperature)
+            answer = replace(answer, other_logits=answer.other_logits * scale, others=read)
+        rows.append(replace(each, answer=answer))
+    return rows
+
+
+def fit(pets: Sequence[Found], strangers: Sequence[Found]) -> Refusal:
+    """Fit the rule to the regions of pets and of others; photos without one do not count.
 
     Raises
     ------
     training.errors.UserError
         When too few of either have a region.
     """
-    pet_features, other_features = (
-        rows[np.isfinite(rows).all(axis=1)] for rows in (pet_features, other_features)
+    pet_signs, other_signs = (
+        [signs for each in rows if (signs := each.signs()) is not None]
+        for rows in (pets, strangers)
     )
-    if min(len(pet_features), len(other_features)) < FEWEST:
+    kinds = [each.kind in PETS for each in strangers if each.signs() is not None]
+    if min(len(pet_signs), len(other_signs)) < FEWEST:
         raise UserError(
-            f"The mask model finds a region in {len(pet_features)} photos of the model's classes "
-            f"and in {len(other_features)} of other things: a rule needs {FEWEST} of each. "
+            f"The mask model finds a region in {len(pet_signs)} photos of the model's classes "
+            f"and in {len(other_signs)} of other things: a rule needs {FEWEST} of each. "
             "Photos of animals and toys are outlined more often than those of flat things."
         )
-    regression = LogisticRegression(class_weight="balanced").fit(
-        np.concatenate([pet_features, other_features]),
-        np.repeat([1, 0], [len(pet_features), len(other_features)]),
+    names = WITH if set(WITH) <= set(pet_signs[0]) else WITHOUT
+    values = np.array([[signs[name] for name in names] for signs in (*pet_signs, *other_signs)])
+    groups = np.array([0] * len(pet_signs) + [1 + kind for kind in kinds])
+    sizes = np.bincount(groups, minlength=3)
+    weights = np.where(groups == 0, np.count_nonzero(sizes[1:]), 1) / sizes[groups]
+    scaler = StandardScaler()
+    regression = LogisticRegression(C=COST).fit(
+        scaler.fit_transform(values), groups == 0, weights * len(groups) / weights.sum()
     )
-    (log_share, entropy), intercept = regression.coef_[0], regression.intercept_[0]
-    threshold = np.quantile(regression.predict_proba(pet_features)[:, 1], REFUSED)
-    return Refusal(float(log_share), float(entropy), float(intercept), float(threshold))
+    coefficients = regression.coef_[0] / scaler.scale_
+    intercept = float(regression.intercept_[0] - coefficients @ scaler.mean_)
+    rule = Refusal(dict(zip(names, coefficients.tolist(), strict=True)), intercept, 0.0)
+    threshold = np.quantile([rule.probability(signs) for signs in pet_signs], REFUSED)
+    return replace(rule, threshold=float(threshold))
 
 
-def score(
-    rule: Refusal, pet_features: NDArray[np.float64], other_features: NDArray[np.float64]
-) -> Figures:
-    """How well the rule separates pets from other things, including photos without a region."""
-    pet_scores, other_scores = (
-        np.array([rule.probability(np.exp(x), y) if np.isfinite(x) else 0.0 for x, y in rows])
-        for rows in (pet_features, other_features)
-    )
-    return {
+def score(rule: Refusal, pets: Sequence[Found], strangers: Sequence[Found]) -> Figures:
+    """How well the rule tells pets from others, photos without a region included.
+
+    `others` are other things and animals, `other_pets` of other breeds; `other_pets_named` is the
+    share of those with a known class whose first answer besides the model's breeds is that class.
+    """
+
+    def scores(rows: Iterable[Found]) -> NDArray[np.float64]:
+        signs = [each.signs() for each in rows]
+        return np.array([rule.probability(each) if each else 0.0 for each in signs])
+
+    other_pets = [each for each in strangers if each.kind in PETS]
+    pet_scores = scores(pets)
+    other_scores = scores(each for each in strangers if each.kind not in PETS)
+    figures: Figures = {
         "pets": len(pet_scores),
         "others": len(other_scores),
         "auroc": float(
@@ -113,6 +244,20 @@ def score(
         "pets_refused": float((pet_scores < rule.threshold).mean()),
         "others_accepted": float((other_scores >= rule.threshold).mean()),
     }
+    if other_pets:
+        figures["other_pets"] = len(other_pets)
+        figures["other_pets_accepted"] = float((scores(other_pets) >= rule.threshold).mean())
+        named = [_named_right(each) for each in other_pets if each.number is not None]
+        if named:
+            figures["other_pets_named"] = float(np.mean(named))
+    return figures
+
+
+def _named_right(found: Found) -> bool:
+    answer = found.answer
+    if answer is None or answer.others is None or answer.otherwise is None:
+        return False
+    return answer.otherwise.name == answer.others.head.classes[found.number].name
 
 
 def fit_and_score(
@@ -126,16 +271,21 @@ def fit_and_score(
     others_root: Path = others.ROOT,
     others_source: str = others.URL,
     others_folder: Path | None = None,
+    strangers_folder: Path | None = None,
     skip_damaged: bool = False,
-) -> Figures:
-    """Fit the rule for a model and score it; return what goes into its card.
+) -> tuple[Figures, store.SecondHead | None]:
+    """Fit the rule for a model and score it.
+
+    Returns
+    -------
+    What the model's card is to say of the rule; and the second head as it was fitted, if any.
 
     The arguments are the command line's options.
 
     Raises
     ------
     training.errors.UserError
-        If the data is not available, or too few photos have a region.
+        When the data cannot be had, or too few photos have a region.
     """
     card = store.read_card(model, models)
     if card.task != "classification":
@@ -147,28 +297,43 @@ def fit_and_score(
     else:
         prepared = others.prepare(others_root, others_source)
         strangers = partial(others.split, prepared)
-    classifier = breeds.BreedClassifier(*store.load(model, "classification", models))
+    more = partial(others.labelled, strangers_folder) if strangers_folder else lambda _: []
+    classifier = BreedClassifier(*store.load(model, "classification", models))
     segmenter = segmentation.load(store.default("segmentation"))
 
-    def of(examples: Examples) -> NDArray[np.float64]:
-        checked = data.check(examples, masks=False, skip_damaged=skip_damaged)
-        return features([each.photo for each in checked], classifier, segmenter)
+    def of(examples: Examples) -> list[Found]:
+        return look(checked(examples), classifier, segmenter)
 
-    pet_features = of(data_sets.held_out_by(data, facts, "validation"))
-    other_features = of(strangers("train"))
-    rule = fit(pet_features, other_features)
-    scores = {"train": score(rule, pet_features, other_features)}
+    def checked(examples: Examples) -> Examples:
+        return data.check(examples, masks=False, skip_damaged=skip_damaged)
+
+    pets = of(data_sets.held_out_by(data, facts, "validation"))
+    other = of([*strangers("train"), *more("train")])
+    head = classifier.card.second_head
+    if head is not None:
+        temperature = fit_head(head, other)
+        trained = checked(_few_of_each(data_sets.held_out_by(data, facts, "train")))
+        seen = seen_as(trained, classifier, temperature)
+        head = replace(head, temperature=temperature, seen_as=seen)
+    pets, other = with_head(pets, head), with_head(other, head)
+    rule = fit(pets, other)
+    scores = {"train": score(rule, pets, other)}
     if split == "test":
         scores["test"] = score(
-            rule, of(data_sets.held_out_by(data, facts, "test")), of(strangers("test"))
+            rule,
+            with_head(of(data_sets.held_out_by(data, facts, "test")), head),
+            with_head(of([*strangers("test"), *more("test")]), head),
         )
-    return {
-        "rule": asdict(rule),
+    names = [others_folder.name if others_folder else others.NAME]
+    names += [strangers_folder.name] if strangers_folder else []
+    figures = {
+        "rule": {**rule.weights, "intercept": rule.intercept, "threshold": rule.threshold},
         "mask": store.default("segmentation"),
-        "data": f"{data.name} and {others_folder.name if others_folder else others.NAME}",
+        "data": " and ".join([data.name, *names]),
         "measured": scores,
         "command": command(),
     }
+    return figures, head
 
 
 def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
@@ -192,6 +357,13 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--others-folder", type=Path, help="a folder of your own photos of other things instead"
     )
+    parser.add_argument(
+        "--strangers",
+        type=Path,
+        dest="strangers_folder",
+        metavar="FOLDER",
+        help="a folder of more photos of others, with labels.csv",
+    )
     parser.add_argument("--write", action="store_true", help="store the rule in the model's card")
     return parser.parse_args(words)
 
@@ -200,10 +372,16 @@ def main(words: Sequence[str] | None = None) -> None:
     """Fit the rule for the model that the command line names."""
     arguments = vars(parse_arguments(words))
     write = arguments.pop("write")
-    facts = fit_and_score(**arguments)
+    facts, head = fit_and_score(**arguments)
     print(json.dumps(facts, indent=2))
-    if write:
-        store_facts(arguments["models"] / f"{arguments['model']}.json", "refusal", facts)
+    if not write:
+        return
+    card = arguments["models"] / f"{arguments['model']}.json"
+    if head is not None:
+        told = json.loads(card.read_text())["otherwise"]
+        fitted = {"temperature": head.temperature, "seen_as": head.seen_as}
+        store_facts(card, "otherwise", {**fitted, **{k: told[k] for k in told if k not in fitted}})
+    store_facts(card, "refusal", facts)
 
 
 if __name__ == "__main__":

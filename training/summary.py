@@ -51,9 +51,13 @@ def _rows(facts: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
         )
     refusal = facts.get("refusal", {})
     if test := refusal.get("measured", {}).get("test"):
+        told = f"pets told from other things: AUROC {test['auroc']:.3f}"
+        if "other_pets_accepted" in test:
+            told += f"; other breeds named as one of them {test['other_pets_accepted']:.0%}"
+        others = test["others"] + test.get("other_pets", 0)
         yield (
-            f"pets told from other things: AUROC {test['auroc']:.3f}",
-            f"{test['pets']:,} pets, {test['others']:,} other photos",
+            told,
+            f"{test['pets']:,} pets, {others:,} other photos",
             f"`{refusal['command']}`",
         )
 

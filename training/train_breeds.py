@@ -61,7 +61,7 @@ from training.data_sets import CLASS_FOLDER, DataSet, Examples
 from training.distillation import Distillation, Teacher
 from training.errors import UserError
 from training.pictures import decode, few
-from training.pretrained import TorchNetwork, timm_network
+from training.pretrained import TorchNetwork, timm_network, timm_start
 from training.reports import plot_classifications, plot_curves
 from training.runs import Run, RunError
 
@@ -182,6 +182,7 @@ def train(
             split=split,
             fold=fold,
             processes=max(num_distrib(), 1),
+            start=timm_start(arch, pretrained_cfg) if pretrained and ":" not in arch else None,
             held_out={"pictures": len(held_out), "size": spec.height, **figures},
             epochs=len(rows),
         )

@@ -3,14 +3,14 @@
 import html
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import gradio as gr
 
@@ -20,7 +20,8 @@ from models.images import PhotoError
 from serving import decoding, zerogpu
 from serving.routes import ALBUM_PHOTOS
 from ui import markup, result_files, theme
-from ui.texts import Language, language, mark, percent, say, say_breed, say_error
+from ui.breed import SURE
+from ui.texts import Language, language, mark, percent, say, say_breed, say_error, say_name
 
 PREVIEW_SIDE = 480
 # Spreadsheets expect the decimal point and the column separator of their language.
@@ -277,13 +278,18 @@ def summary(entry: Entry) -> str:
         return say_error(entry.error)
     if not entry.facts or not entry.facts["pets"]:
         return say("album.none")
-    return ", ".join(
-        say("pets.unsure")
-        if pet["refused"]
-        else f"{say_breed(best['name'], both=True)} {percent(best['probability'], 0)}"
-        for pet in entry.facts["pets"]
-        for best in pet["breeds"][:1]
-    )
+    return ", ".join(_name(pet) for pet in entry.facts["pets"])
+
+
+def _name(pet: Mapping[str, Any]) -> str:
+    """What a pet is, with the probability; or what it looks like, where its breed is refused."""
+    if not pet["refused"]:
+        best = pet["breeds"][0]
+        return f"{say_breed(best['name'], both=True)} {percent(best['probability'], 0)}"
+    other = pet["otherwise"]
+    if other is None or other["probability"] < SURE:
+        return say("pets.unsure")
+    return f"{say_name('species', other['name'])} {percent(other['probability'], 0)}"
 
 
 def _classes() -> list[str]:

@@ -6,12 +6,23 @@ from collections.abc import Sequence
 import gradio as gr
 
 from models import breeds, store
+from models.breeds import Otherwise
 from models.images import PhotoError
 from ui import events, markup
 from ui.texts import mark, mark_breed, percent, say, say_breed, say_error, say_name
 from ui.uploads import Upload
 
 LEAST = 0.001  # probability of a breed that is shown
+SURE = 0.3  # probability from which on it is said what something else looks like
+# Names of ImageNet's classes that take no article; plurals do not either.
+UNCOUNTABLE = frozenset(
+    {
+        *("broccoli", "carbonara", "cauliflower", "chain mail", "chocolate sauce", "confectionery"),
+        *("consomme", "corn", "dough", "eggnog", "espresso", "face powder", "fur", "guacamole"),
+        *("hair spray", "hay", "ice cream", "lotion", "mashed potato", "meat loaf", "rapeseed"),
+        *("red wine", "sunscreen", "thatch", "toilet tissue", "velvet", "wool"),
+    }
+)
 
 
 def build(current: gr.State) -> None:
@@ -45,15 +56,16 @@ def show_breeds(upload: Upload | None) -> tuple[str, str]:
     try:
         pets = upload.pets
         if not pets.pets:
-            return markup.no_pet(say("pets.none")), ""
+            return markup.no_pet(nothing(upload)), ""
         alone = len(pets.pets) == 1
         ranking = pets.pets[0].breeds if alone else upload.breed.ranking
     except PhotoError as error:
         return markup.notice(say_error(error), wrong=True), ""
     known = len(_card().labels)
     if not pets.any_known:
-        sentence = f"{say('pets.unknown', breeds=known)}. {say('pets.closest')}"
-        return markup.notice(sentence), f'<div class="unsure">{bars(ranking)}</div>'
+        otherwise = pets.pets[0].otherwise
+        sentence = f"{unknown(otherwise, known)}. {say('pets.closest')} {lead_on(otherwise)}"
+        return markup.notice(sentence.strip()), f'<div class="unsure">{bars(ranking)}</div>'
     note = html.escape(say("breed.note", breeds=known))
     said = say("breed.found") if alone else say("breed.whole")
     return markup.found(said), f'{bars(ranking)}<p class="hint">{note}</p>'
@@ -74,6 +86,49 @@ def bars(ranking: Sequence[breeds.Breed]) -> str:
 def probable(ranking: Sequence[breeds.Breed]) -> list[breeds.Breed]:
     """Those of a ranking that are worth showing; the first one is in any case."""
     return [each for place, each in enumerate(ranking) if not place or each.probability >= LEAST]
+
+
+def unknown(otherwise: Otherwise | None, known: int) -> str:
+    """That something is none of the `known` breeds, and what it looks like if that is rather sure.
+
+    Without a full stop.
+    """
+    if otherwise is None or otherwise.probability < SURE:
+        return say("pets.unknown", breeds=known)
+    what = with_article(otherwise.name, otherwise.kind)
+    share = percent(otherwise.probability, 0)
+    if otherwise.kind == "dog":
+        return say("pets.otherwise.dog", breeds=known, what=what, share=share)
+    if otherwise.kind == "cat":
+        return say("pets.otherwise.cat", share=share)
+    if otherwise.kind == "other animal":
+        return say("pets.otherwise.animal", what=what, share=share)
+    return say("pets.otherwise.thing", what=what, share=share)
+
+
+def nothing(upload: Upload) -> str:
+    """That a photo shows no pet, and what it shows instead where that is rather sure."""
+    otherwise = upload.breed.otherwise
+    if otherwise is None or otherwise.kind in ("cat", "dog") or otherwise.probability < SURE:
+        return say("pets.none")
+    return f"{unknown(otherwise, len(_card().labels))}."
+
+
+def lead_on(otherwise: Otherwise | None) -> str:
+    """The tabs for a picture that shows no animal, as a sentence; nothing for others."""
+    if otherwise is None or otherwise.kind != "thing" or otherwise.probability < SURE:
+        return ""
+    return say("pets.otherwise.lead", threshold=say("tab.threshold"), mask=say("tab.mask"))
+
+
+def with_article(name: str, kind: store.Kind) -> str:
+    """An ImageNet name in a sentence: "a German shepherd", "an Airedale", "espresso"."""
+    plural = name.endswith("s") and not name.endswith("ss")
+    if kind == "thing" and (plural or name in UNCOUNTABLE):
+        return say("pets.some", name=name)
+    # "European", "unicycle" and "ukulele" begin with the sound of "you".
+    vowel = name[0].lower() in "aeiou" and not name.lower().startswith(("eu", "uni", "uk"))
+    return say("pets.an" if vowel else "pets.a", name=name)
 
 
 def species(breed: breeds.Breed) -> str:

@@ -4,7 +4,7 @@ import html
 
 import gradio as gr
 
-from models import drawing
+from models import drawing, store
 from models.drawing import Color
 from models.images import Photo, PhotoError
 from models.pipeline import Pet
@@ -18,6 +18,7 @@ from ui.texts import (
     say,
     say_breed,
     say_error,
+    say_name,
 )
 from ui.uploads import Upload
 
@@ -64,7 +65,7 @@ def show_pets(upload: Upload | None) -> tuple[str, str | None, str, object]:
     except PhotoError as error:
         return markup.notice(say_error(error), wrong=True), None, "", nothing
     if not found.pets:
-        return markup.no_pet(say("pets.none")), None, "", nothing
+        return markup.no_pet(breed.nothing(upload)), None, "", nothing
     colors = theme.pet_colors(len(found.pets))
     cards = "".join(
         card(number, pet, color, photo)
@@ -112,9 +113,12 @@ def write_card(upload: Upload) -> str:
 
 def label(place: int, pet: Pet) -> str:
     """The text at a pet's box."""
-    if pet.refused:
+    best = pet.otherwise if pet.refused else pet.breeds[0]
+    if best is None or (pet.refused and best.probability < breed.SURE):
         return f"{place} {say('pets.unsure')}"
-    return f"{place} {breed_in_picture(pet.breeds[0].name)} {_share(pet.breeds[0].probability)}"
+    if not pet.refused:
+        return f"{place} {breed_in_picture(best.name)} {_share(best.probability)}"
+    return f"{place} {say_name('species', best.name)} {_share(best.probability)}"
 
 
 def _share(probability: float) -> str:
@@ -128,7 +132,7 @@ def card(place: int, pet: Pet, color: Color, photo: Photo | None = None) -> str:
     """
     known = len(pet.answer.labels)
     name = (
-        say("pets.unknown", breeds=known)
+        breed.unknown(pet.otherwise, known)
         if pet.refused
         else say_breed(pet.breeds[0].name, both=True)
     )
@@ -137,12 +141,32 @@ def card(place: int, pet: Pet, color: Color, photo: Photo | None = None) -> str:
         figures = f'<div class="pet-pictures">{_evidence(place, pet, photo)}</div>'
     kind, hint = "pet", say("pets.share", share=percent(pet.share, 0))
     if pet.refused:
-        kind, hint = "pet unsure", f"{hint}. {say('pets.closest')}"
+        kind = "pet unsure"
+        hint = f"{hint}. {say('pets.closest')} {breed.lead_on(pet.otherwise)}".strip()
     return (
         f'<section class="{kind}"><h2>{markup.swatch(color)}{place}. {html.escape(name)}</h2>'
         f'<p class="hint">{html.escape(hint)}</p>'
-        f"{figures}{breed.bars(pet.breeds)}</section>"
+        f"{figures}{breed.bars(pet.breeds)}{_look_alikes(pet)}</section>"
     )
+
+
+def _look_alikes(pet: Pet) -> str:
+    """How often the first two breeds are told apart, where they are often taken for each other."""
+    if pet.refused or len(pet.breeds) < 2:
+        return ""
+    one, other = (each.name for each in pet.breeds[:2])
+    pair = store.read_card(store.default("classification")).look_alikes(one, other)
+    if pair is None:
+        return ""
+    told = say(
+        "pets.look_alikes",
+        one=say_breed(one),
+        other=say_breed(other),
+        right=pair.right,
+        pictures=pair.pictures,
+        share=percent(pair.right / pair.pictures, 0),
+    )
+    return f'<p class="hint">{html.escape(told)}</p>'
 
 
 def _evidence(place: int, pet: Pet, photo: Photo) -> str:

@@ -99,9 +99,10 @@ class PetsResult:
 
 @dataclass(frozen=True)
 class BreedResult:
-    """The most probable breeds of an upload as a whole, best first."""
+    """The most probable breeds of an upload as a whole, best first, and what else it may show."""
 
     ranking: Sequence[breeds.Breed]
+    otherwise: breeds.Otherwise | None
     seconds: float
     device: str
 
@@ -371,8 +372,10 @@ def _classify(upload: Upload) -> BreedResult:
     classifier = breeds.load(store.default("classification"))
     photo = upload.preview
     start = time.perf_counter()
-    ranking = classifier.predict(photo)
-    return BreedResult(ranking, time.perf_counter() - start, classifier.device)
+    answer = classifier.classify(photo)
+    return BreedResult(
+        answer.top(), answer.otherwise, time.perf_counter() - start, classifier.device
+    )
 
 
 def _cut_preview(upload: Upload) -> CutOutResult:

@@ -88,6 +88,7 @@ def add_classifier(folder: Path) -> AddModel:
         weights: ArrayLike = SURE,
         labels: Sequence[dict[str, str]] = (),
         activation: bool = False,
+        others: ArrayLike | None = None,
         **changes: Any,  # noqa: ANN401
     ) -> Path:
         matrix = np.asarray(weights, np.float32).T
@@ -107,6 +108,10 @@ def add_classifier(folder: Path) -> AddModel:
             ]
         tensors: dict[str, NDArray[Any]] = {"weights": matrix, "axes": np.array([1, 2], np.int64)}
         outputs = {"probabilities": 2, **({"class_activation": 4} if activation else {})}
+        if others is not None:  # the logits of a second head
+            tensors["others"] = np.asarray(others, np.float32).T
+            nodes.append(helper.make_node("MatMul", ["means", "others"], ["otherwise"]))
+            outputs["otherwise"] = 2
         return write_model(folder, name, card, nodes, tensors, outputs)
 
     return add

@@ -167,3 +167,17 @@ def test_a_table_is_written_for_the_reader_s_language(tmp_path: Path) -> None:
     assert pet["share"] == usual["share"].replace(".", ",")
     assert "," in pet["probability"]
     assert bad["error"] == "Das Bild ist beschädigt (photo_damaged)."
+
+
+def test_the_table_says_what_a_refused_pet_is_otherwise() -> None:
+    best = {"name": "Pug", "species": "dog", "probability": 0.4}
+    pet = {"box": (0, 0, 2, 2), "share": 0.5, "refused": True, "breeds": [best]}
+    wolf = {"name": "timber wolf", "kind": "other animal", "probability": 0.75}
+    pets = [{**pet, "otherwise": wolf}, {**pet, "refused": False, "otherwise": None}]
+    facts = {"width": 2, "height": 2, "cuts": None, "pets": pets}
+
+    refused, named = csv.DictReader(io.StringIO(album.table([Entry("a.jpg", facts)])))
+
+    columns = ("otherwise", "otherwise_kind", "otherwise_probability")
+    assert [refused[name] for name in columns] == ["timber wolf", "other animal", "0.7500"]
+    assert [named[name] for name in columns] == ["", "", ""]

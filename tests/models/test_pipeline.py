@@ -10,7 +10,7 @@ import pytest
 
 from models import breeds, detection, pipeline, segmentation
 from models.images import open_photo
-from models.regions import of_numbers
+from models.regions import Region, of_numbers
 from models.store import ModelError
 
 AddModel = Callable[..., Path]
@@ -111,6 +111,104 @@ def test_small_and_ambiguous_regions_are_refused(
     assert (described["known"], described["refused"]) == (pet.known, refused)
 
 
+# A second head on the same means: red is a pug too, green an Airedale, blue a cat or a cup.
+HEAD = {
+    "names": ["Airedale", "pug", "tabby", "Siamese cat", "otter", "cup"],
+    "kinds": [
+        {"kind": "dog", "first": 0, "last": 1},
+        {"kind": "cat", "first": 2, "last": 3},
+        {"kind": "other animal", "first": 4, "last": 4},
+        {"kind": "thing", "first": 5, "last": 5},
+    ],
+    "breeds": {"Pug": 1},
+    "temperature": 0.5,
+}
+OTHERS = np.array([[0, 2.0, 0], [3, 0, 0], [0, 0, 1], [0, 0, 1], [0, 0, 0], [0, 0, 1.2]])
+NEVER = {"intercept": -5.0, "threshold": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("color", "name", "kind"),
+    [
+        ((0, 250, 130), "Airedale", "dog"),
+        ((130, 130, 255), "cat", "cat"),  # both cats together are more than the cup
+        (RED, "otter", "other animal"),  # not a pug: it was refused as one
+    ],
+)
+def test_what_is_none_of_the_breeds_is_named_for_what_it_is(
+    add_segmenter: AddModel,
+    add_classifier: AddModel,
+    color: tuple[int, int, int],
+    name: str,
+    kind: str,
+) -> None:
+    everything = np.array([[20.0, 20, 20], [-20, -20, -20], [0, 0, 0]])
+    add_segmenter(weights=everything, height=256, width=256)
+    add_classifier(
+        weights=BREEDS,
+        labels=LABELS,
+        activation=True,
+        others=OTHERS,
+        otherwise=HEAD,
+        refusal={"rule": NEVER},
+    )
+    photo = np.full((40, 40, 3), color, np.uint8)
+    everywhere = Region.of_mask(np.ones((40, 40), np.bool_))
+
+    (pet,) = pipeline.name_pets(photo, [everywhere], breeds.load())
+
+    assert pet.refused
+    assert pet.otherwise is not None
+    assert (pet.otherwise.name, pet.otherwise.kind) == (name, kind)
+    # The pug is left out, and both cats are one.
+    logits = OTHERS @ (np.array(color) / 255 * 2 - 1) / HEAD["temperature"]
+    powers = np.exp(logits) * [1, 0, 1, 1, 1, 1]
+    chosen = {"Airedale": powers[0], "cat": powers[2] + powers[3], "otter": powers[4]}[name]
+    assert pet.otherwise.probability == pytest.approx(chosen / powers.sum(), abs=1e-5)
+    (described,) = pipeline.describe(photo, pets=[pet])["pets"]
+    assert described["otherwise"] == {
+        "name": name,
+        "kind": kind,
+        "probability": pet.otherwise.probability,
+    }
+
+
+def test_a_second_head_s_signs_are_those_that_a_rule_can_weigh(add_classifier: AddModel) -> None:
+    add_classifier(
+        weights=BREEDS, labels=LABELS, activation=True, others=OTHERS, otherwise=HEAD, height=8
+    )
+    answer = breeds.load().classify(np.full((40, 40, 3), (255, 64, 0), np.uint8))
+
+    means = np.array([1, 64 / 255 * 2 - 1, -1])
+    logits = OTHERS @ means / HEAD["temperature"]
+    shares = np.exp(logits) / np.exp(logits).sum()
+    assert answer.top(1)[0].name == "Pug"
+    assert (
+        answer.signs
+        == pytest.approx(
+            {
+                "entropy": answer.entropy,
+                "breed": 5.0,
+                "other_pet": logits[0],  # what a pug is seen as does not count
+                "other_thing": max(logits[4:]),
+                "known_pet": np.log(shares[1:4].sum()),
+                "agreement": np.log(shares[1]),
+            },
+            abs=2e-2,
+        )
+    )
+
+
+@pytest.mark.usefixtures("models")
+def test_what_is_not_refused_is_nothing_otherwise() -> None:
+    (pet,) = pipeline.analyze(np.full((40, 40, 3), RED, np.uint8))
+
+    assert pet.otherwise is None
+    assert (
+        pipeline.describe(np.zeros((4, 4, 3), np.uint8), pets=[pet])["pets"][0]["otherwise"] is None
+    )
+
+
 @pytest.mark.usefixtures("models")
 def test_without_a_rule_nothing_is_refused() -> None:
     (pet,) = pipeline.analyze(np.full((40, 40, 3), (140, 0, 130), np.uint8))
@@ -176,10 +274,10 @@ class Judge:
     def __init__(self, known: Callable[[float], float]) -> None:
         self.card = SimpleNamespace(refusal=self)
         self.threshold = 0.5
-        self.probability = lambda share, entropy: known(share)
+        self.probability = lambda signs: known(np.exp(signs["log_share"]))
 
     def classify(self, seen: object, window: object = None) -> SimpleNamespace:
-        return SimpleNamespace(entropy=0.0)
+        return SimpleNamespace(signs={})
 
 
 def grows(share: float) -> float:

@@ -256,6 +256,70 @@ def test_a_card_of_another_shape_is_refused(
         store.load("pet", "segmentation")
 
 
+HEAD = {
+    "names": ["pug", "cup"],
+    "kinds": [
+        {"kind": "dog", "first": 0, "last": 0},
+        {"kind": "thing", "first": 1, "last": 1},
+    ],
+    "breeds": {"Pug": 0},
+}
+RULE = {"agreement": 2.0, "intercept": 1.0, "threshold": 0.4}
+
+
+def test_a_second_head_and_a_rule_about_it_are_read(add_classifier: AddModel) -> None:
+    add_classifier(otherwise=HEAD, refusal={"rule": RULE})
+
+    card = store.read_card("breeds")
+
+    assert card.refusal == store.Refusal({"agreement": 2.0}, 1.0, 0.4)
+    head = card.second_head
+    assert head is not None
+    assert head.classes == (
+        store.OtherClass("pug", "dog", "Pug"),
+        store.OtherClass("cup", "thing"),
+    )
+    # Until more is known, a breed is seen as itself.
+    assert (head.temperature, head.seen_as) == (1.0, {"Pug": (0,)})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"refusal": {"rule": RULE}},  # it looks at what only a second head has
+        {"refusal": {"rule": {**RULE, "beauty": 1.0}}, "otherwise": HEAD},
+        {"refusal": {"rule": {"intercept": 1.0}}},
+        {"refusal": {"rule": [1, 2]}},
+        {"otherwise": {**HEAD, "kinds": []}},
+        {"otherwise": "ImageNet"},
+    ],
+    ids=repr,
+)
+def test_a_rule_or_head_of_another_shape_is_refused(
+    changes: dict[str, Any], add_classifier: AddModel
+) -> None:
+    change_card(add_classifier(), **changes)
+
+    with pytest.raises(ModelError, match="cannot be used"):
+        store.read_card("breeds")
+
+
+def test_look_alikes_are_those_of_the_largest_split(add_classifier: AddModel) -> None:
+    few, many = ({"Pug or Boxer": {"pictures": n, "right": n - 6}} for n in (8, 40))
+    metrics = {
+        "validation": {"pictures": 369, "look_alikes": few},
+        "test": {"pictures": 3669, "look_alikes": many},
+        "test, dogs": {"pictures": 9999},
+    }
+    labels = [{"name": name} for name in ("Pug", "Boxer", "Beagle")]
+    add_classifier(labels=labels, metrics=metrics)
+
+    card = store.read_card("breeds")
+
+    assert card.look_alikes("Boxer", "Pug") == card.look_alikes("Pug", "Boxer") == (40, 34)
+    assert card.look_alikes("Pug", "Beagle") is None
+
+
 @pytest.mark.parametrize("text", [b"", b"{", b"[]", b"null", b"\xff\xfe\x00", b'"pet"'], ids=repr)
 def test_a_card_that_is_no_card_is_refused(text: bytes, folder: Path) -> None:
     (folder / "pet.json").write_bytes(text)

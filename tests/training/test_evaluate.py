@@ -366,7 +366,7 @@ def test_the_table_tells_what_the_cards_have(pet_card: Path) -> None:
         "| x | binary Dice 0.910, AP at IoU 0.5 0.800, AP at IoU 0.5 to 0.95 0.600 "
         "| test, 1,234 pictures | photo's own size | `python` |",
         "| x | pets told from other things: AUROC 0.980, pets refused 2.00%, others accepted "
-        "10.00% | test, 3,669 pets and 127 other photos | largest region of the whole photo's mask "
+        "10.00% | test, 3,669 pets and 127 other photos | largest pet that the page finds "
         "| `python refusal` |",
         "| x | strongest evidence on the pet 95.00% | test, 3,000 pictures "
         "| largest region of the whole photo's mask "

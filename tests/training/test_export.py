@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 import timm
 import torch
+from safetensors.torch import save_file
 from scipy.special import log_softmax, softmax
 
 import documents
@@ -155,6 +156,47 @@ def test_the_second_output_says_where_each_breed_s_evidence_lies(
         np.testing.assert_allclose(softmax(means, axis=1), probabilities, atol=1e-5)
         temperature = store.read_card(name, folder).facts["output"]["temperature"]
         np.testing.assert_allclose(maps, expected / temperature, atol=1e-4)
+
+
+def test_the_classifier_before_fine_tuning_becomes_a_second_head(
+    breeds_run: Path, tiny_pets: Path, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    start: Any = timm.create_model(CNN, num_classes=1000).eval()
+    save_file(start.state_dict(), tmp_path / "start.safetensors")
+    words = ["--models", str(tmp_path), "--root", str(tiny_pets), "--temperature", "2"]
+    words += ["--otherwise", str(tmp_path / "start.safetensors")]
+    export.main([str(breeds_run), "heads", *words, "--mirror"])
+
+    facts = store.read_card("heads", tmp_path).facts
+    assert facts["output"]["temperature"] == 2
+    assert len(facts["otherwise"]["names"]) == 1000
+    tuned: Any = timm.create_model(f"local-dir:{breeds_run}", pretrained=True).eval()
+    batch = np.random.default_rng(0).normal(size=(3, 3, 160, 160)).astype(np.float32)
+    with torch.inference_mode():
+        both = [torch.from_numpy(batch), torch.from_numpy(batch[..., ::-1].copy())]
+        pooled = [
+            tuned.forward_head(tuned.forward_features(each), pre_logits=True) for each in both
+        ]
+        expected = torch.stack([start.get_classifier()(each) for each in pooled]).mean(dim=0)
+    session = onnxruntime.InferenceSession(tmp_path / "heads.onnx")
+    assert [each.name for each in session.get_outputs()] == [
+        "probabilities",
+        "class_activation",
+        "otherwise",
+    ]
+    np.testing.assert_allclose(session.run(["otherwise"], {"photo": batch})[0], expected, atol=1e-4)
+
+    with pytest.raises(UserError, match="no body in common"):
+        export.main([str(breeds_run), str(breeds_run), "more", *words])
+
+
+def test_only_a_classifier_of_timm_has_another_head(
+    unet_run: Path, tiny_pets: Path, tmp_path: Path
+) -> None:
+    words = ["pet", "--models", str(tmp_path), "--root", str(tiny_pets), "--otherwise", "imagenet"]
+    with pytest.raises(UserError, match="Only classifiers of timm take --otherwise"):
+        export.main([str(unet_run), *words])
 
 
 def test_a_run_on_all_of_trainval_takes_its_temperature_from_one_that_held_photos_out(

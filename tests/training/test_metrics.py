@@ -270,3 +270,22 @@ def test_likelihood_against_scikit_learn(random: np.random.Generator) -> None:
     measured = metrics.negative_log_likelihood(probabilities, truth)
     assert measured == pytest.approx(expected, rel=1e-5)
     assert np.isfinite(metrics.negative_log_likelihood(np.array([[1.0, 0.0]]), np.array([1])))
+
+
+def test_look_alikes_are_the_pairs_that_come_first_together_and_are_mistaken() -> None:
+    # Per picture: first and second answer, and the truth.
+    pictures = [
+        *[(0, 1, 0)] * 5,
+        *[(1, 0, 0)] * 2,  # mistaken
+        (0, 1, 1),  # mistaken
+        (0, 1, 2),  # neither of them: says nothing of the pair
+        *[(2, 1, 1)] * 2,  # too seldom mistaken
+    ]
+    probabilities = np.full((len(pictures), 3), 0.1)
+    for row, (first, second, _) in zip(probabilities, pictures, strict=True):
+        row[first], row[second] = 0.6, 0.3
+    truth = np.array([true for _, _, true in pictures])
+
+    pairs = metrics.look_alikes(probabilities, truth, ("Pug", "Boxer", "Beagle"), 3)
+
+    assert pairs == {"Pug or Boxer": {"pictures": 8, "right": 5}}

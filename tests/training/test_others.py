@@ -92,3 +92,36 @@ def test_a_damaged_package_is_refused(source: Path, tmp_path: Path) -> None:
         others.prepare(tmp_path / "others", source)
     with pytest.raises(DataError, match="--source must hold"):
         others.prepare(tmp_path / "others", tmp_path / "nowhere")
+
+
+def test_a_labelled_folder_is_divided_in_each_kind(tmp_path: Path) -> None:
+    rows = ["file,kind,imagenet_class"]
+    for number, kind in enumerate(["dog", "dog", "thing", "dog", "thing", "cat"]):
+        (tmp_path / f"{number}.jpg").touch()
+        rows.append(f"{number}.jpg,{kind},{number if kind == 'dog' else ''}")
+    (tmp_path / "labels.csv").write_text("\n".join(rows))
+
+    train, test = (others.labelled(tmp_path, name) for name in others.SPLITS)
+
+    assert [each.name for each in train] == ["0.jpg", "2.jpg", "3.jpg", "5.jpg"]
+    assert [each.name for each in test] == ["1.jpg", "4.jpg"]
+    assert [each.number for each in (*train, *test)] == [0, None, 3, None, 1, None]
+    assert [each.kind for each in test] == ["dog", "thing"]
+
+
+@pytest.mark.parametrize(
+    ("table", "sentence"),
+    [
+        (None, "cannot be read as a table"),
+        ("name\nx", "with the columns file and kind"),
+        ("file,kind\nx.jpg,dog", "names x.jpg, which is not there"),
+        ("file,kind,imagenet_class\nlabels.csv,dog,poodle", "cannot be read as a table"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_told_in_a_sentence(
+    table: str | None, sentence: str, tmp_path: Path
+) -> None:
+    if table is not None:
+        (tmp_path / "labels.csv").write_text(table)
+    with pytest.raises(DataError, match=sentence):
+        others.labelled(tmp_path, "train")

@@ -1,6 +1,6 @@
 """Figures of mask, breed and nucleus models on examples, with their plots."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,12 +24,14 @@ from training.metrics import (
     confusion_matrix,
     confusion_pairs,
     instance_precision,
+    look_alikes,
     mask_figures,
     negative_log_likelihood,
     reliability,
 )
 from training.reports import plot_confusion, plot_per_class, plot_reliability
 
+MISTAKEN = 5  # pictures, from which on two breeds count as look-alikes
 CONFUSED_PAIRS = 20  # the most frequent ones are listed
 AT_PHOTO = "at the photo's own size"
 COMMON_SIDE = 128  # pixels; masks of all networks are compared at this size
@@ -88,8 +90,9 @@ def score_breeds(
     examples: Examples,
     labels: Sequence[str],
     out: Path,
+    repeated: Collection[str] = (),
 ) -> Figures:
-    """Figures of a breed model, overall and per breed.
+    """Figures of a breed model, overall and per breed, and without `repeated` pictures, by name.
 
     The top-1 accuracy of a breed's pictures is that breed's recall. Writes `per_breed.png`,
     `confusion.png` and `reliability.png` into the folder `out`.
@@ -126,6 +129,29 @@ def score_breeds(
             f"{true} taken for {predicted}": count
             for true, predicted, count in confusion_pairs(confusion, labels)[:CONFUSED_PAIRS]
         },
+        "look_alikes": look_alikes(probabilities, truth, labels, MISTAKEN),
+        **_without(repeated, examples, probabilities, truth),
+    }
+
+
+def _without(
+    repeated: Collection[str],
+    examples: Examples,
+    probabilities: NDArray[np.float32],
+    truth: NDArray[np.integer],
+) -> Figures:
+    """Figures of a breed model without some pictures, if any of them are there."""
+    kept = np.array([example.name not in repeated for example in examples])
+    if kept.all():
+        return {}
+    probabilities, truth = probabilities[kept], truth[kept]
+    return {
+        "without_duplicates": {
+            "pictures": len(truth),
+            **breed_figures(probabilities, truth),
+            "expected_calibration_error": reliability(probabilities, truth).error,
+            "negative_log_likelihood": negative_log_likelihood(probabilities, truth),
+        }
     }
 
 

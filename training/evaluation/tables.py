@@ -99,11 +99,23 @@ def _of_the_page(facts: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]
     refusal = facts.get("refusal", {})
     if "test" in refusal.get("measured", {}):
         test = refusal["measured"]["test"]
-        yield (
+        told = (
             f"pets told from other things: AUROC {test['auroc']:.3f}, pets refused "
-            f"{test['pets_refused']:.2%}, others accepted {test['others_accepted']:.2%}",
-            f"test, {test['pets']:,} pets and {test['others']:,} other photos",
-            "largest region of the whole photo's mask",
+            f"{test['pets_refused']:.2%}, others accepted {test['others_accepted']:.2%}"
+        )
+        photos = f"{test['pets']:,} pets and {test['others']:,} other photos"
+        if "other_pets" in test:
+            told += f", pets of other breeds accepted {test['other_pets_accepted']:.2%}"
+            photos = (
+                f"{test['pets']:,} pets, {test['other_pets']:,} of other breeds and "
+                f"{test['others']:,} other photos"
+            )
+        if "other_pets_named" in test:
+            told += f", their own breed first of all others {test['other_pets_named']:.2%}"
+        yield (
+            told,
+            f"test, {photos}",
+            "largest pet that the page finds",
             f"`{refusal['command']}`",
         )
     evidence = facts.get("evidence", {})

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,8 @@ from training.data_sets import Examples
 from training.errors import UserError
 
 OPSET = 18
-OUTPUTS = ("probabilities", "class_activation")  # only classifiers that end in maps have the second
+PROBABILITIES, ACTIVATION, OTHERWISE = "probabilities", "class_activation", "otherwise"
+OUTPUTS = (PROBABILITIES,)  # classifiers that end in maps, or have two heads, have more
 
 Predict = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
@@ -47,16 +48,14 @@ class Exported:
     predict: Predict
     parameters: int
     temperature: float | None = None
-    outputs: tuple[str, ...] = OUTPUTS[:1]
+    outputs: tuple[str, ...] = OUTPUTS
 
 
-class Exporter(Protocol):
-    """Writes runs of a framework as one network."""
+Exporter = Callable[..., Exported]
+"""Writes runs of a framework as one network; takes `(runs, target, mirror, calibrations)`.
 
-    def __call__(
-        self, runs: Sequence[Run], target: Path, mirror: bool, calibrations: Sequence[Calibration]
-    ) -> Exported:
-        """Write `target`; `mirror` as `training.export.export` has it."""
+`mirror` as `training.export.export` has it; what more an exporter takes, it names itself.
+"""
 
 
 def single(runs: Sequence[Run]) -> Run:

@@ -6,9 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
-from scipy.special import logsumexp
 from tqdm import tqdm
 
 import training.torchvision_ops  # noqa: F401  (before timm)
@@ -17,9 +14,20 @@ import timm  # isort: skip
 
 from models.images import open_photo
 from models.preprocessing import InputSpec, prepare
-from training.exporting.common import Calibration, Exported, Run
+from training.calibration import fit_temperature
+from training.exporting.common import (
+    ACTIVATION,
+    OTHERWISE,
+    OUTPUTS,
+    Calibration,
+    Exported,
+    ExportError,
+    Run,
+)
 from training.exporting.of_torch import export_torch
-from training.pretrained import TorchNetwork
+from training.pretrained import TorchNetwork, timm_network
+
+IMAGENET_CLASSES = 1000
 
 
 class Ensemble(torch.nn.Module):
@@ -38,6 +46,8 @@ class Ensemble(torch.nn.Module):
         Whether it also sees the mirror image.
     temperature
         What logits are divided by.
+    otherwise
+        A second linear classifier on the features of the only network.
     """
 
     def __init__(
@@ -46,8 +56,10 @@ class Ensemble(torch.nn.Module):
         specs: Sequence[InputSpec],
         mirror: bool,
         temperature: float = 1.0,
+        otherwise: torch.nn.Module | None = None,
     ) -> None:
         super().__init__()
+        self.otherwise = otherwise
         self.classifiers: TorchNetwork = torch.nn.ModuleList(classifiers)
         self.specs, self.mirror, self.temperature = specs, mirror, temperature
         for index, spec in enumerate(specs):
@@ -57,6 +69,11 @@ class Ensemble(torch.nn.Module):
             self.register_buffer(f"scale_{index}", scale.reshape(3, 1, 1))
             self.register_buffer(f"shift_{index}", shift.reshape(3, 1, 1))
         self.has_activation = self._ends_in_maps()
+        self.outputs = (
+            *OUTPUTS,
+            *((ACTIVATION,) if self.has_activation else ()),
+            *((OTHERWISE,) if otherwise is not None else ()),
+        )
 
     def _ends_in_maps(self) -> bool:
         """Whether all end in feature maps of one size.
@@ -97,8 +114,11 @@ class Ensemble(torch.nn.Module):
             classifier.forward_head(maps)
             for classifier, maps in zip(self.classifiers, features, strict=True)
         ]
-        mean = torch.stack(answers).mean(dim=0)
-        return mean.reshape(1 + self.mirror, -1, mean.shape[1]).mean(dim=0)
+        return self._unmirrored(torch.stack(answers).mean(dim=0))
+
+    def _unmirrored(self, logits: torch.Tensor) -> torch.Tensor:
+        """Mean logits of the photos and their mirror images."""
+        return logits.reshape(1 + self.mirror, -1, logits.shape[1]).mean(dim=0)
 
     def activation_of(self, features: list[torch.Tensor]) -> torch.Tensor:
         """Mean class-activation maps `(batch, classes, height, width)` of features."""
@@ -113,12 +133,19 @@ class Ensemble(torch.nn.Module):
         return (straight + flipped.flip(3)) / 2
 
     def forward(self, photo: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Probabilities, and class-activation maps where all classifiers have them."""
+        """What `outputs` names.
+
+        Probabilities, class-activation maps where all classifiers have them, and the logits of the
+        second classifier if there is one.
+        """
         features = self.features(photo)
-        probabilities = torch.softmax(self.logits_of(features) / self.temperature, dim=1)
-        if not self.has_activation:
-            return (probabilities,)
-        return probabilities, self.activation_of(features) / self.temperature
+        answers = [torch.softmax(self.logits_of(features) / self.temperature, dim=1)]
+        if self.has_activation:
+            answers.append(self.activation_of(features) / self.temperature)
+        if self.otherwise is not None:
+            pooled = self.classifiers[0].forward_head(features[0], pre_logits=True)
+            answers.append(self._unmirrored(self.otherwise(pooled)))
+        return tuple(answers)
 
 
 def local_logits(classifier: TorchNetwork, features: torch.Tensor) -> torch.Tensor:
@@ -145,18 +172,70 @@ def local_logits(classifier: TorchNetwork, features: torch.Tensor) -> torch.Tens
     return logits.reshape(-1, height, width, logits.shape[1]).permute(0, 3, 1, 2)
 
 
-def ensemble(runs: Sequence[Run], mirror: bool, temperature: float = 1.0) -> Ensemble:
+def ensemble(
+    runs: Sequence[Run],
+    mirror: bool,
+    temperature: float = 1.0,
+    otherwise: torch.nn.Module | None = None,
+) -> Ensemble:
     """The runs' classifiers as one network."""
     networks = [
         timm.create_model(f"local-dir:{run.folder}", pretrained=True).eval() for run in runs
     ]
-    return Ensemble(networks, [run.spec for run in runs], mirror, temperature).eval()
+    specs = [run.spec for run in runs]
+    return Ensemble(networks, specs, mirror, temperature, otherwise).eval()
+
+
+def imagenet_head(run: Run, weights: str) -> TorchNetwork:
+    """The classifier that a run's network had before it was fine-tuned.
+
+    Most of what it needs is still there in features half the way back, see
+    `training.breed_classifier.go_back`.
+
+    Parameters
+    ----------
+    run
+        The fine-tuned network.
+    weights
+        Where it started from: a file, or "imagenet" for what timm downloads.
+
+    Raises
+    ------
+    training.errors.UserError
+        When the weights cannot be had, or are of other classes or another network.
+    """
+    config = None if weights == "imagenet" else {"file": weights}
+    start = timm_network(
+        run.facts["architecture"], IMAGENET_CLASSES, pretrained=True, pretrained_cfg=config
+    )
+    head = start.get_classifier()
+    if not isinstance(head, torch.nn.Linear):
+        raise ExportError(f"{run.facts['architecture']} ends in no linear classifier to keep.")
+    return head
 
 
 def export_timm(
-    runs: Sequence[Run], target: Path, mirror: bool, calibrations: Sequence[Calibration]
+    runs: Sequence[Run],
+    target: Path,
+    mirror: bool,
+    calibrations: Sequence[Calibration],
+    temperature: float | None = None,
+    otherwise: str | None = None,
 ) -> Exported:
-    """Write one or more timm runs as one ONNX with dynamic batch and calibrated probabilities."""
+    """Write one or more timm runs as one ONNX with dynamic batch and calibrated probabilities.
+
+    `temperature` and `otherwise` as `training.export.export` has them.
+    """
+    head = imagenet_head(runs[0], otherwise) if otherwise else None
+    if temperature is None:
+        temperature = calibrated(calibrations, mirror)
+    network = ensemble(runs, mirror, temperature, head)
+    exported = export_torch(network, runs[0].spec, target, outputs=network.outputs)
+    return replace(exported, temperature=temperature)
+
+
+def calibrated(calibrations: Sequence[Calibration], mirror: bool) -> float:
+    """The temperature of networks on what they held out, as `fit_temperature` finds it."""
     logits, truth = [], []
     for calibration in calibrations:
         network = ensemble(calibration.runs, mirror)
@@ -165,28 +244,4 @@ def export_timm(
                 photo = prepare(open_photo(example.photo), calibration.runs[0].spec)
                 logits.append(network.logits(torch.from_numpy(photo)).numpy())
                 truth.append(example.label)
-    temperature = fit_temperature(np.concatenate(logits), np.array(truth))
-    network = ensemble(runs, mirror, temperature)
-    return replace(export_torch(network, runs[0].spec, target), temperature=temperature)
-
-
-def fit_temperature(logits: NDArray[np.floating], truth: NDArray[np.integer]) -> float:
-    """The temperature that makes the held-out breeds most likely.
-
-    Dividing all logits by one number changes no ranking, but makes "80 %" right in four of five
-    cases: Guo et al., "On calibration of modern neural networks", ICML 2017.
-
-    Parameters
-    ----------
-    logits
-        `(n, classes)`.
-    truth
-        `(n,)` true class indices.
-    """
-
-    def negative_log_likelihood(log_temperature: float) -> float:
-        scaled = logits / np.exp(log_temperature)
-        return float(np.mean(logsumexp(scaled, axis=1) - scaled[np.arange(len(truth)), truth]))
-
-    best = minimize_scalar(negative_log_likelihood, bounds=(np.log(0.05), np.log(20)))
-    return float(np.exp(best.x))
+    return fit_temperature(np.concatenate(logits), np.array(truth))
