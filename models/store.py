@@ -243,7 +243,7 @@ class Card:
 
         The split with most pictures counts.
         """
-        measured = [
+        measured: list[tuple[int, dict[str, dict[str, int]]]] = [
             (figures["pictures"], figures["look_alikes"])
             for figures in self.facts.get("metrics", {}).values()
             if "look_alikes" in figures

@@ -48,7 +48,8 @@ def gray_copies(examples: Examples) -> NDArray[np.float32]:
     copies = np.empty((len(examples), SIDE, SIDE), np.float32)
     for copy, example in zip(copies, tqdm(examples, desc="pictures"), strict=True):
         gray = Image.fromarray(open_photo(example.photo)).convert("L")
-        copy[:] = gray.resize((SIDE, SIDE), Image.Resampling.BOX, reducing_gap=2.0)
+        small = gray.resize((SIDE, SIDE), Image.Resampling.BOX, reducing_gap=2.0)
+        copy[:] = np.asarray(small)
     copies -= copies.mean(axis=(1, 2), keepdims=True)
     lengths = np.sqrt((copies**2).sum(axis=(1, 2), keepdims=True))
     return copies / np.maximum(lengths, np.finfo(np.float32).tiny)

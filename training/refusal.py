@@ -128,7 +128,7 @@ def fit_head(head: store.SecondHead, seen: Sequence[Found]) -> float:
 
 def seen_as(
     examples: Sequence[Any], classifier: BreedClassifier, temperature: float
-) -> dict[str, list[int]]:
+) -> dict[str, tuple[int, ...]]:
     """The classes that a second head sees each of the model's breeds as.
 
     Parameters
@@ -150,9 +150,9 @@ def seen_as(
             calibrated = logits * np.float32(head.temperature / temperature)
             shares.setdefault(example.label, []).append(breeds.softmax(calibrated))
     return {
-        classifier.card.labels[label].name: np.flatnonzero(
-            np.mean(of_label, axis=0) >= SEEN_SHARE
-        ).tolist()
+        classifier.card.labels[label].name: tuple(
+            np.flatnonzero(np.mean(of_label, axis=0) >= SEEN_SHARE).tolist()
+        )
         for label, of_label in sorted(shares.items())
     }
 
@@ -257,6 +257,8 @@ def _named_right(found: Found) -> bool:
     answer = found.answer
     if answer is None or answer.others is None or answer.otherwise is None:
         return False
+    if found.number is None:
+        return False
     return answer.otherwise.name == answer.others.head.classes[found.number].name
 
 
@@ -297,7 +299,9 @@ def fit_and_score(
     else:
         prepared = others.prepare(others_root, others_source)
         strangers = partial(others.split, prepared)
-    more = partial(others.labelled, strangers_folder) if strangers_folder else lambda _: []
+    more: Callable[[str], list[others.Example]] = lambda _: []  # noqa: E731
+    if strangers_folder:
+        more = partial(others.labelled, strangers_folder)
     classifier = BreedClassifier(*store.load(model, "classification", models))
     segmenter = segmentation.load(store.default("segmentation"))
 

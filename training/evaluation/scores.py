@@ -111,6 +111,7 @@ def score_breeds(
         for values in class_scores(confusion)
     ]
     precision, recall, f1 = per_breed
+    pairs = look_alikes(probabilities, truth, labels, MISTAKEN)
     plot_per_class(recall, out / "per_breed.png", "top-1 accuracy")
     plot_confusion(confusion, labels, out / "confusion.png")
     plot_reliability(bins, out / "reliability.png")
@@ -129,7 +130,7 @@ def score_breeds(
             f"{true} taken for {predicted}": count
             for true, predicted, count in confusion_pairs(confusion, labels)[:CONFUSED_PAIRS]
         },
-        "look_alikes": look_alikes(probabilities, truth, labels, MISTAKEN),
+        **({"look_alikes": pairs} if pairs else {}),
         **_without(repeated, examples, probabilities, truth),
     }
 
