@@ -4,7 +4,9 @@ import io
 import json
 import os
 import secrets
+import socket
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from bench import visitors
-from tests.raw_http import Served
+from tests.raw_http import Served, within
 
 FORM = {"Content-Type": "multipart/form-data; boundary=x"}
 NAMED = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
@@ -69,6 +71,32 @@ def started(log: Path, folder: Path, **environment: str) -> Iterator[App]:
         app = App(port, None)
         app.process, app.log, app.folder = process, log, folder
         yield app
+
+
+@contextmanager
+def changed(code: str, log: Path, **environment: str) -> Iterator[App]:
+    """The app after this code has changed a part of it, once it listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    given = {"GRADIO_SSR_MODE": "False", **environment, "PETSCOPE_PORT": str(port)}
+    run = f"{code}\nimport runpy; runpy.run_path('app.py', run_name='__main__')"
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-c", run],
+            cwd=visitors.ROOT,
+            env=os.environ | given,
+            stdout=file,
+            stderr=file,
+        )
+    app = App(port, None)
+    app.process, app.log = process, log
+    try:
+        assert within(120, lambda: "Running" in log.read_text() or process.poll() is not None)
+        yield app
+    finally:
+        process.terminate()
+        assert process.wait(60) == 0
 
 
 class OpenPage:

@@ -23,7 +23,7 @@ from PIL import Image
 from serving import uploads
 from tests.raw_http import CAT, EXAMPLES, everything, file_data, within
 from tests.serving.conftest import KEPT
-from tests.serving.real_app import FORM, NAMED, App, OpenPage, head, picture, started
+from tests.serving.real_app import FORM, NAMED, App, OpenPage, changed, head, picture, started
 
 ROOT = EXAMPLES.parent
 JOIN = "/gradio_api/queue/join"
@@ -587,35 +587,40 @@ def test_without_a_decoder_the_app_lives_and_says_that_it_is_not_ready(tmp_path:
     (tmp_path / "sitecustomize.py").write_text(
         "import os, sys\nif 'serving.decoder' in sys.orig_argv: os._exit(1)\n"
     )
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    given = {"PYTHONPATH": str(tmp_path), "PETSCOPE_PORT": str(port), "GRADIO_SSR_MODE": "False"}
+    with changed("", tmp_path / "log", PYTHONPATH=str(tmp_path)) as app:
+        answer = app.ask("GET", "/healthz")
+        assert answer.status == 503
+        assert json.loads(answer.body)["ready"] is False
+        assert json.loads(answer.body)["alive"] is True
+        (path,) = json.loads(app.upload(CAT.read_bytes()).body)
+        kind, said = app.call("breed", file_data(path))
+        assert kind == "error"
+        assert said["error"].startswith("Pictures cannot be read at the moment")
+        assert app.ask("GET", "/").status == 200
+        assert app.process.poll() is None
+
+
+def test_an_error_behind_the_page_is_one_sentence_and_one_fault(tmp_path: Path) -> None:
     code = (
-        "import runpy, models.thresholding as t; t.compare_all = None;"  # an error in the warm-up
-        "runpy.run_path('app.py', run_name='__main__')"
+        "import models.thresholding; models.thresholding.compare_all = None;"  # for the warm-up
+        "from models.breeds import BreedClassifier; BreedClassifier.predict = None;"
     )
-    log = tmp_path / "log"
-    with log.open("w") as file, subprocess.Popen(
-        [sys.executable, "-c", code], cwd=ROOT, env=os.environ | given, stdout=file, stderr=file
-    ) as process:  # fmt: skip
-        try:
-            app = App(port, None)
-            assert within(60, lambda: "Running" in log.read_text())
-            answer = app.ask("GET", "/healthz")
-            assert answer.status == 503
-            assert json.loads(answer.body)["ready"] is False
-            assert json.loads(answer.body)["alive"] is True
-            (path,) = json.loads(app.upload(CAT.read_bytes()).body)
+    with changed(code, tmp_path / "log", PETSCOPE_BEHIND_PROXY="1") as app:
+        (path,) = json.loads(app.upload(CAT.read_bytes()).body)
+        for _ in range(3):
             kind, said = app.call("breed", file_data(path))
             assert kind == "error"
-            assert said["error"].startswith("Pictures cannot be read at the moment")
-            assert app.ask("GET", "/").status == 200
-            assert within(20, lambda: '"event": "fault"' in log.read_text())
-            assert process.poll() is None
-        finally:
-            process.terminate()
-            assert process.wait(60) == 0
+            assert said["error"].startswith("Something went wrong here, not with your photo")
+        assert app.call("cut_out", file_data(path))[0] == "complete"
+        assert app.ask("GET", "/healthz").status == 200
+
+        def faults() -> list[str]:
+            return [str(line["at"]) for line in app.logged() if line["event"] == "fault"]
+
+        assert within(20, lambda: any("warm_up" in places for places in faults()))
+        assert sum("programs.py" in places for places in faults()) == 1
+        assert len(faults()) == 2
+        assert app.process.poll() is None
 
 
 def test_a_port_in_use_is_reported_in_one_sentence() -> None:
