@@ -164,7 +164,8 @@ def examine(
     pets = pipeline.recognize(image, regions, classifier, told_apart)
     small = image.copy()
     small.thumbnail((CUT_OUT_SIDE, CUT_OUT_SIDE), reducing_gap=2.0)
-    foreground = np.round(found.foreground() * 255).astype(np.uint8)
+    opaque = 255 if pets else 0  # of what looks a little like one there is no ghost
+    foreground = np.round(found.foreground() * opaque).astype(np.uint8)
     cut_out = matting.extract(np.asarray(small), foreground, segmenter.card.input)
     colors = [pet_colors[index % len(pet_colors)] for index in range(len(pets))]
     best = [pet.otherwise if pet.refused else pet.breeds[0] for pet in pets]

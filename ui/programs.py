@@ -115,7 +115,10 @@ def cut_out(photo: Upload) -> str:
     """Answer `/cut_out`; `ui/texts` explains it to people and programs."""
     picture = read(photo).photo
     segmenter = segmentation.load(store.default("segmentation"))
-    foreground = np.round(segmenter.predict(picture).foreground() * 255).astype(np.uint8)
+    found = segmenter.predict(picture)
+    regions, _ = pipeline.find(picture, segmenter, found.regions)
+    opaque = 255 if regions else 0  # of what looks a little like one there is no ghost
+    foreground = np.round(found.foreground() * opaque).astype(np.uint8)
     cut = matting.extract(picture, foreground, segmenter.card.input)
     return result_files.picture_to_keep(Image.fromarray(cut), "cut-out")
 

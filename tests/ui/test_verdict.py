@@ -4,10 +4,13 @@ import html
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from models import album as models_album
 from models import store
-from ui import album, breed, cutout, mask, pets
+from ui import album, breed, cutout, mask, pets, programs, theme
 from ui.uploads import Upload
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
@@ -61,3 +64,18 @@ def test_nuclei_are_never_counted_without_a_word() -> None:
 
     assert "Made for microscope pictures" in message
     assert "Objects found" in legend
+
+
+def test_programs_and_albums_get_no_ghost_of_a_pet_either(tmp_path: Path) -> None:
+    cup = EXAMPLES / "coffee_cup.jpg"
+    entry = models_album.examine(
+        cup, cup.name, tmp_path, theme.SUBJECTS[:3], theme.SUBJECTS, "not sure", 200
+    )
+
+    assert entry.facts
+    assert entry.facts["pets"] == []
+    for file in (
+        programs.cut_out(Upload(str(cup))),
+        str(tmp_path / "cut-outs" / "coffee_cup-cut-out.png"),
+    ):
+        assert not np.asarray(Image.open(file).convert("RGBA"))[:, :, 3].any()
