@@ -159,7 +159,7 @@ def compress(
     Parameters
     ----------
     card, folder
-        The model, and the folder that it lies in.
+        The model, and its folder.
     to
         The folder to write to, which may be the same.
     photos
@@ -245,7 +245,7 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = command_line.parser(__doc__)
     parser.add_argument("name", help="name of the model: NAME.onnx and NAME.json")
-    add_models_arguments(parser, "folder that it lies in")
+    add_models_arguments(parser, "folder of the model")
     parser.add_argument("--to", type=Path, help="folder to write to; by default the same")
     parser.add_argument(
         "--int8-from",

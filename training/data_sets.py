@@ -206,7 +206,9 @@ def open_for(
         return OFFICIAL[facts["data"]](root, source)
     place = folder or facts.get("folder")
     if place is None:
-        raise DataError(f"This model was trained on {facts['data']}: --folder says where it lies.")
+        raise DataError(
+            f"This model was trained on {facts['data']}: give its folder with --folder."
+        )
     data = open_folder(Path(place), masks=facts["task"] == "segmentation")
     labels = [label["name"] for label in facts["labels"]]
     if data.labels and [label["name"] for label in data.labels] != labels:
@@ -246,16 +248,16 @@ def choose(examples: Examples, names: Path) -> Examples:
 def add_arguments(parser: argparse.ArgumentParser, *, folder: str | None = None) -> None:
     """Add the options about where the pictures are; `folder` is the help for your own ones."""
     parser.add_argument(
-        "--root", type=Path, help="where the official data lies; by default data/pets, ..."
+        "--root", type=Path, help="folder of the official data; by default data/pets, ..."
     )
     parser.add_argument("--source", help="base URL of the official archives, or a folder with them")
     if folder is not None:
         parser.add_argument("--folder", type=Path, help=folder)
     parser.add_argument(
-        "--skip-damaged", action="store_true", help="go on without pictures that cannot be read"
+        "--skip-damaged", action="store_true", help="leave out pictures that cannot be read"
     )
 
 
 CLASS_FOLDER = "your own pictures instead, in a folder for each class"
 MASK_FOLDER = "your own photos instead, each with its mask beside it: NAME.png or NAME_mask.png"
-EITHER_FOLDER = "where your own pictures lie, if they were moved since the training"
+EITHER_FOLDER = "folder of your own pictures, if they were moved since the training"

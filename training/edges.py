@@ -41,9 +41,7 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = command_line.parser(__doc__)
     parser.add_argument("model", help="as for training.evaluate")
-    parser.add_argument(
-        "--models", type=Path, default=store.EMBEDDED, help="folder that the model lies in"
-    )
+    parser.add_argument("--models", type=Path, default=store.EMBEDDED, help="folder of the model")
     parser.add_argument("--names", type=Path, help="text file: only these pictures, one a line")
     data_sets.add_arguments(parser)
     return parser.parse_args(words)

@@ -103,9 +103,7 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "model", help="name in the models' folder, path to a .onnx file, or a run's folder"
     )
-    parser.add_argument(
-        "--models", type=Path, default=store.EMBEDDED, help="folder that the model lies in"
-    )
+    parser.add_argument("--models", type=Path, default=store.EMBEDDED, help="folder of the model")
     parser.add_argument("--split", choices=pets.SPLITS, default="validation", help="part to score")
     parser.add_argument(
         "--size", type=command_line.positive, help="input side; by default the model's own"

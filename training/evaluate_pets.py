@@ -110,8 +110,10 @@ def main(words: Sequence[str] | None = None) -> None:
         "--split", choices=tuple(OFFICIAL), default="validation", help="whose pictures are shown"
     )
     parser.add_argument("--scenes", type=int, default=SCENES, help="of each number of pets")
-    parser.add_argument("--others-root", type=Path, default=others.ROOT, help="where others lie")
-    parser.add_argument("--others-source", default=others.URL, help="where they come from")
+    parser.add_argument(
+        "--others-root", type=Path, default=others.ROOT, help="folder of photos of other things"
+    )
+    parser.add_argument("--others-source", default=others.URL, help="source of these photos")
     parser.add_argument("--write", action="store_true", help="store the figures in the card")
     arguments = parser.parse_args(words)
     root = pets.prepare(arguments.root, arguments.source)

@@ -62,9 +62,7 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = command_line.parser(__doc__)
     parser.add_argument("model", help="name of a breed model in the models' folder")
-    parser.add_argument(
-        "--models", type=Path, default=store.EMBEDDED, help="folder that the model lies in"
-    )
+    parser.add_argument("--models", type=Path, default=store.EMBEDDED, help="folder of the model")
     parser.add_argument("--split", choices=pets.SPLITS, default="validation", help="part to score")
     data_sets.add_arguments(parser)
     parser.add_argument("--write", action="store_true", help="store the figures in the card")

@@ -150,7 +150,9 @@ def export(
     """
     there = [path for end in ("onnx", "json") if (path := models / f"{name}.{end}").exists()]
     if there and not overwrite:
-        raise ExportError(f"{there[0]} is there already: --overwrite replaces it, or name another.")
+        raise ExportError(
+            f"{there[0]} already exists: replace it with --overwrite, or choose another name."
+        )
     runs = [Run(path, read_facts(path), size) for path in folders]
     facts = runs[0].facts
     if facts["framework"] not in FRAMEWORKS:

@@ -275,7 +275,7 @@ def fit(
             learn.load(f"epoch_{start - 1}", with_opt=True)
         except (OSError, RuntimeError, ValueError, EOFError) as error:
             raise RunError(
-                f"{run.folder / CHECKPOINTS} cannot be gone on from: its checkpoint of epoch "
+                f"{run.folder / CHECKPOINTS} cannot be resumed: its checkpoint of epoch "
                 f"{start} is missing or damaged."
             ) from error
     rates = np.geomspace(rate / spread, rate, len(learn.opt.param_lists) - 1)

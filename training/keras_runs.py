@@ -260,7 +260,7 @@ def fit(
         )
     except (OSError, ValueError) as error:
         if start:
-            raise RunError(f"{folder} cannot be gone on with: {BACKUP} is damaged.") from error
+            raise RunError(f"{folder} cannot be resumed: {BACKUP} is damaged.") from error
         raise
     return read_history(history) if first else []
 

@@ -207,7 +207,7 @@ def window_count(example: Example, area: float) -> int:
 def main(words: Sequence[str] | None = None) -> None:
     """Download, extract and count the data set."""
     parser = command_line.parser(__doc__)
-    parser.add_argument("--root", type=Path, default=ROOT, help="where it lies")
+    parser.add_argument("--root", type=Path, default=ROOT, help="its folder")
     parser.add_argument(
         "--source", default=URL, help="base URL of the official archive, or a folder with it"
     )

@@ -203,7 +203,7 @@ def labelled(folder: Path, name: str) -> list[Example]:
 def main(words: Sequence[str] | None = None) -> None:
     """Download, extract and count the photos."""
     parser = command_line.parser(__doc__)
-    parser.add_argument("--root", type=Path, default=ROOT, help="where they lie")
+    parser.add_argument("--root", type=Path, default=ROOT, help="their folder")
     parser.add_argument(
         "--source", default=URL, help="base URL of the package, or a folder with it"
     )

@@ -216,7 +216,7 @@ def with_masks(examples: Iterable[Example]) -> list[Example]:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that every script on this data set has."""
-    parser.add_argument("--root", type=Path, default=ROOT, help="where the data set lies extracted")
+    parser.add_argument("--root", type=Path, default=ROOT, help="folder of the extracted data set")
     parser.add_argument(
         "--source", default=URL, help="base URL of the official archives, or a folder with them"
     )

@@ -117,7 +117,7 @@ def check(
         more = f" and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
         raise DataError(
             f"{len(told)} of {len(examples)} pictures cannot be used: {', '.join(told[:SHOWN])}"
-            f"{more}. Mend them, or leave them out with --skip-damaged."
+            f"{more}. Repair them, or leave them out with --skip-damaged."
         )
     for line in told:
         print(f"left out: {line}", file=sys.stderr)

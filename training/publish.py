@@ -51,9 +51,7 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     model.add_argument(
         "--run", type=Path, action="append", default=[], help="training run's folder; repeatable"
     )
-    model.add_argument(
-        "--models", type=Path, default=store.EMBEDDED, help="folder that the model lies in"
-    )
+    model.add_argument("--models", type=Path, default=store.EMBEDDED, help="folder of the model")
     model.add_argument("--revision", help="branch to commit to, made where missing; default: main")
     model.add_argument("--tag", help="tag to give to the commit")
 

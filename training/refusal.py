@@ -344,9 +344,7 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = command_line.parser(__doc__)
     parser.add_argument("model", help="name of a classifier in the models' folder")
-    parser.add_argument(
-        "--models", type=Path, default=store.EMBEDDED, help="folder that the model lies in"
-    )
+    parser.add_argument("--models", type=Path, default=store.EMBEDDED, help="folder of the model")
     parser.add_argument(
         "--split",
         choices=("train", "test"),
@@ -355,9 +353,9 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     )
     data_sets.add_arguments(parser, folder=EITHER_FOLDER)
     parser.add_argument(
-        "--others-root", type=Path, default=others.ROOT, help="where the photos of others lie"
+        "--others-root", type=Path, default=others.ROOT, help="folder of the photos of other things"
     )
-    parser.add_argument("--others-source", default=others.URL, help="where they come from")
+    parser.add_argument("--others-source", default=others.URL, help="source of these photos")
     parser.add_argument(
         "--others-folder", type=Path, help="a folder of your own photos of other things instead"
     )

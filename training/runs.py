@@ -72,7 +72,7 @@ def add_arguments(
     parser.add_argument("--rate", type=positive_float, default=rate, help="peak learning rate")
     parser.add_argument("--seed", type=int, default=seed, help="of all random numbers")
     add_folder_arguments(parser)
-    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+    parser.add_argument("--resume", action="store_true", help="continue an interrupted run")
     if find_rate:
         parser.add_argument(
             "--find-rate",
@@ -137,7 +137,9 @@ class Run:
         self._dry = dry_run
         self.kind = FIND_RATE if find_rate else DRY_RUN if dry_run else "run"
         if resume and self.kind != "run":
-            raise RunError(f"--{self.kind} always starts anew: leave --resume out.")
+            raise RunError(
+                f"--{self.kind} always starts afresh: it cannot be combined with --resume."
+            )
         self.folder = out if self.kind == "run" else out.with_name(f"{out.name}-{self.kind}")
         self.resumed = resume
         self.finished = self.begun = False
@@ -153,7 +155,7 @@ class Run:
             raise RunError(f"{folder} is a file: --out names a folder.")
         if not folder.exists() or not any(folder.iterdir()):
             if resume:
-                raise RunError(f"{folder} holds no run to go on with: leave --resume out.")
+                raise RunError(f"{folder} holds no run to resume: start one without --resume.")
             return
         owner = _script_of(folder)
         if owner is None:
@@ -167,7 +169,7 @@ class Run:
             return
         if not resume:
             what = "a finished run" if finished else "an interrupted run"
-            go_on = "" if finished else "--resume goes on with it, "
+            go_on = "" if finished else "--resume continues it, "
             raise RunError(
                 f"{folder} holds {what}: {go_on}--overwrite replaces it, another --out keeps it."
             )

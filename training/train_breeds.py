@@ -4,7 +4,7 @@
     python -m training.train_breeds --arch resnet34 --split random --epochs 3
     python -m training.train_breeds --arch convnext_tiny.fb_in22k --batch 64
     python -m training.train_breeds --folder flowers --out runs/flowers    # your own classes
-    python -m training.train_breeds --resume                      # go on with an interrupted run
+    python -m training.train_breeds --resume                      # continue an interrupted run
     accelerate launch -m training.train_breeds                    # on all GPUs of the machine
 
 Reads the official trainval split, holds a tenth of it out, fine-tunes all but the first layers with
@@ -118,7 +118,7 @@ def train(
     model_args = model_args or {}
     settings = runs.settings(locals())
     if teachers and mix != "none":
-        raise UserError("--teachers are asked about mixed pictures anyway: leave --mix out.")
+        raise UserError("--teachers are always used with mixed pictures: leave --mix out.")
     run = Run(
         out,
         "train_breeds",

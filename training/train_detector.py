@@ -476,9 +476,9 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     data_sets.add_arguments(parser)
     parser.add_argument("--out", type=Path, default=OUT, help="the run's folder")
     parser.add_argument(
-        "--others-root", type=Path, help="where photos without a pet lie; without, none are used"
+        "--others-root", type=Path, help="folder of photos without a pet; by default, none are used"
     )
-    parser.add_argument("--others-source", default=others.URL, help="where those come from")
+    parser.add_argument("--others-source", default=others.URL, help="source of these photos")
     parser.add_argument("--size", type=int, default=SIDE, help="input side, divisible by 64")
     parser.add_argument(
         "--tuned",

@@ -4,7 +4,7 @@
     python -m training.train_encoder_unet --encoder timm-efficientnet-b0 --size 224
     python -m training.train_encoder_unet --size 256 --epochs 4 --start-from runs/encoder-unet
     python -m training.train_encoder_unet --folder cups            # your own photos and masks
-    python -m training.train_encoder_unet --resume                 # go on with an interrupted run
+    python -m training.train_encoder_unet --resume                 # continue an interrupted run
     accelerate launch -m training.train_encoder_unet               # on all GPUs of the machine
 
 Reads the official trainval split, holds a tenth of it out, trains decoder and encoder (behind its

@@ -500,9 +500,9 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         help="DeepLabv3-MobileNetV2's weights (.safetensors, timm's names); without, random ones",
     )
     parser.add_argument(
-        "--others-root", type=Path, help="where photos without a pet lie; without, none are used"
+        "--others-root", type=Path, help="folder of photos without a pet; by default, none are used"
     )
-    parser.add_argument("--others-source", default=others.URL, help="where those come from")
+    parser.add_argument("--others-source", default=others.URL, help="source of these photos")
     parser.add_argument(
         "--start-from", type=Path, metavar="RUN", help="take a finished run's weights"
     )

@@ -4,7 +4,7 @@
     python -m training.train_unet --network scratch --size 96x128 --filters 32 --epochs 3
     python -m training.train_unet nuclei --out runs/nuclei          # from scratch, cell nuclei
     python -m training.train_unet --folder cups --out runs/cups     # your own photos and masks
-    python -m training.train_unet --resume                          # go on with an interrupted run
+    python -m training.train_unet --resume                          # continue an interrupted run
 
 Reads the training part of the data, holds a tenth of it out, trains with augmentation on
 cross-entropy plus Dice, keeps the weights with the best held-out mean IoU and writes to the run's
@@ -218,7 +218,7 @@ def train(
     settings = runs.settings(locals())
     on_nuclei = data == "nuclei"
     if on_nuclei and folder:
-        raise UserError("--folder takes the place of pets: leave nuclei out.")
+        raise UserError("--folder replaces the pets: leave nuclei out.")
     built = Network(
         network or ("scratch" if on_nuclei else "mobilenet"),
         encoder_weights,

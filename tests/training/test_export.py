@@ -293,7 +293,7 @@ def test_a_model_of_the_same_name_is_replaced_only_on_request(
     card = tmp_path / "breeds.json"
     card.write_text('{"refusal": "the rule"}')
     words = [str(breeds_run), "breeds", "--models", str(tmp_path), "--root", str(tiny_pets)]
-    with pytest.raises(UserError, match=r"breeds\.json is there already: --overwrite replaces it"):
+    with pytest.raises(UserError, match=r"breeds\.json already exists: replace it"):
         export.main(words)
     assert card.read_text() == '{"refusal": "the rule"}'
     assert not (tmp_path / "breeds.onnx").exists()

@@ -98,7 +98,7 @@ def test_a_run_without_stored_settings_is_recognised_by_its_command(tmp_path: Pa
 def test_an_interrupted_run_is_resumed_or_replaced_but_not_lost(tmp_path: Path) -> None:
     begun(tmp_path)
     (tmp_path / "history.csv").write_text("epoch\n0\n")
-    with pytest.raises(RunError, match="an interrupted run: --resume goes on with it"):
+    with pytest.raises(RunError, match="an interrupted run: --resume continues it"):
         Run(tmp_path, "train_x", SETTINGS)
 
     begun(tmp_path, resume=True)
@@ -109,7 +109,7 @@ def test_an_interrupted_run_is_resumed_or_replaced_but_not_lost(tmp_path: Path) 
 
 
 def test_resuming_needs_a_run(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="holds no run to go on with"):
+    with pytest.raises(RunError, match="holds no run to resume"):
         Run(tmp_path / "new", "train_x", SETTINGS, resume=True)
 
 
@@ -162,7 +162,7 @@ def test_dry_runs_have_their_own_folder_and_replace_one_another(tmp_path: Path, 
     (run.folder / "settings.json").unlink()
     with pytest.raises(RunError, match="no training run wrote"):
         Run(tmp_path / "run", "train_x", SETTINGS, **{kind: True})
-    with pytest.raises(RunError, match="leave --resume out"):
+    with pytest.raises(RunError, match="cannot be combined with --resume"):
         Run(tmp_path / "run", "train_x", SETTINGS, resume=True, **{kind: True})
 
 
