@@ -1,13 +1,13 @@
-"""A mask corrected by hand: strokes say what belongs to the subject, and the mask follows.
+"""Masks corrected by hand: strokes mark what belongs to the subject, and the mask follows.
 
 A click or a short stroke is enough, as in "Deep Interactive Object Selection" (Xu, Price, Cohen,
 Yang, Huang, CVPR 2016), but without a second network: each stroke moves the log odds of the mask
 network's own probabilities, less and less with the geodesic distance from it, which is long across
-the photo's edges and through other colours (Bai, Sapiro, "Geodesic matting", IJCV 2009). Where two
-strokes of opposite meaning meet, the nearer one counts.
+the photo's edges and through other colours (Bai, Sapiro, "Geodesic matting", IJCV 2009). Between
+two opposite strokes, the nearer one counts.
 
-Everything here happens at the size of the network's answer, so it takes some milliseconds whatever
-the photo's size.
+Everything is computed at the size of the network's answer, so it takes some milliseconds for a
+photo of any size.
 """
 
 from collections.abc import Sequence
@@ -30,8 +30,8 @@ from models.segmentation import (
 MOST_STROKES = 100  # of a photo
 MOST_POINTS = 500  # of a stroke
 
-# Lengths are in units: 256 of them are the longer side of the network's answer. The constants were
-# searched on held-out pictures; see docs/correcting.md.
+# Lengths are in units, of which the longer side of the network's answer has 256. The constants were
+# tuned on held-out pictures; see docs/correcting.md.
 REACH = 30.0  # of the first stroke at least
 LESS_REACH = 0.95  # times that for each further one, because errors get smaller
 REACH_BY_DEPTH = 3.5  # times the depth of the error that is pointed at, at most
@@ -85,7 +85,7 @@ class Stroke:
             raise ValueError("A brush's radius is a share of the photo's longer side.")
 
     def painted(self, height: int, width: int, photo: tuple[int, int]) -> NDArray[np.bool_]:
-        """The places that the brush went over, of a `photo` whose picture has another shape.
+        """The places that the brush covered, in a picture of a `photo` of another shape.
 
         Parameters
         ----------
@@ -127,9 +127,9 @@ class Stroke:
 
 @dataclass(frozen=True)
 class _Influence:
-    """How a stroke changes the mask: `amount` log odds, falling with the distance from it.
+    """How a stroke changes the mask: by `amount` log odds, falling with the distance from it.
 
-    `distance` is infinite outside of the `window`, which holds `painted`, too.
+    `distance` is infinite outside the `window`, which also contains `painted`.
     """
 
     stroke: Stroke
@@ -146,12 +146,12 @@ def correctable(classes: Sequence[str]) -> bool:
 
 
 class Corrector:
-    """Corrects the mask of one photo, and remembers what the strokes before the last one did.
+    """Corrects the mask of one photo, and caches the effect of all strokes before the last one.
 
     Parameters
     ----------
     found
-        What the mask model says, with `correctable` classes.
+        The mask model's answer, with `correctable` classes.
     photo
         `(height, width, 3)` uint8 RGB, at any size.
     """
@@ -174,10 +174,10 @@ class Corrector:
         self._lock = Lock()
 
     def correct(self, strokes: Sequence[Stroke]) -> Segmentation:
-        """The mask as these strokes correct it, one after the other.
+        """The mask corrected by these strokes, one after another.
 
-        Every place that a brush went over is of the class that its stroke says; where several did,
-        that of the last. Far from all strokes nothing changes.
+        Every place that the brush covered gets the class of its stroke; of several strokes, that of
+        the last one. Far from all strokes nothing changes.
         """
         if not strokes:
             return self.found
@@ -205,7 +205,7 @@ class Corrector:
         rows, columns = self._odds.shape
         inside = self._inside(answer)
         places = stroke.path(rows, columns)
-        # How far the stroke is from what is right already: the error may be as thick as that.
+        # How far the stroke is from the part that is already right: the error may be that thick.
         error = np.pad(inside != stroke.keep, 1)
         depths = distance_transform_edt(error)[1:-1, 1:-1][places[:, 0], places[:, 1]]
         depth = float(depths.max())
@@ -255,14 +255,14 @@ class Corrector:
         return float(np.log((1 - background) / background).max())
 
     def _heeded(self, stroke: Stroke, influences: Sequence[_Influence]) -> bool:
-        """Whether the mask does what the stroke says, at all of its places."""
+        """Whether the mask agrees with the stroke at all of its places."""
         places = tuple(stroke.path(*self._odds.shape).T)
         if stroke.keep:
             return bool((self._total(influences)[places] > 0).all())
         return not self._inside(self._follow(influences))[places].any()
 
     def _total(self, influences: Sequence[_Influence]) -> NDArray[np.float32]:
-        """Log odds with all that strokes add: `(rows, columns)` float32."""
+        """Log odds with everything that strokes add: `(rows, columns)` float32."""
         total = self._odds.copy()
         nearest = {}
         for keep in (True, False):
@@ -273,7 +273,7 @@ class Corrector:
                     np.minimum(part, each.distance, out=part)
         for each in influences:
             rival = nearest[not each.stroke.keep][each.window]
-            # 1 where the opposite is as far or farther, 0 where it was painted.
+            # 1 if the opposite stroke is at least as far, 0 where it was painted.
             with np.errstate(invalid="ignore"):
                 share = np.where(
                     np.isinf(rival), 1, 2 * rival / (rival + each.distance + np.float32(1e-3))
@@ -295,12 +295,12 @@ class Corrector:
         return answer
 
     def _follow(self, influences: Sequence[_Influence]) -> NDArray[np.float32]:
-        """The answer as it follows the strokes by itself, without what was painted."""
+        """The answer as it follows the strokes, without the painted places."""
         inside = self._total(influences) > 0
         changed = inside != (self._odds > 0)
         answer = self.found.answer.copy()
         if changed.any():
-            # Along a new outline there is no border that a network drew: one of the usual width.
+            # A new outline has no border drawn by the network, so it gets one of the usual width.
             signed = np.where(inside, _depth(inside) - 0.5, 0.5 - _depth(~inside))
             near = _depth(~changed) <= self._border
             answer[near] = self._classes(signed[near])
@@ -324,7 +324,7 @@ class Corrector:
         return np.stack([values[name] for name in names], axis=-1).astype(np.float32)
 
     def _inside(self, answer: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """What counts as the subject's of an answer, its border too."""
+        """The part of an answer that counts as the subject, including its border."""
         return answer.argmax(axis=2) != self.found.classes.index("background")
 
     def _border_width(self) -> float:
@@ -335,7 +335,7 @@ class Corrector:
         inside = self._odds > 0
         steps = np.count_nonzero(inside[1:] != inside[:-1])
         steps += np.count_nonzero(inside[:, 1:] != inside[:, :-1])
-        # A slanted outline has more steps than it is long: 4 / pi times as many on the average.
+        # A slanted outline has more steps than its length: 4 / pi times as many on average.
         width = np.count_nonzero(border) / max(steps * np.pi / 4, 1)
         return float(np.clip(width, NARROWEST * self._unit, WIDEST * self._unit))
 
@@ -343,10 +343,10 @@ class Corrector:
 def correct_regions(
     regions: NDArray[np.integer], before: Segmentation, after: Segmentation
 ) -> NDArray[np.uint8]:
-    """Bring a correction to pets that were found one by one.
+    """Apply a correction to pets that were found one by one.
 
-    What the correction added goes to the nearest pet that it is connected with, or is a new one if
-    it is large enough. A pet of which little is left is none any more.
+    What the correction added goes to the nearest pet that it touches, or becomes a new one if it is
+    large enough. A pet of which little is left is dropped.
 
     Parameters
     ----------
@@ -413,7 +413,7 @@ def overlap(one: Segmentation, other: Segmentation) -> float:
 
 
 def _log_odds(found: Segmentation) -> NDArray[np.float32]:
-    """How surely each place of the answer is the subject's, the border counting half."""
+    """How certainly each place in the answer belongs to the subject; the border counts half."""
     share: NDArray[np.floating] = found.answer[:, :, found.classes.index(found.subject)]
     if "border" in found.classes:
         share = share + found.answer[:, :, found.classes.index("border")] / 2
@@ -422,7 +422,7 @@ def _log_odds(found: Segmentation) -> NDArray[np.float32]:
 
 
 def _depth(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """How far each place of a mask is from the nearest one outside of it, in the picture."""
+    """How far each place in a mask is from the nearest one outside it, in the picture."""
     from scipy.ndimage import distance_transform_edt
 
     if mask.all():

@@ -21,8 +21,8 @@ from models.scaling import reduced_size, scaled
 
 Color = tuple[int, int, int]
 
-# The width of lines in pixels is the picture's longer side divided by this, so that they can still
-# be seen when the whole picture is shown small.
+# The width of lines in pixels is the picture's longer side divided by this, so that lines stay
+# visible when the whole picture is shown small.
 LINES_PER_SIDE = 800
 NAMES_PER_SIDE = 36  # the same for the size of letters
 CARD_WIDTH, CARD_HEIGHT = 1200, 630  # the format in which websites show links
@@ -31,15 +31,15 @@ CARD_NAME, CARD_DETAIL, CARD_FOOTER = (
     (72, 30),
     30,
     24,
-)  # sizes of letters, of names at most and least
+)  # font sizes: names at most, at least
 
 GREYS = [value for value in range(256) for _ in range(3)]  # a palette
 
 
 def indexed_picture(values: NDArray[np.uint8], colors: Mapping[int, Color]) -> Image.Image:
-    """A picture whose pixels are the values themselves, shown in the given colours.
+    """A picture whose pixels are the values, shown in the given colours.
 
-    Saved as PNG, a viewer shows the colours and a program reads the values.
+    In a PNG file, viewers show the colours and programs read the values.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def overlay(
     mask
         `(height, width)` uint8 class values.
     colors
-        Colour of each class value; classes without one leave the photo as it is.
+        Colour of each class value; classes without one leave the photo unchanged.
     opacity
         From 0, only the photo, to 1, only the colours.
     """
@@ -81,8 +81,8 @@ def instance_outlines(instances: NDArray[np.integer]) -> NDArray[np.bool_]:
     Parameters
     ----------
     instances
-        `(height, width)`: 0 background, a number for each object. An object that leaves the
-        picture has no outline there.
+        `(height, width)`: 0 for the background, a label for each object. Where the picture cuts an
+        object off, it has no outline.
     """
     width = max(round(max(instances.shape) / LINES_PER_SIDE), 1)
     outlines = np.zeros(instances.shape, np.bool_)
@@ -136,7 +136,7 @@ def annotate(
         canvas.rectangle((left, top, right - 1, bottom - 1), outline=color, width=width)
         *_, text_width, text_height = canvas.textbbox((0, 0), name, font=font)
         room = text_height / 3
-        # Above the box where there is room, else inside it, and never beyond the photo's edges.
+        # Above the box if there is room, otherwise inside it, and never beyond the photo's edges.
         x = max(min(left, columns - text_width - 2 * room), 0)
         y = top - text_height - 2 * room
         y = top if y < 0 else y
@@ -148,15 +148,14 @@ def annotate(
 def share_card(
     photo: Photo, lines: Sequence[tuple[str, str]], colors: Sequence[Color], footer: Sequence[str]
 ) -> Image.Image:
-    """A large photo beside names in large letters: 1,200 x 630 pixels, as websites show links.
+    """A large photo beside names in large letters: 1,200 x 630 pixels, the format of link previews.
 
     Parameters
     ----------
     photo
-        `(height, width, 3)` uint8; the whole of it is shown, and leaves the more room beside it the
-        narrower it is.
+        `(height, width, 3)` uint8; it is shown whole, and a narrow one leaves more room beside it.
     lines, colors
-        The names, each with a detail that stands under it smaller, and the colour of the bar before
+        The names, each with a detail in smaller letters below it, and the colour of the bar before
         each; only the first three fit.
     footer
         Small lines at the lower edge.
@@ -207,7 +206,7 @@ def _fitted(
 
 
 def heat(photo: Photo, evidence: NDArray[np.floating], color: Color, opacity: float) -> Photo:
-    """The photo in grey, coloured where the evidence is.
+    """The photo in grey, coloured according to the evidence.
 
     Parameters
     ----------
@@ -224,16 +223,16 @@ def heat(photo: Photo, evidence: NDArray[np.floating], color: Color, opacity: fl
 
 
 def ramp(values: NDArray[np.uint8], colors: Sequence[Color]) -> bytes:
-    """Values from 0 to 255 as even steps between colours, the first to the last, as PNG.
+    """Values from 0 to 255 as even steps from the first colour to the last, as PNG.
 
-    A program reads the values from it, as from `indexed_picture`.
+    Programs can read the values from it, as from `indexed_picture`.
 
     Parameters
     ----------
     values
         `(height, width)` uint8.
     colors
-        Two or more; those between the first and the last lie at equal distances.
+        Two or more, at equal distances.
     """
     places = np.linspace(0, 255, len(colors))
     channels = [np.interp(np.arange(256), places, channel) for channel in np.transpose(colors)]
@@ -250,7 +249,7 @@ def reduced(photo: Photo, side: int) -> Photo:
 def fewer_pixels(gray: NDArray[Any], side: int) -> NDArray[Any]:
     """The `(height, width)` values of any type reduced to at most `side` pixels.
 
-    Pixels are left out, not mixed: each one that stays keeps its value.
+    Pixels are left out, not mixed: each remaining one keeps its value.
     """
     rows, columns = reduced_size(gray.shape[0], gray.shape[1], side)
     if gray.dtype == np.uint8:
@@ -264,17 +263,18 @@ def fewer_pixels(gray: NDArray[Any], side: int) -> NDArray[Any]:
 
 
 def binary_preview(gray: NDArray[Any], cut: float, side: int) -> bytes:
-    """The pixels above a cut in white, the others black, as a small PNG.
+    """The pixels above a cut in white and the others in black, as a small PNG.
 
-    The picture is thresholded at its own size and then reduced to at most `side` pixels, each of
-    which shows the mean of those that it covers.
+    The picture is thresholded at its own size and then reduced to at most `side` pixels, each the
+    mean of the pixels that it covers.
     """
     above = (gray > cut).astype(np.uint8) * 255
     rows, columns = reduced_size(gray.shape[0], gray.shape[1], side)
     if above.shape != (rows, columns):
         above = cv2.resize(above, (columns, rows), interpolation=cv2.INTER_AREA).astype(np.uint8)
-    # As a palette of all greys, written by runs: a third of the time of a grey picture, for which
-    # the best of five filters is looked up line by line, and half of the bytes.
+    # As a palette picture of all greys, compressed by runs: this takes a third of the time of a
+    # grey picture, for which the best of five filters is tried for each line, and half of the
+    # bytes.
     image = Image.frombytes("P", (columns, rows), above.tobytes())
     image.putpalette(GREYS)
     return _png(image, compress_type=zlib.Z_RLE)
@@ -283,7 +283,7 @@ def binary_preview(gray: NDArray[Any], cut: float, side: int) -> bytes:
 def gray_preview(gray: NDArray[np.uint8], side: int) -> bytes:
     """The `(height, width)` grey values reduced to at most `side` pixels, as PNG.
 
-    As in `fewer_pixels`, each pixel keeps its value and so its class.
+    As in `fewer_pixels`, each pixel keeps its value, and so its class.
     """
     return _png(Image.fromarray(fewer_pixels(gray, side)))
 

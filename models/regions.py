@@ -1,7 +1,7 @@
-"""Which pixels of a photo belong to one thing, kept as runs down its columns.
+"""The pixels of a photo that belong to one object, stored as runs down its columns.
 
-A mask of a camera's photo has twelve million pixels, and its outline some thousand columns. What is
-asked of a region (its area, its box, a small picture of it) is answered from the runs.
+The mask of a camera's photo has twelve million pixels, but runs in only some thousand columns. A
+region's area, its box, or a small picture of it are computed from the runs.
 """
 
 from collections.abc import Sequence
@@ -16,20 +16,20 @@ from models.lazy import lazy
 
 Box = tuple[int, int, int, int]
 
-HALF = 127  # of 255: what is surer belongs to a region
+HALF = 127  # of 255: pixels above it belong to a region
 
 
 @dataclass(frozen=True)
 class Region:
-    """The pixels of one thing in a photo, one or more.
+    """The pixels of one object in a photo, at least one.
 
     Pixels are numbered column by column: pixel `(row, column)` is number `column * height + row`.
 
     Attributes
     ----------
     starts, stops
-        `(n,)` int64, rising: the first pixel of each run and the one behind its last. A run lies
-        in one column, and runs do not overlap.
+        `(n,)` int64, rising: the first pixel of each run and the one after its last. A run is in
+        one column, and runs do not overlap.
     shape
         Height and width of the photo.
 
@@ -54,12 +54,12 @@ class Region:
 
     @lazy
     def area(self) -> int:
-        """How many pixels it has."""
+        """The number of its pixels."""
         return int((self.stops - self.starts).sum())
 
     @property
     def share(self) -> float:
-        """Part of the photo that it covers, in [0, 1]."""
+        """Share of the photo that it covers, in [0, 1]."""
         return self.area / (self.shape[0] * self.shape[1])
 
     @lazy
@@ -82,7 +82,7 @@ class Region:
 
     @property
     def _runs(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """Column, first row and the row behind the last of each run."""
+        """Column, first row, and the row after the last of each run."""
         columns, tops = np.divmod(self.starts, self.shape[0])
         return columns, tops, self.stops - columns * self.shape[0]
 
@@ -94,7 +94,7 @@ class Region:
         box
             `(left, top, right, bottom)` of the part in pixels of the photo.
         height, width
-            Of the answer, which may have no pixels.
+            Size of the answer, which may be empty.
         """
         left, top, right, bottom = box
         across = _nearest(left, right, width)
@@ -102,15 +102,15 @@ class Region:
         columns, tops, bottoms = self._runs
         firsts, ends = (np.searchsorted(columns, across, side) for side in ("left", "right"))
         counts = ends - firsts
-        # One entry for each run of each column that is looked at.
+        # One entry for each run of each sampled column.
         start = np.repeat(np.arange(width) * height, counts)
         run = np.arange(counts.sum()) + np.repeat(firsts - np.cumsum(counts) + counts, counts)
         starts, stops = (start + np.searchsorted(down, edges[run]) for edges in (tops, bottoms))
-        some = stops > starts  # else it falls between two of the rows
+        some = stops > starts  # otherwise it falls between two of the rows
         return Region(starts[some], stops[some], (height, width))
 
     def joined(self, other: "Region") -> "Region":
-        """This region and another, which has none of its pixels, as one."""
+        """This region joined with another, disjoint one."""
         order = np.argsort(np.concatenate([self.starts, other.starts]), kind="stable")
         starts, stops = (
             np.concatenate(ends)[order]
@@ -131,18 +131,18 @@ def numbered(regions: Sequence[Region], height: int, width: int) -> NDArray[np.u
 
 
 def of_numbers(numbers: NDArray[np.integer]) -> list[Region]:
-    """The regions of a picture of numbers, `(height, width)` of 0 and 1 to n."""
+    """The regions of a label image, `(height, width)` of 0 and 1 to n."""
     return [Region.of_mask(numbers == number) for number in range(1, int(numbers.max()) + 1)]
 
 
 def claimed(
     claims: Sequence[tuple[Box, NDArray[np.uint8]]], height: int, width: int
 ) -> list[Region | None]:
-    """Divide a photo's pixels among several who claim parts of it, each by a small picture.
+    """Divide a photo's pixels among several claims, each given as a small picture.
 
-    A claim is enlarged bilinearly to its window. A pixel goes to the surest claim above `HALF`, of
-    equal ones to the first. The enlarged claims are not drawn: along a column a claim changes in
-    straight lines, which cross `HALF` where a run begins or ends.
+    Each claim is enlarged bilinearly to its window. A pixel goes to the strongest claim above
+    `HALF`; of equal ones, to the first. The enlarged claims are not drawn: along a column, a claim
+    is piecewise linear, and crosses `HALF` where a run begins or ends.
 
     Parameters
     ----------
@@ -154,7 +154,7 @@ def claimed(
 
     Returns
     -------
-    The region of each claim, None where it got nothing.
+    The region of each claim; None if it got nothing.
     """
     planes = [_Plane(*claim, height) for claim in claims]
     runs = [plane.runs() for plane in planes]
@@ -179,18 +179,18 @@ def claimed(
 
 
 class _Plane:
-    """A claim that is enlarged across, and down only where that is needed."""
+    """A claim that is enlarged horizontally, and vertically only where needed."""
 
     def __init__(self, window: Box, belonging: NDArray[np.uint8], height: int) -> None:
         left, top, right, bottom = window
         self._left, self._top, self._length, self._height = left, top, bottom - top, height
         image = Image.fromarray(belonging)
-        # Where it is reduced, each pixel is a mean of several.
+        # If it is reduced, each pixel is a mean of several.
         rows = min(image.height, self._length)
         self._image = image.resize((right - left, rows), Image.Resampling.BILINEAR)
 
     def runs(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Starts and stops of the pixels above `HALF`, as of `Region`."""
+        """Starts and stops of the pixels above `HALF`, as in `Region`."""
         values = np.ascontiguousarray(np.asarray(self._image).T)
         rows = values.shape[1]
         column, place = _changes(values > HALF)
@@ -199,18 +199,18 @@ class _Plane:
         rise = after - before
         edge = (place == 0) | (place == rows)  # of the window, where nothing is interpolated
         way = np.divide(HALF + 0.5 - before, rise, out=np.zeros_like(rise), where=~edge)
-        # Of the enlarged picture, in which rows lie so that both pictures' edges are the same.
+        # Rows of the enlarged picture, placed so that both pictures have the same edges.
         row = (above + way + 0.5) * self._length / rows - 0.5
         start, stop = np.ceil(row), np.floor(row) + 1
         pixel = np.where(np.arange(len(row)) % 2 == 0, start, stop).astype(np.int64)
         pixel = np.where(edge, np.where(place == 0, 0, self._length), pixel)
         flat = (self._left + column) * self._height + self._top + pixel
         starts, stops = flat[::2], flat[1::2]
-        some = stops > starts  # else the run falls between two pixels
+        some = stops > starts  # otherwise the run falls between two pixels
         return starts[some], stops[some]
 
     def drawn(self, columns: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Some columns of the photo: `(columns, height)` uint8, 0 outside of the window."""
+        """Some columns of the photo: `(columns, height)` uint8, 0 outside the window."""
         within = (columns >= self._left) & (columns < self._left + self._image.width)
         drawn = np.zeros((len(columns), self._height), np.uint8)
         if within.any():
@@ -242,6 +242,6 @@ def _changes(lines: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.in
 
 
 def _nearest(start: int, stop: int, count: int) -> NDArray[np.int64]:
-    """The places in `[start, stop)` that `count` even steps fall on."""
+    """The positions in `[start, stop)` on which `count` even steps fall."""
     places = start + (np.arange(count) + 0.5) * (stop - start) / count
     return places.astype(np.int64)

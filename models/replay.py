@@ -1,9 +1,9 @@
-"""A network's run for one shape, replayed: its buffers stay on the GPU, and so does its schedule.
+"""Replays a network's run for one shape: its buffers and its schedule stay on the GPU.
 
-Small networks have hundreds of short kernels, and a GPU often waits for the next to be launched. A
-CUDA graph launches all at once, but for the same shapes and addresses only. So each shape has a
-session with the shape built in, and buffers of its own that are bound to it.
-Source: ONNX Runtime's documentation, "CUDA Execution Provider", "Using CUDA Graphs".
+Small networks have hundreds of short kernels, and a GPU often waits for the next one to be
+launched. A CUDA graph launches all at once, but only for the same shapes and addresses. So each
+shape has its own session with the shape built in, and its own bound buffers. Source: ONNX Runtime's
+documentation, "CUDA Execution Provider", "Using CUDA Graphs".
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-# Each session's memory grows by what is needed, not to the next power of two.
+# Each session's memory grows by the amount needed, not to the next power of two.
 OPTIONS = {
     "cudnn_conv_algo_search": "HEURISTIC",
     "enable_cuda_graph": "1",
@@ -33,16 +33,16 @@ class Replay:
     shape
         Of the batches.
     axes
-        Of the network's input, as its session tells them: lengths, and names of free ones.
+        Axes of the network's input, from its session: lengths, and names of free ones.
     answers
-        What the network answers to any batch of this shape: they tell the shapes of its outputs.
+        The network's answers for any batch of this shape, which give the shapes of its outputs.
     provider, device
-        Where to run, in ONNX Runtime's words.
+        Where to run, in ONNX Runtime's terms.
 
     Raises
     ------
     RuntimeError
-        And other errors of ONNX Runtime, when the provider cannot run all of the network.
+        And other errors of ONNX Runtime, if the provider cannot run the whole network.
     """
 
     def __init__(

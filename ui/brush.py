@@ -1,7 +1,7 @@
-"""Correcting a mask by hand: a canvas to paint on, whose strokes come here; see `brush.js`.
+"""Correcting a mask by hand: a canvas to paint on, which sends its strokes here; see `brush.js`.
 
-The browser holds the strokes and sends all of them after each one, so taking one back is the same
-as drawing one. What it sends may be anything.
+The browser keeps the strokes and sends all of them after each one, so undoing one is the same as
+drawing one. What it sends may be anything.
 """
 
 import base64
@@ -22,21 +22,21 @@ from ui.texts import raw, say
 from ui.uploads import Upload
 
 SCRIPT = Path(__file__).with_suffix(".js")
-MASK_SIDE = 512  # pixels of the longer side of the mask that the canvas shows
-STEEPNESS = 6  # of the mask's edge, times the network's
+MASK_SIDE = 512  # pixels, longer side of the mask on the canvas
+STEEPNESS = 6  # steepness of the mask's edge, times the network's
 SPOKEN = ("brush.inside", "brush.outside")  # by the script
 CLOSED = '<button type="button" class="brush-open" aria-expanded="false">{text}</button>'
 
 
 def build(current: gr.State, corrected: gr.State, name: str, model: gr.State | None = None) -> None:
-    """Lay out a canvas that is opened by a button.
+    """Lay out a canvas that opens with a button.
 
     Parameters
     ----------
     current
         The upload.
     corrected
-        Where the upload with the visitor's strokes comes.
+        Gets the upload with the visitor's strokes.
     name
         Of the tab, for the element's id.
     model
@@ -82,7 +82,7 @@ def show_canvas(upload: Upload | None, model: str | None, drawn: object) -> tupl
             return CLOSED.format(text=html.escape(say("brush.open"))), ""
         area: object = gr.skip() if said.get("key") == upload.key else _area(upload)
         return area, _layer(upload, model, said.get("serial"))
-    except PhotoError:  # the tab says it
+    except PhotoError:  # the tab says so
         return "", ""
 
 
@@ -101,7 +101,7 @@ def take_strokes(
 
 
 def read_strokes(drawn: object) -> tuple[Stroke, ...] | None:
-    """The strokes in what a browser sent; None where there are none, or they cannot be."""
+    """The strokes in what a browser sent; None if there are none, or they are invalid."""
     if not isinstance(drawn, dict) or not isinstance(drawn.get("strokes"), list):
         return None
     if len(drawn["strokes"]) > MOST_STROKES or not isinstance(drawn.get("key"), str):
@@ -145,7 +145,7 @@ def _area(upload: Upload) -> str:
 
 
 def _layer(upload: Upload, model: str, serial: object) -> str:
-    """What the canvas shows of the mask, and the strokes that led to it."""
+    """The mask on the canvas, and the strokes that led to it."""
     found = upload.mask(model).segmentation
     side = min(MASK_SIDE / max(found.shape), 1.0)
     height, width = (max(round(length * side), 1) for length in found.shape)

@@ -22,7 +22,7 @@ SET_ALTERNATIVE_TEXTS = f"""() => {{
   document.querySelectorAll("#cut-out img").forEach((image, i) => {{ image.alt = texts[i]; }});
 }}"""
 
-# Browsers allow copying only in answer to a click, so it begins at once and the file comes later.
+# Browsers allow copying only in response to a click, so it starts immediately and the file follows.
 START_COPYING = """(...inputs) => {
   const file = new Promise((resolve) => { window.cutOutFile = resolve; });
   const content = async () => (await fetch((await file).url)).blob();
@@ -62,7 +62,7 @@ class ColorError(ValueError):
 def build(current: gr.State, corrected: gr.State) -> dict[str, gr.Component]:
     """Lay out the tab; it follows the current photo and its own controls.
 
-    The photo with the visitor's strokes comes to `corrected`.
+    `corrected` gets the photo with the visitor's strokes.
 
     Returns
     -------
@@ -75,7 +75,7 @@ def build(current: gr.State, corrected: gr.State) -> dict[str, gr.Component]:
         elem_classes=markup.SPOKEN,
     )
     slider = gr.ImageSlider(
-        show_label=False,  # it would lie over the photo
+        show_label=False,  # it would cover the photo
         interactive=False,
         image_mode=None,
         buttons=["fullscreen"],
@@ -186,14 +186,14 @@ def write_cut_out(upload: Upload, background: Background, color: str, own: Uploa
 def compose(
     photo: Photo, cut: NDArray[np.uint8], background: Background, color: str, own: Upload | None
 ) -> NDArray[np.uint8]:
-    """The cut-out on its background: RGB, or RGBA where that is transparent.
+    """The cut-out on its background: RGB, or RGBA if that is transparent.
 
     Raises
     ------
     PhotoError
-        When the visitor's own picture is no longer there.
+        If the visitor's own picture is no longer there.
     ColorError
-        When the colour, which can be typed, is none.
+        If the colour, which can be typed, is invalid.
     """
     if background == "color":
         try:
