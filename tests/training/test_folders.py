@@ -104,7 +104,7 @@ def test_a_model_s_own_folder_is_found_again_and_must_have_its_classes(
 ) -> None:
     labels = [{"name": "rose"}, {"name": "tulip"}]
     facts = {"task": "classification", "data": "flowers", "labels": labels}
-    with pytest.raises(DataError, match="--folder says where"):
+    with pytest.raises(DataError, match="give its folder with --folder"):
         data_sets.open_for(facts)
     assert data_sets.open_for(facts | {"folder": str(flowers)}).labels == tuple(labels)
     moved = flowers.rename(tmp_path / "moved")
