@@ -1,4 +1,4 @@
-"""Many photos: each is analyzed by itself, and the results are kept in a folder and packed."""
+"""Many photos: each is analyzed separately, and the results are stored in a folder and packed."""
 
 import csv
 import errno
@@ -18,8 +18,8 @@ from models.drawing import Color
 from models.images import Photo, PhotoError, open_photo
 from models.preprocessing import as_image
 
-FORMULAS = ("=", "+", "-", "@")  # with which a cell begins that a spreadsheet computes
-CUT_OUT_SIDE = 2048  # pixels, of the longer side: two hundred cut-outs must fit on a disk
+FORMULAS = ("=", "+", "-", "@")  # first characters of a cell that a spreadsheet would compute
+CUT_OUT_SIDE = 2048  # pixels, longer side: two hundred cut-outs must fit on a disk
 COLUMNS = (
     "file",
     "error",
@@ -44,16 +44,16 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Entry:
-    """What was found in one photo of an album.
+    """The results for one photo in an album.
 
     Attributes
     ----------
     file
-        The photo's name, different from that of every other in the album.
+        The photo's name, unique in the album.
     facts
-        The result of `pipeline.describe`, or None where the photo could not be used.
+        The result of `pipeline.describe`, or None if the photo could not be used.
     error
-        Why it could not be used, or what of it was lost, else None.
+        Why it could not be used, or which of its files were lost; otherwise None.
     preview
         A small JPEG with the pets marked, or None.
     """
@@ -66,7 +66,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Spreadsheet:
-    """How a table is written, so that a double click opens it rightly in the reader's language.
+    """The format of a table, so that a double click opens it correctly in the reader's language.
 
     Attributes
     ----------
@@ -75,7 +75,7 @@ class Spreadsheet:
     decimal
         The decimal point.
     tell
-        Makes the sentence of an error.
+        Gives the sentence for an error.
     """
 
     separator: str = ","
@@ -91,8 +91,8 @@ def unique_names(names: Iterable[str]) -> list[str]:
 
     So does `cat.png`, as the results of both are named `cat-mask.png`.
 
-    What a spreadsheet would take for a formula gets a `_` before it: `-cat.jpg` becomes
-    `_-cat.jpg`, in the table and in the archive alike.
+    Names that a spreadsheet would take for a formula get a `_` in front: `-cat.jpg` becomes
+    `_-cat.jpg`, both in the table and in the archive.
     """
     taken: set[str] = set()
     unique = []
@@ -110,8 +110,8 @@ def unique_names(names: Iterable[str]) -> list[str]:
 
 
 def _is_formula(cell: str) -> bool:
-    """Whether a spreadsheet may compute a cell: blanks and what is not seen are passed over."""
-    # Wide forms of a character are one to some of them.
+    """Whether a spreadsheet may compute a cell, ignoring blanks and invisible characters."""
+    # Some of them take wide forms of characters as the same.
     seen = (char for char in normalize("NFKC", cell) if category(char)[0] not in "CZ")
     return next(seen, "") in FORMULAS
 
@@ -135,7 +135,7 @@ def examine(
     name
         Its name in the album, one of `unique_names`.
     folder
-        Folder for `masks/`, `cut-outs/` and `previews/`, which are made where missing.
+        Folder for `masks/`, `cut-outs/` and `previews/`, which are created if missing.
     mask_colors
         Colours of the mask's values 1, 2 and 3 in viewers.
     pet_colors
@@ -190,13 +190,13 @@ def examine(
 
 
 def _kept_files(name: str, folder: Path) -> tuple[Path, Path]:
-    """The mask and the cut-out of a photo by its name in the album."""
+    """The mask and the cut-out of a photo, by its name in the album."""
     stem = Path(name).stem
     return folder / "masks" / f"{stem}-mask.png", folder / "cut-outs" / f"{stem}-cut-out.png"
 
 
 def with_losses(entries: Iterable[Entry], folder: Path) -> list[Entry]:
-    """The entries; those whose mask or cut-out is not there any more say so as their error."""
+    """The entries; if a mask or cut-out no longer exists, the entry's error says so."""
     return [
         replace(entry, error=PhotoError("photo_results_lost"))
         if entry.error is None
@@ -207,7 +207,7 @@ def with_losses(entries: Iterable[Entry], folder: Path) -> list[Entry]:
 
 
 def table(entries: Iterable[Entry], spreadsheet: Spreadsheet = ENGLISH) -> str:
-    """The album as CSV: a row for each pet, and one for each photo without any."""
+    """The album as CSV: a row for each pet, and one for each photo without pets."""
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, restval="", delimiter=spreadsheet.separator)
     writer.writeheader()
@@ -259,8 +259,8 @@ def _pet_columns(
 def pack(entries: Iterable[Entry], folder: Path, spreadsheet: Spreadsheet = ENGLISH) -> Path:
     """Write `album.zip` into the folder: its masks and cut-outs, and `pets.csv`.
 
-    The table has a row for what is lacking, too, and says why. It begins with a byte-order
-    mark, by which spreadsheets know that it is UTF-8.
+    The table also has rows for missing photos, with the reason. It begins with a byte-order mark,
+    by which spreadsheets recognise UTF-8.
     """
     target = folder / "album.zip"
     with zipfile.ZipFile(target, "w") as archive:  # PNGs are already compressed

@@ -75,7 +75,7 @@ class Classification:
         The breeds in this order.
     activation
         `(breeds, rows, columns)` float32 class-activation maps over the whole photo: how strongly
-        each place supports each breed. The mean of a breed's map is its logit. None where the model
+        each place supports each breed. The mean of a breed's map is its logit. None if the model
         has no such output.
     other_logits
         `(classes,)` float32 calibrated logits of the second head; None where the model has none.
@@ -158,7 +158,7 @@ class Classification:
     def evidence(self, breed: str, height: int, width: int) -> NDArray[np.float32] | None:
         """Where the photo supports a breed: `(height, width)` float32, 1 at the strongest place.
 
-        Places that count against the breed are 0. None where the model has no such output.
+        Places that count against the breed are 0. None if the model has no such output.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""From a photo to the pets in it: where each is, and which breed."""
+"""From a photo to the pets in it: the place and breed of each."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -20,14 +20,14 @@ from models.regions import Box, Region, of_numbers
 from models.segmentation import Segmenter
 from models.thresholding import Histogram
 
-MOST_PETS = 20  # of one photo that are looked at
-MARGIN = 0.35  # of the box's longer side, around what the classifier sees
-LONGEST = 2.0  # ratio of the sides of what it sees, where the photo has room
+MOST_PETS = 20  # of one photo that are analysed
+MARGIN = 0.35  # share of the box's longer side, as a margin for the classifier
+LONGEST = 2.0  # largest ratio of the sides of its crop, if the photo has room
 
 
 @dataclass(frozen=True)
 class Pet:
-    """One pet of a photo.
+    """One pet in a photo.
 
     Attributes
     ----------
@@ -38,12 +38,12 @@ class Pet:
     others
         The other pets of the photo, which the classifier did not see.
     answer
-        What the classifier says of it.
+        The classifier's answer.
     known
-        Probability that it is a pet of one of the breeds, in [0, 1], as against any other thing;
-        None of a model without a rule for that.
+        Probability, in [0, 1], that it is a pet of one of the breeds rather than anything else;
+        None for a model without such a rule.
     refused
-        Whether that is so little that the breeds are not to be believed.
+        Whether that is too low to trust the breeds.
     """
 
     region: Region
@@ -75,7 +75,7 @@ class Pet:
 
     @property
     def share(self) -> float:
-        """Part of the photo that the pet covers, in [0, 1]."""
+        """Share of the photo that the pet covers, in [0, 1]."""
         return self.region.share
 
     def seen(self, photo: Photo) -> Photo:
@@ -102,7 +102,7 @@ def load() -> list[Segmenter | BreedClassifier | Detector]:
 
 
 def analyze(photo: Photo | Image.Image) -> list[Pet]:
-    """Find the pets of a photo and name the breed of each, the largest pet first.
+    """Find the pets in a photo and name the breed of each, the largest pet first.
 
     Parameters
     ----------
@@ -131,17 +131,17 @@ def analyze(photo: Photo | Image.Image) -> list[Pet]:
 def find(
     photo: Photo | Image.Image, segmenter: Segmenter, whole: Callable[[], NDArray[np.uint8]]
 ) -> tuple[list[Region], bool]:
-    """Find the pets of a photo one by one: boxes first, then a closer look into each.
+    """Find the pets in a photo one by one: boxes first, then a closer look at each.
 
-    So a small pet is seen as large as one that fills the photo, and pets that overlap are told
-    apart.
+    So the network sees a small pet as large as one that fills the photo, and overlapping pets are
+    separated.
 
     Parameters
     ----------
     photo
         `(height, width, 3)` uint8 RGB, or the same as a picture of Pillow's.
     segmenter
-        The mask model that looks closer.
+        The mask model for the closer looks.
     whole
         Gives the regions of the photo as a whole, `(height, width)` as of `Segmentation.regions`:
         they count where no pet is detected, or there is no detector.
@@ -172,9 +172,9 @@ def recognize(
 ) -> list[Pet]:
     """Name the pets that were found, and join what a mask model took apart by mistake.
 
-    A body without its head, as behind a ball of wool, is no pet of any breed by itself. Such a part
-    is joined with one that it meets if together they are more surely a pet than either is. A
-    detector knows better: of two dogs side by side, one may well be of no known breed.
+    A body without its head, as behind a ball of wool, is not a pet of any breed by itself. Such a
+    part is joined with an adjacent one if together they are more probably a pet than either alone.
+    A detector knows better: of two dogs side by side, one may well be of no known breed.
 
     Parameters
     ----------
@@ -183,7 +183,7 @@ def recognize(
     regions
         Those of the pets, as of `find`.
     classifier
-        What names them.
+        The model that names them.
     told_apart
         Whether a detector told them apart, so that none are joined.
 
@@ -214,7 +214,7 @@ def name_pets(
 ) -> list[Pet]:
     """Name the breed of each region, as of one pet.
 
-    See `recognize`, which doubts the regions.
+    See `recognize`, which also questions the regions.
     """
     image = as_image(photo)
     return [
@@ -268,7 +268,7 @@ def describe(
     pets: Sequence[Pet] | None = None,
     values: Values | None = None,
 ) -> dict[str, Any]:
-    """All that is found in a photo, ready for JSON.
+    """Everything that is found in a photo, ready for JSON.
 
     Parameters
     ----------
@@ -277,9 +277,9 @@ def describe(
     classes
         Number of brightness classes.
     pets
-        What `analyze` found, if that was asked before.
+        The result of `analyze`, if already computed.
     values
-        What is counted, where that is not the photo: `Picture.counted`.
+        The values for the cuts, if these are not the photo: `Picture.counted`.
 
     Returns
     -------
@@ -326,7 +326,7 @@ def _luminance(photo: Image.Image) -> Histogram:
 
 
 def crop_box(box: Box, height: int, width: int) -> Box:
-    """What the classifier sees of a pet: its box with a margin, not too narrow, inside the photo.
+    """The classifier's crop of a pet: its box with a margin, not too narrow, inside the photo.
 
     The classifier squashes it to a square, and was trained on whole photos.
     """
@@ -342,7 +342,7 @@ def crop_box(box: Box, height: int, width: int) -> Box:
 
 
 def _span(middle: float, length: float, limit: int) -> tuple[int, int]:
-    """The interval of this length around the middle, moved and cut to lie in [0, limit]."""
+    """The interval of this length around the middle, moved and cut to fit into [0, limit]."""
     length = min(length, limit)
     start = min(max(middle - length / 2, 0), limit - length)
     return round(start), max(round(start + length), round(start) + 1)

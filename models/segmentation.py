@@ -1,4 +1,4 @@
-"""Where the pet (or another subject) is: a probability per class and pixel, at photo size."""
+"""Segments a pet (or another subject): a probability per class and pixel, at photo size."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,33 +23,33 @@ from models.regions import HALF, Region, claimed
 from models.runtime import Network
 from models.scaling import reduced_size, scaled, scaled_rows, strips
 
-# Probabilities of the interior at which distances to its edge are measured, and how much deeper two
-# parts must be than the neck between them, in pixels, to count as two. What is nowhere as deep is
-# noise.
+# Probabilities of the interior at which distances to its edge are measured, and how much deeper, in
+# pixels, two parts must be than the neck between them to count as two. Anything that is nowhere
+# that deep is noise.
 INTERIOR_LEVELS = (0.5, 0.7, 0.85, 0.95)
 NECK = 0.5
 BILINEAR = Image.Resampling.BILINEAR
-STRIP = 500_000  # pixels that are decided about at a time
-LARGEST_FLOOD = 1_500_000  # pixels; larger photos are taken apart at this size
+STRIP = 500_000  # pixels decided at a time
+LARGEST_FLOOD = 1_500_000  # pixels; larger photos are separated into objects at this size
 
-# Pets, unlike nuclei, are few and have necks, legs and tails. All but the first are shares.
-REGION_SIDE = 256  # pixels; they are told apart on a mask whose longer side is this
-SMALLEST_OF_PHOTO = 0.01  # a smaller region is taken for an error of the mask
-SMALLEST_OF_LARGEST = 0.1  # of the largest region's area, likewise
-THINNEST_NECK = 0.2  # of a part's thickness: what is joined by less is two
+# Unlike nuclei, pets are few and have necks, legs and tails. All but the first are shares.
+REGION_SIDE = 256  # pixels; longer side of the mask on which they are separated
+SMALLEST_OF_PHOTO = 0.01  # a smaller region is taken as an error of the mask
+SMALLEST_OF_LARGEST = 0.1  # likewise, of the largest region's area
+THINNEST_NECK = 0.2  # of a part's thickness: parts joined by less are separate
 SMOOTHING_REACH = 4  # pixels: `gaussian_filter` ends after four standard deviations of one pixel
 BOX_INSIDE = 0.9  # of the smaller of two boxes, for one pet that was found twice
-SAME_PET = 0.7  # of the smaller of two masks: what shares more is one pet
-CLOSE_MARGIN = 0.15  # of a box's longer side, around what is looked at closely
+SAME_PET = 0.7  # of the smaller of two masks: with a larger overlap they are one pet
+CLOSE_MARGIN = 0.15  # of a box's longer side, as a margin for a closer look
 SMALLEST_PART = 0.3  # of the region's area: smaller parts are heads, legs and tails
 
 
 @dataclass(frozen=True)
 class Segmentation:
-    """What a mask model says of a photo.
+    """A mask model's answer for a photo.
 
-    A large photo's probabilities take many times the memory of the photo, and most uses need none
-    at its size: they are kept as the network gave them, and what is asked for is scaled.
+    A large photo's probabilities take many times the memory of the photo, and are rarely needed at
+    its size: they are kept as the network gave them, and scaled on demand.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ class Segmentation:
     classes
         Names of the classes, in the order of the last axis.
     size
-        Height and width of the photo, where they are not those of the answer.
+        Height and width of the photo, if they differ from those of the answer.
     """
 
     answer: NDArray[np.float32]
@@ -80,13 +80,13 @@ class Segmentation:
     def mask(self) -> NDArray[np.uint8]:
         """`(height, width)` uint8: 1 for the first class, 2 for the second, and so on.
 
-        For the pet model that is the data set's meaning: 1 pet, 2 background, 3 border.
+        For the pet model these are the data set's values: 1 pet, 2 background, 3 border.
         """
         height, width = self.shape
         planes = [_plane(self.answer, index) for index in range(len(self.classes))]
         mask = np.ones((height, width), np.uint8)
         for rows in strips(height, width, STRIP):
-            # Class by class: `argmax` takes half as long again, and eight bytes a pixel.
+            # Class by class: `argmax` takes 1.5 times as long, and eight bytes per pixel.
             best = scaled_rows(planes[0], rows, height, width)
             strip = mask[rows]
             for index, plane in enumerate(planes[1:], start=2):
@@ -97,7 +97,7 @@ class Segmentation:
 
     @lazy
     def shares(self) -> dict[str, float]:
-        """Part of the photo that each class covers, in [0, 1]."""
+        """Share of the photo that each class covers, in [0, 1]."""
         return shares(self.mask, self.classes)
 
     @property
@@ -112,7 +112,7 @@ class Segmentation:
     def probability_maps(self, side: int) -> NDArray[np.uint8]:
         """Small pictures of the probabilities: `(classes, rows, columns)` uint8, 255 for 1.
 
-        They have the photo's shape, and neither side is longer than `side`.
+        They have the photo's aspect ratio, and no side is longer than `side`.
         """
         small = self.resized(*reduced_size(*self.shape, side))
         return np.moveaxis(np.round(small.probabilities * 255).astype(np.uint8), 2, 0)
@@ -124,24 +124,25 @@ class Segmentation:
         half; the ramp is then stretched so that doubtful pixels inside and outside become sure.
         """
         height, width = self.shape
-        # Scaled and then clipped, it is what the probabilities at the photo's size would give.
+        # Scaling first and clipping afterwards gives the same as the probabilities at the photo's
+        # size.
         ramp = np.asarray(self._ramp().resize((width, height), BILINEAR))
         return np.clip(ramp, 0, 1)
 
     def belonging(self, box: tuple[float, float, float, float] | None) -> NDArray[np.uint8]:
-        """How surely each place of the network's answer belongs to one pet, the largest.
+        """How certainly each place in the network's answer belongs to one pet, the largest.
 
-        What is not connected with it, and is small, is left out.
+        Small parts that are not connected with it are left out.
 
         Parameters
         ----------
         box
-            `(left, top, right, bottom)` in pixels of the answer, for a model that cannot know which
-            pet is meant: what is far from the box's middle belongs to it less.
+            `(left, top, right, bottom)` in pixels of the answer, for a model that cannot be told
+            which pet is meant: the further from the box's centre, the less a place belongs to it.
 
         Returns
         -------
-        `(rows, columns)` uint8, of the answer's size: above 127 where it is the pet's.
+        `(rows, columns)` uint8, of the answer's size: above 127 for the pet.
         """
         from skimage.measure import label
 
@@ -156,7 +157,7 @@ class Segmentation:
         return np.round(ramp * 255).astype(np.uint8)
 
     def _ramp(self) -> Image.Image:
-        """Subject and half the border, stretched, at the answer's size and not yet clipped."""
+        """Subject plus half the border, stretched, at the answer's size and not yet clipped."""
         ramp = self.answer[:, :, self.classes.index(self.subject)] * np.float32(2)
         if "border" in self.classes:
             ramp += self.answer[:, :, self.classes.index("border")]
@@ -164,14 +165,14 @@ class Segmentation:
         return Image.fromarray(ramp)
 
     def instances(self) -> NDArray[np.int32]:
-        """Take the foreground apart: `(height, width)` int32, 0 background, else 1 to n.
+        """Separate the foreground into objects: `(height, width)` int32, 0 background, else 1 to n.
 
-        How deep a pixel lies is its distance from the edge of the interior, averaged over several
-        probabilities that an interior may begin at: so a weak border between two objects counts,
-        and so does the waist of their common outline. Each depth's peak is a seed, and the other
-        pixels go to the seed whose flood reaches them first: marker-controlled watershed (Meyer,
-        Beucher, "Morphological segmentation", J. Vis. Commun. Image Represent. 1990) on the
-        distances (Vincent, Soille, "Watersheds in digital spaces", PAMI 1991).
+        A pixel's depth is its distance from the edge of the interior, averaged over several
+        probability thresholds for the interior: so a weak border between two objects counts, and so
+        does the waist of their common outline. Each depth's peak is a seed, and the other pixels go
+        to the seed whose flood reaches them first: marker-controlled watershed (Meyer, Beucher,
+        "Morphological segmentation", J. Vis. Commun. Image Represent. 1990) on the distances
+        (Vincent, Soille, "Watersheds in digital spaces", PAMI 1991).
         """
         from scipy.ndimage import distance_transform_edt, gaussian_filter
         from skimage.measure import label
@@ -185,7 +186,7 @@ class Segmentation:
         interior = np.pad(maps[:, :, self.classes.index(self.subject)], 1)
         inside = np.pad(maps[:, :, self.classes.index("background")] < 0.5, 1)
         distances = [distance_transform_edt(interior > level) for level in INTERIOR_LEVELS]
-        depth = gaussian_filter(np.mean(distances, axis=0), 1)  # unevenness of the pixel grid
+        depth = gaussian_filter(np.mean(distances, axis=0), 1)  # roughness of the pixel grid
         seeds = (h_maxima(depth, NECK) > 0) & (depth >= NECK) & inside
         instances = watershed(-depth, label(seeds, connectivity=2), mask=inside)[1:-1, 1:-1]
         return scale_numbers(instances, height, width)
@@ -193,8 +194,8 @@ class Segmentation:
     def regions(self) -> NDArray[np.uint8]:
         """The pets one by one: `(height, width)` uint8, 0 background, else 1 to n by falling area.
 
-        They are the connected regions of the foreground that are large enough, and parts of those
-        that only a thin neck connects, as where two pets touch.
+        They are the connected regions of the foreground that are large enough, divided where only a
+        thin neck connects two parts, as with two pets that touch.
         """
         from skimage.segmentation import expand_labels
 
@@ -211,8 +212,8 @@ class Segmentation:
         order = [index for index in np.argsort(-areas, kind="stable") if areas[index] >= smallest]
         ranks = np.zeros(len(areas) + 1, np.int32)
         ranks[np.array(order, int) + 1] = np.arange(1, len(order) + 1)
-        # A pixel of the mask's edge may have fallen between the pixels of the small mask.
-        kept = np.zeros(parts.shape, np.uint8)  # each covers a hundredth or more: there are few
+        # A pixel at the mask's edge may have fallen between the pixels of the small mask.
+        kept = np.zeros(parts.shape, np.uint8)  # each covers at least a hundredth, so there are few
         near = ranks[parts[window]]
         kept[window] = np.where(parts[window] > 0, near, expand_labels(near, distance=2))
         if not kept.any():
@@ -227,7 +228,7 @@ class Segmentation:
 
 @dataclass(frozen=True)
 class Look:
-    """What a mask model says of one pet that it looked at closely.
+    """A mask model's answer for one pet seen closely.
 
     Attributes
     ----------
@@ -236,8 +237,8 @@ class Look:
     window
         The same of what it saw: the box with a margin.
     belonging
-        `(rows, columns)` uint8, of any size: how surely each place in it is the pet's; above 127 it
-        is.
+        `(rows, columns)` uint8, of any size: how certainly each place in it belongs to the pet;
+        above 127 it does.
     """
 
     box: tuple[int, int, int, int]
@@ -258,15 +259,15 @@ class Look:
 
 
 def settle(looks: Sequence[Look], height: int, width: int) -> list[Region]:
-    """Decide for each pixel which of several pets it belongs to, if any.
+    """Decide for each pixel to which of several pets it belongs, if any.
 
-    Two looks at the same pet, as at a head and at the whole animal, are one. A pixel claimed
-    twice goes to the surer claim.
+    Two looks at the same pet, such as at its head and at the whole animal, count as one. A pixel
+    claimed twice goes to the more certain claim.
 
     Parameters
     ----------
     looks
-        One for each pet, the surest first.
+        One for each pet, the most certain first.
     height, width
         The photo's size.
 
@@ -296,7 +297,7 @@ def settle(looks: Sequence[Look], height: int, width: int) -> list[Region]:
 
 
 def _same(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> bool:
-    """Whether two masks are of the same pet: most of the smaller lies in the larger."""
+    """Whether two masks show the same pet: most of the smaller is inside the larger."""
     smaller = min(np.count_nonzero(one), np.count_nonzero(other))
     return bool(np.count_nonzero(one & other) > SAME_PET * smaller)
 
@@ -317,7 +318,7 @@ def _one_inside(one: tuple[int, int, int, int], other: tuple[int, int, int, int]
 def _nearness(
     shape: tuple[int, ...], box: tuple[float, float, float, float]
 ) -> NDArray[np.float32]:
-    """1 around the middle of a box, falling to 0 a little outside of it: `shape` float32."""
+    """1 around the centre of a box, falling to 0 slightly outside it: `shape` float32."""
     left, top, right, bottom = box
     y, x = np.ogrid[: shape[0], : shape[1]]
     across = np.abs(2 * x - left - right + 1) / max(right - left, 1)
@@ -337,7 +338,7 @@ def subject(classes: Sequence[str]) -> str:
 
 
 def close_up(box: tuple[int, int, int, int], height: int, width: int) -> tuple[int, int, int, int]:
-    """What the mask model sees of a pet at close quarters: its box with a margin, in the photo.
+    """The mask model's crop for a close look at a pet: its box with a margin, in the photo.
 
     Parameters
     ----------
@@ -361,10 +362,10 @@ def close_up(box: tuple[int, int, int, int], height: int, width: int) -> tuple[i
 
 
 def point_out(seen: Photo, box: tuple[float, float, float, float]) -> Photo:
-    """Show the mask model which pet is meant: all outside its box is brought halfway to grey.
+    """Show the mask model which pet is meant: everything outside its box is faded halfway to grey.
 
-    The model was trained to take what belongs to the pet of the box for the only subject, where
-    something is greyed, and all pets where nothing is.
+    The model was trained to segment only the pet in the box if something is greyed, and all pets if
+    nothing is.
 
     Parameters
     ----------
@@ -380,9 +381,9 @@ def point_out(seen: Photo, box: tuple[float, float, float, float]) -> Photo:
 
 
 def _window(inside: NDArray[np.bool_]) -> tuple[slice, slice]:
-    """Where `regions` has something to do: less than the whole takes less time.
+    """The window in which `regions` has something to do; processing less takes less time.
 
-    Around the true pixels lie as many others as the smoothing reaches, so that nothing changes.
+    The true pixels get a margin as wide as the smoothing, so that the result stays the same.
     """
     if not inside.any():
         return slice(0), slice(0)
@@ -394,10 +395,10 @@ def _window(inside: NDArray[np.bool_]) -> tuple[slice, slice]:
 
 
 def _part(inside: NDArray[np.bool_], interior: NDArray[np.float32]) -> NDArray[np.int32]:
-    """Number the parts of a mask, 1 to n: what is not connected, and what a thin neck connects.
+    """Label the parts of a mask, 1 to n: unconnected parts, and parts connected by a thin neck.
 
-    As in `instances`, but the peaks of the depth are compared by ratio: a part counts if the way to
-    a deeper one leads through a neck of less than `THINNEST_NECK` of its own depth.
+    As in `instances`, but peaks of the depth are compared by ratio: a part counts if the path to a
+    deeper one leads through a neck of less than `THINNEST_NECK` of its own depth.
     """
     from scipy.ndimage import distance_transform_edt, gaussian_filter
     from skimage.measure import label
@@ -409,7 +410,7 @@ def _part(inside: NDArray[np.bool_], interior: NDArray[np.float32]) -> NDArray[n
     seeds = label((h_maxima(relief, -np.log(THINNEST_NECK)) > 0) & (depth >= 1), connectivity=2)
     regions = label(np.pad(inside, 1), connectivity=2)
     parts = watershed(-relief, seeds, mask=regions > 0)
-    # Seeds of small parts are taken away, and their neighbours flood the place.
+    # Seeds of small parts are removed, and their neighbours flood their place.
     areas = np.bincount(parts.ravel(), minlength=seeds.max() + 1)
     peaks = np.flatnonzero(np.bincount(seeds.ravel()))[1:]
     region_of = {peak: regions[seeds == peak][0] for peak in peaks}
@@ -521,7 +522,7 @@ class Segmenter:
 
 
 def scale_numbers(numbers: NDArray[np.integer], height: int, width: int) -> NDArray[np.int32]:
-    """Scale an array of numbers, which must not be mixed: each pixel takes the nearest one."""
+    """Scale an array of labels, which must not be mixed: each pixel takes the nearest one."""
     image = Image.fromarray(numbers.astype(np.int32))
     return np.array(image.resize((width, height), Image.Resampling.NEAREST))
 
@@ -529,7 +530,7 @@ def scale_numbers(numbers: NDArray[np.integer], height: int, width: int) -> NDAr
 def _scale(maps: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
     """Scale `(h, w, classes)` probabilities bilinearly to `(height, width, classes)`.
 
-    Each class lies in memory as one plane, which is the order they are made and read in.
+    In memory, each class is one plane: they are written and read in this order.
     """
     planes = np.empty((maps.shape[2], height, width), np.float32)
     for index, plane in enumerate(planes):
@@ -543,7 +544,7 @@ def _plane(maps: NDArray[np.float32], index: int) -> Image.Image:
 
 @cache
 def load(name: str = "pet") -> Segmenter:
-    """Load a mask model once; later calls give the same one.
+    """Load a mask model once; later calls return the same one.
 
     Raises
     ------

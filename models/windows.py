@@ -1,4 +1,4 @@
-"""Objects of large pictures: windows that overlap, at full size, and no object cut at a seam."""
+"""Objects in large pictures: overlapping windows at full size, without objects cut at seams."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ from models.segmentation import Segmentation, at_photo_size
 # halves its picture some times, so windows begin where one large window would be halved.
 MARGIN = 96
 LARGEST_OBJECT = 256  # pixels: an object up to this size is never cut by its window's edge
-KEPT_SIDE = 1024  # pixels of the longer side of the probabilities that are kept for display
+KEPT_SIDE = 1024  # pixels, longer side of the probabilities kept for display
 
 Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """A prepared batch to float32 probabilities, as `models.segmentation.Segmenter.run`."""
@@ -53,7 +53,7 @@ def find_objects(
     photo: Photo,
     progress: Progress = lambda share: None,
 ) -> Found:
-    """Segment a photo at its own size, however large, and take the objects apart.
+    """Segment a photo at its own size, however large, and separate the objects.
 
     A photo that is larger than the network's input is segmented in overlapping windows. Each
     pixel's probabilities come from the window that shows the most around it; then each object is
@@ -150,7 +150,7 @@ def _cores(length: int, side: int, margin: int, multiple: int) -> Iterator[tuple
 
 
 def _within(window: Box, core: Box) -> Box:
-    """Where a core lies in its window."""
+    """The place of a core in its window."""
     rows, columns = (
         slice(inner.start - outer.start, inner.stop - outer.start)
         for outer, inner in zip(window, core, strict=True)
@@ -161,7 +161,7 @@ def _within(window: Box, core: Box) -> Box:
 def _take(
     found: NDArray[np.int32], window: Box, core: Box, numbers: NDArray[np.int32], count: int
 ) -> int:
-    """Number the objects of a window whose centroids its core holds; return the new count."""
+    """Label the objects of a window whose centroids are in its core; return the new count."""
     from scipy.ndimage import find_objects as boxes_of
 
     rows, columns = _within(window, core)
@@ -179,7 +179,7 @@ def _take(
         )
         target = numbers[place]
         free = inside & (target == 0)
-        # What two windows see a little differently at their seam is one object all the same.
+        # An object that two windows see slightly differently at their seam is still one object.
         if 2 * np.count_nonzero(free) > np.count_nonzero(inside):
             count += 1
             target[free] = count
