@@ -19,7 +19,7 @@ RESULTS = {
     "cut-out": "#cut-out img >> nth=1",
     "threshold": "#methods figure >> nth=15",
     "mask": "#probabilities img >> nth=2",
-    "breed": "#breeds li >> nth=4",
+    "breed": "#breeds li >> nth=1",
     "album": "#album-table tbody tr >> nth=1",
 }
 
