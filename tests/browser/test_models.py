@@ -160,4 +160,4 @@ def test_a_pet_model_of_any_name_is_used_and_the_nuclei_come_from_the_app(
         "Pet, quick",
     ]
     page.get_by_role("tab", name="Breed").click()
-    expect(page.locator("#breeds li")).to_have_count(5)
+    expect(page.locator("#breeds li").nth(1)).to_be_visible()
