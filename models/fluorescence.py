@@ -1,4 +1,4 @@
-"""Nuclei that shine on a dark ground: what a network sees of them, and where their edges lie."""
+"""Bright nuclei on a dark background: corrects the network's answer and the nuclei's edges."""
 
 from dataclasses import dataclass
 
@@ -8,36 +8,37 @@ from numpy.typing import NDArray
 from models.picture import Photo
 from models.segmentation import Segmentation
 
-DARK = 128  # mean grey level: a lighter picture shows dark objects on a light ground
+DARK = 128  # mean grey level: a lighter picture shows dark objects on a light background
 
-# What is as bright as the nuclei around it is nucleus, whatever the network says.
-SURE = 0.9  # probability of pixels whose brightness is that of nuclei, or of the ground
-AROUND = 101  # pixels: the side of the square that is compared with
-AS_BRIGHT = 0.85  # of the step from the ground to the nuclei
+# Pixels as bright as the nuclei around them are nucleus, whatever the network says.
+SURE = 0.9  # probability of pixels used as samples of the nuclei's, or the background's, brightness
+AROUND = 101  # pixels: side of the square used for comparison
+AS_BRIGHT = 0.85  # share of the step from the background to the nuclei
 
-# The network learnt from pictures that are mostly dim. Large, sharp and very bright nuclei it takes
-# for ground, and sees edges where there are none: such a picture it sees better dimmed.
-DEEP = 3  # pixels from the edge of what is bright: there, no outline is a matter of taste
+# The network was trained on mostly dim pictures. It takes large, sharp and very bright nuclei for
+# background, and sees edges where there are none: it handles such a picture better when it is
+# dimmed.
+DEEP = 3  # pixels from the edge of bright areas: there, outlines are not a matter of judgement
 MOST_MISSED = 0.01  # of what is bright and deep; of the pictures it learnt from it misses 0.001
-BRIGHTEST = 80  # grey level that nuclei are then brought to
+BRIGHTEST = 80  # grey level to which nuclei are then scaled
 
-# The network's outlines are up to a pixel too wide, as those that it learnt from are. The edge of a
-# disc is in the middle of the step, or a little below where it is small and its edge curves.
-EDGE = 0.47  # of the step from the ground to the inside
-RIM = 1  # pixels that may be outside; more would cut what people still call nucleus
-GAP, RING = 1.5, 4.0  # pixels from an outline to the ground around it, and how wide that is
-FAINT = 10  # grey levels: a smaller step has no edge to measure
-FEWEST = 8  # pixels of ground around an object; without them nothing can be said
+# The network's outlines are up to a pixel too wide, like those that it was trained on. The edge of
+# a disc is in the middle of the step, or slightly below if the disc is small and its edge curves.
+EDGE = 0.47  # share of the step from the background to the inside
+RIM = 1  # pixels that may be outside; more would cut off what people still call nucleus
+GAP, RING = 1.5, 4.0  # pixels from an outline to the background around it, and the width of that
+FAINT = 10  # grey levels: a smaller step has no measurable edge
+FEWEST = 8  # pixels of background needed around an object
 LEAST = 0.3  # of an object's area that is left; else its brightness says nothing of its outline
 
 
 def gray_of(photo: Photo) -> NDArray[np.uint8] | None:
-    """The brightness of a grey picture that is mostly dark; None of others.
+    """The brightness of a grey picture that is mostly dark; None for others.
 
     Parameters
     ----------
     photo
-        `(height, width, 3)` uint8 RGB, as of `models.stains.micrograph`.
+        `(height, width, 3)` uint8 RGB, from `models.stains.micrograph`.
 
     Returns
     -------
@@ -57,14 +58,14 @@ def gray_of(photo: Photo) -> NDArray[np.uint8] | None:
 
 
 def dimmed(gray: NDArray[np.uint8], levels: NDArray[np.int64]) -> Photo:
-    """A grey picture whose nuclei have the brightness that the network knows best.
+    """A grey picture whose nuclei have the brightness that the network handles best.
 
     Parameters
     ----------
     gray
         `(height, width)`: the picture.
     levels
-        `(256,)`: how many of the nuclei's pixels have each grey level, as of `Filled`.
+        `(256,)`: how many of the nuclei's pixels have each grey level, from `Filled`.
 
     Returns
     -------
@@ -80,16 +81,16 @@ def dimmed(gray: NDArray[np.uint8], levels: NDArray[np.int64]) -> Photo:
 
 @dataclass(frozen=True)
 class Filled:
-    """A segmentation whose bright background is nucleus.
+    """A segmentation with its bright background turned into nucleus.
 
     Attributes
     ----------
     segmentation
         The new one.
     levels
-        `(256,)` int64: how many pixels of each grey level are bright and deep inside.
+        `(256,)` int64: how many pixels of each grey level are bright and deep inside nuclei.
     missed
-        How many of them were background.
+        The number of them that were background.
     """
 
     segmentation: Segmentation
@@ -98,12 +99,12 @@ class Filled:
 
 
 def fill(found: Segmentation, gray: NDArray[np.uint8]) -> Filled:
-    """Make nucleus of background that is as bright as the nuclei around it.
+    """Turn background that is as bright as the nuclei around it into nucleus.
 
     Parameters
     ----------
     found
-        What the network says of a picture at the picture's own size.
+        The network's answer for a picture, at the picture's own size.
     gray
         `(height, width)`: the picture.
     """
@@ -114,7 +115,7 @@ def fill(found: Segmentation, gray: NDArray[np.uint8]) -> Filled:
     light = gray.astype(np.float32)
 
     def brightness(of: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """The mean around each pixel of those that are sure; NaN where there is none near."""
+        """The mean of the certain pixels around each pixel; NaN if none is near."""
         seen = uniform_filter(of.astype(np.float32), AROUND)
         total = uniform_filter(light * of, AROUND)
         few = seen < 0.5 / AROUND**2
@@ -137,10 +138,10 @@ def fill(found: Segmentation, gray: NDArray[np.uint8]) -> Filled:
 
 
 def trim(numbers: NDArray[np.int32], gray: NDArray[np.uint8]) -> NDArray[np.int32]:
-    """Take off what lies outside of the objects' own edges, where they are brighter than around.
+    """Trim objects to their own edges, if they are brighter than their surroundings.
 
-    An edge is where the brightness has risen by `EDGE` of its way from the ground around an object
-    to the object's inside. How much each of these decisions brings is told in docs/ablation.md.
+    An edge is where the brightness has risen by the share `EDGE` of the step from the background
+    around an object to its inside. docs/ablation.md shows the effect of each of these decisions.
 
     Parameters
     ----------
@@ -151,7 +152,7 @@ def trim(numbers: NDArray[np.int32], gray: NDArray[np.uint8]) -> NDArray[np.int3
 
     Returns
     -------
-    The same numbers, each on a part of its object's pixels.
+    The same labels, each on a part of its object's pixels.
     """
     from scipy.ndimage import binary_fill_holes, distance_transform_edt, find_objects, label
 

@@ -1,7 +1,7 @@
-"""The door for pictures from outside: any file in, an upright RGB array or one clear sentence out.
+"""Reads picture files: any file gives an upright RGB array, or one clear sentence.
 
-Everything behind this module may rely on a photo being a `(height, width, 3)` uint8 RGB array,
-upright, with at most `MAX_PIXELS` pixels.
+All other modules can rely on a photo being an upright `(height, width, 3)` uint8 RGB array with at
+most `MAX_PIXELS` pixels.
 """
 
 import io
@@ -44,20 +44,21 @@ logger = logging.getLogger(__name__)
 
 # The largest file, and the largest picture; see `set_limits`.
 MAX_BYTES, MAX_PIXELS = 25_000_000, 50_000_000
-# The longest side of a JPEG. A PNG can have a million rows, and each takes memory by itself.
+# The longest possible side of a JPEG. A PNG can have a million rows, each of which takes extra
+# memory.
 MAX_SIDE = 65_535
 
-# Pillow knows some forty formats, many of them rarely used and rarely attacked in tests. Only what
-# cameras, phones and browsers produce is let in. Pillow opens MPO (several JPEGs in one file) as
-# JPEG and knows no name for it here. AVIF goes before HEIF: libheif also takes the AVIF files that
-# call themselves "mif1", and then cannot decode them.
+# Pillow knows about forty formats, many of them rarely used and rarely tested against attacks. Only
+# those that cameras, phones and browsers produce are accepted. Pillow opens MPO (several JPEGs in
+# one file) as JPEG, so it needs no name here. AVIF comes before HEIF: libheif also accepts AVIF
+# files that call themselves "mif1", but cannot decode them.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "HEIF", "JXL")
 
 JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
-# How the raw files of cameras begin that are no TIFF, or not quite: Olympus, Panasonic, Fujifilm,
-# Sigma, Minolta and an early Canon. Canon's new ones are of the family of MP4 and HEIC.
+# How cameras' raw files begin that are not, or not quite, TIFF: Olympus, Panasonic, Fujifilm,
+# Sigma, Minolta and an early Canon. Canon's new ones belong to the family of MP4 and HEIC.
 RAW = (b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"FUJIFILM", b"FOVb", b"\0MRM", b"II\x1a\0\0\0HEAP")
-# A PNG with one of these chunks says what its values mean; others are an instrument's.
+# A PNG with one of these chunks states what its values mean; others come from instruments.
 COLOR_CHUNKS = (b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP", b"eXIf")
 
 TURNS = {
@@ -74,8 +75,8 @@ STRIP = 2**18  # pixels that are converted at a time: a whole photo's copy can t
 
 pillow_heif.register_heif_opener()
 
-# Pillow warns about odd metadata and large sizes; what matters is checked below. Once for all,
-# because `warnings.catch_warnings` is not safe where several threads read pictures.
+# Pillow warns about odd metadata and large sizes; what matters is checked below. This is set
+# globally, because `warnings.catch_warnings` is not safe if several threads read pictures.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
@@ -84,7 +85,7 @@ Allocate = Callable[[tuple[int, ...], np.dtype[Any]], NDArray[Any]]
 
 
 def set_limits(max_bytes: int, max_pixels: int) -> None:
-    """Set how large a picture may be, as a file and decoded, for this whole process."""
+    """Set how large a picture may be, as a file and decoded, for the whole process."""
     global MAX_BYTES, MAX_PIXELS
     MAX_BYTES, MAX_PIXELS = max_bytes, max_pixels
 
@@ -133,7 +134,7 @@ def open_photo(source: Source) -> Photo:
 
 
 def open_preview(source: Source, side: int) -> tuple[Photo, tuple[int, int]]:
-    """The photo of `open_picture(source, side)`, and height and width of the whole one.
+    """The photo of `open_picture(source, side)`, and the full height and width.
 
     Raises
     ------
@@ -153,7 +154,7 @@ def open_preview(source: Source, side: int) -> tuple[Photo, tuple[int, int]]:
 def open_picture(
     source: Source, side: int = 0, place: Place = FIRST, allocate: Allocate = np.empty
 ) -> Picture:
-    """Read a picture file: the photo to look at, and the values to count.
+    """Read a picture file: the photo for viewing, and the values for measuring.
 
     Reads JPEG, PNG, WebP, GIF and APNG, BMP, TIFF, HEIC, AVIF and JPEG XL; applies the orientation,
     converts CMYK, grey and palette pictures, brings the colours of an embedded ICC profile to
@@ -164,19 +165,18 @@ def open_picture(
     source
         A path, the bytes of a file, or an open binary file.
     side
-        How many pixels the longer side of the photo has at least, where the picture's own has as
-        many; 0 for the whole picture. A JPEG can be decoded at a half, a quarter or an eighth of
-        its size, which takes much less time than all of it; other pictures come whole.
+        Least number of pixels of the photo's longer side, if the picture has as many; 0 for the
+        full size. A JPEG can be decoded at a half, a quarter or an eighth of its size, which takes
+        much less time; other pictures are decoded at full size.
     place
-        Which picture, of a file with several.
+        Which picture to read, if the file has several.
     allocate
-        Makes the arrays of a shape and type that photo and values are written to; they may lie in
-        shared memory.
+        Makes the arrays for photo and values, by shape and type; they may be in shared memory.
 
     Raises
     ------
     PhotoError
-        When the file is empty, cut off, not a picture, or too large.
+        If the file is empty, truncated, not a picture, or too large.
 
     Examples
     --------
@@ -243,7 +243,7 @@ def _explained() -> Iterator[None]:
         raise PhotoError("photo_unknown_format") from None
     except MemoryError:
         raise PhotoError("photo_needs_memory") from None
-    except Exception:  # decoders raise almost anything on a damaged file
+    except Exception:  # decoders raise almost anything for a damaged file
         raise PhotoError("photo_damaged") from None
 
 
@@ -253,7 +253,7 @@ def open_file(path: str | os.PathLike[str]) -> BinaryIO:
     Raises
     ------
     PhotoError
-        When it is missing, a folder, a pipe or a device.
+        If it is missing, a folder, a pipe or a device.
     """
     try:
         if not Path(path).is_file():  # pipes and devices may never end
@@ -314,12 +314,12 @@ def _load(content: bytes, side: int, place: Place) -> _Loaded:
         axes = _seek(image, place)
         width, height = image.size
         if side and max(width, height) >= 2 * side and image.format in ("JPEG", "MPO"):
-            # Of a HEIC it would be an embedded thumbnail, which may show something else.
+            # For a HEIC this would be an embedded thumbnail, which may show something else.
             scale = side / max(width, height)
             image.draft(None, (max(int(width * scale), 1), max(int(height * scale), 1)))
         decoded = image.size
         image.load()
-        # A wrong size in the header of a container can hide behind the first check.
+        # A wrong size in a container's header can pass the first check.
         _check_size(image.width, image.height)
         shown: Image.Image = image
         if image.format == "JXL":
@@ -328,7 +328,7 @@ def _load(content: bytes, side: int, place: Place) -> _Loaded:
                 shown.info.pop("exif", None)
         upright = _upright(_opaque(_with_transparency(shown, content)))
         size = upright.height, upright.width
-        if decoded != (width, height):  # but the header of some containers tells another size
+        if decoded != (width, height):  # but some containers' headers state another size
             size = (height, width) if upright.size == decoded else (width, height)
         return _Loaded(upright, axes, size, _coding(content, image), image.format == "PNG")
 
@@ -345,12 +345,12 @@ def _picture(loaded: _Loaded, allocate: Allocate) -> Picture:
 
 
 def _seek(image: Image.Image, place: Place) -> tuple[Axis, ...]:
-    """Go to a frame of an animation or a page."""
+    """Go to a frame of an animation, or to a page."""
     if image.format in ("JPEG", "MPO"):
-        return ()  # the others are another eye's view, or what a brighter screen shows
+        return ()  # the others are the other eye's view, or data for brighter screens
     try:
         count = getattr(image, "n_frames", 1)
-    except (EOFError, OSError, ValueError):  # what follows the first is damaged
+    except (EOFError, OSError, ValueError):  # the part after the first is damaged
         count = 1
     page = image.tell() if place.page is None else place.page  # a HEIC's first may be any
     if page >= count:
@@ -371,7 +371,7 @@ def _first_frame(image: Image.Image, content: bytes) -> Image.Image:
 
 
 def _with_transparency(image: Image.Image, content: bytes) -> Image.Image:
-    """Bring the grey that a PNG of 1, 2 or 4 bits calls transparent to Pillow's 8 bits."""
+    """Scale the transparent grey of a PNG with 1, 2 or 4 bits to Pillow's 8 bits."""
     transparent = image.info.get("transparency")
     if image.format == "PNG" and image.mode in ("1", "L") and isinstance(transparent, int):
         depth = content[24]
@@ -381,20 +381,20 @@ def _with_transparency(image: Image.Image, content: bytes) -> Image.Image:
 
 
 def _opaque(image: Image.Image) -> Image.Image:
-    """A BMP whose alpha is 0 everywhere has none: its writers left the byte empty."""
+    """A BMP whose alpha is 0 everywhere is opaque: its writer left the byte unused."""
     bmp = image.format in ("BMP", "DIB") and image.mode == "RGBA"
     return image.convert("RGB") if bmp and image.getchannel("A").getextrema() == (0, 0) else image
 
 
 def _coding(content: bytes, image: Image.Image) -> Coding | None:
-    """The coding of the colours, where the file states it by numbers and that counts."""
+    """The coding of the colours, if the file states it by code points and that applies."""
     profile = image.info.get("icc_profile")
     coding = None
     if image.format == "PNG":
         coding = color_coding.of_png(content)
     elif image.format in ("AVIF", "HEIF"):
         coding = color_coding.of_heif(content)
-        # A profile goes before the numbers, but has none for HDR that Little CMS knows.
+        # A profile takes precedence, but there is none for HDR that Little CMS understands.
         if coding and not coding.is_hdr and profile:
             coding = None
     return coding or color_coding.of_profile(profile)
@@ -432,7 +432,7 @@ def _from_deep_jxl(content: bytes, header: jxl.Header, allocate: Allocate) -> Pi
 
 
 def _from_deep_png(content: bytes, allocate: Allocate) -> Picture:
-    """The picture of a PNG of 16 bits in colour or with alpha, of which Pillow reads 8 bits."""
+    """The picture of a 16-bit PNG in colour or with alpha, of which Pillow reads only 8 bits."""
     width, height = struct.unpack_from(">II", content, 16)
     _check_size(width, height)
     with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
@@ -460,7 +460,7 @@ def _from_deep_png(content: bytes, allocate: Allocate) -> Picture:
 def _from_deep_grey(
     image: Image.Image, axes: tuple[Axis, ...], coding: Coding | None, allocate: Allocate
 ) -> Picture:
-    """The picture of a grey PNG of 16 bits."""
+    """The picture of a 16-bit grey PNG."""
     values = allocate((image.height, image.width), np.dtype(np.uint16))
     for rows in strips(image.height, image.width, STRIP):
         values[rows] = np.asarray(_crop(image, rows))
@@ -482,7 +482,7 @@ def _from_tiff(content: bytes, place: Place, allocate: Allocate) -> Picture:
 
 
 def _from_stored(stored: Stored, allocate: Allocate, kept: Values | None = None) -> Picture:
-    """The picture of values in their own numbers; `kept` are the same, where they stay."""
+    """The picture made of a file's own values; `kept` are the same, if they are kept."""
     stretch: Stretch | None = None
     values = stored.values
     height, width = values.shape[:2]
@@ -502,7 +502,7 @@ def _from_stored(stored: Stored, allocate: Allocate, kept: Values | None = None)
     if counted and kept is None:
         kept = allocate(values.shape, values.dtype)
         kept[...] = values
-        # The others' memory is free again.
+        # The memory of the others is free again.
         stored, values = replace(stored, values=kept), kept
         plane = values[:, :, index] if stored.kind == "channels" else values
 
@@ -551,7 +551,7 @@ def _from_stored(stored: Stored, allocate: Allocate, kept: Values | None = None)
 
 
 def _stated(stored: Stored, channel: int) -> tuple[float, float]:
-    """The black and the white that the file states, or those of the type."""
+    """The black and white that the file states, or those of the type."""
     if not stored.stated:
         return full_range(stored.values.dtype, stored.bits)
     return stored.stated[channel if channel < len(stored.stated) else 0]
@@ -563,7 +563,7 @@ def _photo(
     convert: Callable[[Image.Image], Image.Image | Photo],
     allocate: Allocate,
 ) -> Photo:
-    """A photo made of strips of about `STRIP` pixels."""
+    """A photo made from strips of about `STRIP` pixels."""
     width, height = size
     photo: Photo = allocate((height, width, 3), np.dtype(np.uint8))
     for rows in strips(height, width, STRIP):
@@ -607,16 +607,16 @@ def _to_srgb(
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Turn the picture as the EXIF orientation says."""
+    """Rotate the picture according to its EXIF orientation."""
     if image.format == "TIFF":
-        # libtiff has turned some already; Pillow knows which.
+        # libtiff has rotated some already; Pillow knows which.
         return ImageOps.exif_transpose(image)
     turn = TURNS.get(_orientation(image))
     return image if turn is None else image.transpose(turn)
 
 
 def _orientation(image: Image.Image) -> int:
-    """The orientation that EXIF data states, as browsers take it; 1 where it is damaged.
+    """The orientation in EXIF data, interpreted as by browsers; 1 if it is damaged.
 
     Pillow's own function also follows XMP, which browsers do not.
     """
@@ -626,5 +626,5 @@ def _orientation(image: Image.Image) -> int:
         return int(exif.get(0x0112, 1))
     except MemoryError:
         raise
-    except Exception:  # there is none, or the parser raises almost anything on damaged data
+    except Exception:  # there is none, or the parser fails on damaged data
         return 1

@@ -1,4 +1,4 @@
-"""From a micrograph to its objects: found, numbered and measured, the same way for everybody."""
+"""From a micrograph to its objects: finds, labels and measures them in one way for all uses."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +12,9 @@ from models.windows import Found, Progress, find_objects
 
 @dataclass(frozen=True)
 class Examined:
-    """The objects of a picture, such as nuclei: where they are, and their measurements.
+    """The objects in a picture, such as nuclei: their places and measurements.
 
-    Lengths are in pixels of the picture, intensities in the numbers of its file.
+    Lengths are in pixels of the picture, intensities in its file's own values.
     """
 
     found: Found
@@ -24,14 +24,14 @@ class Examined:
 def examine(
     picture: Picture, segmenter: Segmenter, progress: Progress = lambda share: None
 ) -> Examined:
-    """Find, number and measure the objects of a picture.
+    """Find, label and measure the objects in a picture.
 
     Parameters
     ----------
     picture
-        With a photo in all detail.
+        With a photo at full size.
     segmenter
-        A mask model that tells objects apart: `segmenter.card.instances`.
+        A mask model that separates objects: `segmenter.card.instances`.
     progress
         Called with the share of the work that is done, in [0, 1]. If it raises, the work stops.
     """
@@ -43,5 +43,5 @@ def examine(
 
 
 def describe(examined: Examined) -> dict[str, Any]:
-    """How many objects there are, and the measurements of each, as plain JSON data."""
+    """The number of objects, and the measurements of each, as plain JSON data."""
     return {"count": len(examined.objects), "objects": examined.objects.rows()}

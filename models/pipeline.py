@@ -70,7 +70,7 @@ class Pet:
 
     @property
     def otherwise(self) -> Otherwise | None:
-        """What it is more probably, where it is refused and the model knows other things too."""
+        """What it is more probably, if it is refused and the model knows other things too."""
         return self.answer.otherwise if self.refused else None
 
     @property
@@ -148,7 +148,7 @@ def find(
 
     Returns
     -------
-    The regions of the pets, by falling area; and whether a detector told the pets apart.
+    The regions of the pets, by falling area; and whether a detector separated the pets.
 
     Raises
     ------
@@ -170,11 +170,11 @@ def recognize(
     classifier: BreedClassifier,
     told_apart: bool,
 ) -> list[Pet]:
-    """Name the pets that were found, and join what a mask model took apart by mistake.
+    """Name the pets that were found, and join parts that a mask model separated by mistake.
 
     A body without its head, as behind a ball of wool, is not a pet of any breed by itself. Such a
     part is joined with an adjacent one if together they are more probably a pet than either alone.
-    A detector knows better: of two dogs side by side, one may well be of no known breed.
+    A detector is more reliable: of two dogs side by side, one may well be of no known breed.
 
     Parameters
     ----------
@@ -185,7 +185,7 @@ def recognize(
     classifier
         The model that names them.
     told_apart
-        Whether a detector told them apart, so that none are joined.
+        Whether a detector separated them, so that none are joined.
 
     Returns
     -------
@@ -197,7 +197,7 @@ def recognize(
 
 
 def _joined(photo: Image.Image, pets: list[Pet], classifier: BreedClassifier) -> list[Pet]:
-    """As `recognize`, of pets that have their names; those that are not joined keep them."""
+    """Like `recognize`, for named pets; those that are not joined keep their names."""
     for one, other in combinations(pets, 2):
         if (one.refused or other.refused) and _meet(one.box, other.box):
             others = [pet for pet in pets if pet is not one and pet is not other]
@@ -237,7 +237,7 @@ def _name(
 
 
 def signs(share: float, answer: Classification) -> dict[str, float]:
-    """What a card's rule weighs of a region that covers a share of the photo, by name."""
+    """The inputs, by name, of a card's rule for a region that covers a share of the photo."""
     return {"log_share": math.log(share), **answer.signs}
 
 
@@ -249,7 +249,7 @@ def _meet(one: Box, other: Box) -> bool:
 
 
 def _alone(photo: Image.Image, crop: Box, others: Sequence[Region]) -> Image.Image | None:
-    """A crop with other pets painted over in the mean colour of the rest; None where are none."""
+    """A crop with other pets painted over in the mean colour of the rest; None without others."""
     left, upper, right, lower = crop
     near = [other for other in others if _meet(other.box, crop)]
     parts = [other.sampled(crop, lower - upper, right - left) for other in near]
@@ -283,12 +283,12 @@ def describe(
 
     Returns
     -------
-    `width`, `height`; `cuts`, the grey values in the file's own numbers that part the brightness
-    classes, or null where there are too few different ones; and `pets`, each with its `box` (left,
-    top, right, bottom), its `share` of the photo, five `breeds` with name, species and probability,
-    how probably it is `known`, one of the breeds at all, whether it is `refused` because that is
-    too little, and what it is `otherwise`: name, kind ("dog", "cat", "other animal" or "thing") and
-    probability, or null where it is not refused or the model does not know.
+    `width`, `height`; `cuts`, the values between the brightness classes, or null if there are too
+    few different ones; and `pets`, each with its `box` (left, top, right, bottom), its `share` of
+    the photo, five `breeds` with name, species and probability, the probability that it is `known`,
+    one of the breeds at all, whether it is `refused` because that is too low, and what it is
+    `otherwise`: name, kind ("dog", "cat", "other animal" or "thing") and probability, or null if it
+    is not refused or the model does not know.
 
     Raises
     ------

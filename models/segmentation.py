@@ -192,7 +192,7 @@ class Segmentation:
         return scale_numbers(instances, height, width)
 
     def regions(self) -> NDArray[np.uint8]:
-        """The pets one by one: `(height, width)` uint8, 0 background, else 1 to n by falling area.
+        """The single pets: `(height, width)` uint8, 0 background, else 1 to n by falling area.
 
         They are the connected regions of the foreground that are large enough, divided where only a
         thin neck connects two parts, as with two pets that touch.
@@ -235,7 +235,7 @@ class Look:
     box
         `(left, top, right, bottom)` around the pet, as the detector has it, in pixels of the photo.
     window
-        The same of what it saw: the box with a margin.
+        The same for its crop: the box with a margin.
     belonging
         `(rows, columns)` uint8, of any size: how certainly each place in it belongs to the pet;
         above 127 it does.
@@ -303,10 +303,10 @@ def _same(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> bool:
 
 
 def _one_inside(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) -> bool:
-    """Whether nearly all of the smaller of two boxes lies in the larger.
+    """Whether nearly all of the smaller of two boxes is inside the larger.
 
-    So it is with a head and the whole animal. The mask of a pet that is half hidden often covers
-    the other's too, but its box ends elsewhere.
+    This is so for a head and the whole animal. The mask of a half-hidden pet often covers the other
+    pet too, but its box ends elsewhere.
     """
     wide, high = (
         min(one[axis + 2], other[axis + 2]) - max(one[axis], other[axis]) for axis in (0, 1)
@@ -327,7 +327,7 @@ def _nearness(
 
 
 def shares(mask: NDArray[np.uint8], classes: Sequence[str]) -> dict[str, float]:
-    """Part of a mask that each class covers, in [0, 1]."""
+    """Share of a mask that each class covers, in [0, 1]."""
     counts = Image.fromarray(mask).histogram()[1:]
     return {name: count / mask.size for name, count in zip(classes, counts, strict=False)}
 
@@ -483,7 +483,7 @@ class Segmenter:
         return at_photo_size(small, self.classes, self.card.input, image.height, image.width)
 
     def look_closer(self, photo: Photo | Image.Image, box: tuple[int, int, int, int]) -> "Look":
-        """Segment the surroundings of one pet, which are seen larger than in the whole photo.
+        """Segment the surroundings of one pet, seen larger than in the whole photo.
 
         Parameters
         ----------

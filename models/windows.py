@@ -14,8 +14,8 @@ from models.picture import Photo
 from models.preprocessing import InputSpec, prepare, scaled_size
 from models.segmentation import Segmentation, at_photo_size
 
-# Pixels along a window's edge that are not used: about as far as the network looks. The network
-# halves its picture some times, so windows begin where one large window would be halved.
+# Unused pixels along a window's edge: about the reach of the network. The network halves its input
+# several times, so windows begin where one large window would be halved.
 MARGIN = 96
 LARGEST_OBJECT = 256  # pixels: an object up to this size is never cut by its window's edge
 KEPT_SIDE = 1024  # pixels, longer side of the probabilities kept for display
@@ -29,14 +29,14 @@ Box = tuple[slice, slice]
 
 @dataclass(frozen=True)
 class Found:
-    """What was found in a picture.
+    """The objects found in a picture.
 
     Attributes
     ----------
     segmentation
-        What the network says, with probabilities reduced for display where the picture is large.
+        The network's answer, with probabilities reduced for display if the picture is large.
     mask
-        `(height, width)` uint8 at the picture's size, as `Segmentation.mask`.
+        `(height, width)` uint8 at the picture's size, as in `Segmentation.mask`.
     numbers
         `(height, width)` int32: 0 background, else 1 to n, the objects.
     """
@@ -57,17 +57,17 @@ def find_objects(
 
     A photo that is larger than the network's input is segmented in overlapping windows. Each
     pixel's probabilities come from the window that shows the most around it; then each object is
-    taken from the one window whose core contains its centroid. Objects that shine on a dark ground
-    have their edges where the brightness rises; see `models.fluorescence`.
+    taken from the one window whose core contains its centroid. The edges of bright objects on a
+    dark background are where the brightness rises; see `models.fluorescence`.
 
     Parameters
     ----------
     run
-        A network that tells objects apart.
+        A network that separates objects.
     classes
         Names of its classes, in the order of the last axis.
     spec
-        What it takes in; the photo keeps its scale ("fit").
+        Its input; the photo keeps its scale ("fit").
     photo
         `(height, width, 3)` uint8 RGB.
     progress
@@ -83,7 +83,7 @@ def find_objects(
     mask = np.empty((height, width), np.uint8)
 
     def look(photo: Photo, done: float) -> Photo | None:
-        """Segment a photo; give another one where the network misses what is bright in it."""
+        """Segment a photo; return a changed one if the network misses bright nuclei in it."""
         levels, missed = np.zeros(256, np.int64), 0
         for number, (window, core) in enumerate(seen):
             part = photo[window]
@@ -140,7 +140,7 @@ def windows(
 
 
 def _cores(length: int, side: int, margin: int, multiple: int) -> Iterator[tuple[int, int]]:
-    """Parts of a length that are about equal, and with their margins not longer than a side."""
+    """Roughly equal parts of a length that, with their margins, are not longer than a side."""
     if length <= side:
         yield 0, length
         return

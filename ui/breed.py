@@ -12,7 +12,7 @@ from ui import events, markup
 from ui.texts import mark, mark_breed, percent, say, say_breed, say_error, say_name
 from ui.uploads import Upload
 
-LEAST = 0.001  # probability of a breed that is shown
+LEAST = 0.001  # least probability of a breed that is shown
 SURE = 0.3  # probability from which on it is said what something else looks like
 # Names of ImageNet's classes that take no article; plurals do not either.
 UNCOUNTABLE = frozenset(
@@ -47,9 +47,9 @@ def build(current: gr.State) -> None:
 
 
 def show_breeds(upload: Upload | None) -> tuple[str, str]:
-    """Message and ranking for a photo, faint where it shows none of the breeds.
+    """Message and ranking for a photo, pale if it shows none of the breeds.
 
-    Of a photo with one pet it is that pet's own, as the Pets tab has it.
+    For a photo with one pet it is that pet's own, as on the Pets tab.
     """
     if upload is None:
         return markup.notice(say("breed.hint"), waits=True), ""
@@ -84,7 +84,7 @@ def bars(ranking: Sequence[breeds.Breed]) -> str:
 
 
 def probable(ranking: Sequence[breeds.Breed]) -> list[breeds.Breed]:
-    """Those of a ranking that are worth showing; the first one is in any case."""
+    """The part of a ranking that is worth showing; the first one always is."""
     return [each for place, each in enumerate(ranking) if not place or each.probability >= LEAST]
 
 
@@ -107,7 +107,7 @@ def unknown(otherwise: Otherwise | None, known: int) -> str:
 
 
 def nothing(upload: Upload) -> str:
-    """That a photo shows no pet, and what it shows instead where that is rather sure."""
+    """Says that a photo shows no pet, and what it shows instead if that is fairly certain."""
     otherwise = upload.breed.otherwise
     if otherwise is None or otherwise.kind in ("cat", "dog") or otherwise.probability < SURE:
         return say("pets.none")

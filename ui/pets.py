@@ -42,7 +42,7 @@ def build(current: gr.State) -> list[gr.Component]:
     )
     picture = gr.Image(
         label=mark("pets.label"),
-        show_label=False,  # it would lie over the names
+        show_label=False,  # it would cover the names
         format="jpeg",
         interactive=False,
         buttons=["download", "fullscreen"],
@@ -94,9 +94,9 @@ def annotated(upload: Upload, side: int) -> Photo:
 
 
 def write_card(upload: Upload) -> str:
-    """One picture to send around: the photo, the breed in large letters, and the page's address.
+    """One picture to share: the photo, the breed in large letters, and the page's address.
 
-    Several pets are told apart by their boxes.
+    Several pets are identified by their boxes.
     """
     photo, pets = upload.preview, upload.pets.pets
     lines = [
@@ -151,7 +151,7 @@ def card(place: int, pet: Pet, color: Color, photo: Photo | None = None) -> str:
 
 
 def _look_alikes(pet: Pet) -> str:
-    """How often the first two breeds are told apart, where they are often taken for each other."""
+    """How often the first two breeds are distinguished, if they are often confused."""
     if pet.refused or len(pet.breeds) < 2:
         return ""
     one, other = (each.name for each in pet.breeds[:2])
