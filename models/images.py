@@ -71,6 +71,10 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 
+# libjxl decodes into planes of 4 bytes each; where they take so much, decoding fails for lack of
+# memory, as far as anybody can tell.
+JXL_BYTES, MOST_JXL_BYTES = 12, 300_000_000
+
 STRIP = 2**18  # pixels that are converted at a time: a whole photo's copy can take 400 MB
 
 pillow_heif.register_heif_opener()
@@ -195,8 +199,14 @@ def open_picture(
         if content.startswith(jxl.MAGIC):
             header = jxl.read_header(content)
             _check_size(header.width, header.height)
-            if header.bits > 8:
-                return _from_deep_jxl(content, header, allocate)
+            try:
+                if header.bits > 8:
+                    return _from_deep_jxl(content, header, allocate)
+                return _from_pillow(content, side, place, allocate)
+            except RuntimeError:  # libjxl does not tell a lack of memory from damage
+                if JXL_BYTES * header.width * header.height > MOST_JXL_BYTES:
+                    raise MemoryError from None
+                raise
         return _from_pillow(content, side, place, allocate)
 
 

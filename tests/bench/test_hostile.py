@@ -46,6 +46,9 @@ def test_each_hostile_file_gives_a_photo_or_a_sentence(
         assert outcome.memory < 500_000_000, file
     ended = [file.name for file, outcome in results if not outcome.survived]
     assert len(ended) < 5, ended
+    if sys.platform == "linux":  # elsewhere it is not known
+        assert max(outcome.memory for _, outcome in results) > 1_000_000
+        assert max(outcome.shared for _, outcome in results) > 10_000
     assert any(outcome.answer == "photo" for _, outcome in results)
     assert any(outcome.answer != "photo" for _, outcome in results)
 

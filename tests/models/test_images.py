@@ -1091,6 +1091,16 @@ def test_a_jpeg_xl_of_floats_has_its_own_numbers(dtype: type) -> None:
     assert picture.values.dtype == dtype
 
 
+def test_a_large_jpeg_xl_that_fails_is_not_called_damaged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its decoder gives the same error for damage and for too little memory."""
+    content = encode(Image.fromarray(SCENE), "JXL", lossless=True)
+    cut = content[: len(content) // 2]
+
+    refuse(cut, "damaged|not a picture")
+    monkeypatch.setattr(images, "MOST_JXL_BYTES", 12 * 10 * 10)
+    refuse(cut, "needs too much memory")
+
+
 def test_a_jpeg_xl_is_upright_by_its_own_header_alone() -> None:
     """ISO/IEC 18181-2 says that the orientation of its EXIF data is not to be followed."""
     exif = Image.Exif()
