@@ -2,10 +2,10 @@
 
     python -m bench.fuzz --seconds 600
 
-Atheris mutates good and hostile files, builds on those that reach new code in Pillow, and stops at
-the first file that gives anything but a photo or a `PhotoError`; that file is kept. Sizes are
-limited to 1 megapixel, so that the time is spent on the decoders' many code paths rather than on
-pixels.
+Atheris mutates good and hostile files, builds on those that reach new code in Pillow and tifffile,
+and stops at the first file that gives anything but a photo or a `PhotoError`; that file is kept.
+Sizes are limited to 1 megapixel, so that the time is spent on the decoders' many code paths rather
+than on pixels.
 """
 
 from models import commandline
@@ -29,7 +29,8 @@ def fuzz(arguments: Sequence[str]) -> None:
     """Run libFuzzer with its own arguments in this process; it exits when it ends."""
     import atheris
 
-    with atheris.instrument_imports(include=["PIL", "pillow_heif", "models"]):
+    libraries = ["PIL", "pillow_heif", "pillow_jxl", "tifffile", "models"]
+    with atheris.instrument_imports(include=libraries):
         from PIL import Image
 
         from models.images import MAX_BYTES, PhotoError, open_photo, set_limits
