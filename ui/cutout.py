@@ -11,7 +11,7 @@ from PIL import Image, ImageColor
 
 from models import matting
 from models.images import Photo, PhotoError
-from ui import brush, events, markup, photo_input, result_files
+from ui import breed, brush, events, markup, photo_input, result_files
 from ui.texts import mark, say, say_error
 from ui.uploads import Upload
 
@@ -162,7 +162,13 @@ def show_cut_out(
     try:
         photo, found = upload.preview, upload.cut_out
         if not upload.pets.pets or not (found.cut_out[:, :, 3] > 127).any():
-            return markup.no_pet(say("cutout.none")), None, off, off, ""
+            return (
+                markup.no_pet(f"{breed.nothing(upload)} {say('cutout.none')}"),
+                None,
+                off,
+                off,
+                "",
+            )
         result = compose(photo, found.cut_out, background, color, own)
     except (PhotoError, ColorError) as error:
         return markup.notice(_sentence(error), wrong=True), gr.skip(), off, off, ""

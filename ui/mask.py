@@ -10,7 +10,7 @@ import numpy as np
 
 from models import correcting, drawing, store
 from models.images import PhotoError
-from ui import brush, events, markup, result_files, theme
+from ui import breed, brush, events, markup, result_files, theme
 from ui.texts import mark, mark_name, number, say, say_error, say_name
 from ui.uploads import Instances, Upload
 
@@ -132,7 +132,7 @@ def show_overlay(
         return
     segmentation = found.segmentation
     if found.instances is None and "pet" in segmentation.classes and not upload.pets.pets:
-        yield markup.no_pet(say("mask.none")), *nothing, hidden
+        yield markup.no_pet(f"{breed.nothing(upload)} {say('mask.none')}"), *nothing, hidden
         return
     colors = {
         value: color

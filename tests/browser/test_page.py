@@ -170,7 +170,8 @@ def test_a_pet_of_no_known_breed_is_refused(page: Page) -> None:
     expect(pet).to_contain_text("These are the closest.")
     expect(pet.locator("li")).to_have_count(5)
     open_tab(page, "Breed")
-    expect(page.get_by_text(re.compile("No cat or dog: it looks .* These are"))).to_be_visible()
+    panel = page.get_by_role("tabpanel", name="Breed")
+    expect(panel.get_by_text(re.compile("No cat or dog: it looks .* These are"))).to_be_visible()
     expect(page.locator("#breeds li")).to_have_count(5)
 
 
