@@ -95,6 +95,7 @@ SYSTEMS = (
         TOP,
     ),
     System("breeds", "fastai `mobilenetv2_100`", "", TOP),
+    System("breeds-lite2", "fastai `tf_efficientnet_lite2`", "", TOP),
 )
 
 
