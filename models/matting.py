@@ -5,7 +5,7 @@ own colours decide where the edge runs. Slowly varying quantities are computed o
 and applied to the full one strip by strip, which saves time and memory for large photos.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
@@ -120,7 +120,12 @@ def cut_out(photo: Photo, opacity: NDArray[np.uint8], grain: float) -> NDArray[n
     return cut
 
 
-def extract(photo: Photo, foreground: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
+def extract(
+    photo: Photo,
+    foreground: NDArray[np.uint8],
+    spec: InputSpec,
+    change: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] = lambda opacity: opacity,
+) -> NDArray[np.uint8]:
     """Refine a mask and cut the photo's foreground out with it: `(height, width, 4)` uint8 RGBA.
 
     Parameters
@@ -131,11 +136,13 @@ def extract(photo: Photo, foreground: NDArray[np.uint8], spec: InputSpec) -> NDA
         uint8 as for `refine`, of the same picture at any size.
     spec
         How the network that made the mask saw the photo.
+    change
+        What is done to the opacity, `(height, width)` uint8, before the colours are found.
     """
     height, width = photo.shape[:2]
     size = grain(height, width, spec)
     mask = np.asarray(Image.fromarray(foreground).resize((width, height)))
-    return cut_out(photo, refine(photo, mask, size), size)
+    return cut_out(photo, change(refine(photo, mask, size)), size)
 
 
 def lay_over(cut: NDArray[np.uint8], background: Photo | Color) -> Photo:

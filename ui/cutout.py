@@ -2,6 +2,8 @@
 
 import html
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import gradio as gr
@@ -9,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageColor
 
-from models import matting
+from models import framing, matting
 from models.images import Photo, PhotoError
 from ui import breed, brush, events, markup, photo_input, result_files
+from ui.pets import label
 from ui.texts import mark, say, say_error
-from ui.uploads import Upload
+from ui.uploads import Edge, Upload
 
 Background = Literal["transparent", "color", "blurred", "own"]
 
@@ -55,6 +58,16 @@ CHOOSE_SWATCH = """element.addEventListener("click", ({ target }) => {
 });"""
 
 
+@dataclass(frozen=True)
+class Frame:
+    """What a visitor wants around a cut-out; lengths in percent of the photo's longer side."""
+
+    outline: float = 0
+    crop: bool = False
+    margin: float = 0
+    square: bool = False
+
+
 class ColorError(ValueError):
     """A colour that cannot be read."""
 
@@ -83,6 +96,13 @@ def build(current: gr.State, corrected: gr.State) -> dict[str, gr.Component]:
         elem_classes="checkered",
     )
     brush.build(current, corrected, "cut-out")
+    only = gr.CheckboxGroup(
+        [],
+        label=mark("cutout.only"),
+        info=mark("cutout.only_info"),
+        visible=False,
+        elem_id="only-pets",
+    )
     background = gr.Radio(
         [(mark(f"cutout.ground.{name}"), name) for name in get_args(Background)],
         value="transparent",
@@ -113,6 +133,22 @@ def build(current: gr.State, corrected: gr.State) -> dict[str, gr.Component]:
         elem_id="ground-picture",
     )
     own_message = gr.HTML(padding=False, elem_id="ground-message", elem_classes="refusal")
+    with gr.Accordion(mark("cutout.edge"), open=False, elem_id="edge"):
+        with gr.Row():
+            grow = _slider("grow", -3, 3, 0, 0.1)
+            softness = _slider("softness", 0, 2, 0, 0.1)
+            outline = _slider("outline", 0, 5, 0, 0.25)
+        with gr.Row():
+            crop = gr.Checkbox(value=False, label=mark("cutout.crop"), elem_id="crop")
+            margin = _slider("margin", 0, 25, 5, 1)
+            square = gr.Checkbox(value=False, label=mark("cutout.square"), elem_id="square")
+        kind = gr.Radio(
+            [("PNG", "png"), ("WebP", "webp"), ("JPEG", "jpeg")],
+            value="png",
+            label=mark("cutout.kind"),
+            info=mark("cutout.kind_info"),
+            elem_id="kind",
+        )
     with gr.Row():
         download = gr.Button(
             mark("cutout.download"), interactive=False, size="md", elem_id="cut-out-download"
@@ -134,9 +170,15 @@ def build(current: gr.State, corrected: gr.State) -> dict[str, gr.Component]:
         api_visibility="private",
     )
     swatches.submit(None, swatches, color, js="(chosen) => chosen", api_visibility="private")
-    choice = [current, background, color, own]
+    shape: list[gr.Component] = [only, grow, softness, outline, crop, margin, square]
+    choice = [current, background, color, own, *shape]
+    current.change(offer_pets, current, only, show_progress="hidden", api_visibility="private")
     gr.on(
-        [current.change, other_background.change, color.change, own.change],
+        [
+            *(each.change for each in (current, other_background, color, own)),
+            *(each.input for each in (only, crop, square)),
+            *(each.release for each in (grow, softness, outline, margin)),
+        ],
         show_cut_out,
         choice,
         [message, slider, download, copy, said],
@@ -146,21 +188,76 @@ def build(current: gr.State, corrected: gr.State) -> dict[str, gr.Component]:
         api_visibility="private",
     )
     slider.change(None, js=SET_ALTERNATIVE_TEXTS)
-    events.save_on_click(download, write_cut_out, choice)
+    events.save_on_click(download, write_cut_out, [*choice, kind])
     copied, file = events.on_click(copy, write_cut_out, choice, js=START_COPYING)
     copied.success(None, file, said, js=FINISH_COPYING)
-    return {"ground": background, "color": color}
+    return {
+        "ground": background,
+        "color": color,
+        "grow": grow,
+        "softness": softness,
+        "outline": outline,
+        "crop": crop,
+        "margin": margin,
+        "square": square,
+        "kind": kind,
+    }
+
+
+def _slider(name: str, least: float, most: float, value: float, step: float) -> gr.Slider:
+    """A length in percent of the photo's longer side."""
+    return gr.Slider(
+        least,
+        most,
+        value,
+        step=step,
+        label=mark(f"cutout.{name}"),
+        min_width=200,
+        elem_id=f"edge-{name}",
+    )
+
+
+def offer_pets(upload: Upload | None) -> object:
+    """The pets to choose from, none of them chosen; nothing where there is one alone."""
+    try:
+        found = upload.pets.pets if upload else []
+    except PhotoError:  # the tab says it
+        found = []
+    if upload is None or len(found) < 2:
+        return gr.CheckboxGroup(choices=[], value=[], visible=False)
+    choices = [(label(place, pet), f"{upload.key}:{place}") for place, pet in enumerate(found, 1)]
+    return gr.CheckboxGroup(choices=choices, value=[], visible=True)
+
+
+def chosen_pets(upload: Upload, only: Sequence[str]) -> tuple[int, ...]:
+    """Numbers of the pets that are chosen, of this upload and not of one before."""
+    own = (name.rpartition(":") for name in only)
+    return tuple(int(number) for key, _, number in own if key == upload.key and number.isdigit())
 
 
 def show_cut_out(
-    upload: Upload | None, background: Background, color: str, own: Upload | None
+    upload: Upload | None,
+    background: Background,
+    color: str,
+    own: Upload | None,
+    only: Sequence[str] = (),
+    grow: float = 0,
+    softness: float = 0,
+    outline: float = 0,
+    crop: bool = False,
+    margin: float = 0,
+    square: bool = False,
 ) -> tuple[str, object, object, object, str]:
-    """Message, the reduced photo beside the reduced result, both buttons, and the time it took."""
+    """Message, the reduced photo beside the reduced result, both buttons, and the time it took.
+
+    Lengths are in percent of the photo's longer side.
+    """
     off, on = gr.Button(interactive=False), gr.Button(interactive=True)
     if upload is None:
         return markup.notice(say("cutout.hint"), waits=True), None, off, off, ""
     try:
-        photo, found = upload.preview, upload.cut_out
+        edge = Edge(chosen_pets(upload, only), grow / 100, softness / 100)
+        photo, found = upload.preview, upload.cut_out_with(edge)
         if not upload.pets.pets or not (found.cut_out[:, :, 3] > 127).any():
             return (
                 markup.no_pet(f"{breed.nothing(upload)} {say('cutout.none')}"),
@@ -169,30 +266,57 @@ def show_cut_out(
                 off,
                 "",
             )
-        result = compose(photo, found.cut_out, background, color, own)
+        frame = Frame(outline, crop, margin, square)
+        before, result = compose(photo, found.cut_out, background, color, own, frame)
     except (PhotoError, ColorError) as error:
         return markup.notice(_sentence(error), wrong=True), gr.skip(), off, off, ""
     message, took = "", markup.took(found.seconds, "CPU")
     if background == "own" and own is None:
         message = markup.notice(say("cutout.no_picture"))
     pull = html.escape(say("cutout.pull"))
-    sides = result_files.picture_to_show(photo), result_files.picture_to_show(result)
+    sides = result_files.picture_to_show(before), result_files.picture_to_show(result)
     return f'{message}<p class="hint">{pull}</p>', sides, on, on, took
 
 
-def write_cut_out(upload: Upload, background: Background, color: str, own: Upload | None) -> str:
+def write_cut_out(
+    upload: Upload,
+    background: Background,
+    color: str,
+    own: Upload | None,
+    only: Sequence[str] = (),
+    grow: float = 0,
+    softness: float = 0,
+    outline: float = 0,
+    crop: bool = False,
+    margin: float = 0,
+    square: bool = False,
+    kind: result_files.Kind = "png",
+) -> str:
     """The result at the photo's own size, as a file."""
     try:
-        result = compose(upload.whole, upload.whole_cut_out(), background, color, own)
-        return result_files.picture_to_keep(Image.fromarray(result), f"{upload.name}-cut-out")
+        edge = Edge(chosen_pets(upload, only), grow / 100, softness / 100)
+        frame = Frame(outline, crop, margin, square)
+        cut = upload.whole_cut_out(edge)
+        _, result = compose(upload.whole, cut, background, color, own, frame)
+        picture = Image.fromarray(result)
+        return result_files.picture_to_keep(picture, f"{upload.name}-cut-out", kind)
     except ColorError as error:
         raise gr.Error(_sentence(error), print_exception=False) from None
 
 
 def compose(
-    photo: Photo, cut: NDArray[np.uint8], background: Background, color: str, own: Upload | None
-) -> NDArray[np.uint8]:
-    """The cut-out on its background: RGB, or RGBA if that is transparent.
+    photo: Photo,
+    cut: NDArray[np.uint8],
+    background: Background,
+    color: str,
+    own: Upload | None,
+    chosen: Frame = Frame(),
+) -> tuple[Photo, NDArray[np.uint8]]:
+    """The photo and the cut-out on its background, in one frame.
+
+    Returns
+    -------
+    RGB; and RGB, or RGBA if the background is transparent.
 
     Raises
     ------
@@ -201,17 +325,25 @@ def compose(
     ColorError
         If the colour, which can be typed, is invalid.
     """
+    outline, margin = chosen.outline / 100, chosen.margin / 100
+    opacity = cut[:, :, 3]
+    box = framing.frame(opacity, chosen.crop, margin, chosen.square, outline)
+    before = framing.framed(photo, box, repeat=True)
+    blurred = background == "blurred"
+    ground = matting.blur_background(photo, opacity) if blurred else photo
+    width = outline * max(photo.shape)
+    cut = framing.add_outline(framing.framed(cut, box), width)
     if background == "color":
         try:
             red, green, blue, *_ = ImageColor.getrgb(color)
         except ValueError:
             raise ColorError(color) from None
-        return matting.lay_over(cut, (red, green, blue))
-    if background == "blurred":
-        return matting.lay_over(cut, matting.blur_background(photo, cut[:, :, 3]))
+        return before, matting.lay_over(cut, (red, green, blue))
+    if blurred:
+        return before, matting.lay_over(cut, framing.framed(ground, box, repeat=True))
     if background == "own" and own is not None:
-        return matting.lay_over(cut, matting.cover(own.whole, *photo.shape[:2]))
-    return cut
+        return before, matting.lay_over(cut, matting.cover(own.whole, *cut.shape[:2]))
+    return before, cut
 
 
 def _swatch(name: str) -> str:

@@ -13,6 +13,7 @@ from models import (
     breeds,
     correcting,
     drawing,
+    framing,
     matting,
     measuring,
     micrographs,
@@ -105,6 +106,23 @@ class BreedResult:
     otherwise: breeds.Otherwise | None
     seconds: float
     device: str
+
+
+@dataclass(frozen=True)
+class Edge:
+    """What a visitor wants of a cut-out's edge.
+
+    Attributes
+    ----------
+    only
+        Numbers of the pets that stay; all where there are none.
+    grow, softness
+        As for `framing.adjust_edge`.
+    """
+
+    only: tuple[int, ...] = ()
+    grow: float = 0.0
+    softness: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -255,7 +273,11 @@ class Upload:
     @property
     def cut_out(self) -> CutOutResult:
         """The pet cut out of the preview."""
-        return self._once(("cut-out", self.strokes), lambda: _cut_preview(self))
+        return self.cut_out_with(Edge())
+
+    def cut_out_with(self, edge: Edge) -> CutOutResult:
+        """The same with another edge."""
+        return self._once(("cut-out", self.strokes, edge), lambda: _cut_preview(self, edge))
 
     def whole_mask(self, model: str) -> NDArray[np.uint8]:
         """The mask at full size, `(height, width)`; not kept."""
@@ -264,9 +286,9 @@ class Upload:
             return found.instances.mask
         return found.segmentation.resized(*self.size).mask
 
-    def whole_cut_out(self) -> NDArray[np.uint8]:
+    def whole_cut_out(self, edge: Edge | None = None) -> NDArray[np.uint8]:
         """The pet cut out at full size, `(height, width, 4)` uint8 RGBA; not kept."""
-        return _cut(self, self.whole)
+        return _cut(self, self.whole, edge or Edge())
 
     @property
     def _values(self) -> NDArray[Any]:
@@ -378,17 +400,24 @@ def _classify(upload: Upload) -> BreedResult:
     )
 
 
-def _cut_preview(upload: Upload) -> CutOutResult:
+def _cut_preview(upload: Upload, edge: Edge) -> CutOutResult:
     seconds = upload.mask(store.default("segmentation")).seconds
     start = time.perf_counter()
-    cut_out = _read_only(_cut(upload, upload.preview))
+    cut_out = _read_only(_cut(upload, upload.preview, edge))
     return CutOutResult(cut_out, seconds + time.perf_counter() - start)
 
 
-def _cut(upload: Upload, photo: Photo) -> NDArray[np.uint8]:
-    """The pet of an upload, cut out of a copy of any size."""
+def _cut(upload: Upload, photo: Photo, edge: Edge) -> NDArray[np.uint8]:
+    """The pets of an upload, cut out of a copy of any size."""
     model = store.default("segmentation")
     foreground = upload.mask(model).segmentation.foreground()
-    return matting.extract(
-        photo, np.round(foreground * 255).astype(np.uint8), segmentation.load(model).card.input
-    )
+
+    def change(opacity: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        if edge.only:
+            regions = [pet.region for pet in upload.pets.pets]
+            numbers = numbered(regions, *upload.preview.shape[:2])
+            opacity = framing.keep_only(opacity, numbers, edge.only)
+        return framing.adjust_edge(opacity, edge.grow, edge.softness)
+
+    spec = segmentation.load(model).card.input
+    return matting.extract(photo, np.round(foreground * 255).astype(np.uint8), spec, change)
