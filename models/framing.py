@@ -5,7 +5,6 @@ be.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import cv2
 import numpy as np
@@ -146,7 +145,7 @@ def frame(
     return left, top, right, bottom
 
 
-def framed(picture: NDArray[np.uint8], box: Box, repeat: bool = False) -> NDArray[np.uint8]:
+def framed(picture: NDArray[np.uint8], box: Box, beyond: int | None = 0) -> NDArray[np.uint8]:
     """A part of a picture, `(height, width, channels)`, that may go beyond it.
 
     Parameters
@@ -155,8 +154,8 @@ def framed(picture: NDArray[np.uint8], box: Box, repeat: bool = False) -> NDArra
         uint8.
     box
         `(left, top, right, bottom)` in pixels of it.
-    repeat
-        Whether the edge's pixels are repeated beyond it; otherwise there is 0.
+    beyond
+        The value of pixels beyond it; None repeats those of its edge.
     """
     height, width = picture.shape[:2]
     left, top, right, bottom = box
@@ -168,8 +167,9 @@ def framed(picture: NDArray[np.uint8], box: Box, repeat: bool = False) -> NDArra
     )
     if not any(sum(padding, ())):
         return inner
-    options: dict[str, Any] = {"mode": "edge"} if repeat else {}
-    return np.pad(inner, padding, **options)
+    if beyond is None:
+        return np.pad(inner, padding, mode="edge")
+    return np.pad(inner, padding, constant_values=beyond)
 
 
 def _distance(mask: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -137,10 +137,11 @@ def build(current: gr.State, corrected: gr.State) -> dict[str, gr.Component]:
         with gr.Row():
             grow = _slider("grow", -3, 3, 0, 0.1)
             softness = _slider("softness", 0, 2, 0, 0.1)
+        with gr.Row():
             outline = _slider("outline", 0, 5, 0, 0.25)
+            margin = _slider("margin", 0, 25, 5, 1)
         with gr.Row():
             crop = gr.Checkbox(value=False, label=mark("cutout.crop"), elem_id="crop")
-            margin = _slider("margin", 0, 25, 5, 1)
             square = gr.Checkbox(value=False, label=mark("cutout.square"), elem_id="square")
         kind = gr.Radio(
             [("PNG", "png"), ("WebP", "webp"), ("JPEG", "jpeg")],
@@ -328,7 +329,7 @@ def compose(
     outline, margin = chosen.outline / 100, chosen.margin / 100
     opacity = cut[:, :, 3]
     box = framing.frame(opacity, chosen.crop, margin, chosen.square, outline)
-    before = framing.framed(photo, box, repeat=True)
+    before = framing.framed(photo, box, beyond=255)
     blurred = background == "blurred"
     ground = matting.blur_background(photo, opacity) if blurred else photo
     width = outline * max(photo.shape)
@@ -340,7 +341,7 @@ def compose(
             raise ColorError(color) from None
         return before, matting.lay_over(cut, (red, green, blue))
     if blurred:
-        return before, matting.lay_over(cut, framing.framed(ground, box, repeat=True))
+        return before, matting.lay_over(cut, framing.framed(ground, box, beyond=None))
     if background == "own" and own is not None:
         return before, matting.lay_over(cut, matting.cover(own.whole, *cut.shape[:2]))
     return before, cut

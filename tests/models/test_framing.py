@@ -102,10 +102,11 @@ def test_what_lies_beyond_the_photo_is_empty_or_repeats_its_edge() -> None:
     picture = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
 
     cut = framing.framed(picture, (1, -1, 6, 2))
-    repeated = framing.framed(picture, (1, -1, 6, 2), repeat=True)
+    repeated = framing.framed(picture, (1, -1, 6, 2), beyond=None)
 
     assert cut.shape == repeated.shape == (3, 5, 3)
     np.testing.assert_array_equal(cut[1:, :3], picture[:, 1:])
     assert not cut[0].any()
+    assert (framing.framed(picture, (1, -1, 6, 2), beyond=255)[0] == 255).all()
     np.testing.assert_array_equal(repeated[0, :3], picture[0, 1:])
     np.testing.assert_array_equal(repeated[1, 3:], np.repeat(picture[:1, 3:], 2, axis=1)[0])
