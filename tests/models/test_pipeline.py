@@ -230,9 +230,7 @@ def test_without_a_rule_nothing_is_refused() -> None:
         ((50, 0, 950, 800), (0, 0, 1000, 800)),
     ],
 )
-def test_the_classifier_sees_the_pet_with_its_surroundings(
-    box: pipeline.Box, crop: pipeline.Box
-) -> None:
+def test_the_classifier_sees_the_pet_with_its_surroundings(box: Box, crop: Box) -> None:
     found = pipeline.crop_box(box, 800, 1000)
 
     assert found == pytest.approx(crop, abs=6)
