@@ -117,7 +117,9 @@ def _pet_differences(one: Row, other: Row, height: int, width: int) -> Iterator[
     yield "outline", float((masks[0] != masks[1]).mean())
 
 
-def measure(against: Path | None, turns: int = TURNS, count: int = PHOTOS) -> dict[str, Any]:
+def measure(
+    against: Path | None, turns: int = TURNS, count: int = PHOTOS, kept: Path | None = None
+) -> dict[str, Any]:
     """Medians of some turns.
 
     Returns
@@ -137,9 +139,10 @@ def measure(against: Path | None, turns: int = TURNS, count: int = PHOTOS) -> di
         "date": time.strftime("%Y-%m-%d"),
     }
     with tempfile.TemporaryDirectory() as folder:
-        photos = Path(folder) / "photos"
-        photos.mkdir()
-        write_photos(photos, count)
+        photos = kept or Path(folder) / "photos"
+        photos.mkdir(parents=True, exist_ok=True)
+        if not any(photos.iterdir()):
+            write_photos(photos, count)
         record["bytes"] = sum(path.stat().st_size for path in photos.iterdir()) / count
         for turn in range(turns):
             for number in workers:
@@ -195,10 +198,11 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--write", action="store_true", help="renew docs/batch.md")
     parser.add_argument("--turns", type=int, default=TURNS, help="(default: %(default)s)")
     parser.add_argument("--photos", type=int, default=PHOTOS, help="(default: %(default)s)")
+    parser.add_argument("--kept", type=Path, help="folder for the photos, to use them again")
     arguments = parser.parse_args(words)
     if arguments.against and not (arguments.against / "batch" / "__main__.py").is_file():
         parser.error(f"{arguments.against} is no checkout of the app")
-    written = text(measure(arguments.against, arguments.turns, arguments.photos))
+    written = text(measure(arguments.against, arguments.turns, arguments.photos, arguments.kept))
     if arguments.write:
         documents.renew(START, END, written)
     print(written)

@@ -2,8 +2,12 @@
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
+from numpy.typing import NDArray
 from onnxruntime.transformers.float16 import convert_float_to_float16
+
+from training.onnx_graph import Graph, attributes
+
+UNPACKING = ("Cast", "DequantizeLinear")  # what makes stored weights float32
 
 
 def half(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -11,12 +15,36 @@ def half(model: onnx.ModelProto) -> onnx.ModelProto:
 
     Weights that are stored as float16 are used as they are stored.
     """
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    _unpack(copy.graph)
-    converted = convert_float_to_float16(copy, keep_io_types=True)
+    converted = convert_float_to_float16(unpacked(model), keep_io_types=True)
     _sort(converted.graph)
     return converted
+
+
+def unpacked(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of a model that computes in float32 alone, with weights that are stored so."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    graph = Graph(copy)
+    for node in [node for node in graph.proto.node if node.op_type in UNPACKING]:
+        if node.input[0] in graph.constants:
+            graph.add(node.output[0], _value(graph, node))
+            graph.proto.node.remove(node)
+        elif node.op_type == "DequantizeLinear":  # what was computed is made int8 just before
+            graph.redirect(node.output[0], graph.maker(node.input[0]).input[0])
+    graph.remove_unused()
+    return copy
+
+
+def _value(graph: Graph, node: onnx.NodeProto) -> NDArray[np.float32]:
+    """The float32 constant that a node makes of a smaller one."""
+    stored, *rest = (np.asarray(graph.value(name), np.float32) for name in node.input)
+    if not rest:
+        return stored
+    axes = [1] * stored.ndim
+    if rest[0].ndim:
+        axes[attributes(node).get("axis", 1)] = -1
+    scale, *zero = (each.reshape(axes) if each.ndim else each for each in rest)
+    return (stored - zero[0] if zero else stored) * scale
 
 
 def _sort(graph: onnx.GraphProto) -> None:
@@ -29,18 +57,3 @@ def _sort(graph: onnx.GraphProto) -> None:
         graph.node.extend(ready)
         made.update(name for node in ready for name in node.output)
         waiting = [node for node in waiting if not made.issuperset(node.output)]
-
-
-def _unpack(graph: onnx.GraphProto) -> None:
-    """Replace the constants that nodes turn into float32 by float32 constants."""
-    constants = {each.name: each for each in graph.initializer}
-    unpacked = {}
-    for node in [node for node in graph.node if node.op_type == "Cast"]:
-        if node.input[0] in constants:
-            value = numpy_helper.to_array(constants[node.input[0]]).astype(np.float32)
-            unpacked[node.output[0]] = numpy_helper.from_array(value, node.output[0])
-            graph.node.remove(node)
-    used = {name for node in graph.node for name in node.input}
-    kept = [each for each in graph.initializer if each.name in used]
-    del graph.initializer[:]
-    graph.initializer.extend([*kept, *unpacked.values()])

@@ -10,7 +10,7 @@ import pytest
 
 from models import breeds, detection, pipeline, segmentation
 from models.images import open_photo
-from models.regions import Region, of_numbers
+from models.regions import Box, Region, of_numbers
 from models.store import ModelError
 
 AddModel = Callable[..., Path]
@@ -161,7 +161,7 @@ def test_what_is_none_of_the_breeds_is_named_for_what_it_is(
     assert pet.otherwise is not None
     assert (pet.otherwise.name, pet.otherwise.kind) == (name, kind)
     # The pug is left out, and both cats are one.
-    logits = OTHERS @ (np.array(color) / 255 * 2 - 1) / HEAD["temperature"]
+    logits = OTHERS @ (np.array(color) / 255 * 2 - 1) / float(str(HEAD["temperature"]))
     powers = np.exp(logits) * [1, 0, 1, 1, 1, 1]
     chosen = {"Airedale": powers[0], "cat": powers[2] + powers[3], "otter": powers[4]}[name]
     assert pet.otherwise.probability == pytest.approx(chosen / powers.sum(), abs=1e-5)

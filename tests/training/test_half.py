@@ -9,16 +9,17 @@ import pytest
 import torch
 
 from models import store
-from training.half import half
+from training.half import half, unpacked
 from training.networks.onnx_network import OnnxNetwork
 
 NAMES = [card.name for card in store.defaults()]
 
 
 def load(name: str) -> tuple[onnx.ModelProto, np.ndarray]:
+    """A network, in float32 alone, and a photo of noise."""
     card = store.read_card(name)
     photo = np.random.default_rng(0).normal(0, 1, card.input.batch_shape(1)).astype(np.float32)
-    return onnx.load(store.EMBEDDED / f"{name}.onnx"), photo
+    return unpacked(onnx.load(store.EMBEDDED / f"{name}.onnx")), photo
 
 
 def answers(model: onnx.ModelProto, photo: np.ndarray) -> list[np.ndarray]:
@@ -28,6 +29,18 @@ def answers(model: onnx.ModelProto, photo: np.ndarray) -> list[np.ndarray]:
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
     return session.run(None, {session.get_inputs()[0].name: photo})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_unpacked_weights_change_nothing_but_what_int8_loses(name: str) -> None:
+    model, photo = load(name)
+    kinds = {tensor.data_type for tensor in model.graph.initializer}
+    assert kinds <= {onnx.TensorProto.FLOAT, onnx.TensorProto.INT64}
+
+    packed = onnx.load(store.EMBEDDED / f"{name}.onnx")
+
+    for expected, found in zip(answers(packed, photo), answers(model, photo), strict=True):
+        assert np.abs(found - expected).mean() < 0.01
 
 
 @pytest.mark.parametrize("name", NAMES)

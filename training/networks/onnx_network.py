@@ -114,6 +114,12 @@ def _run(
         # Zero means that the axis stays.
         shape = [first.shape[i] if n == 0 else n for i, n in enumerate(inputs[1].tolist())]
         answer = first.reshape(shape)
+    elif kind == "Slice":
+        starts, ends, axes, *steps = (each.tolist() for each in inputs[1:])
+        answer = first
+        steps = steps or [[1] * len(axes)]
+        for axis, start, end, step in zip(axes, starts, ends, steps[0], strict=True):
+            answer = answer[(slice(None),) * (axis % first.ndim) + (slice(start, end, step),)]
     elif kind == "Transpose":
         answer = first.permute(settings["perm"])
     elif kind == "Resize":
