@@ -257,7 +257,7 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         "--compute",
         choices=("float32", "int8"),
         default="float32",
-        help="what the network computes in (%(default)s)",
+        help="arithmetic of the network",
     )
     data_sets.add_arguments(parser, folder=EITHER_FOLDER)
     return parser.parse_args(words)
