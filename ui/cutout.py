@@ -218,7 +218,7 @@ def _slider(name: str, least: float, most: float, value: float, step: float) -> 
     )
 
 
-def offer_pets(upload: Upload | None) -> object:
+def offer_pets(upload: Upload | None) -> gr.CheckboxGroup:
     """The pets to choose from, none of them chosen; nothing where there is one alone."""
     try:
         found = upload.pets.pets if upload else []

@@ -1,13 +1,14 @@
 """The protocol of clicks, on shapes whose middle is known, and with a mask model that is wrong."""
 
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from bench import clicks
-from models.segmentation import Segmentation
+from models.segmentation import Segmentation, Segmenter
 from training import pets
 
 
@@ -57,7 +58,7 @@ def example(tmp_path: Path) -> pets.Example:
 
 
 def test_clicks_are_given_until_the_mask_is_good_enough(example: pets.Example) -> None:
-    course = clicks.click_through(example, WrongHalf())
+    course = clicks.click_through(example, cast(Segmenter, WrongHalf()))
 
     assert course.overlaps[0] == pytest.approx(0.5)
     assert course.enough

@@ -18,7 +18,7 @@ import documents
 from models import store
 from models.images import open_photo
 from models.preprocessing import InputSpec, prepare
-from training import evaluate, export, pets, summary, train_breeds, train_unet
+from training import calibration, evaluate, export, pets, summary, train_breeds, train_unet
 from training.errors import UserError
 from training.evaluation import tables
 from training.exporting import common, of_timm
@@ -361,4 +361,4 @@ def test_the_temperature_undoes_a_wrong_scale_of_the_logits(scale: float) -> Non
     logits = random.normal(size=(20_000, 5))
     chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     truth = (chances.cumsum(axis=1) > random.random((20_000, 1))).argmax(axis=1)
-    assert of_timm.fit_temperature(logits * scale, truth) == pytest.approx(scale, rel=0.05)
+    assert calibration.fit_temperature(logits * scale, truth) == pytest.approx(scale, rel=0.05)

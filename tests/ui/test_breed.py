@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from models import store
+from models.album import Entry
 from models.breeds import Classification, Otherwise
 from models.pipeline import Pet
 from models.regions import Region
@@ -97,7 +98,7 @@ def test_an_album_s_summary_names_what_was_refused() -> None:
         {**pet, "otherwise": {"name": "cup", "probability": 0.1}},
         {**pet, "refused": False},
     ]
-    entry = replace(album.Entry("a.jpg"), facts={"pets": found})
+    entry = replace(Entry("a.jpg"), facts={"pets": found})
 
     assert album.summary(entry) == "cat 80%, not sure, not sure, Pug 50%"
     assert cast("str", TEXTS["de"]["pets.otherwise.cat"]).startswith("Eine Katze von keiner Rasse")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ui import cutout, examples
+from ui import cutout, examples, result_files
 from ui.memory import Memory
 from ui.uploads import Edge, Upload
 
@@ -20,7 +20,7 @@ def upload(tmp_path_factory: pytest.TempPathFactory) -> Upload:
 
 def test_a_pet_that_is_chosen_is_cut_out_alone(upload: Upload) -> None:
     offered = cutout.offer_pets(upload)
-    values = [value for _, value in offered.choices]
+    values = [str(value) for _, value in offered.choices]
     assert offered.visible
     assert offered.value == []
     assert len(values) == len(upload.pets.pets) == 2
@@ -58,7 +58,7 @@ def test_the_preview_is_the_file(upload: Upload, background: cutout.Background) 
 
 
 @pytest.mark.parametrize("kind", ["png", "webp", "jpeg"])
-def test_files_are_of_the_kind_that_is_chosen(upload: Upload, kind: str) -> None:
+def test_files_are_of_the_kind_that_is_chosen(upload: Upload, kind: result_files.Kind) -> None:
     path = cutout.write_cut_out(
         upload, "transparent", "#ffffff", None, (), 0, 0, 0, False, 0, False, kind
     )
@@ -67,5 +67,6 @@ def test_files_are_of_the_kind_that_is_chosen(upload: Upload, kind: str) -> None
         assert saved.format == kind.upper()
         assert saved.mode == ("RGB" if kind == "jpeg" else "RGBA")
         corner = saved.getpixel((0, 0))
+    assert isinstance(corner, tuple)
     assert corner == (255, 255, 255) or corner[3:] == (0,)
     assert Path(path).suffix == (".jpg" if kind == "jpeg" else f".{kind}")

@@ -209,7 +209,8 @@ def test_each_method_says_what_lies_above_its_cut_and_gives_its_mask(deep: Uploa
         assert f"{share:.1%} foreground" in panel
         file = threshold.write_method(deep, "luminance", name)
         np.testing.assert_array_equal(np.asarray(Image.open(file)) > 0, cut < DEEP)
-    for odd in (None, [], "sauvola", {"cuts": []}):
+    odds: list[Any] = [None, [], "sauvola", {"cuts": []}]
+    for odd in odds:
         with pytest.raises(gr.Error, match="no cut"):
             threshold.write_method(deep, "luminance", odd)
 
@@ -217,9 +218,9 @@ def test_each_method_says_what_lies_above_its_cut_and_gives_its_mask(deep: Uploa
 @pytest.mark.parametrize("seed", range(8))
 def test_the_methods_names_stand_beside_their_cuts_and_never_over_another(seed: int) -> None:
     places = np.random.default_rng(seed).normal(0.45, 0.1, 16).clip(0, 1)
-    names = [TEXTS["en"][f"method.{name}"] for name in thresholding.METHODS]
+    names = [str(TEXTS["en"][f"method.{name}"]) for name in thresholding.METHODS]
 
-    marks = method_marks.arranged(zip(map(str, names), places.tolist(), strict=True))
+    marks = method_marks.arranged(zip(names, places.tolist(), strict=True))
 
     assert sorted(mark.name for mark in marks) == sorted(names)
     taken: dict[int, list[tuple[float, float]]] = {}

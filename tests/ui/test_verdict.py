@@ -10,6 +10,7 @@ from PIL import Image
 
 from models import album as models_album
 from models import store
+from models.album import Entry
 from ui import album, breed, cutout, mask, pets, programs, theme
 from ui.uploads import Upload
 
@@ -38,7 +39,7 @@ def test_no_pet_is_no_pet_in_every_tab_and_each_leads_to_others(name: str) -> No
         assert html.escape(verdict) in str(message)
         assert set(re.findall(r'data-opens="(\w+)"', str(message))) == ELSEWHERE
         assert not shown  # no ghost of a cut-out, no outline, no breed
-    entry = album.Entry(name, {"pets": []})
+    entry = Entry(name, {"pets": []})
     assert album.summary(entry) == "no pet found"
 
 
@@ -65,7 +66,7 @@ def test_nuclei_are_never_counted_without_a_word() -> None:
     [(message, _, legend, *_)] = mask.show_overlay(upload, "nuclei", 0.5, True)
 
     assert "Made for microscope pictures" in message
-    assert "Objects found" in legend
+    assert "Objects found" in str(legend)
 
 
 def test_programs_and_albums_get_no_ghost_of_a_pet_either(tmp_path: Path) -> None:
