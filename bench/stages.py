@@ -50,10 +50,11 @@ ORIENTATION, TURNED = 0x0112, 3  # EXIF: how a phone held upside down stores a p
 # The page's handlers: the first one gets the photo, and the others follow it. See `ui.page`.
 FIRST: dict[str, tuple[str, ...]] = {"Pets": ("show_pets",)}
 OTHERS: dict[str, tuple[str, ...]] = {
-    "Cut out": ("show_cut_out",),
+    "Cut out": ("show_cut_out", "offer_pets", "show_canvas"),
     "Threshold": ("show_classes", "show_methods", "show_mask"),
     "Mask": ("show_overlay", "show_objects", "show_probabilities", "clear_sizes"),
     "Breed": ("show_breeds",),
+    "the link's hint": ("show_hint",),
 }
 BARE_PETS = "the networks of the Pets tab alone"
 BARE = "all networks alone"

@@ -28,19 +28,26 @@ SPOKEN = ("brush.inside", "brush.outside")  # by the script
 CLOSED = '<button type="button" class="brush-open" aria-expanded="false">{text}</button>'
 
 
-def build(current: gr.State, corrected: gr.State, name: str, model: gr.State | None = None) -> None:
-    """Lay out a canvas that opens with a button.
+def build(
+    current: gr.State,
+    corrected: gr.State,
+    name: str,
+    model: gr.Radio | None = None,
+    chosen: gr.State | None = None,
+) -> None:
+    """Lay out a canvas that is opened by a button.
 
     Parameters
     ----------
     current
         The upload.
     corrected
-        Gets the upload with the visitor's strokes.
+        Where the upload with the visitor's strokes comes.
     name
         Of the tab, for the element's id.
-    model
-        The mask model whose mask is shown; None, also as its value, is the default one.
+    model, chosen
+        The choice of the mask model whose mask is shown, and what changes with it; without them it
+        is the default one.
     """
     with gr.HTML(
         html_template="@children",
@@ -49,11 +56,11 @@ def build(current: gr.State, corrected: gr.State, name: str, model: gr.State | N
         elem_classes="brush",
     ) as drawn:
         area, layer = gr.HTML(padding=False), gr.HTML(padding=False)
-    chosen = model or gr.State(None)
+    inputs = [current, drawn, *([model] if model else [])]
     gr.on(
-        [each.change for each in (current, model) if each is not None],
+        [each.change for each in (current, chosen) if each],
         show_canvas,
-        [current, chosen, drawn],
+        inputs,
         [area, layer],
         show_progress="hidden",
         trigger_mode="always_last",
@@ -62,7 +69,7 @@ def build(current: gr.State, corrected: gr.State, name: str, model: gr.State | N
     )
     drawn.release(
         take_strokes,
-        [current, chosen, drawn],
+        inputs,
         [corrected, area, layer],
         show_progress="hidden",
         trigger_mode="always_last",
@@ -71,7 +78,9 @@ def build(current: gr.State, corrected: gr.State, name: str, model: gr.State | N
     )
 
 
-def show_canvas(upload: Upload | None, model: str | None, drawn: object) -> tuple[object, object]:
+def show_canvas(
+    upload: Upload | None, drawn: object, model: str | None = None
+) -> tuple[object, object]:
     """The button that opens the canvas, or the open canvas; and the mask on it, as HTML."""
     said = drawn if isinstance(drawn, dict) else {}
     model = model or store.default("segmentation")
@@ -82,19 +91,19 @@ def show_canvas(upload: Upload | None, model: str | None, drawn: object) -> tupl
             return CLOSED.format(text=html.escape(say("brush.open"))), ""
         area: object = gr.skip() if said.get("key") == upload.key else _area(upload)
         return area, _layer(upload, model, said.get("serial"))
-    except PhotoError:  # the tab says so
+    except PhotoError:  # the tab says it
         return "", ""
 
 
 def take_strokes(
-    upload: Upload | None, model: str | None, drawn: object
+    upload: Upload | None, drawn: object, model: str | None = None
 ) -> tuple[object, object, object]:
     """The upload with the strokes of the canvas, if they are for it, and the canvas."""
     strokes = read_strokes(drawn)
     corrected: object = gr.skip()
     if upload and strokes is not None and isinstance(drawn, dict) and drawn["key"] == upload.key:
         corrected = upload = replace(upload, strokes=strokes)
-    area, layer = show_canvas(upload, model, drawn)
+    area, layer = show_canvas(upload, drawn, model)
     if strokes is not None and isinstance(layer, str):
         layer = layer.replace('class="brush-layer"', 'class="brush-layer" data-answer="yes"', 1)
     return corrected, area, layer

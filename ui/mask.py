@@ -72,7 +72,7 @@ def build(
                     mark("mask.again"), visible=False, size="sm", elem_id="mask-again"
                 )
     chosen = events.followed(model)
-    brush.build(current, corrected, "mask", chosen)
+    brush.build(current, corrected, "mask", model, chosen)
     gr.on(
         [current.change, chosen.change, opacity.change, border.change],
         show_overlay,

@@ -104,7 +104,7 @@ def build(
         ]
 
     current.change(
-        lambda upload: f'<p class="hint">{say(hint_of(upload))}</p>',
+        show_hint,
         current,
         message,
         show_progress="hidden",
@@ -128,6 +128,11 @@ def build(
         show_progress="hidden",
         api_visibility="private",
     )
+
+
+def show_hint(upload: Upload | None) -> str:
+    """What a link to the page as it is would open, as HTML."""
+    return f'<p class="hint">{say(hint_of(upload))}</p>'
 
 
 def hint_of(upload: Upload | None) -> str:

@@ -28,7 +28,7 @@ def drawn(upload: Upload, *strokes: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_strokes_make_another_upload_whose_mask_and_pets_follow(upload: Upload) -> None:
-    corrected, area, layer = brush.take_strokes(upload, None, drawn(upload, STROKE))
+    corrected, area, layer = brush.take_strokes(upload, drawn(upload, STROKE))
 
     assert isinstance(corrected, Upload)
     assert corrected != upload
@@ -54,7 +54,7 @@ def test_a_removed_pet_is_none_any_more(upload: Upload) -> None:
     over = [[x, y] for y in np.linspace(0, 1, 12).tolist() for x in (0.0, 1.0)]
     stroke = {"keep": False, "points": over, "radius": 0.08}
 
-    corrected, _, _ = brush.take_strokes(upload, None, drawn(upload, stroke))
+    corrected, _, _ = brush.take_strokes(upload, drawn(upload, stroke))
 
     assert isinstance(corrected, Upload)
     assert corrected.pets.pets == []
@@ -67,7 +67,7 @@ def test_strokes_of_another_photo_change_nothing(upload: Upload) -> None:
     said = drawn(upload, STROKE) | {"key": "another"}
     other = replace(upload, path=str(Path(upload.path).with_name("other.png")), strokes=())
 
-    assert not isinstance(brush.take_strokes(upload, None, said)[0], Upload)
+    assert not isinstance(brush.take_strokes(upload, said)[0], Upload)
     assert not any(isinstance(each, Upload) for each in page.follow_strokes(upload, other))
     assert not any(isinstance(each, Upload) for each in page.follow_strokes(upload, None))
 
@@ -91,19 +91,19 @@ def test_strokes_that_cannot_be_change_nothing(upload: Upload, strokes: object) 
     said = {"open": True, "key": upload.key, "serial": "x", "strokes": strokes}
 
     assert brush.read_strokes(said) is None
-    corrected, _, layer = brush.take_strokes(upload, None, said)
+    corrected, _, layer = brush.take_strokes(upload, said)
     assert not isinstance(corrected, Upload)
     assert 'data-strokes="[]"' in str(layer)
 
 
 @pytest.mark.parametrize("said", [None, "", [], {"open": False}, {"strokes": []}])
 def test_a_canvas_that_is_closed_is_a_button(upload: Upload, said: object) -> None:
-    area, layer = brush.show_canvas(upload, None, said)
+    area, layer = brush.show_canvas(upload, said)
 
     assert str(area).startswith("<button")
     assert layer == ""
-    assert brush.show_canvas(None, None, said) == ("", "")
+    assert brush.show_canvas(None, said) == ("", "")
 
 
 def test_nuclei_are_not_corrected(upload: Upload) -> None:
-    assert brush.show_canvas(upload, "nuclei", {"open": True}) == ("", "")
+    assert brush.show_canvas(upload, {"open": True}, "nuclei") == ("", "")
