@@ -15,13 +15,13 @@ if __name__ == "__main__":
     commandline.quiet_interrupts()
 
 import argparse
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from itertools import cycle, islice
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -60,11 +60,12 @@ def write_photo(number: int, example: Path, folder: Path) -> None:
 
 
 def write_photos(folder: Path, count: int = PHOTOS) -> None:
-    """The photos of the measurement."""
-    found = sorted((ROOT / "examples").glob("*.[jp][pn]g"))
-    chosen = list(islice(cycle(found), count))
+    """The photos of the measurement: one of each example, and copies of these."""
+    found = sorted((ROOT / "examples").glob("*.[jp][pn]g"))[:count]
     with ProcessPoolExecutor(usable_cores()) as pool:
-        list(pool.map(write_photo, range(count), chosen, [folder] * count))
+        list(pool.map(write_photo, range(len(found)), found, [folder] * len(found)))
+    for number in range(len(found), count):
+        shutil.copy(folder / f"{number % len(found):03}.jpg", folder / f"{number:03}.jpg")
 
 
 def photos_per_second(root: Path, photos: Path, results: Path, workers: int) -> float:
