@@ -200,6 +200,9 @@ class _Stack:
 
 def _stacks(file: tifffile.TiffFile) -> list[_Stack]:
     """The pictures of a file, as many as it has pages."""
+    # tifffile does not expect a page without pixels, and would count pages with it.
+    if min(file.pages.first.shape, default=1) < 1:
+        raise ValueError("A page has no pixels.")
     if any(getattr(file, f"is_{kind}", False) for kind in STRUCTURED):
         found = [stack for series in file.series for stack in _of_series(file, series)]
         if found:

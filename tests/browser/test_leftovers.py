@@ -24,6 +24,7 @@ def test_a_number_beyond_a_slider_s_range_becomes_the_nearest(page: Page) -> Non
     upload(page, "cat.png", CAT.read_bytes())
     open_tab(page, "Threshold")
     number = page.locator("#classes input[type=number]")
+    number.wait_for()  # it is hidden until the photo is there
     for typed, taken in (("20", "8"), ("1", "2"), ("5", "5")):
         number.press("ControlOrMeta+a")
         number.press_sequentially(typed)

@@ -30,11 +30,11 @@ EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 @on_desktop
 def test_a_picture_of_few_values_is_explained(page: Page) -> None:
     open_tab(page, "Threshold")
-    choose_classes(page, 3)
     for values, sentence in (((7, 7), "1 different"), ((0, 255), "2 different")):
         picture = np.full((60, 90, 3), values[0], np.uint8)
         picture[:, 45:] = values[1]
         upload(page, "flat.png", picture_file("PNG", Image.fromarray(picture)))
+        choose_classes(page, 3)
         expect(page.get_by_text(sentence)).to_be_visible()
         expect(page.locator("#histogram .grey-values")).to_be_visible()
         expect(page.locator("#methods figure")).to_have_count(16)
@@ -61,6 +61,7 @@ def test_a_deep_picture_keeps_its_numbers_and_a_mask_shows_its_python(page: Page
 @on_phone
 def test_the_controls_change_the_classes(page: Page) -> None:
     page.locator("#examples button").filter(has_text="Chelsea, a cat").click()
+    page.locator("#pets .pet").first.wait_for()  # the example has opened its tab
     open_tab(page, "Threshold")
     choose_classes(page, 5)
     expect(page.locator("#cuts tbody tr")).to_have_count(5)

@@ -4,7 +4,8 @@ import io
 import struct
 from collections.abc import Iterator
 from itertools import product
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
+from models import tiff
 from models.images import PhotoError, open_picture
 from models.picture import Axis, Picture, Place
 
@@ -410,3 +412,16 @@ def test_a_file_that_lies_about_its_pixels_is_refused() -> None:
 
     with pytest.raises(PhotoError):
         open_picture(bytes(content))
+
+
+def test_a_page_without_pixels_ends_the_search_for_series() -> None:
+    class File:
+        is_shaped = True
+        pages = SimpleNamespace(first=SimpleNamespace(shape=(HEIGHT, -WIDTH)))
+
+        @property
+        def series(self) -> None:
+            pytest.fail("tifffile was asked for the series")
+
+    with pytest.raises(ValueError, match="no pixels"):
+        tiff._stacks(cast("tifffile.TiffFile", File()))
