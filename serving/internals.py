@@ -54,6 +54,7 @@ from starlette.datastructures import FormData
 from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
 
 from serving.settings import CannotStart
+from serving.sockets import take_port
 
 __all__ = [
     "CLIENT",
@@ -722,8 +723,16 @@ def start_node(host: str, python_port: int) -> tuple["Popen[bytes] | None", int]
     Its process, or None if it does not start, and its port on `host`.
     """
     path = os.environ.get("GRADIO_NODE_PATH", get_node_path())
+    # Gradio takes the first free port of a few: two apps that start at once would both choose it,
+    # and one of them would find the other's Node there.
+    with take_port(host, 0) as free:
+        number = free.getsockname()[1]
     _, process, port = node_server.start_node_server(
-        server_name=host, node_path=path, python_port=python_port, python_host=host
+        server_name=host,
+        server_port=number,
+        node_path=path,
+        python_port=python_port,
+        python_host=host,
     )
     return process, port or 0
 
