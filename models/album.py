@@ -160,8 +160,7 @@ def examine(
     image = as_image(photo)
     found = segmenter.predict(image)
     classifier = breeds.load(store.default("classification"))
-    regions, told_apart = pipeline.find(image, segmenter, found.regions)
-    pets = pipeline.recognize(image, regions, classifier, told_apart)
+    pets = pipeline.recognize(image, segmenter, classifier, found.regions)
     small = image.copy()
     small.thumbnail((CUT_OUT_SIDE, CUT_OUT_SIDE), reducing_gap=2.0)
     opaque = 255 if pets else 0  # of what looks a little like one there is no ghost

@@ -124,13 +124,12 @@ def analyze(photo: Photo | Image.Image) -> list[Pet]:
     segmenter = segmentation.load(store.default("segmentation"))
     classifier = breeds.load(store.default("classification"))
     image = as_image(photo)
-    regions, told_apart = find(image, segmenter, lambda: segmenter.predict(image).regions())
-    return recognize(image, regions, classifier, told_apart)
+    return recognize(image, segmenter, classifier, lambda: segmenter.predict(image).regions())
 
 
 def find(
     photo: Photo | Image.Image, segmenter: Segmenter, whole: Callable[[], NDArray[np.uint8]]
-) -> tuple[list[Region], bool]:
+) -> list[Region]:
     """Find the pets in a photo one by one: boxes first, then a closer look at each.
 
     So the network sees a small pet as large as one that fills the photo, and overlapping pets are
@@ -148,7 +147,42 @@ def find(
 
     Returns
     -------
-    The regions of the pets, by falling area; and whether a detector separated the pets.
+    The regions of the pets, by falling area.
+
+    Raises
+    ------
+    models.store.ModelError
+        When a model is missing or damaged.
+    """
+    return _detected(as_image(photo), segmenter) or of_numbers(whole())
+
+
+def _detected(photo: Image.Image, segmenter: Segmenter) -> list[Region]:
+    detector = detection.default()
+    found = detector.detect(photo)[:MOST_PETS] if detector else []
+    looks = [segmenter.look_closer(photo, each.box) for each in found]
+    return segmentation.settle(looks, photo.height, photo.width)
+
+
+def recognize(
+    photo: Photo | Image.Image,
+    segmenter: Segmenter,
+    classifier: BreedClassifier,
+    whole: Callable[[], NDArray[np.uint8]],
+) -> list[Pet]:
+    """Find the pets in a photo and name them, the largest first.
+
+    A body without its head, as behind a ball of wool, is not a pet of any breed by itself. Such a
+    part of the photo as a whole is joined with an adjacent one if together they are more probably a
+    pet than either alone. What a detector separated stays apart: of two dogs side by side, one may
+    well be of no known breed.
+
+    Parameters
+    ----------
+    photo, segmenter, whole
+        As for `find`.
+    classifier
+        The model that names the pets.
 
     Raises
     ------
@@ -156,44 +190,9 @@ def find(
         When a model is missing or damaged.
     """
     image = as_image(photo)
-    detector = detection.default()
-    found = detector.detect(image)[:MOST_PETS] if detector else []
-    looks = [segmenter.look_closer(image, each.box) for each in found]
-    if regions := segmentation.settle(looks, image.height, image.width):
-        return regions, True
-    return of_numbers(whole()), False
-
-
-def recognize(
-    photo: Photo | Image.Image,
-    regions: Sequence[Region],
-    classifier: BreedClassifier,
-    told_apart: bool,
-) -> list[Pet]:
-    """Name the pets that were found, and join parts that a mask model separated by mistake.
-
-    A body without its head, as behind a ball of wool, is not a pet of any breed by itself. Such a
-    part is joined with an adjacent one if together they are more probably a pet than either alone.
-    A detector is more reliable: of two dogs side by side, one may well be of no known breed.
-
-    Parameters
-    ----------
-    photo
-        `(height, width, 3)` uint8 RGB, or the same as a picture of Pillow's.
-    regions
-        Those of the pets, as of `find`.
-    classifier
-        The model that names them.
-    told_apart
-        Whether a detector separated them, so that none are joined.
-
-    Returns
-    -------
-    The pets, the largest first.
-    """
-    image = as_image(photo)
-    pets = name_pets(image, regions, classifier)
-    return pets if told_apart else _joined(image, pets, classifier)
+    if regions := _detected(image, segmenter):
+        return name_pets(image, regions, classifier)
+    return _joined(image, name_pets(image, of_numbers(whole()), classifier), classifier)
 
 
 def _joined(photo: Image.Image, pets: list[Pet], classifier: BreedClassifier) -> list[Pet]:

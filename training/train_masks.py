@@ -25,6 +25,7 @@ The run's folder gets what `training.train_encoder_unet` writes.
 import argparse
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +48,7 @@ from models.segmentation import close_up, point_out
 from training import command_line, composites, data_sets, others, pets, runs
 from training.composites import BACKGROUND, PET, Classes, Scenes, read_classes
 from training.errors import UserError
-from training.pretrained import Statistics, TorchNetwork, weights_file
+from training.pretrained import TorchNetwork, weights_file
 from training.runs import Run, RunError, read_facts
 from training.train_encoder_unet import (
     MULTIPLE,
@@ -318,8 +319,8 @@ class BelievedLoss(torch.nn.Module):
         return self.entropy(logits, truth) + self.dice(logits, truth)
 
 
-def build(deeplab: Path | None) -> TorchNetwork:
-    """The U-Net, on DeepLab's encoder, or on a random one."""
+def build(deeplab: Path | None) -> tuple[TorchNetwork, InputSpec, str]:
+    """The U-Net, on DeepLab's encoder or on a random one, its input and its architecture's name."""
     model = smp.Unet(
         ENCODER,
         encoder_weights=None,
@@ -333,11 +334,12 @@ def build(deeplab: Path | None) -> TorchNetwork:
             if not name.endswith("num_batches_tracked"):
                 own[name] = stored[f"encoder.{name}"]
         model.encoder.model.load_state_dict(own)
-    return model
+    spec = InputSpec(SIZE, SIZE, "squash", "bilinear", MEAN, STD, layout="NCHW")
+    return model, spec, f"U-Net, {ENCODER} encoder (segmentation-models-pytorch)"
 
 
-def read_run(folder: Path) -> tuple[TorchNetwork, Statistics, Statistics]:
-    """The network of a finished run, with the mean and standard deviation that its input wants.
+def read_run(folder: Path) -> tuple[TorchNetwork, InputSpec, str]:
+    """The network of a finished run, its input, and the name of its architecture.
 
     Raises
     ------
@@ -346,18 +348,9 @@ def read_run(folder: Path) -> tuple[TorchNetwork, Statistics, Statistics]:
     """
     facts = read_facts(folder)
     try:
-        model = smp.from_pretrained(folder)
+        return smp.from_pretrained(folder), facts["input"], facts["architecture"]
     except Exception as error:  # of smp, safetensors or the file system
         raise RunError(f"{folder} has no network that can be trained on.") from error
-    spec = facts["input"]
-    return model, spec.mean, spec.std
-
-
-def architecture(start_from: Path | None) -> str:
-    """What the network is called: as the run does that it goes on with."""
-    if start_from:
-        return str(read_facts(start_from)["architecture"])
-    return f"U-Net, {ENCODER} encoder (segmentation-models-pytorch)"
 
 
 def train(
@@ -412,20 +405,18 @@ def train(
         epochs, batch = run.length(epochs, batch)
         if deeplab:
             weights_file(deeplab, "--deeplab")
-        model, mean, std = read_run(start_from) if start_from else (build(deeplab), MEAN, STD)
-        spec = InputSpec(size, size, "squash", "bilinear", mean, std, layout="NCHW")
+        model, spec, architecture = read_run(start_from) if start_from else build(deeplab)
+        spec = replace(spec, height=size, width=size)
         run.begin()
-        pretrained = deeplab is not None or start_from is not None
-        learn = make_learner(
-            model, train_part, held_out, backgrounds, spec, batch, deeplab, pretrained
-        )
+        frozen = FROZEN if start_from or deeplab else 0.0
+        learn = make_learner(model, train_part, held_out, backgrounds, spec, batch, deeplab, frozen)
         if find_rate:
             fastai_runs.find_rate(learn, run)
             return run.folder
         # A finished run's statistics stay as they are, the decoder's too: the pictures here are
         # stranger than those at serving.
-        known = model if start_from else model.encoder if deeplab else torch.nn.Module()
-        callbacks = [fastai_runs.FixedStatistics(known)]
+        known = [model] if start_from else [model.encoder] if deeplab else []
+        callbacks = [fastai_runs.FixedStatistics(each) for each in known]
         rows = fastai_runs.fit(learn, run, epochs, rate, RATE_SPREAD, seed, callbacks)
         if rank_distrib():  # one process writes the results
             return run.folder
@@ -433,7 +424,7 @@ def train(
         run.finish(
             task="segmentation",
             framework="smp",
-            architecture=architecture(start_from),
+            architecture=architecture,
             labels=[{"name": name} for name in data.mask_classes],
             input_spec=spec,
             data=data.name,
@@ -459,7 +450,7 @@ def make_learner(
     spec: InputSpec,
     batch: int,
     deeplab: Path | None,
-    pretrained: bool,
+    frozen: float,
 ) -> Learner:
     """A learner of the U-Net on pictures that are drawn anew each time."""
     doubtful = np.zeros((len(train_part), GRID, GRID), np.bool_)
@@ -475,7 +466,6 @@ def make_learner(
     )
     body = list(model.encoder.parameters())
     head = [*model.decoder.parameters(), *model.segmentation_head.parameters()]
-    frozen = FROZEN if pretrained else 0.0
     return fastai_runs.fast(
         Learner(
             loaders,

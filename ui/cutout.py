@@ -4,7 +4,7 @@ import html
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import gradio as gr
 import numpy as np
@@ -60,7 +60,7 @@ CHOOSE_SWATCH = """element.addEventListener("click", ({ target }) => {
 
 @dataclass(frozen=True)
 class Frame:
-    """What a visitor wants around a cut-out; lengths in percent of the photo's longer side."""
+    """What a visitor wants around a cut-out; lengths as shares of the photo's longer side."""
 
     outline: float = 0
     crop: bool = False
@@ -172,7 +172,7 @@ def build(current: gr.State, corrected: gr.State) -> dict[str, gr.Component]:
     )
     swatches.submit(None, swatches, color, js="(chosen) => chosen", api_visibility="private")
     shape: list[gr.Component] = [only, grow, softness, outline, crop, margin, square]
-    choice = [current, background, color, own, *shape]
+    ground = [current, background, color, own]
     current.change(offer_pets, current, only, show_progress="hidden", api_visibility="private")
     gr.on(
         [
@@ -181,7 +181,7 @@ def build(current: gr.State, corrected: gr.State) -> dict[str, gr.Component]:
             *(each.release for each in (grow, softness, outline, margin)),
         ],
         show_cut_out,
-        choice,
+        [*ground, *shape],
         [message, slider, download, copy, said],
         show_progress="minimal",
         trigger_mode="always_last",
@@ -189,8 +189,8 @@ def build(current: gr.State, corrected: gr.State) -> dict[str, gr.Component]:
         api_visibility="private",
     )
     slider.change(None, js=SET_ALTERNATIVE_TEXTS)
-    events.save_on_click(download, write_cut_out, [*choice, kind])
-    copied, file = events.on_click(copy, write_cut_out, choice, js=START_COPYING)
+    events.save_on_click(download, write_cut_out, [*ground, kind, *shape])
+    copied, file = events.on_click(copy, copy_cut_out, [*ground, *shape], js=START_COPYING)
     copied.success(None, file, said, js=FINISH_COPYING)
     return {
         "ground": background,
@@ -236,11 +236,8 @@ def chosen_pets(upload: Upload, only: Sequence[str]) -> tuple[int, ...]:
     return tuple(int(number) for key, _, number in own if key == upload.key and number.isdigit())
 
 
-def show_cut_out(
-    upload: Upload | None,
-    background: Background,
-    color: str,
-    own: Upload | None,
+def edge_and_frame(
+    upload: Upload,
     only: Sequence[str] = (),
     grow: float = 0,
     softness: float = 0,
@@ -248,16 +245,28 @@ def show_cut_out(
     crop: bool = False,
     margin: float = 0,
     square: bool = False,
+) -> tuple[Edge, Frame]:
+    """What the visitor chose; lengths come in percent of the photo's longer side."""
+    edge = Edge(chosen_pets(upload, only), grow / 100, softness / 100)
+    return edge, Frame(outline / 100, crop, margin / 100, square)
+
+
+def show_cut_out(
+    upload: Upload | None,
+    background: Background,
+    color: str,
+    own: Upload | None,
+    *shape: Any,  # noqa: ANN401
 ) -> tuple[str, object, object, object, str]:
     """Message, the reduced photo beside the reduced result, both buttons, and the time it took.
 
-    Lengths are in percent of the photo's longer side.
+    What stands in `shape` are the arguments of `edge_and_frame`.
     """
     off, on = gr.Button(interactive=False), gr.Button(interactive=True)
     if upload is None:
         return markup.notice(say("cutout.hint"), waits=True), None, off, off, ""
     try:
-        edge = Edge(chosen_pets(upload, only), grow / 100, softness / 100)
+        edge, frame = edge_and_frame(upload, *shape)
         photo, found = upload.preview, upload.cut_out_with(edge)
         if not upload.pets.pets or not (found.cut_out[:, :, 3] > 127).any():
             return (
@@ -267,7 +276,6 @@ def show_cut_out(
                 off,
                 "",
             )
-        frame = Frame(outline, crop, margin, square)
         before, result = compose(photo, found.cut_out, background, color, own, frame)
     except (PhotoError, ColorError) as error:
         return markup.notice(_sentence(error), wrong=True), gr.skip(), off, off, ""
@@ -284,25 +292,29 @@ def write_cut_out(
     background: Background,
     color: str,
     own: Upload | None,
-    only: Sequence[str] = (),
-    grow: float = 0,
-    softness: float = 0,
-    outline: float = 0,
-    crop: bool = False,
-    margin: float = 0,
-    square: bool = False,
-    kind: result_files.Kind = "png",
+    kind: result_files.Kind,
+    *shape: Any,  # noqa: ANN401
 ) -> str:
     """The result at the photo's own size, as a file."""
     try:
-        edge = Edge(chosen_pets(upload, only), grow / 100, softness / 100)
-        frame = Frame(outline, crop, margin, square)
+        edge, frame = edge_and_frame(upload, *shape)
         cut = upload.whole_cut_out(edge)
         _, result = compose(upload.whole, cut, background, color, own, frame)
         picture = Image.fromarray(result)
         return result_files.picture_to_keep(picture, f"{upload.name}-cut-out", kind)
     except ColorError as error:
         raise gr.Error(_sentence(error), print_exception=False) from None
+
+
+def copy_cut_out(
+    upload: Upload,
+    background: Background,
+    color: str,
+    own: Upload | None,
+    *shape: Any,  # noqa: ANN401
+) -> str:
+    """The same as PNG, the kind that every clipboard takes."""
+    return write_cut_out(upload, background, color, own, "png", *shape)
 
 
 def compose(
@@ -326,13 +338,12 @@ def compose(
     ColorError
         If the colour, which can be typed, is invalid.
     """
-    outline, margin = chosen.outline / 100, chosen.margin / 100
     opacity = cut[:, :, 3]
-    box = framing.frame(opacity, chosen.crop, margin, chosen.square, outline)
+    box = framing.frame(opacity, chosen.crop, chosen.margin, chosen.square, chosen.outline)
     before = framing.framed(photo, box, beyond=255)
     blurred = background == "blurred"
     ground = matting.blur_background(photo, opacity) if blurred else photo
-    width = outline * max(photo.shape)
+    width = chosen.outline * max(photo.shape)
     cut = framing.add_outline(framing.framed(cut, box), width)
     if background == "color":
         try:

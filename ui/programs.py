@@ -116,7 +116,7 @@ def cut_out(photo: Upload) -> str:
     picture = read(photo).photo
     segmenter = segmentation.load(store.default("segmentation"))
     found = segmenter.predict(picture)
-    regions, _ = pipeline.find(picture, segmenter, found.regions)
+    regions = pipeline.find(picture, segmenter, found.regions)
     opaque = 255 if regions else 0  # of what looks a little like one there is no ghost
     foreground = np.round(found.foreground() * opaque).astype(np.uint8)
     cut = matting.extract(picture, foreground, segmenter.card.input)

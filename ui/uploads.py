@@ -383,10 +383,9 @@ def _recognize(upload: Upload) -> PetsResult:
         before, after = (each.mask(model).segmentation for each in (upload.uncorrected, upload))
         found = [pet.region for pet in upload.uncorrected.pets.pets]
         numbers = correcting.correct_regions(numbered(found, *photo.shape[:2]), before, after)
-        regions, told_apart = of_numbers(numbers), True
+        pets = pipeline.name_pets(image, of_numbers(numbers), classifier)
     else:
-        regions, told_apart = pipeline.find(image, segmenter, whole)
-    pets = pipeline.recognize(image, regions, classifier, told_apart)
+        pets = pipeline.recognize(image, segmenter, classifier, whole)
     return PetsResult(pets, time.perf_counter() - start, classifier.device)
 
 

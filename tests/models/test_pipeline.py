@@ -11,6 +11,7 @@ import pytest
 from models import breeds, detection, pipeline, segmentation
 from models.images import open_photo
 from models.regions import Box, Region, of_numbers
+from models.segmentation import Look, Segmenter
 from models.store import ModelError
 
 AddModel = Callable[..., Path]
@@ -298,22 +299,33 @@ THREE = np.repeat([[2] * 25 + [1] * 45 + [0] * 10 + [3] * 20], 50, axis=0).astyp
     ],
 )
 def test_a_part_that_is_not_a_pet_by_itself_is_joined_with_its_pet(
-    regions: np.ndarray, known: Callable[[float], float], expected: np.ndarray
+    regions: np.ndarray,
+    known: Callable[[float], float],
+    expected: np.ndarray,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     photo = np.zeros((*regions.shape, 3), np.uint8)
+    detected(monkeypatch)
 
     judge = cast("breeds.BreedClassifier", Judge(known))
-    pets = pipeline.recognize(photo, of_numbers(regions), judge, told_apart=False)
+    pets = pipeline.recognize(photo, cast("Segmenter", None), judge, lambda: regions)
 
     assert len(pets) == expected.max()
     for number, pet in enumerate(pets, start=1):
         np.testing.assert_array_equal(pet.mask, expected == number)
 
 
-def test_pets_that_a_detector_told_apart_are_not_joined() -> None:
+def test_pets_that_a_detector_separated_are_not_joined(monkeypatch: pytest.MonkeyPatch) -> None:
     photo = np.zeros((*HALVES.shape, 3), np.uint8)
+    boxes = (0, 0, 60, 50), (60, 0, 100, 50)
+    detected(monkeypatch, *boxes)
+    looks = SimpleNamespace(
+        look_closer=lambda _, box: Look(
+            box, box, np.full((box[3] - box[1], box[2] - box[0]), 255, np.uint8)
+        )
+    )
     judge = cast("breeds.BreedClassifier", Judge(grows))
-    pets = pipeline.recognize(photo, of_numbers(HALVES), judge, told_apart=True)
+    pets = pipeline.recognize(photo, cast("Segmenter", looks), judge, lambda: HALVES)
     assert [pet.region.area for pet in pets] == [60 * 50, 40 * 50]
 
 

@@ -62,7 +62,7 @@ def test_deeplab_is_read_and_answers_as_its_parts_do(deeplab: Path) -> None:
 
 
 def test_the_encoder_starts_as_deeplab_s(deeplab: Path) -> None:
-    encoder = train_masks.build(deeplab).encoder.model.state_dict()
+    encoder = train_masks.build(deeplab)[0].encoder.model.state_dict()
     theirs = train_masks.read_deeplab(deeplab).encoder.state_dict()
     for name in ("conv_stem.weight", "blocks.6.0.conv_pwl.weight"):
         torch.testing.assert_close(encoder[name], theirs[name])

@@ -46,7 +46,7 @@ def test_the_preview_is_the_file(upload: Upload, background: cutout.Background) 
     shape = (1.0, 0.3, 2.0, True, 6, True)
 
     _, sides, *_ = cutout.show_cut_out(upload, background, "#2f7fd1", None, (), *shape)
-    path = cutout.write_cut_out(upload, background, "#2f7fd1", None, (), *shape)
+    path = cutout.write_cut_out(upload, background, "#2f7fd1", None, "png", (), *shape)
 
     assert isinstance(sides, tuple)
     before, shown, saved = (Image.open(file) for file in (*sides, path))
@@ -59,9 +59,7 @@ def test_the_preview_is_the_file(upload: Upload, background: cutout.Background) 
 
 @pytest.mark.parametrize("kind", ["png", "webp", "jpeg"])
 def test_files_are_of_the_kind_that_is_chosen(upload: Upload, kind: result_files.Kind) -> None:
-    path = cutout.write_cut_out(
-        upload, "transparent", "#ffffff", None, (), 0, 0, 0, False, 0, False, kind
-    )
+    path = cutout.write_cut_out(upload, "transparent", "#ffffff", None, kind)
 
     with Image.open(path) as saved:
         assert saved.format == kind.upper()

@@ -43,7 +43,7 @@ def test_a_saved_file_has_the_photo_s_own_size(large: Upload, kind: str) -> None
     file = {
         "classes": lambda: threshold.write_classes(large, 2, "red", None),
         "mask": lambda: mask.write_mask(large, model),
-        "cut-out": lambda: cutout.write_cut_out(large, "transparent", "#ffffff", None),
+        "cut-out": lambda: cutout.write_cut_out(large, "transparent", "#ffffff", None, "png"),
     }[kind]()
 
     assert Image.open(file).size == (WIDTH, HEIGHT)
