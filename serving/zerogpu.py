@@ -1,16 +1,18 @@
 """A Space on ZeroGPU hardware, whose GPU is lent for moments to functions that `spaces.GPU` marks.
 
 The CPU answers a single photo before the scheduler could lend a GPU. An album asks for it once, for
-as long as its photos will probably take. The marked function runs in a forked process and does
-nothing but run networks, whose inputs and outputs go through a pipe; photos are decoded and results
-are written here meanwhile. Until the GPU comes, if it is refused, and once its time is over, the
-networks run here. So no photo is lost, and none is looked at twice.
+as long as its photos will probably take. The marked function runs in a forked process and starts
+another one that runs networks. Their inputs and outputs go through a pipe, while photos are decoded
+and results are written here. Until the GPU comes, if it is refused, and once its time is over, the
+networks run here. So no photo is lost, and none is analysed twice.
 """
 
 import logging
 import math
 import multiprocessing
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from contextvars import copy_context
@@ -23,7 +25,6 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from models import runtime
 from models.runtime import Answers, Gathered, Network
 
 Refusal = Literal["quota", "refused", "ended"]
@@ -35,6 +36,9 @@ Refusal = Literal["quota", "refused", "ended"]
 START_SECONDS, PHOTO_SECONDS, MEGABYTE_SECONDS = 15.0, 0.1, 0.1
 MOST_SECONDS = 120
 PATIENCE = 0.1  # seconds between two looks at whether the GPU is still there
+
+ROOT = Path(__file__).parents[1]
+GPU_PROCESS = [sys.executable, "-m", "serving.gpu_process"]
 
 PHOTOS_AT_A_TIME = 3  # whose networks go together as batches
 
@@ -71,22 +75,24 @@ def seconds_for(photos: Sequence[Path]) -> int:
 
 
 def run_networks(pipe: Connection, seconds: int) -> None:
-    """Run networks for the other end of a pipe until it sends None; in the process with the GPU."""
-    networks: dict[int, Network] = {}
-    pipe.send("ready")
-    while (asked := pipe.recv()) is not None:
-        number, batch, description = asked
-        if description is not None:
-            networks[number] = on_gpu(*description)
-        answers = networks[number].run_all(batch)
-        if networks[number].device != "GPU":
-            raise RuntimeError("The networks cannot use the GPU that was lent.")
-        pipe.send(answers)
+    """Run networks for the other end of a pipe, in the process that the GPU was lent to.
 
+    That process is a fork of this one, whose threads were running networks. A lock of ONNX Runtime
+    that one of them held stays locked in it for good. So a new process, which inherits the GPU,
+    loads the networks.
 
-def on_gpu(content: bytes, warm_up_shape: tuple[int, ...]) -> Network:
-    """Open a network on the GPU that was lent."""
-    return Network(content, warm_up_shape, runtime.cuda_providers())
+    Raises
+    ------
+    RuntimeError
+        When the networks cannot use the GPU.
+    """
+    with pipe:
+        given = pipe.fileno()
+        process = subprocess.Popen(  # noqa: S603
+            [*GPU_PROCESS, str(given)], cwd=ROOT, pass_fds=[given], stdin=subprocess.DEVNULL
+        )
+    if process.wait():
+        raise RuntimeError("The networks cannot use the GPU that was lent.")
 
 
 class Lease:
@@ -114,7 +120,7 @@ class Lease:
         self._pipe, self._other = multiprocessing.Pipe()
         # The scheduler finds the visitor in the context.
         hold = partial(copy_context().run, self._hold, _lend, seconds_for(photos))
-        Thread(target=hold, daemon=True).start()
+        Thread(target=hold, name="GPU lease", daemon=True).start()
 
     def __enter__(self) -> Self:
         return self

@@ -10,6 +10,9 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
@@ -19,17 +22,26 @@ sys.modules["torch"] = None  # type: ignore[assignment]
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from models import runtime  # noqa: E402
-from models.runtime import Gathered, Network  # noqa: E402
 from serving import decoding, zerogpu  # noqa: E402
 from ui import album  # noqa: E402
 
+STAND_IN = Path(__file__).with_name("zerogpu_stand_in.py")
 
-def stand_in(content: bytes, warm_up_shape: tuple[int, ...]) -> Network:
-    """A network on this machine's CPU that says it is on the GPU."""
-    network = Network(content, warm_up_shape, ["CPUExecutionProvider"])
-    network._gathered = Gathered(network._run)
-    network.device = "GPU"
-    return network
+
+class DecidedLease(zerogpu.Lease):
+    """A lease that is waited for: these few photos could be done before a GPU comes."""
+
+    def __init__(self, photos: Sequence[Path]) -> None:
+        super().__init__(photos)
+        while not (self._there() or self._over.is_set()):
+            time.sleep(0.01)
+
+
+def wait_for_the_end() -> None:
+    """Wait until the GPU has been given back."""
+    for thread in threading.enumerate():
+        if thread.name == "GPU lease":
+            thread.join()
 
 
 def take_the_gpu_away() -> None:
@@ -42,7 +54,8 @@ def main(folder: str, *outcomes: str) -> None:
     """Let each outcome happen to an album of a folder's photos."""
     assert zerogpu.here()
     runtime.no_gpu.set()
-    zerogpu.on_gpu = stand_in
+    zerogpu.Lease = DecidedLease  # type: ignore[misc]
+    zerogpu.GPU_PROCESS = [sys.executable, str(STAND_IN)]
     decoding.start()
     zerogpu.declare()
     files = [str(path) for path in sorted(Path(folder).iterdir())]
@@ -52,6 +65,7 @@ def main(folder: str, *outcomes: str) -> None:
         for found, *_ in album.analyze_photos(files, album.Run()):
             if outcome == "ended" and found and found.devices["GPU"] == 2:
                 take_the_gpu_away()
+        wait_for_the_end()
         assert found is not None
         message, *_ = album.finish(found)
         facts = [
