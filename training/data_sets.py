@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.images import open_photo
-from training import folders, nuclei, pets, pictures
+from training import corrections, folders, nuclei, pets, pictures
 from training.archives import DataError
 from training.errors import UserError
 
@@ -19,6 +19,7 @@ Examples = Sequence[Any]
 """Of one data set: `pets.Example`, `nuclei.Example` or `folders.Example`."""
 
 DRY_PICTURES = 16, 8  # to train on and held out, in a dry run
+DRY_MORE = 4  # further ones to train on
 REMEMBERED = ".checked.json"  # in the data set's folder: which pictures could be read
 
 
@@ -45,6 +46,8 @@ class DataSet:
         protocol.
     own
         Whether it is a folder of the user's own pictures.
+    more
+        Corrected photos that are trained on as well; see `with_more`.
     """
 
     name: str
@@ -55,6 +58,7 @@ class DataSet:
     home: Path
     random: Callable[[], tuple[Examples, Examples]] | None = None
     own: bool = False
+    more: tuple[pets.Example, ...] = ()
 
     def parts(self, split: str, fold: int = 0) -> tuple[Examples, Examples]:
         """The examples to train on and those held out, for a training script's `--split`."""
@@ -75,16 +79,47 @@ class DataSet:
         skip_damaged: bool,
         dry_run: bool,
     ) -> tuple[Examples, Examples]:
-        """The `parts`, once their files have been read; only a few of them for a dry run."""
+        """The `parts`, once their files have been read; only a few of them for a dry run.
+
+        Corrected photos come last of those to train on. One that has the name of a picture of the
+        data set takes its place, and what was held out under that name is so no longer.
+        """
+        if self.more and split == "random":
+            raise UserError("--more adds photos to the official split: leave --split random out.")
         train, held_out = (
             pets.with_masks(part) if masks else part for part in self.parts(split, fold)
         )
+        more = [each for each in self.more if masks or each.label != pets.ANOTHER_BREED]
+        if self.more and not more:
+            raise UserError("--more holds only photos of other breeds, which teach masks alone.")
+        names = {each.name for each in more}
+        train, held_out = (
+            [each for each in part if each.name not in names] for part in (train, held_out)
+        )
         if dry_run:
             train, held_out = map(pictures.few, (train, held_out), DRY_PICTURES)
-        return (
-            self.check(train, masks=masks, skip_damaged=skip_damaged),
+            more = pictures.few(more, DRY_MORE)
+        parts = (
+            self.check([*train, *more], masks=masks, skip_damaged=skip_damaged),
             self.check(held_out, masks=masks, skip_damaged=skip_damaged),
         )
+        if told := self.more_facts(parts[0]):
+            print(f"Training on {len(parts[0])} pictures, {told['pictures']} of them corrected.")
+        return parts
+
+    def more_facts(self, train: Examples) -> dict[str, Any] | None:
+        """What a run states of the corrected photos among those that it was trained on.
+
+        Returns
+        -------
+        `pictures`, how many; and `instead_of`, the names of those pictures of the data set whose
+        place they took. None without `--more`.
+        """
+        if not self.more:
+            return None
+        added = {each.name for each in self.more} & {each.name for each in train}
+        own = {each.name for each in self.split("trainval", 0)}
+        return {"pictures": len(added), "instead_of": sorted(added & own)}
 
     def check(self, examples: Examples, *, masks: bool, skip_damaged: bool) -> Examples:
         """Read all pictures (and masks) once; leave out damaged ones if `skip_damaged`.
@@ -120,16 +155,25 @@ def _read(example: Any, masks: bool) -> list[Path]:  # noqa: ANN401
         else:
             file = example.trimap if isinstance(example, pets.Example) else example.mask
             mask = example.read_classes()
+        if mask.ndim != 2:
+            raise ValueError("its mask is a picture of several channels")
         if mask.shape != photo.shape[:2]:
             raise ValueError("photo and mask have different sizes")
+        if isinstance(example, pets.Example) and mask.max() >= len(pets.MASK_CLASSES):
+            raise ValueError("its trimap has other values than 1, 2 and 3")
         files.append(file)
     return files
 
 
-def open_pets(root: Path | None = None, source: str | Path | None = None) -> DataSet:
-    """The Oxford-IIIT Pet data set, downloaded and extracted if necessary."""
+def open_pets(
+    root: Path | None = None, source: str | Path | None = None, more: Path | None = None
+) -> DataSet:
+    """The Oxford-IIIT Pet data set, downloaded and extracted if necessary.
+
+    `more` is a folder of corrected photos to train on as well; see `with_more`.
+    """
     root = pets.prepare(root or pets.ROOT, source or pets.URL)
-    return DataSet(
+    data = DataSet(
         pets.NAME,
         tuple({"name": breed.name, "species": breed.species} for breed in pets.breeds(root)),
         pets.MASK_CLASSES,
@@ -138,6 +182,25 @@ def open_pets(root: Path | None = None, source: str | Path | None = None) -> Dat
         root,
         random=lambda: pets.random_split(root),
     )
+    return with_more(data, more, pets.breeds(root)) if more else data
+
+
+def with_more(data: DataSet, folder: Path, breeds: Sequence[pets.Breed]) -> DataSet:
+    """The pets, with the corrected photos of a folder to train on; see `training.corrections`.
+
+    Raises
+    ------
+    training.archives.DataError
+        When the folder cannot be used, or holds pictures of the test split.
+    """
+    more = corrections.read(folder, breeds)
+    tested = {each.name for each in more} & {each.name for each in data.split("test", 0)}
+    if tested:
+        raise DataError(
+            f"{folder} holds {min(tested)}, a picture of the test split, on which nothing is "
+            "trained: take it out."
+        )
+    return replace(data, more=tuple(more))
 
 
 def open_nuclei(root: Path | None = None, source: str | Path | None = None) -> DataSet:
@@ -170,10 +233,17 @@ def open_folder(folder: str | Path, *, masks: bool) -> DataSet:
 
 
 def open_folder_or_pets(
-    folder: str | Path | None, root: Path | None, source: str | None, *, masks: bool
+    folder: str | Path | None,
+    root: Path | None,
+    source: str | None,
+    more: Path | None = None,
+    *,
+    masks: bool,
 ) -> DataSet:
-    """Your own pictures if a folder is given, otherwise the pets."""
-    return open_folder(folder, masks=masks) if folder else open_pets(root, source)
+    """Your own pictures if a folder is given, otherwise the pets, with `more` corrected photos."""
+    if folder and more:
+        raise UserError("--more adds photos to the pets: leave --folder out.")
+    return open_folder(folder, masks=masks) if folder else open_pets(root, source, more)
 
 
 OFFICIAL = {pets.NAME: open_pets, nuclei.NAME: open_nuclei}
@@ -217,8 +287,14 @@ def open_for(
 
 
 def held_out_by(data: DataSet, facts: Mapping[str, Any], split: str) -> Examples:
-    """The examples of a split, divided as the run did it."""
+    """The examples of a split, divided as the run did it.
+
+    What it was trained on after all, through `--more`, is not held out.
+    """
     examples = data.split(split, facts.get("fold", 0))
+    if split == "validation":
+        learned = set((facts.get("more") or {}).get("instead_of", ()))
+        examples = [each for each in examples if each.name not in learned]
     return pets.with_masks(examples) if facts["task"] == "segmentation" else examples
 
 
@@ -245,14 +321,27 @@ def choose(examples: Examples, names: Path) -> Examples:
     return kept
 
 
-def add_arguments(parser: argparse.ArgumentParser, *, folder: str | None = None) -> None:
-    """Add the options about where the pictures are; `folder` is the help for your own ones."""
+def add_arguments(
+    parser: argparse.ArgumentParser, *, folder: str | None = None, more: bool = False
+) -> None:
+    """Add the options about where the pictures are.
+
+    `folder` is the help for your own ones; with `more`, corrected photos can be added.
+    """
     parser.add_argument(
         "--root", type=Path, help="folder of the official data; by default data/pets, ..."
     )
     parser.add_argument("--source", help="base URL of the official archives, or a folder with them")
     if folder is not None:
         parser.add_argument("--folder", type=Path, help=folder)
+    if more:
+        parser.add_argument(
+            "--more",
+            type=Path,
+            metavar="FOLDER",
+            help="corrected photos to train on as well, in the layout of the pets: images, "
+            "annotations/trimaps and annotations/list.txt",
+        )
     parser.add_argument(
         "--skip-damaged", action="store_true", help="leave out pictures that cannot be read"
     )

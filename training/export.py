@@ -258,6 +258,7 @@ def make_card(
         },
         "training": {
             "data": facts["data"],
+            **({"more": facts["more"]} if facts.get("more") else {}),
             "input_size": facts["held_out"]["size"],
             "split": trained_on(facts),
             **({"fold": facts["fold"]} if facts.get("fold") else {}),

@@ -32,6 +32,7 @@ SPLIT_SEED = 42
 SPLITS = ("train", "validation", "trainval", "test")
 
 PET, BACKGROUND, BORDER = 1, 2, 3
+ANOTHER_BREED = -1  # label of a pet whose breed is none of the 37
 MASK_CLASSES = ("pet", "background", "border")
 
 # Trimaps that say "background" everywhere although the picture shows a pet.
@@ -57,7 +58,7 @@ FAULTY_TRIMAPS = frozenset(
 
 @dataclass(frozen=True)
 class Example:
-    """One picture of the data set: its files, and its breed's index in `breeds()`."""
+    """A picture: its files, and its breed's index in `breeds()`, or `ANOTHER_BREED`."""
 
     name: str
     photo: Path

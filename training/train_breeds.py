@@ -87,6 +87,7 @@ def train(
     root: Path | None = None,
     source: str | None = None,
     folder: str | Path | None = None,
+    more: Path | None = None,
     split: str = "official",
     fold: int = 0,
     arch: str = ARCH,
@@ -133,7 +134,7 @@ def train(
         return run.folder
     with run:
         set_seed(seed, reproducible=True)
-        data = data_sets.open_folder_or_pets(folder, root, source, masks=False)
+        data = data_sets.open_folder_or_pets(folder, root, source, more, masks=False)
         train_part, held_out = data.training_parts(
             split, fold, masks=False, skip_damaged=skip_damaged, dry_run=dry_run
         )
@@ -179,6 +180,7 @@ def train(
             input_spec=spec,
             data=data.name,
             folder=str(Path(folder).resolve()) if folder else None,
+            more=data.more_facts(train_part),
             split=split,
             fold=fold,
             processes=max(num_distrib(), 1),
@@ -311,7 +313,7 @@ def plot_predictions(
 def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = command_line.parser(__doc__)
-    data_sets.add_arguments(parser, folder=CLASS_FOLDER)
+    data_sets.add_arguments(parser, folder=CLASS_FOLDER, more=True)
     parser.add_argument("--out", type=Path, default=OUT, help="the run's folder")
     parser.add_argument("--arch", default=ARCH, help="any name that timm.create_model takes")
     parser.add_argument(

@@ -136,6 +136,7 @@ def train(
     root: Path | None = None,
     source: str | None = None,
     folder: str | Path | None = None,
+    more: Path | None = None,
     encoder: str = ENCODER,
     encoder_weights: str = "imagenet",
     encoder_args: Mapping[str, Any] | None = None,
@@ -176,7 +177,7 @@ def train(
         return run.folder
     with run:
         set_seed(seed, reproducible=True)
-        data = data_sets.open_folder_or_pets(folder, root, source, masks=True)
+        data = data_sets.open_folder_or_pets(folder, root, source, more, masks=True)
         train_part, held_out = data.training_parts(
             masks=True, skip_damaged=skip_damaged, dry_run=dry_run
         )
@@ -208,6 +209,7 @@ def train(
             input_spec=spec,
             data=data.name,
             folder=str(Path(folder).resolve()) if folder else None,
+            more=data.more_facts(train_part),
             held_out={
                 "pictures": len(held_out),
                 "size": size,
@@ -296,7 +298,7 @@ def plot_predictions(
 def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = command_line.parser(__doc__)
-    data_sets.add_arguments(parser, folder=MASK_FOLDER)
+    data_sets.add_arguments(parser, folder=MASK_FOLDER, more=True)
     parser.add_argument("--out", type=Path, default=OUT, help="the run's folder")
     parser.add_argument(
         "--encoder",

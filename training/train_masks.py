@@ -358,6 +358,7 @@ def train(
     *,
     root: Path | None = None,
     source: str | None = None,
+    more: Path | None = None,
     others_root: Path | None = None,
     others_source: str = others.URL,
     deeplab: Path | None = None,
@@ -397,7 +398,7 @@ def train(
         return run.folder
     with run:
         set_seed(seed, reproducible=True)
-        data = data_sets.open_pets(root, source)
+        data = data_sets.open_pets(root, source, more)
         backgrounds = others.backgrounds(others_root, others_source)
         train_part, held_out = data.training_parts(
             masks=True, skip_damaged=skip_damaged, dry_run=dry_run
@@ -428,6 +429,7 @@ def train(
             labels=[{"name": name} for name in data.mask_classes],
             input_spec=spec,
             data=data.name,
+            more=data.more_facts(train_part),
             more_data=others.NAME if backgrounds else None,
             pointing=True,
             held_out={
@@ -481,7 +483,7 @@ def make_learner(
 def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = command_line.parser(__doc__)
-    data_sets.add_arguments(parser)
+    data_sets.add_arguments(parser, more=True)
     parser.add_argument("--out", type=Path, default=OUT, help="the run's folder")
     parser.add_argument(
         "--deeplab",

@@ -190,6 +190,7 @@ def train(
     root: Path | None = None,
     source: str | None = None,
     folder: str | Path | None = None,
+    more: Path | None = None,
     split: str = "official",
     network: str | None = None,
     size: tuple[int, int] = PET_SIZE,
@@ -219,6 +220,8 @@ def train(
     on_nuclei = data == "nuclei"
     if on_nuclei and folder:
         raise UserError("--folder replaces the pets: leave nuclei out.")
+    if on_nuclei and more:
+        raise UserError("--more adds photos to the pets: leave nuclei out.")
     built = Network(
         network or ("scratch" if on_nuclei else "mobilenet"),
         encoder_weights,
@@ -247,7 +250,7 @@ def train(
     if run.finished:
         return run.folder
     with run:
-        data_set = _open(data, root, source, folder)
+        data_set = _open(data, root, source, folder, more)
         train_part, held_out = data_set.training_parts(
             split, masks=True, skip_damaged=skip_damaged, dry_run=dry_run
         )
@@ -295,6 +298,7 @@ def train(
             input_spec=pictures.spec,
             data=data_set.name,
             folder=str(Path(folder).resolve()) if folder else None,
+            more=data_set.more_facts(train_part),
             split=split,
             devices=strategy.num_replicas_in_sync,
             instances=on_nuclei,  # single nuclei are worth counting
@@ -311,11 +315,15 @@ def train(
 
 
 def _open(
-    data: str, root: Path | None, source: str | None, folder: str | Path | None
+    data: str,
+    root: Path | None,
+    source: str | None,
+    folder: str | Path | None,
+    more: Path | None,
 ) -> data_sets.DataSet:
-    if folder:
-        return data_sets.open_folder(folder, masks=True)
-    return (data_sets.open_nuclei if data == "nuclei" else data_sets.open_pets)(root, source)
+    if data == "nuclei":
+        return data_sets.open_nuclei(root, source)
+    return data_sets.open_folder_or_pets(folder, root, source, more, masks=True)
 
 
 def plot_results(
@@ -345,7 +353,7 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = command_line.parser(__doc__)
     parser.add_argument("data", nargs="?", choices=DATA, default=DATA[0], help="what to outline")
-    data_sets.add_arguments(parser, folder=MASK_FOLDER)
+    data_sets.add_arguments(parser, folder=MASK_FOLDER, more=True)
     parser.add_argument("--out", type=Path, default=OUT, help="the run's folder")
     parser.add_argument(
         "--network",

@@ -112,9 +112,23 @@ def places(tiny_pets: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
         "ENCODER": str(weights[CNN]),
         "KERAS": str(folder / "encoder.weights.h5"),
         "OWN": str(folder / "own"),
+        "MORE": str(_corrected(folder / "more")),
         "TEACHER": str(teacher),
         "NONE": str(folder / "nothing"),
     }
+
+
+def _corrected(folder: Path) -> Path:
+    """Two corrected photos, one of them of the first breed."""
+    (folder / "images").mkdir(parents=True)
+    (folder / "annotations" / "trimaps").mkdir(parents=True)
+    (folder / "annotations" / "list.txt").write_text("one 1 1 1\nother 0 2 0\n")
+    for name in ("one", "other"):
+        Image.new("RGB", (40, 30), "grey").save(folder / "images" / f"{name}.jpg")
+        trimap = np.full((30, 40), 2, np.uint8)
+        trimap[5:25, 5:35] = 1
+        Image.fromarray(trimap).save(folder / "annotations" / "trimaps" / f"{name}.png")
+    return folder
 
 
 BREEDS = f"--root ROOT --arch {ARCH} --size 64"
@@ -126,7 +140,7 @@ ROWS = {
         "hog --root ROOT --source NONE --split random --dry-run --skip-damaged --overwrite",
     ],
     "train_breeds": [
-        f"{BREEDS} --pretrained --pretrained-cfg CFG --dry-run",
+        f"{BREEDS} --pretrained --pretrained-cfg CFG --dry-run --more MORE",
         f"{BREEDS} --pretrained-cfg CFG --split trainval --frozen 0 --tuned 1 --mix cutmix "
         "--dry-run",
         f"{BREEDS} --pretrained-cfg CFG --folder OWN --fold 1 --epochs 1 --batch 4 --rate 1e-3",
@@ -134,17 +148,18 @@ ROWS = {
         f'{BREEDS} --no-pretrained --find-rate --model-args {{"drop_path_rate":0.1}} --batch 4',
     ],
     "train_encoder_unet": [
-        f"{UNETS} --encoder-weights ENCODER --dry-run",
+        f"{UNETS} --encoder-weights ENCODER --dry-run --more MORE",
         f"{UNETS} --encoder-weights none --folder OWN --epochs 1 --batch 4 --rate 1e-3 --seed 1 "
         '--encoder-args {"output_stride":32}',
     ],
     "train_unet": [
         f"{KERAS} --network mobilenet --encoder-weights KERAS --bottom block_16_expand_relu "
         "--split random --dry-run",
+        f"{SCRATCH} --dry-run --more MORE",
         f"{SCRATCH} --folder OWN --epochs 1 --batch 4 --rate 1e-3 --seed 1",
     ],
     "train_masks": [
-        "--root ROOT --size 32 --dry-run --batch 4",
+        "--root ROOT --size 32 --dry-run --batch 4 --more MORE",
     ],
 }
 # These have their own tests.
@@ -190,6 +205,8 @@ def test_a_small_run_ends_with_its_results_and_asks_no_hub(
     run = out.with_name("run-dry-run") if "--dry-run" in words else out
     facts = read_facts(run)
     assert facts["held_out"]["pictures"] or "trainval" in words
+    if "--more" in words:
+        assert facts["more"]["pictures"] == (1 if script == "train_breeds" else 2)
     for split in {"random", "trainval"} & set(words):
         assert facts["split"] == split
     assert (run / "predictions.png").exists() != ("trainval" in words)
@@ -257,6 +274,9 @@ def ends(script: str, words: list[str], capsys: pytest.CaptureFixture[str], code
         ("train_unet", "--encoder-weights NONE", "--encoder-weights names NONE, which is no file."),
         ("train_unet", "--encoder-weights ENCODER", "The network cannot be made:"),
         ("train_unet", "nuclei --folder OWN", "--folder replaces the pets"),
+        ("train_unet", "nuclei --more NONE", "--more adds photos to the pets"),
+        ("train_masks", "--more NONE", "--more NONE is no folder."),
+        ("train_breeds", "--more OWN", "has no annotations/list.txt"),
         ("export", "NONE x", "NONE is no finished training run"),
         ("evaluate", "none", "There is no model 'none'"),
         ("evaluate", "TEACHER --names NONE", "cannot be read as text"),

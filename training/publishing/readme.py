@@ -221,9 +221,18 @@ def _table(figures: Mapping[str, float]) -> str:
 
 def _listing(facts: Mapping[str, Any]) -> str:
     return "\n".join(
-        f"- {name.replace('_', ' ')}: " + (f"`{value}`" if name == "command" else f"{value}")
-        for name, value in facts.items()
+        f"- {name.replace('_', ' ')}: {_fact(name, value)}" for name, value in facts.items()
     )
+
+
+def _fact(name: str, value: Any) -> str:  # noqa: ANN401
+    if name == "command":
+        return f"`{value}`"
+    if name == "more":  # from `DataSet.more_facts`
+        replaced = len(value["instead_of"])
+        instead = f", {replaced} of them instead of the data set's own" if replaced else ""
+        return f"{value['pictures']} corrected photos{instead}"
+    return f"{value}"
 
 
 def _limits(card: store.Card, data: str) -> str:
