@@ -152,23 +152,47 @@ def launch(
     listening = listening or take_port(settings.host, settings.port)
     listening.listen(BACKLOG)
     host, port = listening.getsockname()[:2]
+    reachable = _reachable(host)
     internals.protect(log.fault)
     if not any("Matplotlib" in place for place in changed):
         internals.draw_no_plots()
     store = Store(blocks, settings.keep_seconds)
     queue = AnswerQueue(blocks, store, settings.max_waiting, workers, translate)
     token = secrets.token_urlsafe(32)
+    app = _mount(blocks, settings, look, host, port)
+    mcp_bytes = routes.photo_as_text(settings.photo_bytes)
+    internals.mounted(app, blocks, f"http://{reachable}:{port}/", token, mcp_bytes)
+    open_limit = _open_files() * 8 // 10
+    pages = NodePages(app)
+    guard = Guard(pages, queue, store, settings, open_limit, translate, token)
+    Connection.limit = open_limit
+    Connection.translate = staticmethod(translate)
+    server, thread = _start(guard, blocks, listening)
+    running = Running(blocks, guard, server, thread, None)
+    _check_guard(reachable, port, guard)
+    if ssr if ssr is not None else os.environ.get("GRADIO_SSR_MODE", "").lower() == "true":
+        running._node = pages.start(reachable, port, token, look.node_imports)
+    store.keep_tidy()
+    print(f"* Running on local URL:  http://{host}:{port}", flush=True)  # as Gradio says it
+    if settings.share:
+        _share(blocks, reachable, port)
+    log.write("serving", workers=workers, max_waiting=settings.max_waiting)
+    return running
+
+
+def _mount(blocks: gr.Blocks, settings: Settings, look: Look, host: str, port: int) -> FastAPI:
+    """Gradio's app, without what the guard or the page replaces."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that of server-side rendering, which is not Gradio's here
         outer = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
         if look.preview:
             picture = look.preview
             outer.add_route(f"/{picture.name}", lambda request: FileResponse(picture))
-        app = gr.mount_gradio_app(
+        return gr.mount_gradio_app(
             outer,
             blocks,
             "/",
-            server_name=str(host),
+            server_name=host,
             server_port=port,
             footer_links=[],  # its API page shows nothing here, nor do its settings change anything
             run_history=False,  # it would keep visitors' inputs
@@ -183,13 +207,18 @@ def launch(
             css_paths=look.css_paths,
             head=look.head,
         )
-    mcp_bytes = routes.photo_as_text(settings.photo_bytes)
-    internals.mounted(app, blocks, f"http://{_reachable(host)}:{port}/", token, mcp_bytes)
-    open_limit = _open_files() * 8 // 10
-    pages = NodePages(app)
-    guard = Guard(pages, queue, store, settings, open_limit, translate, token)
-    Connection.limit = open_limit
-    Connection.translate = staticmethod(translate)
+
+
+def _start(
+    guard: Guard, blocks: gr.Blocks, listening: socket.socket
+) -> tuple[uvicorn.Server, threading.Thread]:
+    """Start the server in a new thread, and wait until it accepts requests.
+
+    Raises
+    ------
+    CannotStart
+        If it ends, or takes too long.
+    """
     config = uvicorn.Config(
         guard,
         log_level="warning",
@@ -208,21 +237,12 @@ def launch(
         target=server.run, kwargs={"sockets": [listening]}, name="server", daemon=True
     )
     thread.start()
-    running = Running(blocks, guard, server, thread, None)
     end = time.monotonic() + START
     while not server.started:
         if not thread.is_alive() or time.monotonic() > end:
             raise CannotStart("The server did not start.")
         time.sleep(0.001)
-    _check_guard(_reachable(host), port, guard)
-    if ssr if ssr is not None else os.environ.get("GRADIO_SSR_MODE", "").lower() == "true":
-        running._node = pages.start(_reachable(host), port, token, look.node_imports)
-    store.keep_tidy()
-    print(f"* Running on local URL:  http://{host}:{port}", flush=True)  # as Gradio says it
-    if settings.share:
-        _share(blocks, _reachable(host), port)
-    log.write("serving", workers=workers, max_waiting=settings.max_waiting)
-    return running
+    return server, thread
 
 
 def _reachable(host: str) -> str:

@@ -3,6 +3,7 @@
 import html
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import gradio as gr
 import numpy as np
@@ -19,6 +20,18 @@ METHODS = (*GLOBAL_METHODS, *LOCAL_METHODS)
 OBJECTS = ("light", "dark")
 
 
+class Controls(NamedTuple):
+    """A method and its settings, by their names in a link."""
+
+    method: gr.Dropdown
+    objects: gr.Radio
+    window: gr.Slider
+    k: gr.Slider
+    blur: gr.Slider
+    hysteresis: gr.Slider
+    inner: gr.Checkbox
+
+
 def build(
     current: gr.State, channel: gr.Dropdown, other_channel: gr.State
 ) -> dict[str, gr.Component]:
@@ -27,6 +40,40 @@ def build(
     `other_channel` changes after `channel` does (see `events.followed`).
     """
     gr.HTML(f"<h2>{mark('lab.title')}</h2>", padding=False)
+    controls = _lay_out_controls()
+    picture, message, download, button, code = _lay_out_result()
+
+    method, objects, window, k, blur, hysteresis, inner = controls
+    other_method, other_objects = events.followed(method), events.followed(objects)
+    choice = [current, method, channel, blur, window, k, hysteresis, inner, objects]
+    changes = [control.change for control in (blur, window, k, hysteresis, inner)]
+    gr.on(
+        [current.change, other_channel.change, other_method.change, other_objects.change, *changes],
+        show_mask,
+        choice,
+        [picture, message, download, button, code],
+        show_progress="minimal",
+        show_progress_on=message,
+        trigger_mode="always_last",
+        concurrency_id=events.INFERENCE,
+        api_visibility="private",
+    )
+    other_method.change(
+        show_controls, method, [window, k, inner], show_progress="hidden", api_visibility="private"
+    )
+    method.input(usual_k, method, k, show_progress="hidden", api_visibility="private")
+    events.save_on_click(download, write_mask, choice)
+    button.click(
+        show_snippet,
+        choice,
+        code,
+        concurrency_id=events.INFERENCE,
+        api_visibility="private",
+    )
+    return controls._asdict()
+
+
+def _lay_out_controls() -> Controls:
     with gr.Row():
         method = gr.Dropdown(
             [(mark(f"method.{name}"), name) for name in METHODS],
@@ -81,6 +128,11 @@ def build(
             elem_id="lab-hysteresis",
         )
     inner = gr.Checkbox(label=mark("lab.inner"), elem_id="lab-inner")
+    return Controls(method, objects, window, k, blur, hysteresis, inner)
+
+
+def _lay_out_result() -> tuple[gr.Image, gr.HTML, gr.Button, gr.Button, gr.Textbox]:
+    """The mask, the message, both buttons, and the Python code."""
     picture = gr.Image(
         label=mark("lab.picture"),
         format="png",
@@ -108,42 +160,7 @@ def build(
         buttons=["copy"],
         elem_id="lab-code",
     )
-
-    other_method, other_objects = events.followed(method), events.followed(objects)
-    choice = [current, method, channel, blur, window, k, hysteresis, inner, objects]
-    changes = [control.change for control in (blur, window, k, hysteresis, inner)]
-    gr.on(
-        [current.change, other_channel.change, other_method.change, other_objects.change, *changes],
-        show_mask,
-        choice,
-        [picture, message, download, button, code],
-        show_progress="minimal",
-        show_progress_on=message,
-        trigger_mode="always_last",
-        concurrency_id=events.INFERENCE,
-        api_visibility="private",
-    )
-    other_method.change(
-        show_controls, method, [window, k, inner], show_progress="hidden", api_visibility="private"
-    )
-    method.input(usual_k, method, k, show_progress="hidden", api_visibility="private")
-    events.save_on_click(download, write_mask, choice)
-    button.click(
-        show_snippet,
-        choice,
-        code,
-        concurrency_id=events.INFERENCE,
-        api_visibility="private",
-    )
-    return {
-        "method": method,
-        "objects": objects,
-        "window": window,
-        "k": k,
-        "blur": blur,
-        "hysteresis": hysteresis,
-        "inner": inner,
-    }
+    return picture, message, download, button, code
 
 
 def settings_of(
