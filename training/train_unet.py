@@ -68,6 +68,11 @@ class Pictures:
     photos: Photos
     masks: Masks
 
+    @property
+    def held_out(self) -> tuple[NDArray[np.float32], Masks]:
+        """The held-out part as the network gets it, with its masks."""
+        return normalize(self.photos, self.spec), self.masks
+
 
 def input_spec(height: int, width: int) -> InputSpec:
     """A pet photo as these networks want it: squashed, values in [-1, 1]."""
@@ -168,6 +173,13 @@ class Network:
         """What height and width of the input must be divisible by."""
         return 2**self.depth if self.kind == "scratch" else mobilenet_unet.MULTIPLE
 
+    def check(self, height: int, width: int) -> None:
+        """Raise UserError if an input of this size does not fit the network."""
+        if height % self.multiple or width % self.multiple:
+            raise UserError(
+                f"Height and width must be divisible by {self.multiple}, not {height}x{width}."
+            )
+
     def build(self, classes: int, weights: bool = True) -> keras.Model:
         """The network, with the encoder's weights if it has some and they are wanted."""
         if self.kind == "scratch":
@@ -230,10 +242,7 @@ def train(
         depth,
     )
     height, width = (WINDOW, WINDOW) if on_nuclei else size
-    if height % built.multiple or width % built.multiple:
-        raise UserError(
-            f"Height and width must be divisible by {built.multiple}, not {height}x{width}."
-        )
+    built.check(height, width)
     strategy = keras_runs.set_up(seed)
     first = keras_runs.is_first(strategy)
     settings.update(network=built.kind, filters=built.filters, size=f"{height}x{width}")
@@ -255,31 +264,25 @@ def train(
             split, masks=True, skip_damaged=skip_damaged, dry_run=dry_run
         )
         epochs, _ = run.length(epochs, batch)
-        if built.kind == "mobilenet":
+        if built.kind == "mobilenet":  # a download that fails ends the run before it begins
             keras_encoder_weights(encoder_weights)
         classes = data_set.mask_classes
         with strategy.scope():
             model = built.build(len(classes))
         run.begin()
-        pictures = (
-            load_nuclei(train_part, held_out, depth, batch, seed)
-            if on_nuclei
-            else load_whole(train_part, held_out, size, batch, seed)
-        )
+        if on_nuclei:
+            pictures = load_nuclei(train_part, held_out, depth, batch, seed)
+        else:
+            pictures = load_whole(train_part, held_out, size, batch, seed)
         with strategy.scope():
-            rates = keras_runs.learning_rate(rate, pictures.batches.steps, epochs)
-            keras_runs.prepare(
-                model,
-                keras.optimizers.AdamW(rates, weight_decay=WEIGHT_DECAY, clipnorm=keras_runs.CLIP),
-            )
+            keras_runs.prepare(model, _optimizer(rate, pictures.batches.steps, epochs))
         if find_rate:
             keras_runs.find_rate(model, pictures.batches, run)
             return run.folder
-        truth = normalize(pictures.photos, pictures.spec), pictures.masks
         rows = keras_runs.fit(
             model,
             pictures.batches,
-            truth,
+            pictures.held_out,
             run,
             epochs=epochs,
             patience=PATIENCE,
@@ -287,9 +290,7 @@ def train(
         )
         if not first:
             return run.folder
-        best = keras_runs.finish(run.folder, lambda: built.build(len(classes), weights=False))
-        figures = best.evaluate(*truth, pictures.batches.batch, verbose=0, return_dict=True)
-        plot_results(run.folder, best, pictures, classes, rows)
+        figures = write_results(run, built, pictures, classes, rows)
         run.finish(
             task="segmentation",
             framework="keras",
@@ -326,21 +327,38 @@ def _open(
     return data_sets.open_folder_or_pets(folder, root, source, more, masks=True)
 
 
-def plot_results(
-    folder: Path,
-    model: keras.Model,
+def _optimizer(rate: float, steps: int, epochs: int) -> keras.optimizers.Optimizer:
+    rates = keras_runs.learning_rate(rate, steps, epochs)
+    return keras.optimizers.AdamW(rates, weight_decay=WEIGHT_DECAY, clipnorm=keras_runs.CLIP)
+
+
+def write_results(
+    run: Run,
+    network: Network,
     pictures: Pictures,
     classes: Sequence[str],
     rows: Sequence[Mapping[str, float]],
-) -> None:
-    """Write the curves and a sheet of held-out photos with their true and predicted masks."""
-    plot_curves(rows, folder / "curves.png", {"loss": "loss", "miou": "mean IoU"})
-    shown = few(range(len(pictures.photos)), 8)
-    photos, masks = pictures.photos[shown], pictures.masks[shown]
-    predicted = model.predict_on_batch(normalize(photos, pictures.spec)).argmax(axis=-1)
+) -> dict[str, float]:
+    """Write the best network, the curves and a sheet of held-out photos with both masks.
+
+    Returns
+    -------
+    The network's figures over the held-out pictures.
+    """
+    best = keras_runs.finish(run.folder, lambda: network.build(len(classes), weights=False))
+    inputs, truth = pictures.held_out
+    figures = best.evaluate(inputs, truth, pictures.batches.batch, verbose=0, return_dict=True)
+    plot_curves(rows, run.folder / "curves.png", {"loss": "loss", "miou": "mean IoU"})
+    shown = few(range(len(truth)), 8)
+    predicted = best.predict_on_batch(inputs[shown]).argmax(axis=-1)
     plot_segmentations(
-        list(photos), list(masks), list(predicted), classes, folder / "predictions.png"
+        list(pictures.photos[shown]),
+        list(truth[shown]),
+        list(predicted),
+        classes,
+        run.folder / "predictions.png",
     )
+    return figures
 
 
 def input_size(text: str) -> tuple[int, int]:
