@@ -111,7 +111,7 @@ def unique_names(names: Iterable[str]) -> list[str]:
 
 def _is_formula(cell: str) -> bool:
     """Whether a spreadsheet may compute a cell, ignoring blanks and invisible characters."""
-    # Some of them take wide forms of characters as the same.
+    # Some treat full-width characters like the usual ones.
     seen = (char for char in normalize("NFKC", cell) if category(char)[0] not in "CZ")
     return next(seen, "") in FORMULAS
 
@@ -141,7 +141,7 @@ def examine(
     pet_colors
         Colours of the pets in the preview, in turn.
     unsure
-        What the preview writes at a pet whose breed was refused, and nothing else is known of it.
+        The preview's label for a pet whose breed was refused and about which nothing else is known.
     preview_side
         Longer side of the preview in pixels.
     read
@@ -163,7 +163,7 @@ def examine(
     pets = pipeline.recognize(image, segmenter, classifier, found.regions)
     small = image.copy()
     small.thumbnail((CUT_OUT_SIDE, CUT_OUT_SIDE), reducing_gap=2.0)
-    opaque = 255 if pets else 0  # of what looks a little like one there is no ghost
+    opaque = 255 if pets else 0  # or things that look a little like a pet would leave a ghost
     foreground = np.round(found.foreground() * opaque).astype(np.uint8)
     cut_out = matting.extract(np.asarray(small), foreground, segmenter.card.input)
     colors = [pet_colors[index % len(pet_colors)] for index in range(len(pets))]

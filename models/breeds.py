@@ -30,7 +30,7 @@ class Breed:
 class Otherwise:
     """What something is that is none of the breeds, and how probably, in [0, 1].
 
-    Of a dog the name is its breed; all domestic cats are a "cat".
+    A dog's name is its breed; all domestic cats are a "cat".
     """
 
     name: str
@@ -39,16 +39,16 @@ class Otherwise:
 
 
 class Others:
-    """A second head's classes by what they are beside the model's breeds, as numbers.
+    """A second head's classes, grouped by how they relate to the model's breeds.
 
     Attributes
     ----------
     head
-        What the card says of it.
+        What the card says about it.
     cats
-        Domestic cats.
+        Numbers of the domestic cats.
     breeds
-        Breeds of the model that are no cats.
+        Numbers of the model's breeds that are not cats.
     pets, things
         `(classes,)` bool: dogs that are no breed of the model; other animals and things.
     """
@@ -65,7 +65,7 @@ class Others:
 
 @dataclass(frozen=True)
 class Classification:
-    """A breed model's answer to a photo.
+    """What a breed model says about a photo.
 
     Attributes
     ----------
@@ -78,9 +78,9 @@ class Classification:
         each place supports each breed. The mean of a breed's map is its logit. None if the model
         has no such output.
     other_logits
-        `(classes,)` float32 calibrated logits of the second head; None where the model has none.
+        `(classes,)` float32 calibrated logits of the second head; None if the model has none.
     others
-        What these are of.
+        The second head's classes.
     """
 
     probabilities: NDArray[np.float32]
@@ -109,8 +109,8 @@ class Classification:
         """What it most probably is, if it is none of the breeds; None without a second head.
 
         Classes that are breeds of the model are left out, and the others share all probability. The
-        domestic cats count together: the few classes of them are coats as well as breeds, and a
-        cat of another breed has some of each.
+        domestic cats count as one: their few classes are coats as well as breeds, and a cat of
+        another breed has a bit of each.
         """
         if self.other_logits is None or self.others is None:
             return None
@@ -126,14 +126,14 @@ class Classification:
 
     @cached_property
     def signs(self) -> Mapping[str, float]:
-        """What tells the model's breeds from all else, by the names that a card's rule uses.
+        """What distinguishes the model's breeds from everything else, named as in a card's rule.
 
         `entropy`, as of the property. With a second head also:
 
         - `breed`, the largest logit of the breeds;
-        - `other_pet` and `other_thing`, the largest logits of the head's dogs that are no breed of
-          the model, and of its other animals and things. What photos of the named breed are seen as
-          does not count;
+        - `other_pet` and `other_thing`, the largest logits of the head's dogs that are none of the
+          model's breeds, and of its other animals and things, without the classes that photos of
+          the named breed are seen as;
         - `known_pet`, the logarithm of the probability of the head's classes that are breeds of
           the model, or cats;
         - `agreement`, that of the classes that photos of the named breed are seen as.
@@ -220,12 +220,12 @@ class BreedClassifier:
         return self.classify(photo).top(top)
 
     def classify(self, photo: Photo | Image.Image, window: Window | None = None) -> Classification:
-        """All that the model finds in a photo, or in a part of it.
+        """Classify a photo, or a part of it.
 
         Parameters
         ----------
         photo
-            `(height, width, 3)` uint8 RGB, or the same as a picture of Pillow's.
+            `(height, width, 3)` uint8 RGB, or the same as a Pillow image.
         window
             `(left, top, right, bottom)` of the part in pixels of the photo.
         """

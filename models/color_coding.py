@@ -4,7 +4,7 @@ HDR pictures are tone-mapped for a screen without HDR as in Chromium: by the ref
 mapping operator of SMPTE ST 2094-50, which keeps proportions below reference white (203 cd/m2,
 ITU-R BT.2408) and rolls off above. Its range ends at the brightest light stated in the file. If the
 file states none, it is the picture's own, up to the 1,000 cd/m2 which Chromium then assumes for
-every picture: so what is no brighter than white looks as without HDR.
+every picture: so anything no brighter than white looks as it would without HDR.
 """
 
 import math
@@ -48,8 +48,8 @@ class Coding:
     primaries, transfer
         The code points.
     brightest
-        The most light of the picture in cd/m2, or of the screen that it was made on, as the file
-        states it; 0 where it does not.
+        The brightest light in cd/m2, of the picture or else of the screen it was made on, as stated
+        in the file; 0 if it is not.
     """
 
     primaries: int
@@ -85,7 +85,7 @@ def png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def of_profile(profile: bytes | None) -> Coding | None:
-    """What the "cicp" tag of an ICC profile says (ICC.1:2022, 10.3), where it is HDR.
+    """What the "cicp" tag of an ICC profile says (ICC.1:2022, 10.3), if that is HDR.
 
     Little CMS knows nothing of HDR.
     """

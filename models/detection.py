@@ -135,7 +135,7 @@ class Detector:
         Parameters
         ----------
         photo
-            `(height, width, 3)` uint8 RGB, or the same as a picture of Pillow's.
+            `(height, width, 3)` uint8 RGB, or the same as a Pillow image.
 
         Examples
         --------

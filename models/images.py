@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 import imagecodecs
 import numpy as np
 import pillow_heif
-import pillow_jxl  # noqa: F401  (tells Pillow of JPEG XL)
+import pillow_jxl  # noqa: F401  (registers JPEG XL with Pillow)
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -71,8 +71,8 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 
-# libjxl decodes into planes of 4 bytes each; where they take so much, decoding fails for lack of
-# memory, as far as anybody can tell.
+# libjxl decodes into planes of 4 bytes per value, and does not say when it lacks memory. If the
+# planes take more than this, a failure is assumed to be that.
 JXL_BYTES, MOST_JXL_BYTES = 12, 300_000_000
 
 STRIP = 2**18  # pixels that are converted at a time: a whole photo's copy can take 400 MB
@@ -211,10 +211,10 @@ def open_picture(
 
 
 def open_image(source: Source) -> tuple[Image.Image, Values | None]:
-    """The photo of `open_picture` as a picture of Pillow's, and what is counted instead, if so.
+    """The photo of `open_picture` as a Pillow image, and the values for thresholds if they differ.
 
-    A JPEG, as cameras write them, is not made an array in between, which takes half as long as to
-    decode it.
+    A camera's JPEG is not turned into an array in between, which would take half as long as
+    decoding.
 
     Raises
     ------
@@ -372,7 +372,7 @@ def _seek(image: Image.Image, place: Place) -> tuple[Axis, ...]:
 
 
 def _first_frame(image: Image.Image, content: bytes) -> Image.Image:
-    """The first frame of a JPEG XL: of an animation Pillow's plug-in has the last one."""
+    """The first frame of a JPEG XL: Pillow's plug-in gives an animation's last one."""
     if not jxl.read_header(content).animated:
         return image
     frame = Image.fromarray(imagecodecs.jpegxl_decode(content, index=0))
@@ -418,7 +418,7 @@ def _peak(coding: Coding | None, image: Image.Image) -> float:
 
 
 def _from_deep_jxl(content: bytes, header: jxl.Header, allocate: Allocate) -> Picture:
-    """The picture of a JPEG XL of more than 8 bits or of floats, of which Pillow has 8 bits."""
+    """The picture of a JPEG XL with more than 8 bits or with floats; Pillow reads only 8 bits."""
     with Image.open(io.BytesIO(content), formats=["JXL"]) as image:
         profile = image.info.get("icc_profile")
     values = imagecodecs.jpegxl_decode(content, index=0)  # in the file's own numbers

@@ -137,7 +137,7 @@ def extract(
     spec
         How the network that made the mask saw the photo.
     change
-        What is done to the opacity, `(height, width)` uint8, before the colours are found.
+        Applied to the opacity, `(height, width)` uint8, before the colours are estimated.
     """
     height, width = photo.shape[:2]
     size = grain(height, width, spec)

@@ -107,7 +107,7 @@ def analyze(photo: Photo | Image.Image) -> list[Pet]:
     Parameters
     ----------
     photo
-        `(height, width, 3)` uint8 RGB, or the same as a picture of Pillow's.
+        `(height, width, 3)` uint8 RGB, or the same as a Pillow image.
 
     Raises
     ------
@@ -138,7 +138,7 @@ def find(
     Parameters
     ----------
     photo
-        `(height, width, 3)` uint8 RGB, or the same as a picture of Pillow's.
+        `(height, width, 3)` uint8 RGB, or the same as a Pillow image.
     segmenter
         The mask model for the closer looks.
     whole
@@ -272,7 +272,7 @@ def describe(
     Parameters
     ----------
     photo
-        `(height, width, 3)` uint8 RGB, or the same as a picture of Pillow's.
+        `(height, width, 3)` uint8 RGB, or the same as a Pillow image.
     classes
         Number of brightness classes.
     pets

@@ -14,8 +14,8 @@ from PIL import Image
 from models.images import Photo
 from models.scaling import scaled
 
-# A part is first reduced by a whole factor, to at least so many times its final size; Pillow's
-# documentation finds from 3 on no difference to scaling all pixels.
+# A part is first reduced by a whole factor, to at least this many times its final size. From 3 on,
+# Pillow's documentation says, the result is indistinguishable from scaling all pixels.
 GAP = 3.0
 
 Window = tuple[int, int, int, int]
@@ -50,7 +50,7 @@ class InputSpec:
     Raises
     ------
     ValueError
-        For any other words.
+        For other words.
     """
 
     height: int
@@ -96,7 +96,7 @@ def grain(height: int, width: int, spec: InputSpec) -> float:
 
 
 def as_image(photo: Photo | Image.Image) -> Image.Image:
-    """A photo as a picture of Pillow's, which takes longer than to scale it: once is enough."""
+    """A photo as a Pillow image. Converting it takes longer than scaling it, so do it once."""
     return photo if isinstance(photo, Image.Image) else Image.fromarray(photo)
 
 
@@ -108,7 +108,7 @@ def resize_photo(
     Parameters
     ----------
     photo
-        `(height, width, 3)` uint8 RGB, or the same as a picture of Pillow's.
+        `(height, width, 3)` uint8 RGB, or the same as a Pillow image.
     spec
         The size, and how it is reached.
     window

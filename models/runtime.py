@@ -43,7 +43,7 @@ Providers = list[str | tuple[str, dict[str, str]]]
 logger = logging.getLogger(__name__)
 
 Away = Callable[["Network", NDArray[np.float32]], Answers | None]
-# Runs this context's networks somewhere else; it returns None if it cannot, and they run here.
+# Runs this context's networks elsewhere; if it cannot, it returns None, and they run here.
 away: ContextVar[Away | None] = ContextVar("away", default=None)
 
 no_gpu = Event()  # set where the driver must not be touched, as before a fork that uses the GPU
@@ -187,7 +187,7 @@ class Network:
         return session
 
     def _record(self, axes: Sequence[int | str | None]) -> None:
-        """Record runs; what cannot be recorded, or answers otherwise then, is run plainly."""
+        """Record runs; a network that cannot be recorded, or then answers differently, is not."""
         for photos in REPLAYED:
             shape = (photos, *self.warm_up_shape[1:])
             batch = np.random.default_rng(0).normal(size=shape).astype(np.float32)

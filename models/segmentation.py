@@ -469,7 +469,7 @@ class Segmenter:
         Parameters
         ----------
         photo
-            `(height, width, 3)` uint8 RGB, or the same as a picture of Pillow's.
+            `(height, width, 3)` uint8 RGB, or the same as a Pillow image.
 
         Examples
         --------
@@ -488,7 +488,7 @@ class Segmenter:
         Parameters
         ----------
         photo
-            `(height, width, 3)` uint8 RGB, or the same as a picture of Pillow's.
+            `(height, width, 3)` uint8 RGB, or the same as a Pillow image.
         box
             `(left, top, right, bottom)` around the pet, in pixels of the photo.
         """

@@ -56,13 +56,13 @@ Task = Literal["segmentation", "classification", "detection"]
 PET = "pet"  # what the page's own mask models outline
 # What a rule may look at, see `models.pipeline.signs`; without a second head the first two alone.
 SIGNS = ("log_share", "entropy", "breed", "other_pet", "other_thing", "known_pet", "agreement")
-LARGEST_EXPONENT = 700.0  # of e, that a float still holds
+LARGEST_EXPONENT = 700.0  # e to this power still fits into a float
 
 logger = logging.getLogger(__name__)
 
 
 class ModelError(Exception):
-    """A model is missing, damaged, or not of the kind asked for."""
+    """A model is missing, damaged, or for another task."""
 
 
 class HubError(Exception):
@@ -91,7 +91,7 @@ class OtherClass:
     kind
         "cat" is the domestic one.
     breed
-        Name of the model's breed that it is; None where it is no breed of the model.
+        Name of the model's breed that it is; None if it is none of them.
     """
 
     name: str
@@ -110,8 +110,8 @@ class SecondHead:
     temperature
         What its logits are divided by.
     seen_as
-        For each of the model's breeds the numbers of the classes that its photos are seen as: the
-        breed itself, or those it looks like where it is not among them.
+        For each of the model's breeds, the numbers of the classes that its photos are seen as: the
+        breed itself, or those it looks like if it is not among them.
     """
 
     classes: tuple[OtherClass, ...]
@@ -126,8 +126,8 @@ class Refusal:
     Attributes
     ----------
     weights
-        Of each sign that it looks at, by its name: `log_share`, the logarithm of the share of the
-        photo that it covers, and those of `models.breeds.Classification.signs`.
+        By name, of the signs that it uses: `log_share`, the logarithm of the share of the photo
+        that the region covers, and those of `models.breeds.Classification.signs`.
     intercept
         Added to the weighted signs.
     threshold
@@ -215,7 +215,7 @@ class Card:
     refusal
         The rule for refusing a breed model's answer, if one was fitted.
     second_head
-        What a breed model's last output means, where it has a second head.
+        What a breed model's last output means, if it has a second head.
     boxes
         How to decode a detector's output.
     pointing
@@ -239,9 +239,9 @@ class Card:
     pointing: bool = False
 
     def look_alikes(self, one: str, other: str) -> LookAlikes | None:
-        """What was measured of two breeds that are often taken for each other; None of others.
+        """What was measured for two breeds that are often confused; None for other pairs.
 
-        The split with most pictures counts.
+        The split with the most pictures counts.
         """
         measured: list[tuple[int, dict[str, dict[str, int]]]] = [
             (figures["pictures"], figures["look_alikes"])

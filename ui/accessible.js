@@ -2,9 +2,8 @@
 // than English.
 //
 // The page loads this once, in its head (see theme.py). Gradio draws and redraws its components, so
-// each change of the page is followed by another look at it. No sentence is written here: names
-// come from texts that the page shows already, or from `wording`, which has the page's own words for
-// Gradio's.
+// every change of the page is checked again. This file has no sentences: names come from texts that
+// the page already shows, or from `wording`, which has the page's own words for Gradio's.
 
 (() => {
   if (window.accessible) return; // a page that the server rendered may bring the script twice
@@ -15,7 +14,7 @@
 
   const text = (element) => element?.textContent.replace(/\s+/g, " ").trim() ?? "";
 
-  /** Set attributes; null takes one away. What is right already is left alone, or this never ends. */
+  /** Set attributes; null removes one. Right values are left alone, or the observer would never rest. */
   function set(element, attributes) {
     for (const [name, value] of Object.entries(attributes)) {
       if (value === null) element.removeAttribute(name);
@@ -33,14 +32,14 @@
   const opened = new WeakSet(); // dialogs of colours
   let shownTab = null; // the last one that was scrolled to
 
-  /** A word of Gradio's as the page says it; a slider's name stands behind two of them. */
+  /** Gradio's wording in the page's own words; two of the phrases end in a slider's name. */
   function inOtherWords(word) {
     if (word in window.wording) return window.wording[word];
     const [, kind, name] = word.match(/^(number input for|range slider for) (.+)$/) ?? [];
     return kind ? `${window.wording[kind]} ${name}` : word;
   }
 
-  // What is done to each element that a selector finds.
+  // What to do with each element that matches a selector.
   const MENDS = {
     "[aria-label], [title]": (element) => {
       for (const name of ["aria-label", "title"]) {
@@ -63,17 +62,17 @@
     },
     ".thumbnail-item .caption-label": (caption) => set(caption, { "aria-hidden": "true" }),
 
-    // "Drop an image file here to upload" hides the invitation that stands in the button.
+    // "Drop an image file here to upload" would replace the button's own text.
     "button[aria-dropeffect]": (button) => {
       if (text(button)) set(button, { "aria-label": null });
     },
-    // A button in a button: the outer one does nothing, and its name is a key without a text.
+    // A button in a button: the outer one does nothing, and its name is an untranslated key.
     ".icon-button:has(button)": (outer) => {
       const name = outer.querySelector("button").getAttribute("aria-label");
       set(outer, { role: "group", tabindex: -1, "aria-haspopup": null });
       set(outer, { "aria-label": name, title: name });
     },
-    // A button in a link is a second stop for the same download.
+    // A button in a link is a second tab stop for the same download.
     "a.download-link > button": (button) => set(button, { tabindex: -1 }),
 
     // Names for what has none, or one that its role does not allow.
@@ -82,13 +81,13 @@
       const title = fieldset.querySelector(":scope > [data-testid=block-info]");
       set(fieldset, { "aria-labelledby": idOf(title) });
     },
-    // Radio buttons with one name are one stop, and the arrow keys move among them.
+    // Radio buttons with one name are one tab stop, and the arrow keys move among them.
     "fieldset input[type=radio]": (radio) => {
       const group = radio.closest("fieldset");
       if (radio.name !== idOf(group)) radio.name = idOf(group);
     },
-    // Chromium makes a list that scrolls a stop of its own; it closes when the focus comes to it, and
-    // the focus is lost.
+    // Chromium makes a scrolling list a tab stop; the list closes when it gets the focus, which is
+    // then lost.
     "ul[role=listbox]": (list) => set(list, { tabindex: -1 }),
     ".cm-content": (code) => {
       const label = code.closest(".block")?.querySelector("[data-testid=block-label]");
@@ -98,7 +97,7 @@
     "nav a": (link) => {
       const current = link.classList.contains("active");
       set(link, { "aria-current": current ? "page" : null });
-      // Gradio calls all pages by the name of the first.
+      // Gradio gives all pages the title of the first.
       const first = link === link.parentElement.querySelector("a");
       if (current && !first && !document.title.startsWith(text(link))) {
         document.title = `${text(link)} | ${document.title}`;
@@ -116,7 +115,7 @@
       if (tab) set(panel, { "aria-label": text(tab) });
     },
 
-    // The row of tabs scrolls; the one that is chosen can be seen.
+    // The row of tabs scrolls until the selected one is visible.
     "[role=tab][aria-selected=true]": (tab) => {
       if (tab === shownTab) return;
       shownTab = tab;
@@ -125,10 +124,10 @@
       row.scrollLeft = Math.min(Math.max(row.scrollLeft, outside), tab.offsetLeft);
     },
 
-    // Sentences that come and go are read out. The box around them stays.
+    // Messages that come and go are read out, because the box around them stays.
     ".spoken .html-container": (box) => set(box, { role: "status" }),
 
-    // The pattern behind what is transparent lies only where the picture is, not beside it.
+    // The checkered pattern is only behind the picture, not beside it.
     ".checkered img": (image) => {
       const { clientWidth: width, clientHeight: height, naturalWidth, naturalHeight } = image;
       if (!naturalWidth || !width) return;
@@ -138,7 +137,7 @@
       if (image.style.getPropertyValue("--beside") !== padding) image.style.setProperty("--beside", padding);
     },
 
-    // The dialog of a colour opens where the colour is, and not at red: it looks when that changes.
+    // The colour dialog opens at the current colour instead of at red: it only follows changes.
     ".color-picker input[type=text]": (input) => {
       if (!input.value || opened.has(input)) return;
       opened.add(input);
@@ -173,10 +172,10 @@
     keepFocus();
   }
 
-  // Gradio draws the small buttons over a picture anew when one is used, as that for the full
-  // screen, and the focus would go back to the top of the page.
+  // Gradio redraws the small buttons over a picture when one of them, such as fullscreen, is used;
+  // the focus would then go back to the top of the page.
   const BAR = ".icon-button-wrapper button";
-  let used = null; // the one that has the focus: { button, block, place }
+  let used = null; // the button that has the focus: { button, block, place }
 
   document.addEventListener("focusin", ({ target }) => {
     const block = target.matches(BAR) ? target.closest(".block") : null;
@@ -190,7 +189,7 @@
     (block.querySelectorAll(BAR)[place] ?? block.querySelector("button"))?.focus();
   }
 
-  /** Where the picture lies that the line runs over: it may be narrower than its frame. */
+  /** Where the picture under the line is: it may be narrower than its frame. */
   function frame(handle) {
     const image = handle.parentElement.querySelector("img");
     const box = image.getBoundingClientRect();
@@ -239,7 +238,7 @@
     pull(handle, aims[event.key]);
   }
 
-  /** The arrow keys go from tab to tab, as everywhere. */
+  /** The arrow keys go from tab to tab, as in other programs. */
   function changeTab(event) {
     const tabs = [...event.target.closest("[role=tablist]").querySelectorAll("[role=tab]")];
     const now = tabs.indexOf(event.target);
@@ -262,8 +261,8 @@
     else if (event.target.matches("[role=tab]")) changeTab(event);
   });
 
-  // A number that is typed beside a slider is taken when it is complete, and as near as the slider
-  // goes: with two digits on the way to three it would be out of its range.
+  // A number typed beside a slider is used once it is complete, limited to the slider's range: two of
+  // its three digits may be out of range.
   const typed = ({ target }) =>
     target.matches?.("input[type=number]") && target.closest(".block")?.querySelector("input[type=range]")
       ? target
@@ -292,7 +291,7 @@
     true,
   );
 
-  // A sentence may lead to the tab that fits.
+  // A message may link to a suitable tab.
   document.addEventListener("click", ({ target }) => {
     const name = target.closest?.("[data-opens]")?.dataset.opens;
     const tab = name && document.querySelector(`#tabs [role=tab][data-tab-id="${name}"]`);
@@ -300,9 +299,8 @@
     tab?.focus();
   });
 
-  // On a phone the examples lie below the answers once there is a photo. A finger that chooses one is
-  // taken to its answer; a keyboard and a screen reader, whose clicks have no detail, stay where they
-  // are.
+  // On a phone the examples are below the results once there is a photo. Tapping one scrolls up to
+  // its results; keyboards and screen readers, whose clicks have no detail, stay where they are.
   document.addEventListener("click", ({ target, detail }) => {
     if (!detail || !target.closest?.("#examples") || !matchMedia("(max-width: 767px)").matches) return;
     const question = document.querySelector("#question");
@@ -320,7 +318,7 @@
     });
   }
 
-  // Of the styles only that of the line matters, which is its place; others change all the time.
+  // Of all styles only the line's matters, which is its position; others change all the time.
   const matters = ({ attributeName, target }) =>
     attributeName !== "style" || target.matches("[data-testid=slider]");
   const observer = new MutationObserver((changes) => {
@@ -331,7 +329,8 @@
     childList: true,
     attributeFilter: ["alt", "aria-label", "class", "aria-selected", "name", "role", "style"],
   });
-  // A picture that has come changes nothing else. This event is caught on its way down.
+  // A picture that finishes loading changes no attribute. Its event does not bubble, so it is
+  // caught on its way down.
   document.addEventListener("load", mendSoon, true);
   window.addEventListener("resize", mendSoon);
   mend();

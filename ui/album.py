@@ -38,8 +38,8 @@ REFRESH = 2.0  # seconds between two updates of the results so far
 class Album:
     """The folder with the results' files, the results so far, and the names of all photos.
 
-    `devices` counts photos by the device that answered, and `refusal` says why not all are the
-    GPU's on ZeroGPU.
+    `devices` counts the photos by device, and `refusal` says why, on ZeroGPU, the GPU did not take
+    all of them.
     """
 
     folder: Path
@@ -183,10 +183,7 @@ def analyze_photos(
 
 
 def in_order(tasks: Iterable[Callable[[], Result]], at_a_time: int) -> Iterator[Result]:
-    """The results of tasks in their order, of which so many are done at a time.
-
-    Each has a context of its own.
-    """
+    """The results of tasks in order; `at_a_time` of them run at once, each in its own context."""
     with ThreadPoolExecutor(at_a_time) as pool:
         waiting: deque[Future[Result]] = deque()
         for task in tasks:
@@ -224,7 +221,7 @@ def finish(found: Album | None) -> tuple[str, object, str, object, object]:
 
 
 def answered_by(found: Album) -> str:
-    """A sentence on which device answered, and on a GPU that was not lent or not long enough."""
+    """Says which device computed the results, and why a GPU was refused or ended early."""
     if len(found.devices) == 2:
         sentence = say("album.devices", gpu=found.devices["GPU"], cpu=found.devices["CPU"])
     else:
@@ -282,7 +279,7 @@ def summary(entry: Entry) -> str:
 
 
 def _name(pet: Mapping[str, Any]) -> str:
-    """What a pet is, with the probability; or what it looks like, where its breed is refused."""
+    """What a pet is, with the probability; or what it looks like, if its breed is refused."""
     if not pet["refused"]:
         best = pet["breeds"][0]
         return f"{say_breed(best['name'], both=True)} {percent(best['probability'], 0)}"

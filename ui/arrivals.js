@@ -1,5 +1,5 @@
-// How a photo comes in, beyond what Gradio's own input does: dropped anywhere on the page, and words
-// for a camera or a clipboard that cannot be used.
+// What Gradio's photo input lacks: photos can be dropped anywhere on the page, and a message says why
+// a camera or a clipboard cannot be used.
 //
 // The page loads this once, in its head (see theme.py), with its sentences in `arrivals`.
 
@@ -32,7 +32,7 @@
       return await open(wanted);
     } catch (error) {
       tell(open ? (reasons[error.name] ?? "camera_failed") : "camera_insecure");
-      return new Promise(() => {}); // Gradio goes on waiting, and asks again on the next click
+      return new Promise(() => {}); // Gradio keeps waiting, and asks again on the next click
     }
   });
   replace("clipboard", "read", {}, (read) => async () => {
@@ -48,7 +48,7 @@
     return items;
   });
 
-  // A photo that is dropped beside the places for it. The album's is for several.
+  // Photos dropped outside the drop zones. The album's takes several.
   const PLACES = "#photo, #album-files, #ground-picture";
   const isStray = ({ target, dataTransfer }) =>
     dataTransfer?.types.includes("Files") && !target.closest?.(PLACES);

@@ -13,7 +13,7 @@ from ui.texts import mark, mark_breed, percent, say, say_breed, say_error, say_n
 from ui.uploads import Upload
 
 LEAST = 0.001  # least probability of a breed that is shown
-SURE = 0.3  # probability from which on it is said what something else looks like
+SURE = 0.3  # from this probability on, the page says what something else looks like
 # Names of ImageNet's classes that take no article; plurals do not either.
 UNCOUNTABLE = frozenset(
     {
@@ -89,7 +89,7 @@ def probable(ranking: Sequence[breeds.Breed]) -> list[breeds.Breed]:
 
 
 def unknown(otherwise: Otherwise | None, known: int) -> str:
-    """That something is none of the `known` breeds, and what it looks like if that is rather sure.
+    """Says that something is none of the `known` breeds, and what it looks like if that is sure.
 
     Without a full stop.
     """

@@ -60,7 +60,7 @@ CHOOSE_SWATCH = """element.addEventListener("click", ({ target }) => {
 
 @dataclass(frozen=True)
 class Frame:
-    """What a visitor wants around a cut-out; lengths as shares of the photo's longer side."""
+    """A visitor's choices for a cut-out's frame; lengths are shares of the photo's longer side."""
 
     outline: float = 0
     crop: bool = False
@@ -103,53 +103,10 @@ def build(current: gr.State, corrected: gr.State) -> dict[str, gr.Component]:
         visible=False,
         elem_id="only-pets",
     )
-    background = gr.Radio(
-        [(mark(f"cutout.ground.{name}"), name) for name in get_args(Background)],
-        value="transparent",
-        label=mark("cutout.ground"),
-        elem_id="ground",
-    )
-    with gr.HTML(
-        html_template="@children",
-        js_on_load=CHOOSE_SWATCH,
-        visible=False,
-        padding=False,
-        elem_id="swatches",
-    ) as swatches:
-        gr.HTML(f'<div class="swatches">{"".join(map(_swatch, SWATCHES))}</div>', padding=False)
-    color = gr.ColorPicker(
-        "#2f7fd1", label=mark("cutout.color"), visible=False, elem_id="ground-color"
-    )
+    background, swatches, color, picture = _lay_out_background()
     own = gr.State(None)
-    picture = photo_input.PhotoInput(
-        label=mark("cutout.own"),
-        sources=["upload", "clipboard"],
-        format="png",
-        height=220,
-        placeholder=markup.placeholder(mark("cutout.own_drop")),
-        buttons=[],
-        visible=False,
-        alt_text=mark("cutout.own_alt"),
-        elem_id="ground-picture",
-    )
     own_message = gr.HTML(padding=False, elem_id="ground-message", elem_classes="refusal")
-    with gr.Accordion(mark("cutout.edge"), open=False, elem_id="edge"):
-        with gr.Row():
-            grow = _slider("grow", -3, 3, 0, 0.1)
-            softness = _slider("softness", 0, 2, 0, 0.1)
-        with gr.Row():
-            outline = _slider("outline", 0, 5, 0, 0.25)
-            margin = _slider("margin", 0, 25, 5, 1)
-        with gr.Row():
-            crop = gr.Checkbox(value=False, label=mark("cutout.crop"), elem_id="crop")
-            square = gr.Checkbox(value=False, label=mark("cutout.square"), elem_id="square")
-        kind = gr.Radio(
-            [("PNG", "png"), ("WebP", "webp"), ("JPEG", "jpeg")],
-            value="png",
-            label=mark("cutout.kind"),
-            info=mark("cutout.kind_info"),
-            elem_id="kind",
-        )
+    shape, kind = _lay_out_edge()
     with gr.Row():
         download = gr.Button(
             mark("cutout.download"), interactive=False, size="md", elem_id="cut-out-download"
@@ -171,17 +128,20 @@ def build(current: gr.State, corrected: gr.State) -> dict[str, gr.Component]:
         api_visibility="private",
     )
     swatches.submit(None, swatches, color, js="(chosen) => chosen", api_visibility="private")
-    shape: list[gr.Component] = [only, grow, softness, outline, crop, margin, square]
+    chosen = [only, *shape.values()]
     ground = [current, background, color, own]
     current.change(offer_pets, current, only, show_progress="hidden", api_visibility="private")
     gr.on(
         [
             *(each.change for each in (current, other_background, color, own)),
-            *(each.input for each in (only, crop, square)),
-            *(each.release for each in (grow, softness, outline, margin)),
+            only.input,
+            *(
+                each.release if isinstance(each, gr.Slider) else each.input
+                for each in shape.values()
+            ),
         ],
         show_cut_out,
-        [*ground, *shape],
+        [*ground, *chosen],
         [message, slider, download, copy, said],
         show_progress="minimal",
         trigger_mode="always_last",
@@ -189,20 +149,73 @@ def build(current: gr.State, corrected: gr.State) -> dict[str, gr.Component]:
         api_visibility="private",
     )
     slider.change(None, js=SET_ALTERNATIVE_TEXTS)
-    events.save_on_click(download, write_cut_out, [*ground, kind, *shape])
-    copied, file = events.on_click(copy, copy_cut_out, [*ground, *shape], js=START_COPYING)
+    events.save_on_click(download, write_cut_out, [*ground, kind, *chosen])
+    copied, file = events.on_click(copy, copy_cut_out, [*ground, *chosen], js=START_COPYING)
     copied.success(None, file, said, js=FINISH_COPYING)
-    return {
-        "ground": background,
-        "color": color,
+    return {"ground": background, "color": color, **shape, "kind": kind}
+
+
+def _lay_out_background() -> tuple[gr.Radio, gr.HTML, gr.ColorPicker, photo_input.PhotoInput]:
+    """The choice of the background, and what two of the choices need: swatches, colour, picture."""
+    background = gr.Radio(
+        [(mark(f"cutout.ground.{name}"), name) for name in get_args(Background)],
+        value="transparent",
+        label=mark("cutout.ground"),
+        elem_id="ground",
+    )
+    with gr.HTML(
+        html_template="@children",
+        js_on_load=CHOOSE_SWATCH,
+        visible=False,
+        padding=False,
+        elem_id="swatches",
+    ) as swatches:
+        gr.HTML(f'<div class="swatches">{"".join(map(_swatch, SWATCHES))}</div>', padding=False)
+    color = gr.ColorPicker(
+        "#2f7fd1", label=mark("cutout.color"), visible=False, elem_id="ground-color"
+    )
+    picture = photo_input.PhotoInput(
+        label=mark("cutout.own"),
+        sources=["upload", "clipboard"],
+        format="png",
+        height=220,
+        placeholder=markup.placeholder(mark("cutout.own_drop")),
+        buttons=[],
+        visible=False,
+        alt_text=mark("cutout.own_alt"),
+        elem_id="ground-picture",
+    )
+    return background, swatches, color, picture
+
+
+def _lay_out_edge() -> tuple[dict[str, gr.Slider | gr.Checkbox], gr.Radio]:
+    """The controls of edge and frame, as `edge_and_frame` takes them, and the kind of file."""
+    with gr.Accordion(mark("cutout.edge"), open=False, elem_id="edge"):
+        with gr.Row():
+            grow = _slider("grow", -3, 3, 0, 0.1)
+            softness = _slider("softness", 0, 2, 0, 0.1)
+        with gr.Row():
+            outline = _slider("outline", 0, 5, 0, 0.25)
+            margin = _slider("margin", 0, 25, 5, 1)
+        with gr.Row():
+            crop = gr.Checkbox(value=False, label=mark("cutout.crop"), elem_id="crop")
+            square = gr.Checkbox(value=False, label=mark("cutout.square"), elem_id="square")
+        kind = gr.Radio(
+            [("PNG", "png"), ("WebP", "webp"), ("JPEG", "jpeg")],
+            value="png",
+            label=mark("cutout.kind"),
+            info=mark("cutout.kind_info"),
+            elem_id="kind",
+        )
+    shape = {
         "grow": grow,
         "softness": softness,
         "outline": outline,
         "crop": crop,
         "margin": margin,
         "square": square,
-        "kind": kind,
     }
+    return shape, kind
 
 
 def _slider(name: str, least: float, most: float, value: float, step: float) -> gr.Slider:
@@ -219,10 +232,10 @@ def _slider(name: str, least: float, most: float, value: float, step: float) -> 
 
 
 def offer_pets(upload: Upload | None) -> gr.CheckboxGroup:
-    """The pets to choose from, none of them chosen; nothing where there is one alone."""
+    """The choice of pets, with none chosen yet; hidden if there is only one pet."""
     try:
         found = upload.pets.pets if upload else []
-    except PhotoError:  # the tab says it
+    except PhotoError:  # the tab's message says so
         found = []
     if upload is None or len(found) < 2:
         return gr.CheckboxGroup(choices=[], value=[], visible=False)
@@ -231,7 +244,7 @@ def offer_pets(upload: Upload | None) -> gr.CheckboxGroup:
 
 
 def chosen_pets(upload: Upload, only: Sequence[str]) -> tuple[int, ...]:
-    """Numbers of the pets that are chosen, of this upload and not of one before."""
+    """Numbers of the chosen pets; choices for an earlier upload are ignored."""
     own = (name.rpartition(":") for name in only)
     return tuple(int(number) for key, _, number in own if key == upload.key and number.isdigit())
 
@@ -246,7 +259,7 @@ def edge_and_frame(
     margin: float = 0,
     square: bool = False,
 ) -> tuple[Edge, Frame]:
-    """What the visitor chose; lengths come in percent of the photo's longer side."""
+    """The visitor's choices, from controls in percent of the photo's longer side."""
     edge = Edge(chosen_pets(upload, only), grow / 100, softness / 100)
     return edge, Frame(outline / 100, crop, margin / 100, square)
 
@@ -260,7 +273,7 @@ def show_cut_out(
 ) -> tuple[str, object, object, object, str]:
     """Message, the reduced photo beside the reduced result, both buttons, and the time it took.
 
-    What stands in `shape` are the arguments of `edge_and_frame`.
+    `shape` holds the arguments of `edge_and_frame`.
     """
     off, on = gr.Button(interactive=False), gr.Button(interactive=True)
     if upload is None:
@@ -313,7 +326,7 @@ def copy_cut_out(
     own: Upload | None,
     *shape: Any,  # noqa: ANN401
 ) -> str:
-    """The same as PNG, the kind that every clipboard takes."""
+    """The same as PNG, the format that every clipboard accepts."""
     return write_cut_out(upload, background, color, own, "png", *shape)
 
 

@@ -17,10 +17,10 @@ let key; // of the chart that the rest belongs to
 let scale = {}; // which values the bars stand for: histogram.py's Scale
 let counts = []; // pixels of each bar
 let logarithmic = false; // how high the bars are
-let texts = {}; // what is said, with places for values
+let texts = {}; // sentences with placeholders
 let preview = null; // the bar of each pixel, once decoded: { width, height, values }
 let drag = null; // the slider that is held, and how far from its line
-let moved = false; // whether the server has yet to hear of the cuts
+let moved = false; // whether the server does not know the cuts yet
 let settled = true; // whether the server's picture shows them
 
 const sliders = () => [...element.querySelectorAll(".cut")];
@@ -57,7 +57,7 @@ const middle = (bar) => cutAt(bar + 0.5) + Number(scale.whole) / 2;
 
 const written = (value) => value.toFixed(scale.decimals);
 
-/** Let the bars be as high as there are pixels, or as the logarithm of that. */
+/** Scale the bars by their numbers of pixels, or by the logarithms of these. */
 function showHeights() {
   const shape = element.querySelector("#histogram-shape");
   const button = element.querySelector(".logarithmic");
@@ -148,13 +148,13 @@ function paint(pointed = null) {
   picture.append(canvas);
 }
 
-/** Let the button back to the best cuts be usable where there is a way back; it keeps the focus. */
+/** Enable the button back to the best cuts unless these are shown; disabled, it keeps the focus. */
 function showReset() {
   const best = sliders().every((slider) => aria(slider, "now") === Number(slider.dataset.best));
   element.querySelector(".reset").setAttribute("aria-disabled", best);
 }
 
-/** Show where on the curve a cut lies that is alone. */
+/** Show on the curve where a single cut lies. */
 function showOnCurve() {
   const own = element.querySelector(".curve .own");
   if (!own) return;

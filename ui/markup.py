@@ -26,7 +26,7 @@ def notice(sentence: str, wrong: bool = False, invites: bool = False, waits: boo
 
 
 def progress(sentence: str, done: float, total: float, label: str) -> str:
-    """A sentence and a bar with what is done, as HTML."""
+    """A sentence and a progress bar, as HTML."""
     return (
         f'<div class="notice-text">{html.escape(sentence)}'
         f'<progress value="{done:g}" max="{total:g}" aria-label="{label}"></progress></div>'
@@ -34,7 +34,7 @@ def progress(sentence: str, done: float, total: float, label: str) -> str:
 
 
 def no_pet(sentence: str) -> str:
-    """That there is no pet, and which tabs have an answer all the same, as HTML.
+    """Says that there is no pet, and which tabs have an answer all the same, as HTML.
 
     The script accessible.js lets the buttons open them.
     """

@@ -15,7 +15,7 @@ from ui.texts import mark, mark_name, number, say, say_error, say_name
 from ui.uploads import Instances, Upload
 
 CHANGES_SIDE = 400
-REFRESH = 1.0  # seconds between two words of how far a search has come
+REFRESH = 1.0  # seconds between two reports of a search's progress
 
 
 def build(
@@ -23,7 +23,7 @@ def build(
 ) -> tuple[gr.Radio, gr.State, dict[str, gr.Component]]:
     """Lay out the tab; it follows the current photo and its own controls.
 
-    The photo with the visitor's strokes comes to `corrected`.
+    `corrected` gets the photo with the visitor's strokes.
 
     Returns
     -------
@@ -83,7 +83,7 @@ def build(
         concurrency_id=events.INFERENCE,
         api_visibility="private",
     )
-    # In a group of its own: it must not wait for the search.
+    # Not in the group of events that compute, so it need not wait for the search.
     stop.click(stop_search, [current, model], show_progress="hidden", api_visibility="private")
     again.click(
         search_again,
@@ -105,7 +105,7 @@ def show_overlay(
     """Message, photo with the classes laid over it, legend, and buttons.
 
     The buttons download the mask, stop the search and search again. The search in a large picture
-    says how far it has come.
+    reports its progress.
     """
     hidden = gr.Button(visible=False)
     nothing = None, "", gr.Button(interactive=False), hidden
@@ -170,14 +170,14 @@ def stop_search(upload: Upload | None, model: str) -> None:
 
 
 def search_again(upload: Upload | None, model: str) -> object:
-    """Search once more: a value that what follows the choice of the model has not seen yet."""
+    """Search once more: gives the state that the other events follow a new value."""
     if upload is not None:
         upload.search(model).stopped = False
     return model, time.monotonic()
 
 
 def changes(upload: Upload, model: str) -> str:
-    """What the visitor's strokes changed of the mask, as HTML; nothing where there are none."""
+    """What the visitor's strokes changed in the mask, as HTML; empty if there are none."""
     after = upload.mask(model).segmentation
     before = upload.uncorrected.mask(model).segmentation
     if after is before:

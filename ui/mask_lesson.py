@@ -361,7 +361,7 @@ def objects_table(objects: Objects, share: float) -> str:
 
 
 def objects_map(objects: Objects, color: Color, size: tuple[int, int]) -> str:
-    """Where each object is, as SVG: a disc of its area, which says its row of the CSV file.
+    """Where each object is, as SVG: a disc of the same area, with its row of the CSV file.
 
     Above `MOST_DISCS` the largest are drawn.
     """

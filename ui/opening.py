@@ -24,7 +24,7 @@ def shown() -> str:
     """The answered example as HTML, in the visitor's language; computed once for all."""
     try:
         return _written(language())
-    except PhotoError:  # no decoder is there just now: the invitation stands alone
+    except PhotoError:  # no decoder is available just now: only the invitation is shown
         return ""
 
 

@@ -54,12 +54,12 @@ def build() -> gr.Blocks:
                 f'{notice}<p class="hint" lang="en">{html.escape(sentence)}</p>',
                 elem_id="models-notice",
             )
-        # Where they lie on a wide screen is in the styles; on a phone the answers follow the photo.
+        # The styles place these on a wide screen; on a phone the results follow the photo.
         with gr.Row(elem_id="page"):
             with gr.Column(min_width=320, elem_id="question"):
                 # The upload that was accepted last and that the Pets tab has answered.
                 current = gr.State(None)
-                answered = gr.State(None)  # the same when that can be seen
+                answered = gr.State(None)  # the same once this is visible
                 corrected = gr.State(None)  # the same with strokes that are not yet answered
                 photo, message, chooser = photo_input.build()
             with gr.Column(min_width=320, elem_id="try"):
@@ -115,7 +115,7 @@ def build() -> gr.Blocks:
 
 
 def follow_strokes(corrected: Upload | None, current: Upload | None) -> tuple[object, ...]:
-    """The upload as it was corrected, with its pets; nothing where another photo came meanwhile."""
+    """The corrected upload with its pets; nothing changes if another photo has arrived since."""
     if corrected is None or current is None or corrected.uncorrected != current.uncorrected:
         return (gr.skip(),) * 5
     return corrected, *pets.show_pets(corrected)

@@ -161,7 +161,7 @@ def keep_usable(
             return tuple(nothing)
         axes = [axis.name for axis in before.picture.axes]
         wanted = {n: int(i) - 1 for n, i in zip(AXES, numbers, strict=True) if n in axes}
-        upload = replace(before, place=Place(**wanted), strokes=())  # they were for another
+        upload = replace(before, place=Place(**wanted), strokes=())  # strokes were for the other
         try:
             instead = Replacement(_shown(upload))
         except PhotoError as error:
@@ -177,18 +177,7 @@ def keep_usable(
         api_visibility="private",
     )
     take.__name__ = answer.__name__ if answers else _accept.__name__  # for logs and metrics
-    # Only "change" brings the new value for uploads, the webcam, the clipboard and removal. When
-    # one photo replaces another it fires twice, both times with the new one; the path in `arrived`
-    # changes once.
-    arrived = gr.Textbox(visible="hidden")
-    photo.change(
-        None, photo, arrived, js=REMEMBER if chooser else ARRIVED, api_visibility="private"
-    )
-    if chooser:  # the photo of the page itself
-        kept = gr.Textbox(visible="hidden")
-        gr.on(None, None, None, kept, js=RECALL, api_visibility="private")  # when it is opened
-        kept.change(None, kept, photo, js="(kept) => JSON.parse(kept)", api_visibility="private")
-    arrived.change(
+    _arrived(photo, remembered=chooser is not None).change(
         take,
         [photo, accepted],
         [replacement, accepted, message, pictures, *answers],
@@ -217,6 +206,23 @@ def keep_usable(
             show_progress="hidden",
             api_visibility="private",
         )
+
+
+def _arrived(photo: PhotoInput, remembered: bool) -> gr.Textbox:
+    """A component that changes once for each photo that arrives: it holds the file's path.
+
+    Only the input's "change" brings the new value for uploads, the webcam, the clipboard and
+    removal, but when one photo replaces another it fires twice, both times with the new one. The
+    page's own photo is remembered until the browser's tab is closed.
+    """
+    arrived = gr.Textbox(visible="hidden")
+    js = REMEMBER if remembered else ARRIVED
+    photo.change(None, photo, arrived, js=js, api_visibility="private")
+    if remembered:
+        kept = gr.Textbox(visible="hidden")
+        gr.on(None, None, None, kept, js=RECALL, api_visibility="private")  # when the page opens
+        kept.change(None, kept, photo, js="(kept) => JSON.parse(kept)", api_visibility="private")
+    return arrived
 
 
 @dataclass(eq=False)  # so that each one is a change

@@ -1,4 +1,4 @@
-"""The page for programs: what can be asked over HTTP and as an MCP server, and how.
+"""The page for programs: what the app offers over HTTP and as an MCP server, and how to use it.
 
 Each endpoint is a function of the same name, and a tool of the MCP server. The English texts of
 `ui/texts` become its docstring, which Gradio parses and sends to programs.
@@ -117,7 +117,9 @@ def cut_out(photo: Upload) -> str:
     segmenter = segmentation.load(store.default("segmentation"))
     found = segmenter.predict(picture)
     regions = pipeline.find(picture, segmenter, found.regions)
-    opaque = 255 if regions else 0  # of what looks a little like one there is no ghost
+    opaque = (
+        255 if regions else 0
+    )  # otherwise things that look a little like a pet would leave a ghost
     foreground = np.round(found.foreground() * opaque).astype(np.uint8)
     cut = matting.extract(picture, foreground, segmenter.card.input)
     return result_files.picture_to_keep(Image.fromarray(cut), "cut-out")

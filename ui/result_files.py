@@ -17,7 +17,7 @@ def picture_to_keep(picture: Image.Image, name: str, kind: Kind = "png") -> str:
     """Write a result into a new folder; return its path.
 
     As PNG with the lowest compression, which takes a quarter of the usual time and makes the file a
-    third larger. JPEG knows no transparency: there the ground becomes white.
+    third larger. JPEG has no transparency, so there the background becomes white.
     """
     file = new_folder() / f"{name}.{'jpg' if kind == 'jpeg' else kind}"
     if kind == "jpeg" and picture.mode == "RGBA":

@@ -136,7 +136,7 @@ def show_hint(upload: Upload | None) -> str:
 
 
 def hint_of(upload: Upload | None) -> str:
-    """The key of what is said before a link is copied: one's own photo does not go along."""
+    """The key of the hint about a link, which does not include a visitor's own photo."""
     return "share.hint" if upload is None or _example_of(upload) else "share.hint_own"
 
 

@@ -54,11 +54,10 @@ THEME = gr.themes.Soft(
     input_border_color="*neutral_500",
     input_border_color_dark="*neutral_500",
 )
-PREVIEW = (
-    Path(__file__).parent / PREVIEW_FILE
-)  # 1,200 x 630 pixels; what other sites show of a link
+# What other sites show for a link: 1,200 x 630 pixels.
+PREVIEW = Path(__file__).parent / PREVIEW_FILE
 STYLES = Path(__file__).parent / "styles.css"
-# Gradio's own words that it has in English alone, or in a German that says "Sie".
+# Gradio's words that it has only in English, or in German with the formal "Sie".
 ENGLISH = {
     str(text): mark(f"gradio.{key.partition('.')[2]}")
     for key, text in TEXTS["en"].items()

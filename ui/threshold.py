@@ -183,7 +183,7 @@ def write_classes(
 
 
 def _exact(gray: NDArray[Any], counted: Histogram) -> NDArray[Any] | Histogram:
-    """What tells the pixels between two cuts: floats themselves, of others the histogram."""
+    """What pixels are counted from: a float picture's own values, or else the histogram."""
     return gray if np.issubdtype(gray.dtype, np.floating) else counted
 
 

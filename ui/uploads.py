@@ -59,13 +59,13 @@ class Instances:
 
 @dataclass
 class Search:
-    """A search for objects: how much of it is done, in [0, 1], and whether it is to stop."""
+    """A search for objects: how much of it is done, in [0, 1], and whether it should stop."""
 
     share: float = 0.0
     stopped: bool = False
 
     def go_on(self, share: float) -> None:
-        """Note what is done; `PhotoError` where the search is to stop."""
+        """Record the progress; raises `PhotoError` if the search should stop."""
         self.share = share
         if self.stopped:
             raise PhotoError("search_stopped")
@@ -75,7 +75,7 @@ class Search:
 class MaskResult:
     """A mask model's answer for an upload's preview.
 
-    `instances` is there for models that separate objects.
+    Only models that separate objects give `instances`.
     """
 
     segmentation: segmentation.Segmentation
@@ -110,12 +110,12 @@ class BreedResult:
 
 @dataclass(frozen=True)
 class Edge:
-    """What a visitor wants of a cut-out's edge.
+    """A visitor's choices for a cut-out's edge.
 
     Attributes
     ----------
     only
-        Numbers of the pets that stay; all where there are none.
+        Numbers of the pets that stay; all of them if it is empty.
     grow, softness
         As for `framing.adjust_edge`.
     """
@@ -156,9 +156,9 @@ class Upload:
     path
         Where Gradio stores the file, in a folder named after the content.
     place
-        Which of its pictures, of a file with several.
+        Which picture to use if the file has several.
     strokes
-        By which a visitor corrected its mask.
+        The visitor's corrections of its mask.
     """
 
     path: str
@@ -168,9 +168,9 @@ class Upload:
 
     @property
     def key(self) -> str:
-        """A name that tells it from other uploads, and nothing about the photo.
+        """A name that distinguishes it from other uploads and says nothing about the photo.
 
-        That with strokes has the name of that without them.
+        Strokes do not change it.
         """
         folder = Path(self.path).parent.name
         chosen = [(name, getattr(self.place, name)) for name in AXES]
@@ -235,7 +235,7 @@ class Upload:
         return self._values.dtype
 
     def mask(self, model: str) -> MaskResult:
-        """What a mask model says of the photo, as the visitor corrected it."""
+        """A mask model's result for the photo, with the visitor's corrections."""
         if not self.strokes or not self.correctable(model):
             return self._once(("mask", model), lambda: _segment(self, model))
         return self._once(("mask", model, self.strokes), lambda: _correct(self, model))
@@ -246,13 +246,13 @@ class Upload:
         return replace(self, strokes=()) if self.strokes else self
 
     def correctable(self, model: str) -> bool:
-        """Whether strokes can correct what this mask model says."""
+        """Whether strokes can correct this mask model's result."""
         card = segmentation.load(model).card
         classes = [label.name for label in card.labels]
         return not card.instances and correcting.correctable(classes)
 
     def search(self, model: str) -> Search:
-        """The search behind `mask` for objects; once stopped, it stays so until that is undone."""
+        """The search for objects behind `mask`; stopped, it stays so until `stopped` is reset."""
         return self._once(("search", model), Search)
 
     def is_large(self, model: str) -> bool:
