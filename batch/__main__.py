@@ -25,7 +25,7 @@ from batch.analyst import ATTEMPTS
 from batch.places import SourceError
 from batch.rounds import Settings
 from batch.runner import Progress, RunError
-from batch.sources import tell
+from batch.sources import LARGEST_PART, MANY_PARTS, SMALLEST_PART, tell
 from models import images
 from models.store import SOURCE_VARIABLE, ModelError
 from models.thresholding import MAX_CLASSES
@@ -49,8 +49,11 @@ def main(words: Sequence[str] | None = None) -> int:
     add("--address", help="of a Ray cluster: HOST:6379, or auto; otherwise this machine alone")
     add("--workers", type=int, help="how many (default: one a core, or as GPUs have room for)")
     add("--workers-per-gpu", type=int, help="run on GPUs, so many workers on each")
-    part = "photos of a part: what is redone after a crash (default: %(default)s)"
-    add("--part", type=int, default=500, help=part)
+    part = (
+        "photos of a part: what is redone after a crash (default: the photos divided by "
+        f"{MANY_PARTS}, but {SMALLEST_PART} to {LARGEST_PART})"
+    )
+    add("--part", type=int, help=part)
     add("--column", help="of Parquet files, what holds the pictures (default: the first that can)")
     classes = f"brightness classes, 2 to {MAX_CLASSES} (default: %(default)s)"
     add(

@@ -107,7 +107,7 @@ def duration(seconds: float) -> str:
 def run(
     words: Sequence[str],
     settings: Settings,
-    size: int = 500,
+    size: int | None = None,
     patience: float = 300.0,
     show: Callable[[Progress], None] = lambda progress: None,
 ) -> Progress:
@@ -120,7 +120,7 @@ def run(
     settings
         For the workers.
     size
-        Most photos in a part.
+        Most photos in a part; by default that of `sources.part_size`.
     patience
         Seconds without a report from any worker after which a round is ended and the next one
         begun.
@@ -189,7 +189,7 @@ def _environment() -> dict[str, str]:
     return proxies | {k: v for k, v in os.environ.items() if k.startswith(PASSED_ON)}
 
 
-def _plan(words: Sequence[str], settings: Settings, size: int) -> Plan:
+def _plan(words: Sequence[str], settings: Settings, size: int | None) -> Plan:
     """The plan of the run in this folder; a new one if the folder is empty."""
     results = settings.results
     wanted = {

@@ -7,6 +7,7 @@ on this machine or behind any address that fsspec knows, such as `hf://datasets/
 
 import json
 import logging
+import math
 import posixpath
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,7 @@ from batch.places import PARQUETS, SHARDS, ZIPS, SourceError, UnreachableError
 from models import images
 from models.images import PhotoError
 
+MANY_PARTS, SMALLEST_PART, LARGEST_PART = 64, 8, 500  # parts of a run; photos of a part
 ROWS_READ = 16  # rows of a Parquet file at a time: each may have `images.MAX_BYTES`
 
 NO_PHOTOS = "There are no photos in {!r}, or it does not exist."
@@ -114,7 +116,7 @@ class Plan:
     unreachable: dict[str, str] = field(default_factory=dict)
 
 
-def plan(words: Sequence[str], size: int, column: str | None = None) -> Plan:
+def plan(words: Sequence[str], size: int | None = None, column: str | None = None) -> Plan:
     """Find all photos of the sources and divide them into parts of at most `size` photos.
 
     Files without an order of their own are sorted, so the same sources give the same parts. TAR
@@ -125,7 +127,7 @@ def plan(words: Sequence[str], size: int, column: str | None = None) -> Plan:
     words
         Paths, addresses and globs.
     size
-        Most photos of a part.
+        Most photos of a part; by default that of `part_size`.
     column
         As of `read`.
 
@@ -136,7 +138,7 @@ def plan(words: Sequence[str], size: int, column: str | None = None) -> Plan:
     """
     made = Plan()
     folders: dict[str, set[str]] = {}
-    shards: dict[str, list[Part]] = {}
+    shards: dict[str, int | None] = {}
     failed: dict[str, str] = {}
     for word in words:
         try:
@@ -146,24 +148,37 @@ def plan(words: Sequence[str], size: int, column: str | None = None) -> Plan:
                 if not name.lower().endswith(SHARDS):
                     folders.setdefault(root, set()).add(name)
                 elif shard not in shards:
-                    shards[shard] = _cut(shard, size, column, made.left_out)
+                    shards[shard] = _count(shard, column, made.left_out)
             if not names:
                 failed[word] = NO_PHOTOS.format(word)
         except SourceError as error:
             failed[word] = str(error)
         except UnreachableError as error:
             made.unreachable[word] = str(error)
+    photos = sum(map(len, folders.values())) + sum(filter(None, shards.values()))
+    size = size or part_size(photos)
     for root, found in folders.items():
         ordered = sorted(found)
         for start in range(0, len(ordered), size):
             chosen = tuple(ordered[start : start + size])
             made.parts.append(Part(root, start, start + len(chosen), chosen))
-    for parts in shards.values():
-        made.parts += parts
+    for shard, count in shards.items():
+        made.parts += _cut(shard, count, size)
     if not made.parts:
         raise SourceError(_nothing(words, made, failed))
     made.parts += [Part(word, 0, 1, error=sentence) for word, sentence in failed.items()]
     return made
+
+
+def part_size(photos: int) -> int:
+    """Photos of a part, so that few photos are still enough parts for many workers.
+
+    Examples
+    --------
+    >>> part_size(60), part_size(6_400), part_size(1_000_000)
+    (8, 100, 500)
+    """
+    return min(max(math.ceil(photos / MANY_PARTS), SMALLEST_PART), LARGEST_PART)
 
 
 def _nothing(words: Sequence[str], made: Plan, failed: dict[str, str]) -> str:
@@ -220,8 +235,11 @@ def read(
     return _read_shard(part, column, Counter() if left_out is None else left_out)
 
 
-def _cut(shard: str, size: int, column: str | None, left_out: Counter[str]) -> list[Part]:
-    """The parts of a shard; an unusable one is a part too, which gives an error when it is read."""
+def _count(shard: str, column: str | None, left_out: Counter[str]) -> int | None:
+    """Number of a shard's photos; None if only reading it tells, or if it cannot be used.
+
+    An unusable shard is one part, which gives an error when it is read.
+    """
     kind = shard.lower()
     counted = Counter[str]()
     try:
@@ -237,14 +255,20 @@ def _cut(shard: str, size: int, column: str | None, left_out: Counter[str]) -> l
             with places.open_file(shard) as file, archives.open_tar(file, "r:") as archive:
                 count = sum(1 for _ in archives.entries(archive, counted))
         else:
-            return [Part(shard, 0, None)]
+            return None
     except UnreachableError:
         raise
     except Exception:  # decoders raise almost anything on a damaged file
-        return [Part(shard, 0, None)]
+        return None
     left_out += counted
     if not count:
         left_out[archives.EMPTY] += 1
+    return count
+
+
+def _cut(shard: str, count: int | None, size: int) -> list[Part]:
+    if count is None:
+        return [Part(shard, 0, None)]
     return [Part(shard, start, min(start + size, count)) for start in range(0, count, size)]
 
 

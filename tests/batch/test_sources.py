@@ -36,6 +36,22 @@ def read_all(*words: str | Path, size: int = 4, column: str | None = None) -> li
     return found
 
 
+@pytest.mark.parametrize(("photos", "parts"), [(10, [8, 2]), (640, [20] * 32)])
+def test_few_photos_are_still_parts_for_many_workers(
+    tmp_path: Path, photos: int, parts: list[int]
+) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    names = [f"{number}.jpg" for number in range(photos)]
+    for name in names:
+        (folder / name).touch()
+    shard = write_zip(tmp_path / "more.zip", dict.fromkeys(names, b""))
+
+    plan = sources.plan([str(folder), str(shard)])
+
+    assert [part.photos for part in plan.parts] == parts * 2
+
+
 def contents(found: list[SourcePhoto]) -> dict[str | None, bytes]:
     assert all(photo.error is None for photo in found)
     assert len({photo.name for photo in found}) == len(found)

@@ -17,13 +17,16 @@ def row(**others: object) -> dict[str, object]:
     return {"name": "a.jpg", "width": 3, "height": 2, "cuts": [9.0], "pets": [pet | others]}
 
 
-def test_the_rate_is_that_between_the_first_and_the_last_part(tmp_path: Path) -> None:
-    for number, second in enumerate((107, 100, 104)):
+@pytest.mark.parametrize(("workers", "parts", "seconds"), [(1, 2, 7), (2, 1, 4)])
+def test_the_rate_begins_when_each_worker_has_finished_a_part(
+    tmp_path: Path, workers: int, parts: int, seconds: int
+) -> None:
+    for number, second in enumerate((107, 100, 103)):
         path = rows.part_file(tmp_path, number)
         path.touch()
         os.utime(path, (second, second))
 
-    assert albums.rate(tmp_path) == pytest.approx(2 * albums.PART / 7)
+    assert albums.rate(tmp_path, workers) == pytest.approx(parts * albums.PART / seconds)
 
 
 def test_rows_are_compared_as_they_are_read_back(tmp_path: Path) -> None:
