@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from batch import names, rle
-from models import pipeline, store
+from models import pipeline, previews, store
 from models.images import open_image
 
 ROWS_A_GROUP = 500  # these rows are in memory, with their masks
@@ -82,7 +82,7 @@ def columns(content: bytes, classes: int) -> dict[str, Any]:
         When a model is missing or damaged.
     """
     photo, values = open_image(content)
-    pets = pipeline.analyze(photo)
+    pets = pipeline.analyze(photo, previews.of_file(content, photo))
     described = pipeline.describe(photo, classes, pets, values)
     for pet, facts in zip(pets, described["pets"], strict=True):
         facts["mask"] = rle.encode(pet.region)

@@ -32,7 +32,7 @@ from PIL import Image
 
 import documents
 from bench import peers
-from models import breeds, drawing, regions, segmentation, store
+from models import breeds, drawing, previews, regions, segmentation, store
 from models.preprocessing import prepare
 from models.runtime import usable_cores
 from serving import decoding
@@ -99,9 +99,9 @@ def measure_stages(path: Path) -> Times:
     photo, _ = timed(
         times,
         "decode to look at, hand over",
-        lambda: decoding.open_preview(path, uploads.PREVIEW_SIDE),
+        lambda: decoding.open_preview(path, previews.SIDE),
     )
-    shown = timed(times, "reduce to look at", lambda: uploads.to_preview(photo))
+    shown = timed(times, "reduce to look at", lambda: previews.preview(photo))
     outline_input = timed(
         times, "reduce for the outline", lambda: prepare(shown, segmenter.card.input)
     )

@@ -15,8 +15,9 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 
-from models import images, micrographs, pipeline, segmentation, store, thresholding
+from models import images, micrographs, pipeline, previews, segmentation, store, thresholding
 from models.images import PhotoError, open_picture
 from models.picture import AXES, Place
 
@@ -78,7 +79,10 @@ def main(words: Sequence[str] | None = None) -> int:
     for path in arguments.photos:
         try:
             picture = open_picture(path, place=place)
-            described = pipeline.describe(picture.photo, arguments.classes, values=picture.counted)
+            seen = previews.of_file(path, picture.photo, partial(open_picture, place=place))
+            described = pipeline.describe(
+                picture.photo, arguments.classes, values=picture.counted, preview=seen
+            )
             if counter:
                 described |= micrographs.describe(micrographs.examine(picture, counter))
         except PhotoError as error:

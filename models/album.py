@@ -13,9 +13,9 @@ from unicodedata import category, normalize
 import numpy as np
 from PIL import Image
 
-from models import breeds, drawing, matting, pipeline, segmentation, store
+from models import breeds, drawing, matting, pipeline, previews, segmentation, store
 from models.drawing import Color
-from models.images import Photo, PhotoError, open_photo
+from models.images import PhotoError, open_picture
 from models.preprocessing import as_image
 
 FORMULAS = ("=", "+", "-", "@")  # first characters of a cell that a spreadsheet would compute
@@ -124,7 +124,7 @@ def examine(
     pet_colors: Sequence[Color],
     unsure: str,
     preview_side: int,
-    read: Callable[[Path], Photo] = open_photo,
+    read: previews.Read = open_picture,
 ) -> Entry:
     """Analyze one photo, and write its mask, its cut-out and a preview into a folder.
 
@@ -145,7 +145,7 @@ def examine(
     preview_side
         Longer side of the preview in pixels.
     read
-        Function that reads the photo, like `models.images.open_photo`.
+        Function that reads the photo, like `models.images.open_picture`.
 
     Raises
     ------
@@ -153,15 +153,16 @@ def examine(
         When a model is missing or damaged.
     """
     try:
-        photo = read(photo_file)
+        picture = read(photo_file)
+        preview = previews.of_file(photo_file, picture.photo, read)
     except PhotoError as error:
         return Entry(name, error=error)
     segmenter = segmentation.load(store.default("segmentation"))
-    image = as_image(photo)
-    found = segmenter.predict(image)
+    seen = as_image(preview)
+    found = segmenter.predict(seen)
     classifier = breeds.load(store.default("classification"))
-    pets = pipeline.recognize(image, segmenter, classifier, found.regions)
-    small = image.copy()
+    pets = pipeline.recognize(seen, segmenter, classifier, found.regions)
+    small = as_image(picture.photo)
     small.thumbnail((CUT_OUT_SIDE, CUT_OUT_SIDE), reducing_gap=2.0)
     opaque = 255 if pets else 0  # or things that look a little like a pet would leave a ghost
     foreground = np.round(found.foreground() * opaque).astype(np.uint8)
@@ -169,23 +170,30 @@ def examine(
     colors = [pet_colors[index % len(pet_colors)] for index in range(len(pets))]
     best = [pet.otherwise if pet.refused else pet.breeds[0] for pet in pets]
     names = [unsure if each is None else each.name for each in best]
-    marked = drawing.annotate(photo, [pet.region for pet in pets], names, colors, preview_side)
-    mask = drawing.indexed_picture(found.mask, dict(enumerate(mask_colors, start=1)))
+    marked = drawing.annotate(preview, [pet.region for pet in pets], names, colors, preview_side)
+    mask = found.resized(*picture.size).mask
+    if not pets and "background" in found.classes:
+        mask = np.full_like(mask, found.classes.index("background") + 1)
+    indexed = drawing.indexed_picture(mask, dict(enumerate(mask_colors, start=1)))
     mask_file, cut_out_file = _kept_files(name, folder)
-    preview = folder / "previews" / f"{Path(name).stem}-pets.jpg"
+    marked_file = folder / "previews" / f"{Path(name).stem}-pets.jpg"
     try:
-        for file in (mask_file, cut_out_file, preview):
+        for file in (mask_file, cut_out_file, marked_file):
             file.parent.mkdir(parents=True, exist_ok=True)
-        mask.save(mask_file, compress_level=1)
+        indexed.save(mask_file, compress_level=1)
         Image.fromarray(cut_out).save(cut_out_file, compress_level=1)
-        Image.fromarray(marked).save(preview, quality=85)
+        Image.fromarray(marked).save(marked_file, quality=85)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        for file in (mask_file, cut_out_file, preview):
+        for file in (mask_file, cut_out_file, marked_file):
             file.unlink(missing_ok=True)
         return Entry(name, error=PhotoError("photo_no_room"))
-    return Entry(name, pipeline.describe(image, pets=pets), preview=preview)
+    pets = pipeline.at_size(pets, *picture.size)
+    values = picture.counted if picture.deep else None
+    return Entry(
+        name, pipeline.describe(picture.photo, pets=pets, values=values), preview=marked_file
+    )
 
 
 def _kept_files(name: str, folder: Path) -> tuple[Path, Path]:

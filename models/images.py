@@ -239,6 +239,26 @@ def open_image(source: Source) -> tuple[Image.Image, Values | None]:
         return Image.fromarray(_picture(loaded, np.empty).photo), None
 
 
+def decodes_reduced(source: str | os.PathLike[str] | bytes, longer: int, side: int) -> bool:
+    """Whether `open_picture(source, side)` decodes less than the whole picture.
+
+    Parameters
+    ----------
+    source
+        A path, or the bytes of a file.
+    longer
+        The picture's longer side in pixels.
+    side
+        As for `open_picture`.
+    """
+    if longer < 2 * side:
+        return False
+    if isinstance(source, bytes):
+        return source.startswith(JPEG)
+    with open_file(source) as file:
+        return file.read(len(JPEG)) == JPEG
+
+
 @contextmanager
 def _explained() -> Iterator[None]:
     """Whatever a decoder raises becomes a `PhotoError`."""
@@ -323,7 +343,11 @@ def _load(content: bytes, side: int, place: Place) -> _Loaded:
         _check_size(image.width, image.height)
         axes = _seek(image, place)
         width, height = image.size
-        if side and max(width, height) >= 2 * side and image.format in ("JPEG", "MPO"):
+        if (
+            side
+            and image.format in ("JPEG", "MPO")
+            and decodes_reduced(content, max(width, height), side)
+        ):
             # For a HEIC this would be an embedded thumbnail, which may show something else.
             scale = side / max(width, height)
             image.draft(None, (max(int(width * scale), 1), max(int(height * scale), 1)))

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageStat
 
-from models import breeds, detection, segmentation, store, thresholding
+from models import breeds, detection, previews, segmentation, store, thresholding
 from models.breeds import Breed, BreedClassifier, Classification, Otherwise
 from models.detection import Detector
 from models.images import Photo
 from models.picture import Values
 from models.preprocessing import as_image
-from models.regions import Box, Region, of_numbers
+from models.regions import Box, Region, enlarged, of_numbers
 from models.segmentation import Segmenter
 from models.thresholding import Histogram
 
@@ -101,13 +101,17 @@ def load() -> list[Segmenter | BreedClassifier | Detector]:
     ]
 
 
-def analyze(photo: Photo | Image.Image) -> list[Pet]:
+def analyze(photo: Photo | Image.Image, preview: Photo | None = None) -> list[Pet]:
     """Find the pets in a photo and name the breed of each, the largest pet first.
+
+    The networks see a preview, as on the page; the answers are at the photo's own size.
 
     Parameters
     ----------
     photo
         `(height, width, 3)` uint8 RGB, or the same as a Pillow image.
+    preview
+        That of `previews.of_file`, if the photo comes from a file; else the photo is reduced.
 
     Raises
     ------
@@ -123,8 +127,25 @@ def analyze(photo: Photo | Image.Image) -> list[Pet]:
     """
     segmenter = segmentation.load(store.default("segmentation"))
     classifier = breeds.load(store.default("classification"))
-    image = as_image(photo)
-    return recognize(image, segmenter, classifier, lambda: segmenter.predict(image).regions())
+    image = as_image(previews.preview(photo) if preview is None else preview)
+    pets = recognize(image, segmenter, classifier, lambda: segmenter.predict(image).regions())
+    height, width = photo.size[::-1] if isinstance(photo, Image.Image) else photo.shape[:2]
+    return at_size(pets, height, width)
+
+
+def at_size(pets: Sequence[Pet], height: int, width: int) -> list[Pet]:
+    """The pets of a preview in a photo of this size, with the same answers."""
+    if not pets or pets[0].region.shape == (height, width):
+        return list(pets)
+    rows, columns = pets[0].region.shape
+    regions = enlarged([pet.region for pet in pets], height, width)
+    scale = np.array([width / columns, height / rows] * 2)
+    found = []
+    for pet, region in zip(pets, regions, strict=True):
+        left, top, right, bottom = np.rint(np.array(pet.crop) * scale).astype(int).tolist()
+        others = tuple(each for each in regions if each is not region)
+        found.append(replace(pet, region=region, crop=(left, top, right, bottom), others=others))
+    return found
 
 
 def find(
@@ -266,6 +287,7 @@ def describe(
     classes: int = 3,
     pets: Sequence[Pet] | None = None,
     values: Values | None = None,
+    preview: Photo | None = None,
 ) -> dict[str, Any]:
     """Everything that is found in a photo, ready for JSON.
 
@@ -279,6 +301,8 @@ def describe(
         The result of `analyze`, if already computed.
     values
         The values for the cuts, if these are not the photo: `Picture.counted`.
+    preview
+        As for `analyze`.
 
     Returns
     -------
@@ -313,7 +337,7 @@ def describe(
                 "breeds": [asdict(breed) for breed in pet.breeds],
                 "otherwise": asdict(pet.otherwise) if pet.otherwise else None,
             }
-            for pet in (analyze(image) if pets is None else pets)
+            for pet in (analyze(image, preview) if pets is None else pets)
         ],
     }
 

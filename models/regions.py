@@ -178,6 +178,17 @@ def claimed(
     ]
 
 
+def enlarged(regions: Sequence[Region], height: int, width: int) -> list[Region]:
+    """Regions of a reduced photo, none of which overlap, at its full size, with smooth outlines."""
+    found = []
+    whole = (0, 0, width, height)
+    claims = [(whole, region.mask.view(np.uint8) * np.uint8(255)) for region in regions]
+    for region, large in zip(regions, claimed(claims, height, width), strict=True):
+        rows, columns = region.shape
+        found.append(large or region.sampled((0, 0, columns, rows), height, width))
+    return found
+
+
 class _Plane:
     """A claim that is enlarged horizontally, and vertically only where needed."""
 

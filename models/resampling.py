@@ -1,6 +1,6 @@
-"""Fast resampling of 8-bit pictures, for viewing only, not for networks.
+"""Fast resampling of 8-bit pictures, for viewing and for previews (`models.previews`).
 
-Networks get what they were trained and measured with: see `models.preprocessing`. This is a
+A network's own input is made as it was trained and measured: see `models.preprocessing`. This is a
 separate module so that the processes that decode uploads need not load OpenCV.
 """
 

@@ -153,7 +153,7 @@ def analyze_photos(
             theme.SUBJECTS,
             unsure,
             PREVIEW_SIDE,
-            read=decoding.open_photo,
+            read=decoding.open_picture,
         )
         return entry, share.devices
 

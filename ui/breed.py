@@ -58,7 +58,7 @@ def show_breeds(upload: Upload | None) -> tuple[str, str]:
         if not pets.pets:
             return markup.no_pet(nothing(upload)), ""
         alone = len(pets.pets) == 1
-        ranking = pets.pets[0].breeds if alone else upload.breed.ranking
+        ranking = upload.ranking
     except PhotoError as error:
         return markup.notice(say_error(error), wrong=True), ""
     known = len(_card().labels)

@@ -9,12 +9,12 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from models import drawing, thresholding
+from models import drawing, previews, thresholding
 from models.images import PhotoError
 from models.thresholding import GLOBAL_METHODS, LOCAL_METHODS, Channel, Settings, ThresholdError
 from ui import events, histogram, markup, result_files
 from ui.texts import mark, say, say_error
-from ui.uploads import PREVIEW_SIDE, Upload
+from ui.uploads import Upload
 
 METHODS = (*GLOBAL_METHODS, *LOCAL_METHODS)
 OBJECTS = ("light", "dark")
@@ -228,7 +228,7 @@ def show_mask(
         scale, _ = histogram.scale_of(upload.histogram(settings.channel))
         cut = scale.written(found.cut)
         line = say("lab.cut", method=name, cut=cut, share=share)
-    few = drawing.fewer_pixels(found.mask.view(np.uint8) * np.uint8(255), PREVIEW_SIDE)
+    few = drawing.fewer_pixels(found.mask.view(np.uint8) * np.uint8(255), previews.SIDE)
     shown = result_files.picture_to_keep(Image.fromarray(few), "mask")
     usable = gr.Button(interactive=True)
     message = markup.found(line) + explanation(settings.method) + markup.took(seconds, "CPU")

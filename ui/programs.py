@@ -4,7 +4,7 @@ Each endpoint is a function of the same name, and a tool of the MCP server. The 
 `ui/texts` become its docstring, which Gradio parses and sends to programs.
 """
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import gradio as gr
@@ -12,25 +12,27 @@ import numpy as np
 from PIL import Image
 
 from models import (
-    breeds,
     drawing,
     matting,
     micrographs,
     object_files,
     pipeline,
+    previews,
     segmentation,
     store,
     thresholding,
 )
-from models.images import PhotoError
+from models.images import Photo, PhotoError
 from models.picture import Picture
 from models.thresholding import ThresholdError
 from serving import decoding
 from ui import events, parameters, result_files, theme
+from ui.memory import Memory
 from ui.texts import mark, say
 from ui.uploads import Upload
 
 PATH = "programs"
+ROOM = 100_000_000  # bytes, for all results of one question
 PLACE = "ADDRESS"  # the browser puts the app's own in its place
 OWN_ADDRESS = f"location.href.split(/[?#]/)[0].replace(/\\/{PATH}\\/?$/, '')"
 
@@ -66,10 +68,20 @@ def read(photo: Upload) -> Picture:
         raise gr.Error(str(error), print_exception=False) from None
 
 
+def preview_of(photo: Upload, picture: Picture) -> Photo:
+    """What networks see of it, as on the page."""
+    try:
+        return previews.of_file(photo.path, picture.photo, decoding.open_picture)
+    except PhotoError as error:
+        raise gr.Error(str(error), print_exception=False) from None
+
+
 def analyze(photo: Upload, classes: int) -> dict[str, Any]:
     """Answer `/analyze`; `ui/texts` explains it to people and programs."""
     picture = read(photo)
-    return pipeline.describe(picture.photo, classes, values=picture.counted)
+    return pipeline.describe(
+        picture.photo, classes, values=picture.counted, preview=preview_of(photo, picture)
+    )
 
 
 def threshold(
@@ -97,8 +109,12 @@ def mask(photo: Upload, model: str) -> tuple[str, dict[str, float]]:
         found = micrographs.examine(picture, segmenter).found
         segmented, classes = found.segmentation, found.mask
     else:
-        segmented = segmenter.predict(picture.photo)
-        classes = segmented.mask
+        seen = preview_of(photo, picture)
+        segmented = segmenter.predict(seen)
+        classes = segmented.resized(*picture.size).mask
+        names = segmented.classes
+        if "pet" in names and not pipeline.find(seen, segmenter, segmented.regions):
+            classes = np.full_like(classes, names.index("background") + 1)
     colors = dict(enumerate(theme.mask_colors(segmented.classes).values(), start=1))
     file = result_files.picture_to_keep(drawing.indexed_picture(classes, colors), "mask")
     return file, segmentation.shares(classes, segmented.classes)
@@ -113,22 +129,24 @@ def count(photo: Upload, model: str) -> tuple[str, dict[str, Any]]:
 
 def cut_out(photo: Upload) -> str:
     """Answer `/cut_out`; `ui/texts` explains it to people and programs."""
-    picture = read(photo).photo
+    picture = read(photo)
+    seen = preview_of(photo, picture)
     segmenter = segmentation.load(store.default("segmentation"))
-    found = segmenter.predict(picture)
-    regions = pipeline.find(picture, segmenter, found.regions)
-    opaque = (
-        255 if regions else 0
-    )  # otherwise things that look a little like a pet would leave a ghost
+    found = segmenter.predict(seen)
+    regions = pipeline.find(seen, segmenter, found.regions)
+    # Otherwise things that look a little like a pet would leave a ghost.
+    opaque = 255 if regions else 0
     foreground = np.round(found.foreground() * opaque).astype(np.uint8)
-    cut = matting.extract(picture, foreground, segmenter.card.input)
+    cut = matting.extract(picture.photo, foreground, segmenter.card.input)
     return result_files.picture_to_keep(Image.fromarray(cut), "cut-out")
 
 
 def breed(photo: Upload) -> list[dict[str, Any]]:
     """Answer `/breed`; `ui/texts` explains it to people and programs."""
-    classifier = breeds.load(store.default("classification"))
-    return [asdict(each) for each in classifier.predict(read(photo).photo)]
+    try:
+        return [asdict(each) for each in replace(photo, memory=Memory(ROOM)).ranking]
+    except PhotoError as error:
+        raise gr.Error(str(error), print_exception=False) from None
 
 
 def build() -> None:

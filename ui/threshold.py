@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from models import drawing, thresholding
+from models import drawing, previews, thresholding
 from models.images import PhotoError
 from models.thresholding import GrayClass, Histogram, MethodResult, Settings, ThresholdError
 from ui import (
@@ -26,7 +26,6 @@ from ui import (
 )
 from ui.histogram import Scale
 from ui.texts import mark, number, say, say_error
-from ui.uploads import PREVIEW_SIDE as SHOWN_SIDE
 from ui.uploads import Upload
 
 PREVIEW_SIDE = 320
@@ -139,7 +138,7 @@ def show_classes(
     scale, _ = histogram.scale_of(counted)
     own = histogram.chosen_cuts(chosen, key, classes, scale.limits)
     cuts = best if own is None else own
-    picture = classes_picture(drawing.fewer_pixels(gray, SHOWN_SIDE), cuts)
+    picture = classes_picture(drawing.fewer_pixels(gray, previews.SIDE), cuts)
     if own is None:
         chart, kept = histogram.draw(gray, counted, best, best, key), None
     elif histogram.waiting(chosen):

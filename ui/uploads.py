@@ -18,12 +18,12 @@ from models import (
     measuring,
     micrographs,
     pipeline,
+    previews,
     segmentation,
     store,
     thresholding,
 )
 from models.correcting import Corrector, Stroke
-from models.drawing import reduced
 from models.images import Photo
 from models.picture import AXES, FIRST, PhotoError, Picture, Place
 from models.pipeline import Pet
@@ -32,10 +32,6 @@ from models.regions import numbered, of_numbers
 from models.thresholding import Channel, Histogram, Settings
 from serving import decoding
 from ui.memory import Memory
-
-# Longer side of previews in pixels; saved files have the photo's own size. A phone's photo has
-# 4,000 or more, and decoding a JPEG at a quarter of its size takes 60 % of the time of a half.
-PREVIEW_SIDE = 1000
 
 memory = Memory(100_000_000)  # for the results of all visitors' uploads
 
@@ -189,7 +185,7 @@ class Upload:
 
     @property
     def preview(self) -> Photo:
-        """The photo at viewing size, which has more detail than a network uses."""
+        """The photo at viewing size, as networks get it, too; saved files have its own size."""
         return self._decoded.preview
 
     @property
@@ -271,6 +267,12 @@ class Upload:
         return self._once("breed", lambda: _classify(self))
 
     @property
+    def ranking(self) -> Sequence[breeds.Breed]:
+        """The breeds of its only pet, best first; else those of the whole photo."""
+        found = self.pets.pets
+        return found[0].breeds if len(found) == 1 else self.breed.ranking
+
+    @property
     def cut_out(self) -> CutOutResult:
         """The pet cut out of the preview."""
         return self.cut_out_with(Edge())
@@ -304,22 +306,17 @@ class Upload:
         return self.memory.get((self.path, self.place, name), compute)
 
 
-def to_preview(photo: Photo) -> Photo:
-    """The photo, reduced if it is clearly too large: a slight reduction would only blur it."""
-    return reduced(photo, PREVIEW_SIDE) if max(photo.shape) > 1.1 * PREVIEW_SIDE else photo
-
-
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:
     array.setflags(write=False)
     return array
 
 
 def _decode(path: str, place: Place) -> _Decoded:
-    picture = decoding.open_picture(path, PREVIEW_SIDE, place)
+    picture = decoding.open_picture(path, previews.SIDE, place)
     photo = _read_only(picture.photo)
     whole = photo if photo.shape[:2] == picture.size else None
     values = _read_only(np.ascontiguousarray(picture.counted)) if picture.deep else None
-    preview = _read_only(to_preview(photo))
+    preview = _read_only(previews.preview(photo))
     if not picture.deep:  # not kept if it was decoded for the preview only
         picture = replace(picture, photo=preview, values=preview)
     return _Decoded(preview, whole, picture, values)

@@ -370,12 +370,12 @@ def test_two_pets_that_touch_are_two_where_the_detector_sees_two(
 
 @pytest.mark.usefixtures("models")
 def test_a_tiny_pet_of_a_wide_picture_is_found_by_its_box(monkeypatch: pytest.MonkeyPatch) -> None:
-    photo = np.full((200, 1600, 3), GREEN, np.uint8)
-    photo[90:120, 700:740] = RED  # a quarter of a percent
+    photo = np.full((135, 1080, 3), GREEN, np.uint8)
+    photo[60:80, 470:497] = RED  # a quarter of a percent
     assert pipeline.analyze(photo) == []
-    detected(monkeypatch, (698, 88, 742, 122))
+    detected(monkeypatch, (469, 59, 498, 81))
     (pet,) = pipeline.analyze(photo)
-    assert pet.box == pytest.approx((700, 90, 740, 120), abs=3)
+    assert pet.box == pytest.approx((470, 60, 497, 80), abs=3)
 
 
 @pytest.mark.usefixtures("models")

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models import pipeline, store, thresholding
+from models import pipeline, previews, store, thresholding
 from models.images import open_photo
 from models.picture import FIRST, Picture, Place
 from serving import decoding
 from ui import cutout, examples, mask, pets, threshold
-from ui.uploads import PREVIEW_SIDE, Upload
+from ui.uploads import Upload
 
 DOG = examples.FOLDER / "german_shepherd.jpg"
 HEIGHT, WIDTH = 2430, 3242  # more than twice the preview's size
@@ -34,7 +34,7 @@ def test_the_thresholds_are_those_of_all_pixels(large: Upload) -> None:
     cuts = thresholding.multi_otsu(gray, 3)
     assert counted == np.bincount(thresholding.classify(gray, cuts).ravel()).tolist()
     assert f"[{', '.join(map(str, np.bincount(gray.ravel(), minlength=256)))}]" in str(chart)
-    assert max(Image.open(str(picture)).size) == PREVIEW_SIDE
+    assert max(Image.open(str(picture)).size) == previews.SIDE
 
 
 @pytest.mark.parametrize("kind", ["classes", "mask", "cut-out"])
@@ -74,8 +74,8 @@ def test_a_pet_is_found_and_named_in_the_preview(
     _, picture, _, _ = pets.show_pets(upload)
 
     assert picture
-    assert max(Image.open(picture).size) == PREVIEW_SIDE
-    assert sides == [PREVIEW_SIDE]
+    assert max(Image.open(picture).size) == previews.SIDE
+    assert sides == [previews.SIDE]
     assert upload.size == (HEIGHT, WIDTH)
     for pet, whole in zip(upload.pets.pets, pipeline.analyze(open_photo(copy)), strict=True):
         assert pet.share == pytest.approx(whole.share, abs=0.002)
