@@ -88,7 +88,7 @@ def ways(
     import onnxruntime
 
     from models import replay
-    from training.half import half
+    from models.half import half, half_file
 
     on_gpu = device == "cuda"
     options = {key: value for key, value in replay.OPTIONS.items() if key != "enable_cuda_graph"}
@@ -124,8 +124,7 @@ def ways(
 
     yield "ONNX Runtime", lambda: lambda batch: session.run(None, {photo.name: batch})
     yield "replayed", lambda: replayed(content)
-    halved = half(onnx.load_from_string(content)).SerializeToString()
-    yield "replayed, float16", lambda: replayed(halved)
+    yield "replayed, float16", lambda: replayed(half_file(content))
     yield "PyTorch, float16, channels last", torch_half
 
 

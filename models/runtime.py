@@ -187,22 +187,20 @@ class Network:
         return session
 
     def _record(self, axes: Sequence[int | str | None]) -> None:
-        """Record runs; a network that cannot be recorded, or then answers differently, is not."""
+        """Record runs, in float16 where the answers stay close.
+
+        What cannot be recorded, or then gives other answers, is run plainly.
+        """
+        versions = _versions(self.content)
         for photos in REPLAYED:
             shape = (photos, *self.warm_up_shape[1:])
             batch = np.random.default_rng(0).normal(size=shape).astype(np.float32)
             expected = self._run(batch)
-            try:
-                replay = Replay(self.content, shape, axes, expected)
-                for _ in range(RUNS_TO_RECORD):
-                    found = replay(batch)
-                pairs = zip(found, expected, strict=True)
-                close = all(np.allclose(ours, plain, 0, CLOSE) for ours, plain in pairs)
-            except Exception:  # ONNX Runtime's errors have no narrower base class
-                logger.info("A network cannot be recorded on this GPU.", exc_info=True)
-                return
-            if close:
-                self._replays[shape] = replay
+            tries = (_recorded(content, batch, axes, expected) for content in versions)
+            replay = next(filter(None, tries), None)
+            if replay is None:
+                return  # larger batches would do no better
+            self._replays[shape] = replay
 
     def _run_rounded(self, batch: NDArray[np.float32]) -> Answers:
         """Run a batch, padded with empty photos to the next of the `SIZES`."""
@@ -218,6 +216,35 @@ class Network:
                 self._open_on_cpu(self._threads)
                 self.device = "CPU"
                 gpu_failed.set()
+
+
+def _versions(content: bytes) -> list[bytes]:
+    """A network in float16 and as it is, or only as it is if it cannot be converted."""
+    try:
+        from models.half import half_file
+
+        return [half_file(content), content]
+    except Exception:  # the package is missing, or it raises almost anything
+        logger.info("A network cannot be converted to float16.", exc_info=True)
+        return [content]
+
+
+def _recorded(
+    content: bytes,
+    batch: NDArray[np.float32],
+    axes: Sequence[int | str | None],
+    expected: Answers,
+) -> Replay | None:
+    """Record a network's run; None if the GPU cannot, or the answers are not the expected ones."""
+    try:
+        replay = Replay(content, batch.shape, axes, expected)
+        for _ in range(RUNS_TO_RECORD):
+            found = replay(batch)
+    except Exception:  # ONNX Runtime's errors have no narrower base class
+        logger.info("A network cannot be recorded on this GPU.", exc_info=True)
+        return None
+    pairs = zip(found, expected, strict=True)
+    return replay if all(np.allclose(ours, plain, 0, CLOSE) for ours, plain in pairs) else None
 
 
 @dataclass(frozen=True, eq=False)  # comparing arrays would give no single truth value

@@ -11,8 +11,8 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from models.onnx_graph import Graph, attributes
 from models.preprocessing import InputSpec
-from training.onnx_graph import Graph, attributes
 from training.upsampling import convolve_before_doubling
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from onnx import helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-from training.onnx_graph import Graph, attributes
+from models.onnx_graph import Graph, attributes
 
 # What is computed in int8, or only moved. The softmax at the end stays in float32.
 KINDS = (

@@ -15,8 +15,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
+from models.onnx_graph import Graph, attributes
 from models.preprocessing import InputSpec
-from training.onnx_graph import Graph, attributes
 
 # The outputs of a 2 x 2 convolution, padded by 1, lie between the pixels it sees: output i has the
 # larger picture's pixels 2 i - 1 and 2 i, and sees the smaller one's i - 1 and i. So along one axis

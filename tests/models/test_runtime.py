@@ -156,27 +156,37 @@ def test_every_batch_size_is_run_before_the_first_visitor(
     assert all(size < 2 * count for count, size in enumerate(session.sizes[len(seen) :], start=1))
 
 
-@pytest.mark.parametrize(("error", "replayed"), [(0.0, True), (0.1, False)])
-def test_runs_of_some_sizes_are_replayed_if_they_answer_the_same(
-    sessions: list[FakeSession], monkeypatch: pytest.MonkeyPatch, error: float, replayed: bool
+@pytest.mark.parametrize(
+    ("half_error", "error", "replayed"),
+    [(0.005, 0.0, b"half"), (0.1, 0.0, b"network"), (0.1, 0.1, None)],
+)
+def test_runs_of_some_sizes_are_replayed_in_float16_if_they_answer_the_same(
+    sessions: list[FakeSession],
+    monkeypatch: pytest.MonkeyPatch,
+    half_error: float,
+    error: float,
+    replayed: bytes | None,
 ) -> None:
-    replays: list[int] = []
+    replays: list[tuple[int, bytes]] = []
 
     class FakeReplay:
         def __init__(self, content: bytes, shape: tuple[int, ...], *_: object) -> None:
-            self.size = shape[0]
+            self.size, self.content = shape[0], content
 
         def __call__(self, batch: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-            replays.append(self.size)
-            return [answer + np.float32(error) for answer in double(batch)]
+            replays.append((self.size, self.content))
+            wrong = half_error if self.content == b"half" else error
+            return [answer + np.float32(wrong) for answer in double(batch)]
 
     monkeypatch.setattr(runtime, "Replay", FakeReplay)
+    monkeypatch.setattr("models.half.half_file", lambda content: b"half")
     network = Network(b"network", (1, 2))
-    assert set(replays) == set(runtime.REPLAYED)
+    assert {size for size, _ in replays} == ({1, 4, 16} if replayed else {1})
     replays.clear()
     for count in (1, 2, 3, 9):
-        np.testing.assert_array_equal(network.run(photos(1, count)), photos(1, count) * 2)
-    assert replays == ([1, 4, 16] if replayed else [])
+        found = network.run(photos(1, count))
+        np.testing.assert_allclose(found, photos(1, count) * 2, rtol=0, atol=runtime.CLOSE)
+    assert replays == ([(size, replayed) for size in (1, 4, 16)] if replayed else [])
 
 
 def test_once_visitors_are_answered_nothing_is_recorded(

@@ -1,13 +1,21 @@
-"""Networks that compute in float16, which a GPU does several times as fast as in float32."""
+"""Networks that compute in float16, which a GPU does several times as fast as in float32.
+
+Only machines with a GPU have the package `onnx`.
+"""
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
-from training.onnx_graph import Graph, attributes
+from models.onnx_graph import Graph, attributes
 
 UNPACKING = ("Cast", "DequantizeLinear")  # what makes stored weights float32
+
+
+def half_file(content: bytes) -> bytes:
+    """The bytes of an `.onnx` file of a network that computes in float16, as of `half`."""
+    return half(onnx.load_from_string(content)).SerializeToString()
 
 
 def half(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from models import store
-from training.half import half, unpacked
+from models.half import half, unpacked
 from training.networks.onnx_network import OnnxNetwork
 
 NAMES = [card.name for card in store.defaults()]
