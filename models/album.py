@@ -16,6 +16,7 @@ from PIL import Image
 from models import breeds, drawing, matting, pipeline, previews, segmentation, store
 from models.drawing import Color
 from models.images import PhotoError, open_picture
+from models.pipeline import Pet
 from models.preprocessing import as_image
 
 FORMULAS = ("=", "+", "-", "@")  # first characters of a cell that a spreadsheet would compute
@@ -122,7 +123,7 @@ def examine(
     folder: Path,
     mask_colors: Sequence[Color],
     pet_colors: Sequence[Color],
-    unsure: str,
+    label: Callable[[int, Pet], str],
     preview_side: int,
     read: previews.Read = open_picture,
 ) -> Entry:
@@ -140,8 +141,8 @@ def examine(
         Colours of the mask's values 1, 2 and 3 in viewers.
     pet_colors
         Colours of the pets in the preview, in turn.
-    unsure
-        The preview's label for a pet whose breed was refused and about which nothing else is known.
+    label
+        Gives a pet's label in the preview, by its number from 1 on.
     preview_side
         Longer side of the preview in pixels.
     read
@@ -168,8 +169,7 @@ def examine(
     foreground = np.round(found.foreground() * opaque).astype(np.uint8)
     cut_out = matting.extract(np.asarray(small), foreground, segmenter.card.input)
     colors = [pet_colors[index % len(pet_colors)] for index in range(len(pets))]
-    best = [pet.otherwise if pet.refused else pet.breeds[0] for pet in pets]
-    names = [unsure if each is None else each.name for each in best]
+    names = [label(number, pet) for number, pet in enumerate(pets, start=1)]
     marked = drawing.annotate(preview, [pet.region for pet in pets], names, colors, preview_side)
     mask = found.resized(*picture.size).mask
     if not pets and "background" in found.classes:

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 import cv2
+import font_manrope
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
@@ -27,11 +28,8 @@ LINES_PER_SIDE = 800
 NAMES_PER_SIDE = 36  # the same for the size of letters
 CARD_WIDTH, CARD_HEIGHT = 1200, 630  # the format in which websites show links
 CARD_EDGE, CARD_PHOTO, CARD_LINES = 36, 760, 3
-CARD_NAME, CARD_DETAIL, CARD_FOOTER = (
-    (72, 30),
-    30,
-    24,
-)  # font sizes: names at most, at least
+# Font sizes; of a name at least, at most, and at most where it is the only one.
+CARD_NAME, CARD_DETAIL, CARD_FOOTER = (30, 72, 108), 30, 24
 
 GREYS = [value for value in range(256) for _ in range(3)]  # a palette
 
@@ -170,10 +168,11 @@ def share_card(
 
     left = width + CARD_EDGE
     room = CARD_WIDTH - CARD_EDGE - left - CARD_EDGE // 2
-    step = (CARD_HEIGHT - 3 * CARD_EDGE - CARD_FOOTER * len(footer)) // CARD_LINES
+    alone = len(lines) == 1
+    step = (CARD_HEIGHT - 3 * CARD_EDGE - CARD_FOOTER * len(footer)) // (1 if alone else CARD_LINES)
     for number, ((name, detail), color) in enumerate(zip(lines[:CARD_LINES], colors, strict=False)):
         top = CARD_EDGE + number * step
-        font, rows = _fitted(name, room, step - 2 * CARD_DETAIL)
+        font, rows = _fitted(name, room, step - 2 * CARD_DETAIL, CARD_NAME[2 if alone else 1])
         block = "\n".join(rows)
         start = left + CARD_EDGE // 2
         canvas.multiline_text((start, top), block, (20, 20, 20), font, spacing=4)
@@ -187,10 +186,10 @@ def share_card(
 
 
 def _fitted(
-    name: str, width: int, height: int
-) -> tuple[ImageFont.FreeTypeFont | ImageFont.ImageFont, list[str]]:
+    name: str, width: int, height: int, largest: int
+) -> tuple[ImageFont.FreeTypeFont, list[str]]:
     """The largest letters in which a name fits into a box, and its rows."""
-    largest, least = CARD_NAME
+    least = CARD_NAME[0]
     for size in range(largest, least - 1, -2):
         font, rows = _font(size), [""]
         for word in name.split():
@@ -302,8 +301,9 @@ def thumbnail(photo: Photo, side: int) -> bytes:
 
 
 @lru_cache(maxsize=16)
-def _font(size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
+def _font(size: float) -> ImageFont.FreeTypeFont:
+    """Manrope, as Pillow's own font has only the letters of English."""
+    return ImageFont.truetype(font_manrope.ManropeSemiBold, size)
 
 
 def _readable_on(color: Color) -> Color:

@@ -19,7 +19,7 @@ from models.album import Entry, Spreadsheet
 from models.images import PhotoError
 from serving import decoding, zerogpu
 from serving.routes import ALBUM_PHOTOS
-from ui import markup, result_files, theme
+from ui import markup, pets, result_files, theme
 from ui.breed import SURE
 from ui.texts import Language, language, mark, percent, say, say_breed, say_error, say_name
 
@@ -98,7 +98,7 @@ def build() -> None:
         object_fit="contain",
         interactive=False,
         visible=False,
-        buttons=["download", "fullscreen"],
+        buttons=["fullscreen"],  # the archive has the files
         elem_id="album-gallery",
     )
     table = gr.HTML(padding=False, elem_id="album-table")
@@ -139,7 +139,6 @@ def analyze_photos(
     mask_colors = list(theme.mask_colors(_classes()).values())
     cancel, start, shown = gr.Button(interactive=True), time.perf_counter(), -REFRESH
     yield found, progress(0, len(chosen), 0, note), gr.Gallery(visible=False), "", cancel, nothing
-    unsure = say("pets.unsure")
 
     def examine(path: str, name: str, share: zerogpu.Share) -> tuple[Entry, set[str]]:
         if not result_files.has_room(found.folder):
@@ -151,7 +150,7 @@ def analyze_photos(
             found.folder,
             mask_colors,
             theme.SUBJECTS,
-            unsure,
+            pets.label,
             PREVIEW_SIDE,
             read=decoding.open_picture,
         )

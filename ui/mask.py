@@ -2,14 +2,16 @@
 
 import html
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 
 import gradio as gr
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
 from models import correcting, drawing, store
-from models.images import PhotoError
+from models.images import Photo, PhotoError
 from ui import breed, brush, events, markup, result_files, theme
 from ui.texts import mark, mark_name, number, say, say_error, say_name
 from ui.uploads import Instances, Upload
@@ -57,12 +59,15 @@ def build(
                 label=mark("mask.picture"),
                 format="jpeg",
                 interactive=False,
-                buttons=["download", "fullscreen"],
+                buttons=["fullscreen"],  # it would download what is shown, reduced
                 alt_text=mark("mask.picture_alt"),
                 elem_id="overlay",
             )
         with gr.Column(min_width=280):
             legend = gr.HTML(padding=False, elem_id="legend")
+            picture = gr.Button(
+                mark("mask.picture_download"), size="sm", elem_id="outline-download"
+            )
             download = gr.Button(
                 mark("mask.download"), interactive=False, size="sm", elem_id="mask-download"
             )
@@ -92,6 +97,7 @@ def build(
         show_progress="hidden",
         api_visibility="private",
     )
+    events.save_on_click(picture, write_picture, [current, model, opacity, border])
     events.save_on_click(download, write_mask, [current, model])
     return model, chosen, {"model": model, "opacity": opacity, "border": border}
 
@@ -134,16 +140,8 @@ def show_overlay(
     if found.instances is None and "pet" in segmentation.classes and not upload.pets.pets:
         yield markup.no_pet(f"{breed.nothing(upload)} {say('mask.none')}"), *nothing, hidden
         return
-    colors = {
-        value: color
-        for value, (name, color) in enumerate(
-            theme.mask_colors(segmentation.classes).items(), start=1
-        )
-        if border or name != "border"
-    }
-    picture = drawing.overlay(photo, segmentation.mask, colors, opacity)
-    if border and found.instances:
-        picture = drawing.paint(picture, found.instances.outlines, theme.OUTLINE)
+    outlines = found.instances.outlines if found.instances else None
+    picture = overlay(photo, segmentation.mask, segmentation.classes, outlines, opacity, border)
     took = markup.took(found.seconds, found.device)
     legend = legend_table(segmentation.shares, found.instances) + changes(upload, model) + took
     shown = result_files.picture_to_show(picture, f"{upload.name}-outline")
@@ -200,6 +198,37 @@ def changes(upload: Upload, model: str) -> str:
     content = drawing.thumbnail(picture, CHANGES_SIDE)
     figure = markup.figure(content, "jpeg", say("mask.changes_alt"), caption)
     return f'<section class="changes"><h2>{html.escape(say("mask.changes"))}</h2>{figure}</section>'
+
+
+def overlay(
+    photo: Photo,
+    mask: NDArray[np.uint8],
+    classes: Sequence[str],
+    outlines: NDArray[np.bool_] | None,
+    opacity: float,
+    border: bool,
+) -> Photo:
+    """The photo with the mask's classes in colour, and objects' outlines if there are any."""
+    colors = {
+        value: color
+        for value, (name, color) in enumerate(theme.mask_colors(classes).items(), start=1)
+        if border or name != "border"
+    }
+    picture = drawing.overlay(photo, mask, colors, opacity)
+    if border and outlines is not None:
+        picture = drawing.paint(picture, outlines, theme.OUTLINE)
+    return picture
+
+
+def write_picture(upload: Upload, model: str, opacity: float, border: bool) -> str:
+    """The same picture at the photo's own size, as a file."""
+    found = upload.mask(model)
+    objects = found.instances
+    outlines = drawing.instance_outlines(objects.numbers) if objects else None
+    classes = found.segmentation.classes
+    picture = overlay(upload.whole, upload.whole_mask(model), classes, outlines, opacity, border)
+    name = f"{upload.name}-outline"
+    return result_files.picture_to_keep(Image.fromarray(picture), name, "jpeg")
 
 
 def write_mask(upload: Upload, model: str) -> str:

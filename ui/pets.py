@@ -3,15 +3,14 @@
 import html
 
 import gradio as gr
+from PIL import Image
 
-from models import drawing, store
+from models import drawing, pipeline, store
 from models.drawing import Color
 from models.images import Photo, PhotoError
 from models.pipeline import Pet
 from ui import breed, events, markup, result_files, theme
 from ui.texts import (
-    SPACE,
-    breed_in_picture,
     mark,
     page_address,
     percent,
@@ -45,19 +44,22 @@ def build(current: gr.State) -> list[gr.Component]:
         show_label=False,  # it would cover the names
         format="jpeg",
         interactive=False,
-        buttons=["download", "fullscreen"],
+        buttons=["fullscreen"],  # it would download what is shown, reduced
         alt_text=mark("pets.alt"),
         elem_id="pets-picture",
     )
     cards = gr.HTML(padding=False, elem_id="pets")
-    share = gr.Button(mark("pets.card"), visible=False, size="sm", elem_id="share-card")
+    with gr.Row(visible=False) as downloads:
+        download = gr.Button(mark("pets.download"), size="sm", elem_id="pets-download")
+        share = gr.Button(mark("pets.card"), size="sm", elem_id="share-card")
+    events.save_on_click(download, write_picture, [current])
     events.save_on_click(share, write_card, [current])
-    return [message, picture, cards, share]
+    return [message, picture, cards, downloads]
 
 
 def show_pets(upload: Upload | None) -> tuple[str, str | None, str, object]:
-    """Message, photo with its pets, a card for each, and the button for a card to share."""
-    nothing = gr.Button(visible=False)
+    """Message, photo with its pets, a card for each, and the buttons for downloads."""
+    nothing = gr.Row(visible=False)
     if upload is None:
         return markup.notice(say("pets.hint")), None, "", nothing
     try:
@@ -71,26 +73,36 @@ def show_pets(upload: Upload | None) -> tuple[str, str | None, str, object]:
         card(number, pet, color, photo)
         for number, (pet, color) in enumerate(zip(found.pets, colors, strict=True), start=1)
     )
-    picture = annotated(upload, max(photo.shape))
+    picture = annotated(upload)
     note = html.escape(say("breed.note", breeds=len(found.pets[0].answer.labels)))
     took = markup.took(found.seconds, found.device)
     text = f'<div class="pets">{cards}</div><p class="hint">{note}</p>{took}'
     shown = result_files.picture_to_show(picture, f"{upload.name}-pets")
     sure = not any(pet.refused for pet in found.pets)
     message = markup.found(say("pets.found" if sure else "pets.found_only", count=len(found.pets)))
-    return message, shown, text, gr.Button(visible=True)
+    return message, shown, text, gr.Row(visible=True)
 
 
-def annotated(upload: Upload, side: int) -> Photo:
-    """The photo with a box, an outline and a name for each pet, at most `side` pixels long."""
-    found = upload.pets
+def annotated(upload: Upload, side: int | None = None, whole: bool = False) -> Photo:
+    """The preview with a box, an outline and a name for each pet, or the photo as a whole.
+
+    At most `side` pixels long, if given.
+    """
+    photo = upload.whole if whole else upload.preview
+    found = pipeline.at_size(upload.pets.pets, *photo.shape[:2])
     return drawing.annotate(
-        upload.preview,
-        [pet.region for pet in found.pets],
-        [label(number, pet) for number, pet in enumerate(found.pets, start=1)],
-        theme.pet_colors(len(found.pets)),
-        side,
+        photo,
+        [pet.region for pet in found],
+        [label(number, pet) for number, pet in enumerate(found, start=1)],
+        theme.pet_colors(len(found)),
+        side or max(photo.shape),
     )
+
+
+def write_picture(upload: Upload) -> str:
+    """The photo with its pets at its own size, as a file."""
+    picture = Image.fromarray(annotated(upload, whole=True))
+    return result_files.picture_to_keep(picture, f"{upload.name}-pets", "jpeg")
 
 
 def write_card(upload: Upload) -> str:
@@ -99,12 +111,7 @@ def write_card(upload: Upload) -> str:
     Several pets are identified by their boxes.
     """
     photo, pets = upload.preview, upload.pets.pets
-    lines = [
-        (say("pets.unsure"), "")
-        if pet.refused
-        else (breed_in_picture(pet.breeds[0].name), _share(pet.breeds[0].probability))
-        for pet in pets
-    ]
+    lines = [named(pet) for pet in pets]
     shown = annotated(upload, CARD_SIDE) if len(pets) > 1 else photo
     footer = [say("pets.made"), *filter(None, [page_address()])]
     card = drawing.share_card(shown, lines, theme.pet_colors(len(pets)), footer)
@@ -113,16 +120,16 @@ def write_card(upload: Upload) -> str:
 
 def label(place: int, pet: Pet) -> str:
     """The text at a pet's box."""
+    return f"{place} {' '.join(named(pet))}".rstrip()
+
+
+def named(pet: Pet) -> tuple[str, str]:
+    """A pet's breed, or what it looks like, and how probable; or that this is not sure."""
     best = pet.otherwise if pet.refused else pet.breeds[0]
     if best is None or (pet.refused and best.probability < breed.SURE):
-        return f"{place} {say('pets.unsure')}"
-    if not pet.refused:
-        return f"{place} {breed_in_picture(best.name)} {_share(best.probability)}"
-    return f"{place} {say_name('species', best.name)} {_share(best.probability)}"
-
-
-def _share(probability: float) -> str:
-    return percent(probability, 0).replace(SPACE, " ")  # the font has no other space
+        return say("pets.unsure"), ""
+    name = say_name("species", best.name) if pet.refused else say_breed(best.name)
+    return name, percent(best.probability, 0)
 
 
 def card(place: int, pet: Pet, color: Color, photo: Photo | None = None) -> str:

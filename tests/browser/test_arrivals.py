@@ -52,6 +52,8 @@ def test_a_photo_is_taken_wherever_it_is_dropped(page: Page) -> None:
 def test_what_is_saved_is_named_after_the_photo(page: Page) -> None:
     for tab, button, name in (
         ("Pets", "#share-card", "bella-petscope.png"),
+        ("Pets", "#pets-download", "bella-pets.jpg"),
+        ("Mask", "#outline-download", "bella-outline.jpg"),
         ("Cut out", "#cut-out-download", "bella-cut-out.png"),
         ("Threshold", "#classes-download", "bella-luminance-2-classes.png"),
         ("Mask", "#mask-download", "bella-mask.png"),

@@ -13,6 +13,7 @@ from PIL import Image
 from models import album
 from models.album import Entry
 from models.images import PhotoError
+from models.pipeline import Pet
 
 AddModel = Callable[..., Path]
 
@@ -37,8 +38,12 @@ def photo_file(folder: Path, name: str, *boxes: tuple[int, int, tuple[int, int, 
     return folder / name
 
 
+def label(number: int, pet: Pet) -> str:
+    return f"{number} {pet.breeds[0].name}"
+
+
 def examine(path: Path, name: str, folder: Path) -> Entry:
-    return album.examine(path, name, folder, COLORS, COLORS, "not sure", 200)
+    return album.examine(path, name, folder, COLORS, COLORS, label, 200)
 
 
 @pytest.mark.usefixtures("models")

@@ -32,8 +32,8 @@ SHEPHERD = Otherwise("German shepherd", "dog", 0.6)
         (Otherwise("espresso", "thing", 0.7), "No pet: it looks like espresso (70%)"),
         (Otherwise("sunglasses", "thing", 0.7), "No pet: it looks like sunglasses (70%)"),
         (Otherwise("unicycle", "thing", 0.7), "No pet: it looks like a unicycle (70%)"),
-        (Otherwise("EntleBucher", "dog", 0.2), "Probably not one of the 37 breeds"),
-        (None, "Probably not one of the 37 breeds"),
+        (Otherwise("EntleBucher", "dog", 0.2), "Not sure: probably none of the 37 breeds"),
+        (None, "Not sure: probably none of the 37 breeds"),
     ],
 )
 def test_it_is_said_what_something_else_looks_like(

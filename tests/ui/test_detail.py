@@ -37,16 +37,19 @@ def test_the_thresholds_are_those_of_all_pixels(large: Upload) -> None:
     assert max(Image.open(str(picture)).size) == previews.SIDE
 
 
-@pytest.mark.parametrize("kind", ["classes", "mask", "cut-out"])
+@pytest.mark.parametrize("kind", ["classes", "mask", "cut-out", "pets", "outline"])
 def test_a_saved_file_has_the_photo_s_own_size(large: Upload, kind: str) -> None:
     model = store.default("segmentation")
     file = {
         "classes": lambda: threshold.write_classes(large, 2, "red", None),
         "mask": lambda: mask.write_mask(large, model),
         "cut-out": lambda: cutout.write_cut_out(large, "transparent", "#ffffff", None, "png"),
+        "pets": lambda: pets.write_picture(large),
+        "outline": lambda: mask.write_picture(large, model, 0.5, True),
     }[kind]()
 
     assert Image.open(file).size == (WIDTH, HEIGHT)
+    assert Path(file).name.startswith("dog-")
 
 
 def test_saved_classes_are_those_of_the_visitor_s_cuts(large: Upload) -> None:

@@ -47,7 +47,7 @@ def assert_tells_nothing(name: str, content: bytes) -> None:
 
 def test_no_file_of_an_album_reveals_it(telling: Path, tmp_path: Path) -> None:
     entry = album.examine(
-        telling, telling.name, tmp_path, theme.SUBJECTS[:3], theme.SUBJECTS, "unsure", 200
+        telling, telling.name, tmp_path, theme.SUBJECTS[:3], theme.SUBJECTS, pets.label, 200
     )
     packed = album.pack([entry], tmp_path)
 

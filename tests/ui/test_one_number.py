@@ -44,7 +44,7 @@ def test_each_says_the_same(
     command_line.main([str(photo)])
     printed = json.loads(capsys.readouterr().out)["pets"]
     entry = album.examine(
-        photo, photo.name, tmp_path, theme.SUBJECTS[:3], theme.SUBJECTS, "?", 200,
+        photo, photo.name, tmp_path, theme.SUBJECTS[:3], theme.SUBJECTS, pets.label, 200,
         decoding.open_picture,
     )  # fmt: skip
     assert entry.facts

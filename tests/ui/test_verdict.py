@@ -72,7 +72,7 @@ def test_nuclei_are_never_counted_without_a_word() -> None:
 def test_programs_and_albums_get_no_ghost_of_a_pet_either(tmp_path: Path) -> None:
     cup = EXAMPLES / "coffee_cup.jpg"
     entry = models_album.examine(
-        cup, cup.name, tmp_path, theme.SUBJECTS[:3], theme.SUBJECTS, "not sure", 200
+        cup, cup.name, tmp_path, theme.SUBJECTS[:3], theme.SUBJECTS, pets.label, 200
     )
 
     assert entry.facts

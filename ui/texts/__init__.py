@@ -152,12 +152,6 @@ def language() -> Language:
     return choose(request.query_params.get(PARAMETER), request.headers.get("accept-language", ""))
 
 
-def breed_in_picture(name: str) -> str:
-    """`say_breed` in letters that the font of pictures has."""
-    own = say_breed(name)
-    return own if own.isascii() else name
-
-
 def page_address() -> str:
     """The address of the page that the visitor has open, as people write it; maybe none."""
     request = internals.current_request()
