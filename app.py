@@ -64,7 +64,7 @@ def warm_up() -> None:
     compare_all(np.eye(2, dtype=np.uint8))
     with runtime.running.share(runtime.usable_cores()):  # as if two photos come at the same time
         analyze(empty)
-    opening.shown()  # in English; another language takes what was found
+    opening.shown()  # in English; another language uses the same results
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -77,7 +77,7 @@ def main(words: Sequence[str] | None = None) -> None:
     temp_folder.create()  # Gradio reads it when it is imported
     from models import images, runtime, store
 
-    if zerogpu.here():  # where functions that are forked alone see a GPU
+    if zerogpu.here():  # where only functions in a forked process see a GPU
         runtime.no_gpu.set()
     images.set_limits(chosen.photo_bytes, chosen.photo_pixels)
     store.choose(chosen.models)
@@ -91,7 +91,7 @@ def main(words: Sequence[str] | None = None) -> None:
         in_space = "SPACE_ID" in os.environ  # whose set-up installs only requirements.txt
         if (decoder_packages.install() if in_space else decoder_packages.find()) is None:
             print(
-                "The decoders use the app's own Pillow, which has known holes: "
+                "The decoders use the app's own Pillow, which has known vulnerabilities: "
                 "python -m serving.decoder_packages gives them a newer one.",
                 file=sys.stderr,
             )
@@ -118,8 +118,7 @@ def main(words: Sequence[str] | None = None) -> None:
                 middleware=[Middleware(texts.Translation, paths=page.PATHS)],
                 node_imports=[texts.NODE],
             ),
-            workers=runtime.usable_cores()
-            + 1,  # one more, for moments in which an answer is waiting
+            workers=runtime.usable_cores() + 1,  # one more, for moments when an answer waits
             translate=texts.say_to,
             listening=listening,
         )

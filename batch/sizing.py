@@ -71,7 +71,7 @@ def measure(folder: str) -> dict[str, Any]:
             show=lambda progress: words.append((time.monotonic(), sum(progress.done.values()))),
         )
         whole = time.monotonic() - began
-        together = Path(results) / "together.parquet"  # small files have much that is no row
+        together = Path(results) / "together.parquet"  # small files are more than their rows
         with rows.PartFile(together, {}) as file:
             for row in dataset.dataset(list(Path(results).glob("part-*"))).to_table().to_pylist():
                 file.add(row)

@@ -118,7 +118,7 @@ def mixed_photos() -> list[bytes]:
 
 
 def send_mixed(port: int, uploads: int) -> dict[str, int]:
-    """Photos of many kinds by fifty visitors, half of them by the page; what came of them."""
+    """Let fifty visitors send photos of many kinds, half of them through the page; the outcomes."""
     photos, event = mixed_photos(), PhotoEvent.of(port)
     turns = itertools.count()
     outcomes: Counter[str] = Counter()
@@ -127,7 +127,7 @@ def send_mixed(port: int, uploads: int) -> dict[str, int]:
         address = f"9.1.0.{number + 1}"
         page = PageVisitor(port, address, event)
         while (turn := next(turns)) < uploads:
-            # Decoders pass over what follows a picture's end: the same picture, another file.
+            # Decoders ignore bytes after a picture's end: the same picture, but a different file.
             photo = photos[7 * turn % len(photos)] + turn.to_bytes(8, "big")
             if turn % 2:
                 outcomes[shown(page, photo)] += 1
@@ -180,7 +180,7 @@ def measure_waiting(seconds: float) -> dict[str, Any]:
         tempfile.TemporaryDirectory() as folder,
         visitors.served(Path(folder) / "log", PETSCOPE_BEHIND_PROXY="1") as (port, _),
     ):
-        answer_times(port, small, 3, OTHER)  # everything is warm
+        answer_times(port, small, 3, OTHER)  # warms everything up
         idle = answer_times(port, small, seconds / 2, OTHER)
         over = threading.Event()
         thread = threading.Thread(target=be_greedy, args=(port, over))
@@ -209,7 +209,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--against", type=Path, help="another checkout, whose memory is measured")
     arguments = parser.parse_args(words)
     if arguments.against and not (arguments.against / "app.py").is_file():
-        parser.error(f"{arguments.against} is no checkout of the app")
+        parser.error(f"{arguments.against} is not a checkout of the app")
     seconds, uploads = (20, 100) if arguments.short else (120, 1000)
     figures: dict[str, dict[str, Any]] = {}
     if arguments.only != "memory":

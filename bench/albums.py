@@ -207,7 +207,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--kept", type=Path, help="folder for the photos, to use them again")
     arguments = parser.parse_args(words)
     if arguments.against and not (arguments.against / "batch" / "__main__.py").is_file():
-        parser.error(f"{arguments.against} is no checkout of the app")
+        parser.error(f"{arguments.against} is not a checkout of the app")
     written = text(measure(arguments.against, arguments.turns, arguments.photos, arguments.kept))
     if arguments.write:
         documents.renew(START, END, written)

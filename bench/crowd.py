@@ -334,7 +334,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--dry-run", action="store_true", help="keep no record")
     arguments = parser.parse_args(words)
     if arguments.against and not (arguments.against / "app.py").is_file():
-        parser.error(f"{arguments.against} is no checkout of the app")
+        parser.error(f"{arguments.against} is not a checkout of the app")
     figures = measure(
         arguments.event, arguments.minutes, arguments.clients, arguments.against, arguments.odd
     )

@@ -4,18 +4,18 @@
     python -m bench.gpu --print             # writes nothing
     python -m bench.gpu --wheels FOLDER     # on a machine without a network: install these first
 
-Networks run on batches of noise: plainly, as sessions of ONNX Runtime; replayed, as the app does it
-(`models/replay.py`); replayed in float16; and in PyTorch, in float16 with channels last, node by
-node of the same graph. The time of each includes the way of a batch to the GPU and of the answers
-back. The largest difference to the plain answers on the CPU is beside it.
+Networks run on batches of noise: in plain ONNX Runtime sessions; replayed, as in the app
+(`models/replay.py`); replayed in float16; and in PyTorch, node by node of the same graph, in
+float16 with channels last. Times include copying a batch to the GPU and the results back. Beside
+each time is the largest difference from the results on the CPU.
 
-The album is of small photos in memory, so that decoding does not count; it runs as the app's page
-does it, on the GPU and on the CPU.
+The album consists of small photos in memory, so that decoding does not count. It is processed as on
+the page, on the GPU and on the CPU.
 
 Wheels for a machine without a network: `python -m pip download --no-deps --only-binary=:all:
 --python-version 3.12 --platform manylinux_2_28_x86_64 -d FOLDER onnxruntime-gpu==1.31.1 ...`, with
-those packages of requirements.txt that are not there. A file that is too large for the way may be
-cut up with `split -b 60m FILE.whl FILE.whl.part-`: the parts are joined here.
+those packages of requirements.txt that the machine lacks. A file that is too large to transfer can
+be cut up with `split -b 60m FILE.whl FILE.whl.part-`: its parts are joined here.
 """
 
 from models import commandline
@@ -41,8 +41,8 @@ from numpy.typing import NDArray
 ROOT = Path(__file__).parent.parent
 RECORD = ROOT / "docs" / "gpu.json"
 SIZES = (1, 4, 16)
-SECONDS = 2.0  # that each way and size is measured for, at least three runs
-BUDGET = 7 * 60.0  # seconds, after which nothing new is begun
+SECONDS = 2.0  # of measuring each way and size; at least three runs
+BUDGET = 7 * 60.0  # seconds after which no other network is begun
 ALBUM = 200  # photos
 
 Answers = Sequence[NDArray[np.float32]]
@@ -51,7 +51,7 @@ Figures = dict[str, Any]
 
 
 def install(folder: Path, target: Path) -> None:
-    """Install the wheels of a folder, in which large ones may lie in parts."""
+    """Install the wheels of a folder; large ones may be in parts."""
     wheels = target / "wheels"
     wheels.mkdir(parents=True)
     for path in sorted(folder.glob("*.whl*")):
@@ -63,7 +63,7 @@ def install(folder: Path, target: Path) -> None:
 
 
 def timed(run: Run, batch: NDArray[np.float32], seconds: float = SECONDS) -> Figures:
-    """Milliseconds of a run, the median of as many as the time allows, and photos a second."""
+    """Milliseconds of a run, the median of those that fit into the time, and photos per second."""
     run(batch)  # the first ones allocate, choose algorithms and record
     run(batch)
     times: list[float] = []
@@ -76,14 +76,14 @@ def timed(run: Run, batch: NDArray[np.float32], seconds: float = SECONDS) -> Fig
 
 
 def farthest(found: Answers, expected: Answers) -> float:
-    """The largest difference between two answers."""
+    """The largest difference between two results."""
     return max(float(np.abs(a - b).max()) for a, b in zip(found, expected, strict=True))
 
 
 def ways(
     content: bytes, batch: NDArray[np.float32], expected: Answers, device: str
 ) -> Iterator[tuple[str, Callable[[], Run]]]:
-    """The ways to run a network, each with what opens it."""
+    """The ways to run a network, each with a function that loads it."""
     import onnx
     import onnxruntime
 
@@ -109,7 +109,7 @@ def ways(
         for weight in network.weights.values():
             if weight.ndim == 4:
                 weight.data = weight.data.contiguous(memory_format=torch.channels_last)
-        # Sizes are computed on the CPU, as ONNX Runtime does it.
+        # Sizes are computed on the CPU, as in ONNX Runtime.
         network.constants = {
             name: value.to(device) if value.is_floating_point() and value.ndim > 1 else value
             for name, value in network.constants.items()
@@ -135,18 +135,18 @@ def measure_network(
     sizes: Sequence[int] = SIZES,
     seconds: float = SECONDS,
 ) -> list[Figures]:
-    """Each way to run a network at each size of batch; what cannot be run says why.
+    """Each way to run a network at each batch size, or the reason why it cannot be run.
 
     Parameters
     ----------
     content
         The bytes of an `.onnx` file.
     shape
-        Of a batch of one.
+        Shape of a batch of one.
     device
         "cuda" or "cpu".
     sizes
-        Of the batches.
+        Sizes of the batches.
     seconds
         As of `timed`.
     """
@@ -164,14 +164,14 @@ def measure_network(
                 run = make()
                 row["difference"] = farthest(run(batch), expected)
                 row |= timed(run, batch, seconds)
-            except Exception as error:  # a way that this card or these packages lack
+            except Exception as error:  # this card or these packages cannot do it
                 row["error"] = f"{type(error).__name__}: {error}".splitlines()[0][:200]
             found.append(row)
     return found
 
 
 def measure_album(photos: int = ALBUM) -> Figures:
-    """Photos a second of the app's own way: several at a time, whose networks go together."""
+    """Photos per second as in the app: several at a time, whose networks run together."""
     from concurrent.futures import ThreadPoolExecutor
 
     from models import pipeline
@@ -189,7 +189,7 @@ def measure_album(photos: int = ALBUM) -> Figures:
 
 
 def album_on_cpu(photos: int) -> Figures:
-    """The same in a process that sees no GPU."""
+    """The same in a process without access to a GPU."""
     code = f"import json; from bench import gpu; print(json.dumps(gpu.measure_album({photos})))"
     done = subprocess.run(  # noqa: S603 -- our own words
         [sys.executable, "-c", code],
@@ -217,7 +217,7 @@ def conditions() -> Figures:
 
 
 def measure() -> Figures:
-    """Everything, as long as the time allows."""
+    """Measure everything that fits into the time."""
     import onnxruntime
 
     from models import store
@@ -257,14 +257,14 @@ def table(figures: Figures) -> str:
 
 
 def has_gpu() -> bool:
-    """Whether ONNX Runtime and the machine have one."""
+    """Whether the machine has a GPU that ONNX Runtime can use."""
     from models import runtime
 
     return runtime._providers()[0] != "CPUExecutionProvider"
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Measure, and keep the record."""
+    """Measure, and save the record."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

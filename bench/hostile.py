@@ -4,9 +4,9 @@
 
 Makes hundreds of files that are cut off, damaged, lying, huge or no pictures at all, lets the
 decoders of `serving.decoding` read each, and prints how that ended: in a photo or in a sentence for
-the visitor, in what time, and with how much memory. It fails where a file took more than 5 s or
+the visitor, after how much time, and with how much memory. It fails if a file took more than 5 s or
 500 MB of its decoder's own memory, or ended in anything else. Pixels come back in shared memory, at
-most 9 bytes for each, which is counted beside it.
+most 9 bytes each, which is counted separately.
 """
 
 from models import commandline
@@ -86,12 +86,12 @@ class Outcome:
     answer
         "photo", or the key of the sentence.
     seconds
-        Of the processor, which do not depend on what else the machine does; where they are not
-        known, by the clock.
+        Processor time, which does not depend on what else the machine does; clock time where that
+        is unknown.
     memory, shared
         Bytes that the decoder took of its own on top of what it had before, and of shared memory.
     survived
-        Whether the decoder goes on.
+        Whether the decoder continues.
     """
 
     answer: str
@@ -142,7 +142,7 @@ def jxl(values: NDArray[Any]) -> bytes:
 
 @cache
 def good() -> dict[str, bytes]:
-    """The scene in every format that is let in."""
+    """The scene in every accepted format."""
     image = Image.fromarray(scene())
     other = Image.fromarray(255 - scene())
     clear = image.copy()
@@ -315,7 +315,7 @@ def _flat(mode: str, file_format: str, options: dict[str, Any]) -> bytes:
 
 
 def bombs() -> Iterator[Hostile]:
-    """Small files of pictures of just the allowed size, and small chunks that unpack to much."""
+    """Small files of pictures of just the allowed size, and small chunks that unpack to a lot."""
     for depth, color in ((1, 0), (8, 0), (16, 0), (8, 2), (16, 2), (8, 4), (8, 6), (16, 6)):
         said = f"flat png of 49 megapixels, {depth} bit, colour type {color}"
         yield Hostile("bomb", said, partial(_flat_png, 7000, 7000, depth, color))
@@ -533,7 +533,7 @@ def mixed() -> Iterator[Hostile]:
 
 
 def others() -> Iterator[Hostile]:
-    """What is no picture, or one of a format that is not let in; any of them may be named .jpg."""
+    """Files that are not pictures, or of other formats; any of them may be named .jpg."""
     image = Image.fromarray(scene())
     texts = {
         "nothing": b"",
@@ -583,7 +583,7 @@ def odd_numbers() -> Iterator[Hostile]:
 
 
 def read(decoder: Decoder, path: Path) -> Outcome:
-    """Let a decoder read a file; time of the processor and memory are known on Linux alone.
+    """Let a decoder read a file; processor time and memory are known only on Linux.
 
     They are those of the child process that decodes this one file.
     """
@@ -631,7 +631,7 @@ class _Watch:
 
 
 def _child_of(parent: int) -> Path | None:
-    """The child of a process in /proc, once there is one; None where there is no /proc."""
+    """The child of a process in /proc, once there is one; None if there is no /proc."""
     children = Path(f"/proc/{parent}/task/{parent}/children")
     for _ in range(1000):
         if not children.exists():
@@ -643,20 +643,20 @@ def _child_of(parent: int) -> Path | None:
 
 
 def _memory(process: Path) -> tuple[int, int]:
-    """Bytes that a process has of its own and shared with others; see proc(5)."""
+    """Bytes of a process's own memory, and of what it shares with others; see proc(5)."""
     lines = (process / "status").read_text().splitlines()
     found = dict(line.split(":", 1) for line in lines)
     return 1024 * int(found["RssAnon"].split()[0]), 1024 * int(found["RssShmem"].split()[0])
 
 
 def _worked(process: Path) -> float:
-    """Seconds of the processor that a process has had."""
+    """Processor time that a process has used, in seconds."""
     fields = (process / "stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def read_all(files: Sequence[Hostile], folder: Path) -> Iterator[tuple[Hostile, Outcome]]:
-    """Read each, with a new decoder after one that ended."""
+    """Read each file, with a new decoder after one that ended."""
     path, decoder = folder / "photo.jpg", _ready(folder)
     for hostile in files:
         path.write_bytes(hostile.make())

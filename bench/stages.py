@@ -96,12 +96,12 @@ def measure_stages(path: Path) -> Times:
     segmenter = segmentation.load(store.default("segmentation"))
     classifier = breeds.load(store.default("classification"))
     timed(times, "decode in all detail, hand over", lambda: decoding.open_photo(path))
-    photo, _ = timed(
+    picture = timed(
         times,
         "decode to look at, hand over",
-        lambda: decoding.open_preview(path, previews.SIDE),
+        lambda: decoding.open_picture(path, previews.SIDE),
     )
-    shown = timed(times, "reduce to look at", lambda: previews.preview(photo))
+    shown = timed(times, "reduce to look at", lambda: previews.preview(picture.photo))
     outline_input = timed(
         times, "reduce for the outline", lambda: prepare(shown, segmenter.card.input)
     )
@@ -121,7 +121,7 @@ def measure_stages(path: Path) -> Times:
         ),
     )
     timed(times, "encode and write", lambda: result_files.picture_to_show(shown))
-    # For one pet: its outline and its breed, and for the Breed tab the breed of the whole photo.
+    # For one pet its outline and its breed; for the Breed tab the breed of the whole photo.
     times[BARE_PETS] = times["outline network"] + times["breed networks"]
     times[BARE] = times[BARE_PETS] + times["breed networks"]
     return times

@@ -28,7 +28,7 @@ PRIMARIES = {
     12: ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060), D65),  # Display P3
 }
 BT_709, SRGB, PQ, HLG = 1, 13, 16, 18  # of H.273, table 3
-CAMERA_CURVES = (1, 6, 14, 15)
+CAMERA_CURVES = (BT_709, 6, 14, 15)
 
 WHITE = 203.0  # cd/m2
 BRIGHTEST = 1000.0  # cd/m2

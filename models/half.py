@@ -1,4 +1,4 @@
-"""Networks that compute in float16, which a GPU does several times as fast as in float32.
+"""Networks that compute in float16, which is several times as fast as float32 on a GPU.
 
 Only machines with a GPU have the package `onnx`.
 """
@@ -10,7 +10,7 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from models.onnx_graph import Graph, attributes
 
-UNPACKING = ("Cast", "DequantizeLinear")  # what makes stored weights float32
+UNPACKING = ("Cast", "DequantizeLinear")  # turn stored weights into float32
 
 
 def half_file(content: bytes) -> bytes:
@@ -29,7 +29,7 @@ def half(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def unpacked(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy of a model that computes in float32 alone, with weights that are stored so."""
+    """A copy of a model that computes only in float32, with weights stored as float32."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     graph = Graph(copy)
@@ -37,14 +37,16 @@ def unpacked(model: onnx.ModelProto) -> onnx.ModelProto:
         if node.input[0] in graph.constants:
             graph.add(node.output[0], _value(graph, node))
             graph.proto.node.remove(node)
-        elif node.op_type == "DequantizeLinear":  # what was computed is made int8 just before
+        elif (
+            node.op_type == "DequantizeLinear"
+        ):  # just before, computed values were turned into int8
             graph.redirect(node.output[0], graph.maker(node.input[0]).input[0])
     graph.remove_unused()
     return copy
 
 
 def _value(graph: Graph, node: onnx.NodeProto) -> NDArray[np.float32]:
-    """The float32 constant that a node makes of a smaller one."""
+    """The float32 constant that a node computes from a smaller one."""
     stored, *rest = (np.asarray(graph.value(name), np.float32) for name in node.input)
     if not rest:
         return stored
@@ -56,7 +58,7 @@ def _value(graph: Graph, node: onnx.NodeProto) -> NDArray[np.float32]:
 
 
 def _sort(graph: onnx.GraphProto) -> None:
-    """Put each node behind those that it needs, as the format wants it."""
+    """Put each node after those that it needs, as the format requires."""
     waiting = list(graph.node)
     made = {"", *(each.name for each in graph.input), *(each.name for each in graph.initializer)}
     del graph.node[:]

@@ -37,7 +37,6 @@ __all__ = [
     "open_image",
     "open_photo",
     "open_picture",
-    "open_preview",
 ]
 
 logger = logging.getLogger(__name__)
@@ -135,24 +134,6 @@ def open_photo(source: Source) -> Photo:
     (300, 451, 3)
     """
     return open_picture(source).photo
-
-
-def open_preview(source: Source, side: int) -> tuple[Photo, tuple[int, int]]:
-    """The photo of `open_picture(source, side)`, and the full height and width.
-
-    Raises
-    ------
-    PhotoError
-        As for `open_picture`.
-
-    Examples
-    --------
-    >>> photo, size = open_preview("examples/kitten_with_wool.jpg", 400)
-    >>> photo.shape, size
-    ((384, 512, 3), (768, 1024))
-    """
-    picture = open_picture(source, side)
-    return picture.photo, picture.size
 
 
 def open_picture(

@@ -322,8 +322,8 @@ def resolve(setting: str) -> Source:
         except HubError as error:
             absent = f"There is no folder {name}. " if Path(name).parent.is_dir() else ""
             notices.append(
-                f"{absent}The models of {name} cannot be had ({error}), so the built-in ones are "
-                "used."
+                f"{absent}The models of {name} are not available ({error}), so the built-in ones "
+                "are used."
             )
     if EMBEDDED not in folders:
         _check_complete(EMBEDDED)

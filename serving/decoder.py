@@ -121,11 +121,11 @@ def main() -> None:
                 return
             child = os.fork()
             if not child:
-                os.close(ready)  # what says that this process is gone is not its to say
+                os.close(ready)  # only the parent says when this process is gone
                 answer_one(connection, shared)
             _, status = os.waitpid(child, 0)
             if os.WIFSIGNALED(status):
-                # It is told by this process's own end.
+                # This process ends in the same way, which tells the app.
                 number = os.WTERMSIG(status)
                 signal.signal(number, signal.SIG_DFL)
                 os.kill(os.getpid(), number)
@@ -139,9 +139,9 @@ def answer_one(connection: socket.socket, shared: Shared) -> NoReturn:
     gc.disable()
     nowhere = os.open(os.devnull, os.O_WRONLY)
     lock_down(MEMORY)
-    os.dup2(nowhere, 2)  # what decoders say about a visitor's picture
+    os.dup2(nowhere, 2)  # decoders may quote a visitor's picture there
     os.close(nowhere)
-    open_picture(SMALL)  # touches what decoders need now, and not when a visitor waits
+    open_picture(SMALL)  # loads what decoders need now, not while a visitor waits
     request, files, *_ = socket.recv_fds(connection, REQUEST.size, 1)
     if not request:
         os._exit(NO_MORE)

@@ -55,7 +55,9 @@ def install() -> Path | None:
 def main() -> None:
     """Download the packages."""
     if install() is None:
-        sys.exit(f"The decoders' {NAME} {FIRST} cannot be had: they will use the app's own.")
+        sys.exit(
+            f"The decoders' {NAME} {FIRST} could not be installed: they will use the app's own."
+        )
 
 
 if __name__ == "__main__":

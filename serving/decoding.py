@@ -38,7 +38,7 @@ from serving.decoder import ALIGNED, ANY, HEADER, REQUEST
 logger = logging.getLogger(__name__)
 
 ROOT = Path(__file__).parent.parent
-SECONDS = 15.0  # a picture may take, however busy the machine is; `decoder` bounds the processor's
+SECONDS = 15.0  # for a picture, however busy the machine is; `decoder` limits processor time
 START = 15.0  # seconds for a process to start
 WAIT = 60.0  # seconds after which a request gives up if all processes are busy
 KEPT = 40_000_000  # bytes of shared memory that are wiped rather than given back
@@ -99,7 +99,7 @@ class Decoder:
             When it was ended.
         """
         if not self._waits and select.select([self._ready], [], [], START)[0]:
-            self._waits = bool(os.read(self._ready, 1))  # nothing where it has ended
+            self._waits = bool(os.read(self._ready, 1))  # nothing if it has ended
         return self._waits
 
     def read(self, file: BinaryIO, side: int = 0, place: Place = FIRST) -> Picture:
@@ -315,13 +315,6 @@ class Pool:
         """Like `models.images.open_photo`, protected from the file; raises as `open_picture`."""
         return self.open_picture(path).photo
 
-    def open_preview(
-        self, path: str | os.PathLike[str], side: int
-    ) -> tuple[Photo, tuple[int, int]]:
-        """Like `models.images.open_preview`, protected from the file; raises as `open_picture`."""
-        picture = self.open_picture(path, side)
-        return picture.photo, picture.size
-
     def open_picture(
         self, path: str | os.PathLike[str], side: int = 0, place: Place = FIRST
     ) -> Picture:
@@ -346,7 +339,7 @@ class Pool:
                 self._idle.put(_start() if decoder and not decoder.usable else decoder)
 
     def usable(self) -> bool:
-        """Whether a process waits for a picture or decodes one, or a new one comes to that."""
+        """Whether a process waits for a picture or decodes one, or a new one can."""
         try:
             decoder = self._idle.get_nowait()
         except queue.Empty:
@@ -377,11 +370,11 @@ class Pool:
 
 
 def _waiting(decoder: Decoder | None) -> Decoder | None:
-    """A process once it waits for a picture, or a new one in its place; None where none does."""
+    """A process once it waits for a picture, or a new one in its place; None if none does."""
     if decoder:
         if decoder.usable and decoder.waits():
             return decoder
-        decoder.end()  # it ended while it was idle, or does not come to it
+        decoder.end()  # it ended while it was idle, or is stuck
     decoder = _start()
     if decoder and not decoder.waits():
         decoder.end()
@@ -426,18 +419,6 @@ def open_photo(path: str | os.PathLike[str]) -> Photo:
         When it cannot be used; the text is one sentence for the visitor.
     """
     return open_picture(path).photo
-
-
-def open_preview(path: str | os.PathLike[str], side: int) -> tuple[Photo, tuple[int, int]]:
-    """The photo of `open_picture(path, side)`, and height and width of the whole one.
-
-    Raises
-    ------
-    PhotoError
-        When it cannot be used; the text is one sentence for the visitor.
-    """
-    picture = open_picture(path, side)
-    return picture.photo, picture.size
 
 
 def open_picture(path: str | os.PathLike[str], side: int = 0, place: Place = FIRST) -> Picture:

@@ -33,7 +33,7 @@ App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 BODY_TIME = 15.0  # seconds within which any body may arrive
 BODY_RATE = 16_000  # bytes per second at which a larger one must arrive
-LINGER = 2.0  # seconds for which a refused client may go on sending, so that it sees the answer
+LINGER = 2.0  # seconds for which a refused client may keep sending, so that it sees the answer
 MAX_OPEN = 100  # simultaneous requests of one client; a page has two or three
 REQUEST_RATE = (2_000, 100)  # requests of any kind: burst, and per second; a page loads 150 files
 BURST = 200  # burst of expensive requests; a new photo on the page makes some 15
@@ -81,7 +81,7 @@ class Caller:
     client
         To whom limits apply.
     internal
-        Whether the app asks itself, on behalf of a request that has been counted.
+        Whether the app itself makes it, on behalf of a request that has been counted.
     """
 
     client: str
@@ -216,7 +216,7 @@ class Guard:
         return Caller(own[FOR_CLIENT].decode("latin-1") or "internal", internal=True)
 
     def _prepare(self, scope: Scope, caller: Caller, route: Route | None, stack: ExitStack) -> None:
-        """What is prepared for an answer while it lasts."""
+        """Prepare what a request needs for as long as it is being answered."""
         if route is None:
             return
         if route.name == "mcp":
@@ -414,7 +414,7 @@ class _Body:
         return message
 
     async def discard(self) -> None:
-        """Go on reading for a moment, without keeping anything."""
+        """Keep reading for a moment, without storing anything."""
         try:
             async with asyncio.timeout(LINGER):
                 while not (self._whole or self.left):
@@ -438,9 +438,9 @@ class _Answer:
         self.size = 0
 
     async def send(self, message: Message) -> None:
-        """Pass a message on, except for an answer that only reports an internal error.
+        """Pass a message on, unless the answer only reports an internal error.
 
-        So is the app's answer to a body that was cut short.
+        The same applies to the app's answer to a body that was cut short.
         """
         if message["type"] == "http.response.start":
             self.broken = message["status"] == 500 or self._body.refused is not None

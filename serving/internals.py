@@ -90,7 +90,7 @@ __all__ = [
 STATUS_INTERVAL = 1.0
 POLL_INTERVAL = 0.005  # seconds between two looks at an idle queue
 INTERNAL = b"x-petscope-internal"  # header of the app's own requests, with the guard's token
-FOR_CLIENT = b"x-petscope-client"  # header of these: the client for whom the app asks itself
+FOR_CLIENT = b"x-petscope-client"  # header of these: the client on whose behalf the app makes it
 CLIENT = "petscope.client"  # key of a request's scope for the client that asks
 _FILE_ADDRESS = re.compile(r"/gradio_api/file=([^\s\"'?<>&]+)")
 ODD_VALUES = (
@@ -142,8 +142,7 @@ class Need(NamedTuple):
 _FETCHES = "fetches an address that a visitor sends; replaced by a refusal"
 _CONNECTION = "a connection's life, in which time limits begin and end; overridden"
 _H11 = "uvicorn.protocols.http.h11_impl:H11Protocol"
-_PLOTS = "gradio.utils:MatplotlibBackendMananger"
-_MESSAGES = "what a client hears of its answer"
+_MESSAGES = "what a client is told about its answer"
 
 NEEDS = (
     # Where files are stored, and that none is fetched.
@@ -167,7 +166,7 @@ NEEDS = (
     Need(
         "gradio.blocks:Blocks.preprocess_data",
         "self block_fn inputs state explicit_call",
-        "takes what is sent apart; what fails there gets a sentence",
+        "parses what is sent; a failure there gets a sentence",
     ),
     # The queue: whose turn it is, how each answer ends, which sessions are kept.
     Need(
@@ -220,7 +219,11 @@ NEEDS = (
     Need(f"{_H11}.connection_lost", "self exc", _CONNECTION),
     Need(f"{_H11}.on_response_complete", "self", _CONNECTION),
     Need(f"{_H11}.send_400_response", "self msg", _CONNECTION),
-    Need("h11:Connection.trailing_data", property, "what has come of the next request's head"),
+    Need(
+        "h11:Connection.trailing_data",
+        property,
+        "the part of the next request's head that has arrived",
+    ),
     # Ways to the page. Without them it is served, but neither rendered by Node nor reachable by a
     # tunnel.
     Need(
@@ -642,7 +645,7 @@ class Queue(queueing.Queue):
         return [event], False, queue.concurrency_id
 
     def send_message(self, event: queueing.Event, event_message: EventMessage) -> None:
-        """Send a client its answer, and inform the rules."""
+        """Send a message to its client, and inform the rules."""
         if isinstance(event_message, ProcessStartsMessage):
             self._rules.started(self._answer(event))
         elif isinstance(event_message, ProcessCompletedMessage):
@@ -770,7 +773,7 @@ def mounted(app: FastAPI, blocks: gr.Blocks, url: str, token: str, mcp_bytes: in
     if mcp is None or not hasattr(mcp, "_local_url") or not hasattr(mcp, "_client_instance"):
         raise Unexpected("gradio.mcp:GradioMCPServer")
     mcp._local_url = url  # else it would ask the host that a request names
-    # Without a way to say it, a photo through MCP is smaller than one of the page.
+    # If this limit cannot be set, MCP takes only smaller photos than the page.
     if hasattr(getattr(mcp.manager, "asgi_app", None), "max_body_size"):
         mcp.manager.asgi_app.max_body_size = mcp_bytes
     get_client = mcp._get_or_create_client

@@ -30,5 +30,5 @@ KEYS = frozenset(
 )
 
 # Gives the sentence for a key, with values for its placeholders, in the language that a request's
-# ASGI scope asks for; English for an empty scope.
+# ASGI scope requests; English for an empty scope.
 Translate: TypeAlias = Callable[[MutableMapping[str, Any], str, Mapping[str, str | int]], str]

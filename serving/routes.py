@@ -69,7 +69,7 @@ _SUSPICIOUS = re.compile(r"(^|[/=])\.\.(/|$)|[\x00-\x1f\x7f\\]")
 
 
 def find(method: str, path: str) -> Route | None:
-    """The route to a decoded path, or None where there is none.
+    """The route to a decoded path, or None if there is none.
 
     Examples
     --------
@@ -122,7 +122,7 @@ _POLICY = "; ".join(
 )
 _EVERYWHERE = (
     (b"x-content-type-options", b"nosniff"),
-    # not "no-referrer": Gradio takes from it which of its pages is asking
+    # not "no-referrer": from it, Gradio knows which of its pages sends a request
     (b"referrer-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(self), microphone=(), geolocation=(), payment=(), usb=()"),
     (b"cross-origin-opener-policy", b"same-origin"),

@@ -98,8 +98,8 @@ def parse(words: Sequence[str] | None = None, description: str | None = None) ->
     add("keep_minutes", "life of unused files", float)
     add(
         "behind_proxy",
-        "1 where all visitors come through a proxy that sets X-Forwarded-For; 2, 3, ... for so "
-        "many, one behind another, where visitors' own addresses are private",
+        "1 if all visitors come through a proxy that sets X-Forwarded-For; 2, 3, ... for that "
+        "many in a row, if visitors' own addresses are private",
         _count,
     )
     parser.add_argument(

@@ -66,7 +66,7 @@ class UploadForm:
         Raises
         ------
         BadForm
-            When it is none.
+            If it is not one.
         """
         self.files, self.disk = 0, 0
         self._photo_bytes, self._most = photo_bytes, most

@@ -69,8 +69,8 @@ def test_the_app_starts_without_the_hub_and_says_which_models_it_uses(
         finally:
             process.terminate()
     sentence = (
-        "The models of me/pets@v1 cannot be had (the Hub answers with error 503), so the built-in "
-        "ones are used."
+        "The models of me/pets@v1 are not available (the Hub answers with error 503), so the "
+        "built-in ones are used."
     )
     (notice,) = [part for part in page["components"] if part["props"].get("elem_id") == NOTICE]
     assert notice["props"]["value"].count(sentence) == 1

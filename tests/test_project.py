@@ -167,7 +167,7 @@ def committed_files() -> list[Path]:
             ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
         ).stdout
     except (OSError, subprocess.CalledProcessError):
-        pytest.skip("this copy is no git repository")
+        pytest.skip("this copy is not a git repository")
     paths = (ROOT / path for path in listing.split("\0") if path)
     return [path for path in paths if path.is_file()]
 

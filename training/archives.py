@@ -22,7 +22,7 @@ PATIENCE = 6.0  # seconds without a byte after which there are no more attempts
 
 
 class DataError(UserError):
-    """The data set cannot be had or is not what it should be; the message says what to do."""
+    """The data set is not available, or not as expected; the message says what to do."""
 
 
 def download(url: str, target: Path, md5: str | None = None, attempts: int = 5) -> None:

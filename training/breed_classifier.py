@@ -109,7 +109,7 @@ def linear_probe(
     labels
         `(n,)` class indices; not every class needs examples.
     classes
-        How many there are.
+        Number of classes.
     """
     present = np.unique(labels)
     weights, biases = np.zeros((classes, features.shape[1])), np.zeros(classes)
@@ -129,10 +129,10 @@ def linear_probe(
 
 
 def go_back(model: TorchNetwork, start: Mapping[str, torch.Tensor], share: float) -> None:
-    """Move the weights from where fine-tuning ended back towards where it started.
+    """Move the fine-tuned weights part of the way back to where fine-tuning started.
 
-    Networks between the two keep more of what pretraining taught than the fine-tuned one, and know
-    more than the start: Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022.
+    Networks in between keep more of the pretraining than the fine-tuned one, and are better at the
+    task than the start: Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022.
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ def go_back(model: TorchNetwork, start: Mapping[str, torch.Tensor], share: float
 def accuracies(
     model: TorchNetwork, loader: Iterable[tuple[torch.Tensor, torch.Tensor]]
 ) -> tuple[float, float]:
-    """Top-1 and top-5 accuracy in [0, 1], by this process alone (fastai's needs all of them)."""
+    """Top-1 and top-5 accuracy in [0, 1], in one process alone; fastai's needs all of them."""
     hits = []
     model.eval()
     with torch.inference_mode(), fastai_runs.mixed():

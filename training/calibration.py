@@ -1,4 +1,4 @@
-"""The temperature that makes a classifier's probabilities true."""
+"""The temperature that calibrates a classifier's probabilities."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,8 +9,8 @@ from scipy.special import logsumexp
 def fit_temperature(logits: NDArray[np.floating], truth: NDArray[np.integer]) -> float:
     """The temperature that makes the held-out breeds most likely.
 
-    Dividing all logits by one number changes no ranking, but makes "80 %" right in four of five
-    cases: Guo et al., "On calibration of modern neural networks", ICML 2017.
+    Dividing all logits by one number changes no ranking, but lets answers with "80 %" be right in
+    four of five cases: Guo et al., "On calibration of modern neural networks", ICML 2017.
 
     Parameters
     ----------

@@ -35,7 +35,7 @@ def read(folder: Path, breeds: Sequence[pets.Breed]) -> list[pets.Example]:
     """
     listed = folder / "annotations" / "list.txt"
     if not folder.is_dir():
-        raise DataError(f"--more {folder} is no folder.")
+        raise DataError(f"--more {folder} is not a folder.")
     try:
         lines = listed.read_text("utf-8").splitlines()
     except FileNotFoundError:
@@ -66,14 +66,14 @@ def _example(folder: Path, line: str, breeds: Sequence[pets.Breed]) -> pets.Exam
         raise ValueError(f"{line.strip()!r} is not ID CLASS-ID SPECIES BREED-ID")
     name, number, kind, _ = words
     if name.startswith(".") or set(name) & set("/\\:"):
-        raise ValueError(f"{name!r} is no name of a photo in images")
+        raise ValueError(f"{name!r} is not the name of a photo in images")
     if kind not in SPECIES:
         raise ValueError(f"the species is 1, cat, or 2, dog, and not {kind}")
     label = int(number) - 1
     if label >= len(breeds):
         raise ValueError(f"there are {len(breeds)} breeds, and no class {number}")
     if label >= 0 and breeds[label].species != SPECIES[kind]:
-        raise ValueError(f"class {number}, {breeds[label].name}, is no {SPECIES[kind]}")
+        raise ValueError(f"class {number}, {breeds[label].name}, is not a {SPECIES[kind]}")
     return pets.Example(
         name=name,
         photo=folder / "images" / f"{name}.jpg",

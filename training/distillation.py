@@ -52,7 +52,7 @@ class Teacher(torch.nn.Module):
         super().__init__()
         facts = read_facts(run)
         if facts["framework"] != "timm":
-            raise RunError(f"{run} is no run of training.train_breeds: it cannot teach.")
+            raise RunError(f"{run} is not a run of training.train_breeds: it cannot teach.")
         own: InputSpec = facts["input"]
         self.labels = [label["name"] for label in facts["labels"]]
         self.network = timm.create_model(f"local-dir:{run}", pretrained=True).eval()

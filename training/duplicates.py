@@ -1,15 +1,15 @@
-"""Find pictures of the pets' test split that are in trainval too, and list them.
+"""Find and list the pictures of the pets' test split that are also in trainval.
 
     python -m training.duplicates            # renews training/pets_duplicates.csv
 
-The data set was collected by breed from several sites and holds some pictures twice: the same
-file, another size or crop of it, or the next shot of a series. Figures without those of the test
-split say whether they flatter a model.
+The data set was collected from several websites and contains some pictures twice: the same file,
+another size or crop of it, or the next shot of a series. Figures without the test split's
+duplicates show whether these flatter a model.
 
 Pictures are compared by a perceptual hash, the signs of the lowest frequencies of a small grey copy
-(Zauner, "Implementation and benchmarking of perceptual image hash functions", 2010), and the
-nearest ones by the correlation of these copies, since a hash of 64 bits alone takes some plain
-pictures for equal. Mirror images count.
+(Zauner, "Implementation and benchmarking of perceptual image hash functions", 2010). Those with
+similar hashes are compared by the correlation of their copies, because some plain pictures have
+equal hashes of 64 bits. Mirror images count as duplicates.
 """
 
 import csv
@@ -30,7 +30,7 @@ from training.data_sets import Examples
 LIST = Path(__file__).parent / "pets_duplicates.csv"
 SIDE = 32  # pixels of the grey copies
 LOW = 8  # frequencies of each axis in the hash
-NEAR = 12  # most bits that may differ
+NEAR = 12  # bits of the hash that may differ, at most
 ALIKE = 0.95  # least correlation of two copies
 
 
@@ -44,7 +44,7 @@ class Duplicate:
 
 
 def gray_copies(examples: Examples) -> NDArray[np.float32]:
-    """Each picture squashed to a small grey one: `(n, SIDE, SIDE)` float32, mean 0, length 1."""
+    """Small grey copies of all pictures: `(n, SIDE, SIDE)` float32, mean 0, Euclidean norm 1."""
     copies = np.empty((len(examples), SIDE, SIDE), np.float32)
     for copy, example in zip(copies, tqdm(examples, desc="pictures"), strict=True):
         gray = Image.fromarray(open_photo(example.photo)).convert("L")
@@ -62,7 +62,7 @@ def hashes(copies: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 
 def find(test: NDArray[np.float32], trainval: NDArray[np.float32]) -> dict[int, tuple[int, float]]:
-    """The nearest picture of trainval and its correlation, for each of test that repeats one.
+    """For each test picture that repeats one of trainval, that one's index and the correlation.
 
     Takes `gray_copies` of both.
     """
@@ -72,7 +72,7 @@ def find(test: NDArray[np.float32], trainval: NDArray[np.float32]) -> dict[int, 
     for mirrored in (False, True):
         copies = test[:, :, ::-1] if mirrored else test
         own = hashes(copies).astype(np.float32)
-        # Bits that differ, as a product: those set in one of the two alone.
+        # The number of bits that are set in only one of two hashes, as matrix products.
         differ = own @ (1 - known.T) + (1 - own) @ known.T
         for number, other in zip(*np.nonzero(differ <= NEAR), strict=True):
             correlation = float(copies[number].ravel() @ flat[other])

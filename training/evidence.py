@@ -6,7 +6,7 @@ The peak of the most probable breed's class-activation map should lie on the pet
 surroundings: the "pointing game" of Zhang et al., "Top-down neural attention by excitation
 backprop", ECCV 2016. The largest region of the whole photo's mask is used (the page instead looks
 closely at each pet that its detector finds). A photo is a hit if the peak lies on the pet or border
-of the data set's own trimap. Photos with a trimap known to be wrong are left out. So are those in
+of the data set's own trimap. Photos whose trimap is known to be wrong are left out. So are those in
 which the mask model finds no pet, but these are counted.
 
 `--write` stores the figures in the breed model's card and, for an embedded model, renews the table

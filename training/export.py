@@ -135,8 +135,8 @@ def export(
     temperature
         A temperature for a classifier; none is fitted then.
     otherwise
-        The weights that a timm classifier started from, a file or "imagenet" for those that timm
-        downloads. Their classifier becomes another output.
+        The weights from which a timm classifier started: a file, or "imagenet" for those that timm
+        downloads. Their own classifier becomes another output.
     root, source, folder, skip_damaged
         The data that the runs held out, as in the options of the same names.
     overwrite
@@ -176,18 +176,13 @@ def export(
         raise ExportError(f"Only classifiers of timm take --{' and --'.join(more)}.")
     if otherwise and len(runs) > 1:
         raise ExportError("--otherwise is for one run: several have no body in common.")
+    photos = [
+        open_photo(each.photo) for each in examples[:: max(len(examples) // PARITY_PHOTOS, 1)]
+    ]
     with tempfile.TemporaryDirectory() as scratch:
         draft = Path(scratch) / f"{name}.onnx"
         exported = exporter(facts["framework"])(runs, draft, mirror, calibrations, **more)
-        onnx.checker.check_model(str(draft), full_check=True)
-        step = max(len(examples) // PARITY_PHOTOS, 1)
-        photos = [open_photo(example.photo) for example in examples[::step]]
-        difference = largest_difference(draft, exported.predict, photos, runs[0].spec)
-        if difference > LARGEST_DIFFERENCE:
-            raise ExportError(
-                f"ONNX Runtime and {facts['framework']} differ by {difference:.2g} in a "
-                f"probability, more than {LARGEST_DIFFERENCE:.0e}: {name} was not exported."
-            )
+        difference = _check(draft, exported, photos, runs[0])
         content = draft.read_bytes()
     models.mkdir(parents=True, exist_ok=True)
     (models / f"{name}.onnx").write_bytes(content)
@@ -197,6 +192,20 @@ def export(
     shown = {"title": title} if title else {}
     card = {**shown, **({"default": True} if default else {}), **card}
     (models / f"{name}.json").write_text(json.dumps(card, indent=2) + "\n")
+    return difference
+
+
+def _check(
+    network: Path, exported: Exported, photos: Sequence[NDArray[np.uint8]], run: Run
+) -> float:
+    """The largest difference of any probability; raises ExportError if that is too large."""
+    onnx.checker.check_model(str(network), full_check=True)
+    difference = largest_difference(network, exported.predict, photos, run.spec)
+    if difference > LARGEST_DIFFERENCE:
+        raise ExportError(
+            f"ONNX Runtime and {run.facts['framework']} differ by {difference:.2g} in a "
+            f"probability, more than {LARGEST_DIFFERENCE:.0e}: {network.stem} was not exported."
+        )
     return difference
 
 

@@ -73,7 +73,7 @@ def examples(folder: Path, masks: bool) -> list[Example]:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise DataError(f"--folder {folder} is no folder.")
+        raise DataError(f"--folder {folder} is not a folder.")
     found = _pictures(folder)
     if masks:
         found = [Example(one.name, one.photo, one.mask, 0) for one in found if one.mask]

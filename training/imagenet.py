@@ -1,9 +1,9 @@
-"""ImageNet's 1,000 classes: their names, what kind of thing each is, and which are breeds of ours.
+"""ImageNet's 1,000 classes: their names, the kind of thing each is, and which are our breeds.
 
-Names are the first lemma of each class' synset in WordNet 3.0, as timm brings them along. Its noun
-synsets are numbered in the order of WordNet's files by subject, and within `noun.animal` by
-descent, so that an ID tells the kind: Fellbaum (ed.), "WordNet", MIT Press 1998; Russakovsky et
-al., "ImageNet large scale visual recognition challenge", IJCV 2015.
+A name is the first lemma of the class's synset in WordNet 3.0, as shipped with timm. WordNet
+numbers noun synsets by subject, and animals by taxonomy, so an ID reveals the kind: Fellbaum (ed.),
+"WordNet", MIT Press 1998; Russakovsky et al., "ImageNet large scale visual recognition challenge",
+IJCV 2015.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ LAST_OF_KIND = (
     ("n99999999", "thing"),  # people, plants, dishes and landscapes too
 )
 
-# The classes that are breeds of the Oxford-IIIT Pet data set, under the names that it has for them.
+# The classes that are breeds of the Oxford-IIIT Pet data set, with that data set's names.
 COUNTERPARTS = {
     "n02085620": "Chihuahua",
     "n02085782": "Japanese Chin",
@@ -54,7 +54,7 @@ SOURCE = (
 
 
 def kind(synset: str) -> str:
-    """What a class is: "dog", "cat" (domestic ones), "other animal" or "thing".
+    """The kind of a class: "dog", "cat" (domestic cats), "other animal" or "thing".
 
     Parameters
     ----------
@@ -65,17 +65,17 @@ def kind(synset: str) -> str:
 
 
 def classes(breeds: Sequence[str]) -> dict[str, Any]:
-    """All classes in ImageNet's order, as a card has them.
+    """All classes in ImageNet's order, in the form of a card.
 
     Parameters
     ----------
     breeds
-        Names that the model has for its own classes.
+        Names of the model's own classes.
 
     Returns
     -------
-    `names`; `kinds`, the classes' numbers from the first to the last of each run of one kind; and
-    `breeds`, the numbers of those classes that are breeds of the model's by their names.
+    `names`; `kinds`, the first and the last class of each run of classes of one kind; and `breeds`,
+    for each of the model's breeds the number of its class, if it has one.
     """
     from timm.data import ImageNetInfo
 

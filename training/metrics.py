@@ -75,7 +75,7 @@ def boundary_scores(
 
     Precision is the share of predicted boundary pixels that lie within a tolerance of a true one,
     recall the share of true ones within the tolerance of a predicted one. The tolerance is a share
-    of the picture's diagonal, at least one pixel. The picture's edge is no boundary. Where neither
+    of the picture's diagonal, at least one pixel. The picture's edge is not a boundary. If neither
     mask has a boundary, all three are 1.
 
     Martin, Fowlkes, Malik, "Learning to detect natural image boundaries", PAMI 2004; as a measure

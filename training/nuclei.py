@@ -175,7 +175,7 @@ def classes_of(labels: NDArray[np.integer]) -> NDArray[np.uint8]:
             neighbour = np.roll(labels, step, axis)
             edge = [slice(None)] * labels.ndim
             edge[axis] = slice(0, 1) if step == 1 else slice(-1, None)
-            neighbour[tuple(edge)] = labels[tuple(edge)]  # the picture's edge is no border
+            neighbour[tuple(edge)] = labels[tuple(edge)]  # the picture's edge is not a border
             inner &= neighbour == labels
     return np.select([inner, labels == 0], [0, 1], 2).astype(np.uint8)
 

@@ -43,7 +43,7 @@ SPLIT_SEED = 42
 class Example:
     """One photo: its file, and what kind of thing it shows.
 
-    `number` is that of the class of a breed model's second head, where it is known to be one.
+    `number` is the index of its class in a breed model's second head, if known.
     """
 
     name: str
@@ -70,7 +70,9 @@ def prepare(root: Path, source: str | Path = URL) -> Path:
     else:
         package = Path(source) / PACKAGE
         if not package.is_file() or archives.file_md5(package) != PACKAGE_MD5:
-            raise archives.DataError(f"--source must hold {PACKAGE} undamaged: {source} does not.")
+            raise archives.DataError(
+                f"--source must contain {PACKAGE}, undamaged: {source} does not."
+            )
     for resource, content in _resource_files(package):
         folder = root / resource
         folder.mkdir(parents=True, exist_ok=True)
@@ -138,7 +140,7 @@ def split(root: Path, name: str, seed: int = SPLIT_SEED) -> list[Example]:
 
 
 def backgrounds(root: Path | None, source: str | Path = URL, name: str = "train") -> list[Path]:
-    """The photos of a split, for scenes to be pasted onto; none without a `root`."""
+    """The photos of a split as backgrounds of scenes; none without a `root`."""
     if root is None:
         return []
     return [example.photo for example in split(prepare(root, source), name)]
@@ -150,7 +152,7 @@ def own(folder: Path) -> Callable[[str], list[Example]]:
     Raises
     ------
     training.archives.DataError
-        When it holds fewer than two.
+        If it contains fewer than two.
     """
     files = sorted(
         path
@@ -158,7 +160,7 @@ def own(folder: Path) -> Callable[[str], list[Example]]:
         if path.suffix.lower() in ENDINGS and not path.name.startswith(".")
     )
     if len(files) < 2:
-        raise archives.DataError(f"{folder} must hold photos of other things, two or more.")
+        raise archives.DataError(f"{folder} must contain at least two photos of other things.")
     test = pets.stratified(["own"] * len(files), TEST_SHARE, SPLIT_SEED)
 
     def part(name: str) -> list[Example]:
@@ -174,7 +176,7 @@ def own(folder: Path) -> Callable[[str], list[Example]]:
 def labelled(folder: Path, name: str) -> list[Example]:
     """The photos of a folder that its `labels.csv` names, as `training.refusal` describes it.
 
-    The first, third, ... of each kind are of the split "train", the others of "test".
+    The first, third, ... photo of each kind belongs to the split "train", the others to "test".
 
     Raises
     ------

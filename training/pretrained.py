@@ -94,8 +94,8 @@ def timm_network(
 def timm_start(arch: str, pretrained_cfg: Mapping[str, Any] | None = None) -> dict[str, str]:
     """Where a timm network's pretrained weights come from, for its card.
 
-    Of a local file no more is known than `pretrained_cfg` tells: `license` and `hf_hub_id` may
-    stand there beside `file`.
+    Of a local file only what `pretrained_cfg` says is known: beside `file` it may have `license`
+    and `hf_hub_id`.
 
     Returns
     -------
@@ -128,7 +128,7 @@ def smp_unet(
     encoder
         Name of an encoder of the package; `tu-NAME` takes any of timm's networks.
     classes
-        How many the output has.
+        Number of classes of the output.
     weights
         The encoder's: "imagenet" (downloaded), "none", or a `.safetensors` file.
     encoder_args
@@ -208,7 +208,7 @@ def keras_encoder_weights(weights: str) -> None:
     Raises
     ------
     training.errors.UserError
-        When they can not.
+        If they are not.
     """
     if weights == "none":
         return
@@ -249,10 +249,10 @@ def weights_file(path: Path, option: str) -> None:
     Raises
     ------
     training.errors.UserError
-        When it is not.
+        If it does not.
     """
     if not path.is_file():
-        raise UserError(f"{option} names {path}, which is no file.")
+        raise UserError(f"{option} names {path}, which is not a file.")
 
 
 def on_the_hub(repo: str, files: tuple[str, ...], otherwise: str) -> None:
@@ -261,7 +261,7 @@ def on_the_hub(repo: str, files: tuple[str, ...], otherwise: str) -> None:
     Raises
     ------
     training.errors.UserError
-        When it can not, within some seconds, with what to do `otherwise`.
+        If that is not so after some seconds; the message ends with what to do `otherwise`.
     """
     from huggingface_hub import HfApi, try_to_load_from_cache
 

@@ -25,7 +25,7 @@ KINDS = (
     *("Conv", "Gemm", "MatMul", "Add", "Clip", "Relu", "GlobalAveragePool", "MaxPool"),
     *("Concat", "Resize", "Reshape", "Slice", "Transpose"),
 )
-WIDTH = 16  # outputs of a convolution that ONNX Runtime computes at a time
+WIDTH = 16  # outputs of a convolution that ONNX Runtime computes together
 
 
 class Photos(CalibrationDataReader):
@@ -64,9 +64,9 @@ def quantize(
 ) -> onnx.ModelProto:
     """Return a float32 network that computes in int8.
 
-    Weights get 7 bits and a scale for each output channel. With 8, a processor that knows no
-    products of four bytes (x86 before AVX-VNNI and AVX512-VNNI) adds two of them in 16 bits, which
-    are too few, and gives other answers.
+    Weights get 7 bits and a scale for each output channel. With 8, processors without instructions
+    for products of four bytes (x86 before AVX-VNNI and AVX512-VNNI) add two products in 16 bits,
+    which can overflow and give other results.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def quantize(
 def widen(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return the network with `WIDTH` outputs for convolutions that have fewer.
 
-    ONNX Runtime takes twice as long for 3 outputs in int8 as for 16. What was added is cut off.
+    In int8, ONNX Runtime takes twice as long for 3 outputs as for 16. The added ones are cut off.
     """
     wide = onnx.ModelProto()
     wide.CopyFrom(model)
@@ -136,7 +136,7 @@ def _widen(graph: Graph, node: onnx.NodeProto) -> None:
 
 @contextmanager
 def _without_advice() -> Iterator[None]:
-    """Keep quiet the advice to simplify the network first."""
+    """Suppress the advice to simplify the network first."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,4 +1,4 @@
-"""Fit and measure the rule by which the page refuses to name a breed.
+"""Fit and measure the rule that decides when the page refuses to name a breed.
 
     python -m training.refusal breeds                         # fit, and measure on training data
     python -m training.refusal breeds --split test --write    # measure on the test splits too
@@ -55,29 +55,29 @@ from training.evaluation.tables import store_facts
 from training.metrics import Figures
 from training.runs import command
 
-FEWEST = 2  # photos with a region, of the classes and of other things
-REFUSED = 0.025  # share of the pets that the rule is fitted on which it refuses
+FEWEST = 2  # least photos with a region, both of the classes and of other things
+REFUSED = 0.025  # share of refused pets, among those that the rule is fitted on
 COST = 0.05  # inverse regularisation: there are few photos of pets of other breeds
-PETS = ("cat", "dog")  # kinds of photos of others that may be taken for the model's breeds
-# What the rule looks at; of a model without a second head only those of WITHOUT.
+PETS = ("cat", "dog")  # kinds of other photos that may be taken for the model's breeds
+# Inputs of the rule for a model with and without a second head.
 WITH = store.SIGNS[1:]
 WITHOUT = store.SIGNS[:2]
-SEEN_PER_CLASS = 20  # training photos of each class that tell what a second head sees it as
-SEEN_SHARE = 0.1  # least mean probability of what a class is seen as
+SEEN_PER_CLASS = 20  # training photos of each class that show what a second head sees it as
+SEEN_SHARE = 0.1  # least mean probability of a class that it is seen as
 
 
 @dataclass(frozen=True)
 class Found:
-    """What was found in a photo of others, or of a pet: its largest region, if there is one.
+    """The largest region found in a photo of a pet or of something else, if there is one.
 
     Attributes
     ----------
     kind
-        As of `training.others.Example`; of the model's own pets "listed".
+        That of a `training.others.Example`; "listed" for the model's own pets.
     number
-        Of the second head's class that it is, if it is known to be one.
+        Index of its class in the second head, if known.
     share, answer
-        Part of the photo that it covers, and what the classifier says of it; None without a region.
+        Share of the photo that it covers, and the classifier's answer; None without a region.
     """
 
     kind: str
@@ -86,7 +86,7 @@ class Found:
     answer: Classification | None = None
 
     def signs(self) -> Mapping[str, float] | None:
-        """What the rule looks at; None without a region."""
+        """Inputs of the rule; None without a region."""
         if self.share is None or self.answer is None:
             return None
         return pipeline.signs(self.share, self.answer)
@@ -113,7 +113,7 @@ def _whole(segmenter: segmentation.Segmenter, photo: Photo) -> Callable[[], NDAr
 
 
 def fit_head(head: store.SecondHead, seen: Sequence[Found]) -> float:
-    """The temperature of a second head, from the photos that it has a name for; 1 without any."""
+    """A second head's temperature, fitted on photos of its classes; unchanged without any."""
     known = [
         (each.answer.other_logits * head.temperature, each.number)
         for each in seen
@@ -138,7 +138,7 @@ def seen_as(
     classifier
         A model with a second head.
     temperature
-        Of that head.
+        The head's temperature.
     """
     head = classifier.card.second_head
     if head is None:
@@ -169,7 +169,7 @@ def _few_of_each(examples: Examples) -> Examples:
 
 
 def with_head(found: Sequence[Found], head: store.SecondHead | None) -> list[Found]:
-    """What was found, read with another temperature of the second head and what it sees as what."""
+    """The same with a newly fitted second head: its temperature, and what it sees breeds as."""
     if head is None:
         return list(found)
     read = breeds.Others(head)
@@ -219,10 +219,10 @@ def fit(pets: Sequence[Found], strangers: Sequence[Found]) -> Refusal:
 
 
 def score(rule: Refusal, pets: Sequence[Found], strangers: Sequence[Found]) -> Figures:
-    """How well the rule tells pets from others, photos without a region included.
+    """How well the rule distinguishes pets from others, including photos without a region.
 
     `others` are other things and animals, `other_pets` of other breeds; `other_pets_named` is the
-    share of those with a known class whose first answer besides the model's breeds is that class.
+    share of those with a known class for which that class is the first besides the model's breeds.
     """
 
     def scores(rows: Iterable[Found]) -> NDArray[np.float64]:
@@ -280,14 +280,14 @@ def fit_and_score(
 
     Returns
     -------
-    What the model's card is to say of the rule; and the second head as it was fitted, if any.
+    The rule's entry for the model's card; and the second head as it was fitted, if any.
 
     The arguments are the command line's options.
 
     Raises
     ------
     training.errors.UserError
-        When the data cannot be had, or too few photos have a region.
+        If the data is not available, or too few photos have a region.
     """
     card = store.read_card(model, models)
     if card.task != "classification":

@@ -316,10 +316,10 @@ def read_facts(folder: Path) -> dict[str, Any]:
         facts = json.loads((folder / FILE).read_text())
         return {**facts, "input": InputSpec(**facts["input"])}
     except (FileNotFoundError, NotADirectoryError):
-        raise RunError(f"{folder} is no finished training run: it has no {FILE}.") from None
+        raise RunError(f"{folder} is not a finished training run: it has no {FILE}.") from None
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise RunError(
-            f"{folder} is no finished training run: its {FILE} cannot be used ({error!r})."
+            f"{folder} is not a finished training run: its {FILE} cannot be used ({error!r})."
         ) from error
 
 

@@ -371,8 +371,8 @@ def plot_learning_curve(
 def plot_predictions(classifier: ClassifierMixin, part: Part, path: Path) -> None:
     """Write a sheet of the part's photos with their predicted and true species.
 
-    An SVM knows no probabilities: a sigmoid of its decision values is fitted to the part, as in
-    Platt, "Probabilistic outputs for support vector machines", 1999.
+    An SVM gives no probabilities, so a sigmoid of its decision values is fitted to the part: Platt,
+    "Probabilistic outputs for support vector machines", 1999.
     """
     values = classifier.decision_function(part.features[0])[:, np.newaxis]
     # Without an intercept it is 50 % at the SVM's decision boundary.

@@ -73,7 +73,7 @@ QUARTER_TURNS = 0.25
 LEAST_PIXELS = 8  # least longer side of a pet in the network's input
 
 POSITIVES = 10  # places assigned to each pet
-QUALITY = 4.0  # weight of the IoU against the probability in that
+QUALITY = 4.0  # exponent of the IoU when places are assigned; the probability has 1
 BOX_WEIGHT, DISTANCE_WEIGHT = 2.0, 0.25
 
 
@@ -92,13 +92,13 @@ class Pictures:
     Parameters
     ----------
     scenes
-        Of these pets.
+        Where scenes and backgrounds are drawn from.
     species
-        Of each breed, as an index into the detector's labels.
+        The species of each breed, as an index into the detector's labels.
     alone
         For each example of `scenes`, whether its picture may be used as it is.
     side
-        Of the network's input.
+        Side of the network's input.
     """
 
     def __init__(
@@ -144,7 +144,7 @@ class Pictures:
         canvas[:rows, :columns] = np.asarray(small)
         boxes, species = [], []
         for classes, breed in zip(subjects, breeds, strict=True):
-            # What rotation left empty is no pet.
+            # What rotation left empty is not a pet.
             box = box_of(np.where(classes > 2, BACKGROUND, classes).astype(np.uint8))
             if box is None or scale * max(box[2] - box[0], box[3] - box[1]) < LEAST_PIXELS:
                 continue

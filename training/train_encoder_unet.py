@@ -121,7 +121,7 @@ def take_weights(model: TorchNetwork, run: Path) -> None:
     Raises
     ------
     training.runs.RunError
-        When the folder is no such run, or its network is another one.
+        When the folder is not such a run, or has another network.
     """
     read_facts(run)
     try:

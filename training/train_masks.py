@@ -13,11 +13,11 @@ DeepLabv3-MobileNetV2, which was trained on COCO and PASCAL VOC (`--deeplab`). I
 - scenes of one to five of their pets on other backgrounds (see `training.composites`), where pets
   are small, or hide one another;
 - backgrounds without a pet: trainval pictures whose pet was painted over, and `training.others`;
-- close looks at one pet of these: a box with a margin in which all outside the box is greyed (see
-  `models.segmentation.point_out`), where what belongs to other pets is background.
+- close-ups of one pet of these: its box with a margin, greyed outside the box (see
+  `models.segmentation.point_out`), in which other pets are background.
 
-Where a trimap says background, far from its pet, and DeepLab is sure of a cat or a dog, neither is
-believed: a second pet that the trimap leaves out teaches nothing wrong.
+Where a trimap says background, far from its pet, but DeepLab is sure of a cat or a dog, the pixels
+are ignored: so a second pet that the trimap leaves out teaches nothing wrong.
 
 The run's folder gets what `training.train_encoder_unet` writes.
 """
@@ -70,18 +70,18 @@ FROZEN = 0.25  # share of the encoder's layers that are kept as they are
 WEIGHT_DECAY = 0.01
 SEED = 42
 
-# What a training picture is, with which probability; the rest is an empty background.
+# The probability of each kind of training picture; the rest are empty backgrounds.
 PLAIN, SCENE = 0.75, 0.22
-CLOSE = 0.35  # of each of them is a close look at one pet
-QUARTER_TURNS = 0.1  # of all pictures
-WEATHERED = 0.6  # of all pictures are seen in other light, or by a worse camera
+CLOSE = 0.35  # share of each of them that is a close-up of one pet
+QUARTER_TURNS = 0.1  # share of all pictures
+WEATHERED = 0.6  # share of all pictures in other light, or from a worse camera
 IGNORED = 255  # class index of pixels that teach nothing
 
 # DeepLab's own size, the classes of cat and dog, how sure it must be, and how far from the trimap's
 # pet, as a share of the picture.
 DEEPLAB_SIDE, CATS_AND_DOGS = 513, (8, 12)
 SURE, FAR = 0.9, 0.12
-GRID = 64  # side of the map of what is not believed
+GRID = 64  # side of the map of ignored places
 
 
 class DeepLab(torch.nn.Module):
@@ -249,7 +249,7 @@ def look_closer(
     side: int,
     random: np.random.Generator,
 ) -> tuple[Photo, Classes]:
-    """A close look at one pet, as through a detector's box, which is never quite right."""
+    """A close-up of one pet, as by a detector's box, which is never quite right."""
     height, width = photo.shape[:2]
     left, top, right, bottom = box
     error = random.normal(0, 0.05, 4).clip(-0.15, 0.15)
@@ -272,7 +272,7 @@ def look_closer(
 
 
 def weather(photo: Photo, random: np.random.Generator) -> Photo:
-    """The picture in other light and from another camera: colours, blur, noise, JPEG."""
+    """The picture as in other light or from another camera: colours, blur, noise, JPEG."""
     values = photo.astype(np.float32)
     values = 255 * (values / 255) ** np.exp(random.uniform(-0.35, 0.35))
     values = (values - 128) * np.exp(random.uniform(-0.35, 0.35)) + 128 + random.uniform(-30, 30)
@@ -344,7 +344,7 @@ def read_run(folder: Path) -> tuple[TorchNetwork, InputSpec, str]:
     Raises
     ------
     training.runs.RunError
-        When the folder is no finished run of a mask network of segmentation-models-pytorch.
+        When the folder is not a finished run of a mask network of segmentation-models-pytorch.
     """
     facts = read_facts(folder)
     try:
@@ -414,8 +414,8 @@ def train(
         if find_rate:
             fastai_runs.find_rate(learn, run)
             return run.folder
-        # A finished run's statistics stay as they are, the decoder's too: the pictures here are
-        # stranger than those at serving.
+        # The batch-norm statistics of a finished run stay as they are, also the decoder's, because
+        # these pictures are less like those at serving.
         known = [model] if start_from else [model.encoder] if deeplab else []
         callbacks = [fastai_runs.FixedStatistics(each) for each in known]
         rows = fastai_runs.fit(learn, run, epochs, rate, RATE_SPREAD, seed, callbacks)

@@ -1,11 +1,11 @@
-"""Nearest upsampling and the convolution behind it as one convolution of the smaller picture.
+"""Nearest-neighbour upsampling and the next convolution as one convolution of the smaller picture.
 
-Where a picture is doubled by repeating its pixels, a 3 x 3 convolution of it sees each pixel up to
-four times. One of 2 x 2 over the smaller picture, with a set of output channels for each of the
-four places that a pixel is repeated to (the phases), gives the same values for four ninths of the
+If a picture is doubled by repeating its pixels, a 3 x 3 convolution of it sees each pixel up to
+four times. A 2 x 2 convolution of the smaller picture, with a set of output channels for each of
+the four copies of a pixel (the phases), gives the same values with four ninths of the
 multiplications: Shi et al., "Is the deconvolution layer the same as a convolutional layer?", arXiv
-1609.07009, 2016. What a U-Net joins to the doubled picture is taken apart into its phases, and
-becomes channels of the smaller picture.
+1609.07009, 2016. What a U-Net concatenates with the doubled picture is split into its phases, which
+become channels of the smaller picture.
 """
 
 from typing import Any
@@ -32,11 +32,11 @@ OWN = np.array(
 
 
 def convolve_before_doubling(graph: Graph, node: onnx.NodeProto, spec: InputSpec) -> None:
-    """Replace a doubling `Resize`, what is joined to its output, and the convolution behind it.
+    """Replace a doubling `Resize`, a `Concat` of its output, and the convolution after them.
 
-    Only what is known to be the same is replaced: doubling by repeating, and a convolution of
-    stride 1 whose output has the size of its input. The network's input must be known, and the
-    sides of smaller pictures must be whole parts of its own.
+    They are replaced only if the result is certainly the same: doubling by repetition, and a
+    convolution of stride 1 whose output has the size of its input. The network's input must be
+    known, and the sides of smaller pictures must be whole parts of its own.
     """
     found = _match(graph, node, spec)
     if found is None:
@@ -68,7 +68,7 @@ def convolve_before_doubling(graph: Graph, node: onnx.NodeProto, spec: InputSpec
     last = convolution
     activation = graph.only_user(convolution.output[0], "Relu")
     if activation is not None:
-        last = activation  # done before, it can be fused with the convolution
+        last = activation  # moved forward, it can be fused with the convolution
         phases = writer.add("Relu", [phases], "activated")
     writer.join(phases, outputs)
     writer.nodes[-1].output[0] = last.output[0]
@@ -93,7 +93,7 @@ def phase_kernel(kernel: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def phase_kernel_of_own(kernel: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The same over the phases of a picture that has the larger size.
+    """The same for a picture of the larger size, split into its phases.
 
     Returns
     -------
@@ -108,7 +108,7 @@ def phase_kernel_of_own(kernel: NDArray[np.float32]) -> NDArray[np.float32]:
 def _match(
     graph: Graph, node: onnx.NodeProto, spec: InputSpec
 ) -> tuple[onnx.NodeProto | None, onnx.NodeProto] | None:
-    """What is joined and the convolution behind a doubling; None where one is not as expected."""
+    """The `Concat`, if any, and the convolution after a doubling; None if any does not fit."""
     doubled = node.output[0]
     joined = graph.only_user(doubled, "Concat")
     if joined is not None and (attributes(joined)["axis"] != 1 or len(joined.input) != 2):
@@ -147,10 +147,10 @@ def _match(
 
 
 class _Writer:
-    """Writes the nodes in a convolution's place.
+    """Writes the nodes that replace a convolution.
 
-    Sizes are computed from the network's input: in a network of int8, asking a value for its size
-    would have it decoded first.
+    Sizes are computed from the network's input: in an int8 network, a `Shape` of any other
+    value would have that value decoded first.
     """
 
     def __init__(self, graph: Graph, name: str, spec: InputSpec, small: tuple[int, ...]) -> None:
@@ -183,7 +183,7 @@ class _Writer:
         return self.add("Div", [whole, self.numbers(f"{name}_parts", self._parts[axis])], name)
 
     def part(self, picture: str, channels: int) -> str:
-        """Take a picture of the larger size apart: 4 channels of the smaller for one of it."""
+        """Split a picture of the larger size into phases: each channel becomes 4 smaller ones."""
         last = self.add("Transpose", [picture], "own_last", perm=[0, 2, 3, 1])
         shape = self.add(
             "Concat",
@@ -204,7 +204,7 @@ class _Writer:
         return self.add("Transpose", [joined], "own_phases", perm=[0, 3, 1, 2])
 
     def join(self, phases: str, channels: int) -> None:
-        """Make one picture of its phases, and cut off what lies outside of it."""
+        """Assemble a picture from its phases, and crop it."""
         last = self.add("Transpose", [phases], "last", perm=[0, 2, 3, 1])
         pairs = self.numbers("pairs", 0, 0, 0, 2, 2 * channels)
         rows = self.add("Reshape", [last, pairs], "rows")

@@ -280,7 +280,7 @@ def show_cut_out(
         return markup.notice(say("cutout.hint"), waits=True), None, off, off, ""
     try:
         edge, frame = edge_and_frame(upload, *shape)
-        photo, found = upload.preview, upload.cut_out_with(edge)
+        photo, found = upload.preview, upload.cut_out(edge)
         if not upload.pets.pets or not (found.cut_out[:, :, 3] > 127).any():
             return (
                 markup.no_pet(f"{breed.nothing(upload)} {say('cutout.none')}"),

@@ -15,7 +15,7 @@ from ui.uploads import Upload
 NO_PHOTO = "A photo is needed."
 PHOTO = (
     "A picture file: what gradio_client's handle_file makes of its path, the path that "
-    "/gradio_api/upload answers, or a data URL, as in data:image/jpeg;base64,/9j/4AAQ..."
+    "/gradio_api/upload returns, or a data URL, as in data:image/jpeg;base64,/9j/4AAQ..."
 )
 DATA_URL = "A data URL, as in data:image/jpeg;base64,/9j/4AAQ... Web addresses are not fetched."
 
@@ -23,7 +23,7 @@ DATA_URL = "A data URL, as in data:image/jpeg;base64,/9j/4AAQ... Web addresses a
 class PhotoParameter(PhotoInput):
     """A photo from a program, as an `Upload`."""
 
-    data_model = None  # type: ignore[assignment]  # Gradio's fails on what is none
+    data_model = None  # type: ignore[assignment]  # Gradio's fails on invalid data
 
     def get_block_name(self) -> str:
         """Return the name of the front end's component; Gradio would return the base class's."""

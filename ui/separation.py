@@ -23,7 +23,7 @@ def draw(counted: Histogram) -> str:
         return ""
     scale, _ = histogram.scale_of(counted)
     best, width = int(variance.argmax()), histogram.WIDTH
-    every = -(-len(cuts) // width)  # more points than pixels show nothing more
+    every = -(-len(cuts) // width)  # more points than pixels would show nothing new
     shown = np.unique([*range(0, len(cuts), every), best])
     places = [width * scale.place(cut) / scale.bars for cut in cuts[shown]]
     heights = HEIGHT * (1 - variance[shown] / variance[best])

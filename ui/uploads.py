@@ -272,13 +272,8 @@ class Upload:
         found = self.pets.pets
         return found[0].breeds if len(found) == 1 else self.breed.ranking
 
-    @property
-    def cut_out(self) -> CutOutResult:
+    def cut_out(self, edge: Edge = Edge()) -> CutOutResult:
         """The pet cut out of the preview."""
-        return self.cut_out_with(Edge())
-
-    def cut_out_with(self, edge: Edge) -> CutOutResult:
-        """The same with another edge."""
         return self._once(("cut-out", self.strokes, edge), lambda: _cut_preview(self, edge))
 
     def whole_mask(self, model: str) -> NDArray[np.uint8]:
@@ -288,9 +283,9 @@ class Upload:
             return found.instances.mask
         return found.segmentation.resized(*self.size).mask
 
-    def whole_cut_out(self, edge: Edge | None = None) -> NDArray[np.uint8]:
+    def whole_cut_out(self, edge: Edge = Edge()) -> NDArray[np.uint8]:
         """The pet cut out at full size, `(height, width, 4)` uint8 RGBA; not kept."""
-        return _cut(self, self.whole, edge or Edge())
+        return _cut(self, self.whole, edge)
 
     @property
     def _values(self) -> NDArray[Any]:

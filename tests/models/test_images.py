@@ -22,7 +22,7 @@ from PIL import Image, ImageCms, ImageFile
 from PIL.PngImagePlugin import PngInfo
 
 from models import images, jxl
-from models.images import Photo, PhotoError, open_photo, open_picture, open_preview
+from models.images import Photo, PhotoError, open_photo, open_picture
 from models.picture import Axis, Place
 from tests.profiles import CURVES, DISPLAY_P3, PRIMARIES, SRGB, profile
 
@@ -206,38 +206,38 @@ def test_a_large_jpeg_comes_in_the_detail_that_is_needed(
     tags = exif(6 if turned else 1)
     content = encode(Image.fromarray(stored), "JPEG", quality=95, exif=tags)
 
-    photo, size = open_preview(content, side)
+    preview = open_picture(content, side)
 
-    assert size == (640, 480)
-    assert photo.shape == (height, width, 3)
+    assert preview.size == (640, 480)
+    assert preview.photo.shape == (height, width, 3)
     whole = Image.fromarray(open_photo(content)).resize((width, height), Image.Resampling.BOX)
-    assert_shows(photo, np.asarray(whole), tolerance=3)
+    assert_shows(preview.photo, np.asarray(whole), tolerance=3)
 
 
 def test_a_preview_of_odd_size_knows_the_whole_size() -> None:
     content = encode(Image.fromarray(PORTRAIT[:633, :477]), "JPEG")
 
-    photo, size = open_preview(content, 150)
+    preview = open_picture(content, 150)
 
-    assert size == (633, 477)
-    assert photo.shape == (159, 120, 3)
+    assert preview.size == (633, 477)
+    assert preview.photo.shape == (159, 120, 3)
 
 
 @pytest.mark.parametrize("file_format", ["PNG", "WEBP", "TIFF"])
 def test_other_pictures_come_whole(file_format: str) -> None:
     content = encode(Image.fromarray(PORTRAIT), file_format, quality=90)
 
-    photo, size = open_preview(content, 100)
+    preview = open_picture(content, 100)
 
-    assert size == (640, 480)
-    np.testing.assert_array_equal(photo, open_photo(content))
+    assert preview.size == (640, 480)
+    np.testing.assert_array_equal(preview.photo, open_photo(content))
 
 
 def test_a_large_jpeg_that_is_cut_off_is_refused_in_any_detail() -> None:
     content = encode(Image.fromarray(PORTRAIT), "JPEG", quality=95)
 
     with pytest.raises(PhotoError):
-        open_preview(content[: len(content) // 2], 100)
+        open_picture(content[: len(content) // 2], 100)
 
 
 @pytest.mark.parametrize("orientation", STORED_AS)
@@ -1003,9 +1003,9 @@ def test_the_preview_of_a_heic_is_not_its_thumbnail() -> None:
     buffer = io.BytesIO()
     file.save(buffer, quality=90, thumbnails=[128])
 
-    photo, size = open_preview(buffer.getvalue(), 100)
+    preview = open_picture(buffer.getvalue(), 100)
 
-    assert size == photo.shape[:2] == (640, 480)
+    assert preview.size == preview.photo.shape[:2] == (640, 480)
 
 
 def test_a_jpeg_with_more_pictures_behind_it_is_its_first() -> None:
@@ -1020,7 +1020,7 @@ def test_a_jpeg_with_more_pictures_behind_it_is_its_first() -> None:
         picture = open_picture(content)
         assert_shows(picture.photo, SCENE)
         assert picture.axes == ()
-        assert open_preview(content, 16)[1] == (48, 64)
+        assert open_picture(content, 16).size == (48, 64)
 
 
 @pytest.mark.parametrize("name", ["animated GIF", "APNG", "animated WebP", "animated AVIF"])

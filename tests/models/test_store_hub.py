@@ -117,7 +117,7 @@ def test_a_branch_that_moved_is_downloaded_anew(
 
 def embedded_with_notice(monkeypatch: pytest.MonkeyPatch, name: str, reason: str) -> None:
     use(monkeypatch, name)
-    sentence = f"The models of {name} cannot be had ({reason}), so the built-in ones are used."
+    sentence = f"The models of {name} are not available ({reason}), so the built-in ones are used."
     assert store.notice() == sentence
     assert store.source() == store.EMBEDDED
 
@@ -268,7 +268,7 @@ def test_the_first_of_several_sources_wins(
     assert firsts == ["Beagle", "Basset"]
 
     use(monkeypatch, f"me/none,{tmp_path}")
-    assert "The models of me/none cannot be had" in str(store.notice())
+    assert "The models of me/none are not available" in str(store.notice())
     assert store.read_card("breeds").labels[0].name == "Basset"
 
 

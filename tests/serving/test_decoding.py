@@ -66,7 +66,7 @@ def assert_works(pool: Pool) -> None:
 
 
 def gone(pid: int, seconds: float = 10) -> bool:
-    """Whether a process ends in time, and is no zombie."""
+    """Whether a process ends in time, and is not a zombie."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         try:
@@ -96,12 +96,12 @@ def test_a_preview_is_the_same_as_in_this_process(one: Pool, tmp_path: Path) -> 
     path = tmp_path / "photo.jpg"
     Image.open(CAT).convert("RGB").save(path)
 
-    photo, size = one.open_preview(path, 100)
+    preview = one.open_picture(path, 100)
 
-    expected, expected_size = images.open_preview(path, 100)
-    assert size == expected_size == (300, 451)
-    assert photo.shape == (75, 113, 3)
-    np.testing.assert_array_equal(photo, expected)
+    expected = images.open_picture(path, 100)
+    assert preview.size == expected.size == (300, 451)
+    assert preview.photo.shape == (75, 113, 3)
+    np.testing.assert_array_equal(preview.photo, expected.photo)
     np.testing.assert_array_equal(one.open_photo(path), images.open_photo(path))
 
 

@@ -124,11 +124,11 @@ def test_a_dry_run_tries_some_of_them(tiny_pets: Path, tmp_path: Path) -> None:
         ("a 1 1", "Line 1 of .*list.txt cannot be used: 'a 1 1' is not ID CLASS-ID SPECIES"),
         ("a one 1 1", "is not ID CLASS-ID SPECIES BREED-ID"),
         ("a -1 1 1", "is not ID CLASS-ID SPECIES BREED-ID"),
-        ("../a 1 1 1", "'../a' is no name of a photo"),
-        (".a 1 1 1", "'.a' is no name of a photo"),
+        ("../a 1 1 1", "'../a' is not the name of a photo"),
+        (".a 1 1 1", "'.a' is not the name of a photo"),
         ("a 1 3 1", "the species is 1, cat, or 2, dog, and not 3"),
         ("a 7 1 1", "there are 6 breeds, and no class 7"),
-        (f"a {SIAMESE} 2 1", "class 1, Siamese, is no dog"),
+        (f"a {SIAMESE} 2 1", "class 1, Siamese, is not a dog"),
         ("# nothing", "lists no photo"),
     ],
 )
@@ -143,7 +143,7 @@ def test_a_line_that_cannot_be_used_is_named(
 
 def test_a_folder_that_cannot_be_used_is_named(tiny_pets: Path, tmp_path: Path) -> None:
     breeds = pets.breeds(tiny_pets)
-    with pytest.raises(DataError, match="nothing is no folder"):
+    with pytest.raises(DataError, match="nothing is not a folder"):
         corrections.read(tmp_path / "nothing", breeds)
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"empty has no annotations/list\.txt"):

@@ -276,7 +276,7 @@ def test_runs_that_do_not_fit_together_give_no_temperature(
 
 
 def test_only_runs_of_networks_are_exported(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is no finished training run"):
+    with pytest.raises(UserError, match="is not a finished training run"):
         export.main([str(tmp_path), "breeds"])
     write_facts(
         tmp_path,

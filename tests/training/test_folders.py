@@ -95,7 +95,7 @@ def test_a_folder_without_a_data_set_is_reported(
     (tmp_path / "own").mkdir(exist_ok=True)
     with pytest.raises(DataError, match=reason):
         data_sets.open_folder(tmp_path / "own", masks=masks)
-    with pytest.raises(DataError, match="is no folder"):
+    with pytest.raises(DataError, match="is not a folder"):
         data_sets.open_folder(tmp_path / "none", masks=masks)
 
 

@@ -339,11 +339,11 @@ LAMBDA = "is a Keras model with a Lambda layer"
         ("a.png", lambda path: path.write_bytes(pickle.dumps([1, 2]) + b"\0" * 9), CONTENT),
         ("old torch", torch_saved(zipped=False), CONTENT),
         ("new torch", torch_saved(zipped=True), "is an archive with a pickle in it"),
-        ("model.safetensors", torch_saved(zipped=True), "is no safetensors file"),
+        ("model.safetensors", torch_saved(zipped=True), "is not a safetensors file"),
         ("a.npy", lambda path: np.save(path, np.array([{}])), "holds pickled objects"),
         ("a.keras", lambda path: write_keras(path, "Lambda"), LAMBDA),
         ("b.keras", lambda path: write_keras(path, "__lambda__"), LAMBDA),
-        ("c.keras", pickled(4), "is no whole archive"),
+        ("c.keras", pickled(4), "is not a complete archive"),
     ],
 )
 def test_what_could_run_code_is_refused(
@@ -383,8 +383,8 @@ def copied(
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
-        (lambda folder, run: (run / "run.json").unlink(), "is no finished training run"),
-        (lambda folder, run: (run / "run.json").write_text("{}"), "is no finished training run"),
+        (lambda folder, run: (run / "run.json").unlink(), "is not a finished training run"),
+        (lambda folder, run: (run / "run.json").write_text("{}"), "is not a finished training run"),
         (lambda folder, run: (run / "config.json").unlink(), "has no config.json"),
         (lambda folder, run: (run / "model.safetensors").unlink(), "has no model.safetensors"),
         (lambda folder, run: (run / "history.csv").write_bytes(pickle.dumps(1)), "is a pickle"),
@@ -410,7 +410,7 @@ def test_an_incomplete_set_of_files_is_never_uploaded(
 def test_a_name_that_the_hub_cannot_have_is_refused(
     repo: str, hub: FakeHub, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert "is no name of a repository" in refusal(["space", "--repo", repo], capsys)
+    assert "is not the name of a repository" in refusal(["space", "--repo", repo], capsys)
     assert hub.requests == []
 
 
@@ -612,7 +612,7 @@ def test_a_space_without_all_its_parts_is_refused(
 
 def test_the_app_s_own_space_is_complete(capsys: pytest.CaptureFixture[str]) -> None:
     if not (ROOT / ".git").exists():
-        pytest.skip("this copy is no git repository")
+        pytest.skip("this copy is not a git repository")
     publish.main(["space", "--repo", "me/app", "--dry-run"])
     listed = {line.split("  ")[-1] for line in capsys.readouterr().out.splitlines()}
     assert {"app.py", "ui/page.py", "models/store.py", "examples/CREDITS.csv"} <= listed

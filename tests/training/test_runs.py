@@ -146,7 +146,7 @@ def test_a_folder_without_a_run_is_reported_in_words(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "none"):
         with pytest.raises(RunError) as refused:
             runs.read_facts(folder)
-        said = f"{folder} is no finished training run: it has no run.json."
+        said = f"{folder} is not a finished training run: it has no run.json."
         assert str(refused.value) == said
 
 

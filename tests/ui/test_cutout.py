@@ -29,8 +29,8 @@ def test_a_pet_that_is_chosen_is_cut_out_alone(upload: Upload) -> None:
     assert number == (2,)
     assert cutout.chosen_pets(upload, ["another-photo:1", "nonsense"]) == ()
 
-    both = upload.cut_out.cut_out[:, :, 3] > 127
-    first, second = (upload.cut_out_with(Edge(only=(n,))).cut_out[:, :, 3] > 127 for n in (1, 2))
+    both = upload.cut_out().cut_out[:, :, 3] > 127
+    first, second = (upload.cut_out(Edge(only=(n,))).cut_out[:, :, 3] > 127 for n in (1, 2))
     assert not (first & second).any()
     np.testing.assert_array_equal(first | second, both)
     mask = upload.pets.pets[1].region.mask

@@ -111,7 +111,7 @@ def test_results_are_those_of_the_models(upload: Upload) -> None:
 
 
 def test_no_tab_can_write_into_what_others_get(upload: Upload) -> None:
-    for array in (upload.preview, upload.whole, upload.gray("red"), upload.cut_out.cut_out):
+    for array in (upload.preview, upload.whole, upload.gray("red"), upload.cut_out().cut_out):
         with pytest.raises(ValueError, match="read-only"):
             array[0, 0] = 0
 

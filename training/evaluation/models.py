@@ -39,7 +39,7 @@ class Model:
     labels
         Names of the classes in the order of the output.
     input
-        How the network wants its photo.
+        How the network expects its photo.
     training
         The `data` set it was trained on, the `split` of it, and the `fold` if one was chosen.
     card

@@ -31,7 +31,7 @@ from training.metrics import (
 )
 from training.reports import plot_confusion, plot_per_class, plot_reliability
 
-MISTAKEN = 5  # pictures, from which on two breeds count as look-alikes
+MISTAKEN = 5  # pictures mistaken for each other make two breeds look-alikes
 CONFUSED_PAIRS = 20  # the most frequent ones are listed
 AT_PHOTO = "at the photo's own size"
 COMMON_SIDE = 128  # pixels; masks of all networks are compared at this size

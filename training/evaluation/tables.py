@@ -50,7 +50,7 @@ def _line(*cells: str | int | float) -> str:
     return f"| {' | '.join(texts)} |"
 
 
-# What the results table says of a figure, where the card has it.
+# How the results table words each figure, if the card has it.
 PHRASES = {
     "top1": "top-1 {:.2%}",
     "top5": "top-5 {:.2%}",
@@ -146,7 +146,7 @@ def renew_results() -> None:
 
 
 def store_facts(card: Path, name: str, facts: Figures) -> None:
-    """Put facts under a name into a model's card; renew the results when it is an embedded one."""
+    """Put facts under a name into a model's card; renew the results if it is an embedded one."""
     _write(card, json.loads(card.read_text()) | {name: facts})
 
 

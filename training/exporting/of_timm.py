@@ -34,7 +34,7 @@ class Ensemble(torch.nn.Module):
     """Classifiers as one network, calibrated, with a softmax.
 
     The logits are averaged over the classifiers, and over the photo and its mirror image if wanted:
-    the class is the same, and the errors are not quite.
+    the class is the same, but the errors differ.
 
     Parameters
     ----------
@@ -133,9 +133,9 @@ class Ensemble(torch.nn.Module):
         return (straight + flipped.flip(3)) / 2
 
     def forward(self, photo: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """What `outputs` names.
+        """The values that `outputs` names.
 
-        Probabilities, class-activation maps where all classifiers have them, and the logits of the
+        Probabilities, class-activation maps if all classifiers have them, and the logits of the
         second classifier if there is one.
         """
         features = self.features(photo)
@@ -189,7 +189,7 @@ def ensemble(
 def imagenet_head(run: Run, weights: str) -> TorchNetwork:
     """The classifier that a run's network had before it was fine-tuned.
 
-    Most of what it needs is still there in features half the way back, see
+    It still works on the fine-tuned features, because these are moved half of the way back; see
     `training.breed_classifier.go_back`.
 
     Parameters
@@ -202,7 +202,7 @@ def imagenet_head(run: Run, weights: str) -> TorchNetwork:
     Raises
     ------
     training.errors.UserError
-        When the weights cannot be had, or are of other classes or another network.
+        If the weights are not available, or are of other classes or another network.
     """
     config = None if weights == "imagenet" else {"file": weights}
     start = timm_network(
@@ -210,7 +210,9 @@ def imagenet_head(run: Run, weights: str) -> TorchNetwork:
     )
     head = start.get_classifier()
     if not isinstance(head, torch.nn.Linear):
-        raise ExportError(f"{run.facts['architecture']} ends in no linear classifier to keep.")
+        raise ExportError(
+            f"{run.facts['architecture']} does not end in a linear classifier that could be kept."
+        )
     return head
 
 
@@ -224,7 +226,7 @@ def export_timm(
 ) -> Exported:
     """Write one or more timm runs as one ONNX with dynamic batch and calibrated probabilities.
 
-    `temperature` and `otherwise` as `training.export.export` has them.
+    `temperature` and `otherwise` are those of `training.export.export`.
     """
     head = imagenet_head(runs[0], otherwise) if otherwise else None
     if temperature is None:

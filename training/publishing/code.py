@@ -38,7 +38,7 @@ def _code_in(path: Path) -> str | None:
             with safe_open(path, "numpy"):
                 return None
         except SafetensorError:
-            return "is no safetensors file"
+            return "is not a safetensors file"
     if path.suffix == ".npy":
         try:
             np.load(path, allow_pickle=False)
@@ -57,7 +57,7 @@ def _code_in_archive(path: Path) -> str | None:
             if path.suffix == ".keras" and _has_lambda(json.loads(archive.read("config.json"))):
                 return "is a Keras model with a Lambda layer"
     except (KeyError, ValueError, zipfile.BadZipFile):
-        return "is no whole archive"
+        return "is not a complete archive"
     return None
 
 

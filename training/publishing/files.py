@@ -43,7 +43,7 @@ def model_files(name: str, folder: Path, runs: Sequence[Path], repo: str) -> Fil
     models.store.ModelError
         When card and network do not belong together, or the network cannot be run.
     training.runs.RunError
-        When a folder is no finished run.
+        When a folder is not a finished run.
     """
     card = store.read_card(name, folder)
     store.load(name, card.task, folder)
@@ -73,7 +73,7 @@ def run_files(run: Path) -> tuple[str, list[Path]]:
     PublishError
         When its weights are missing, or of a kind that is not published.
     training.runs.RunError
-        When it is no finished run.
+        When it is not a finished run.
     """
     framework = read_facts(run)["framework"]
     if framework not in RUN_WEIGHTS:

@@ -210,4 +210,4 @@ def check_name(repo: str) -> None:
         validate_repo_id(repo)
     except HFValidationError as error:
         reason = str(error).rstrip(".")
-        raise PublishError(f"{repo!r} is no name of a repository: {reason}.") from error
+        raise PublishError(f"{repo!r} is not the name of a repository: {reason}.") from error

@@ -44,7 +44,7 @@ SPACE = "\N{NO-BREAK SPACE}"  # before the percent sign, in German
 
 # Breeds that have a name of their own in a language, by their English one. The tables say where
 # each is from: the standard of the Fédération Cynologique Internationale (FCI), or the code in the
-# Easy Mind System of the Fédération Internationale Féline (FIFe) under which it is listed so.
+# Easy Mind System of the Fédération Internationale Féline (FIFe) under which it is listed.
 BREEDS: dict[Language, dict[str, str]] = {"en": {}}
 with (Path(__file__).parent / "breeds.de.csv").open(newline="", encoding="utf-8") as _table:
     BREEDS["de"] = {row["name"]: row["german"] for row in csv.DictReader(_table)}
@@ -91,7 +91,7 @@ def say_error(error: ExplainedError) -> str:
 
 
 def say_name(kind: str, name: str) -> str:
-    """What a model's card names, in the visitor's language; a name without a text stays itself."""
+    """A name from a model's card in the visitor's language; unchanged if it has no text."""
     key = name_key(kind, name)
     return say(key) if key in TEXTS[DEFAULT] else name
 
@@ -130,7 +130,7 @@ def number(value: float, spec: str) -> str:
 
 
 def percent(share: float, decimals: int = 1) -> str:
-    """A share in percent in the visitor's language, neither 100% nor 0%, which nothing ever is."""
+    """A share in percent in the visitor's language, never 100% or 0%: nothing is certain."""
     least = 10.0 ** -(decimals + 2)
     if share > 0.99:
         return f">{number(0.99, '.0%')}"
@@ -140,7 +140,7 @@ def percent(share: float, decimals: int = 1) -> str:
 
 
 def say_breed(name: str, both: bool = False) -> str:
-    """A breed in the visitor's language; in both with the English name beside it."""
+    """A breed in the visitor's language; with `both`, also in English."""
     return say_name("breed-name", name) if both else BREEDS[language()].get(name, name)
 
 
@@ -153,7 +153,7 @@ def language() -> Language:
 
 
 def page_address() -> str:
-    """The address of the page that the visitor has open, as people write it; maybe none."""
+    """The address of the page that the visitor has open, as people write it; may be empty."""
     request = internals.current_request()
     address = urlsplit(request.headers.get("referer", "")) if request else urlsplit("")
     return f"{address.netloc}{address.path}".rstrip("/")
@@ -180,7 +180,7 @@ def choose(wanted: str | None, accepted: str) -> Language:
     return next((tag for quality, tag in ranked if tag in TEXTS and quality > 0), DEFAULT)
 
 
-# What other sites show of a link to the page; Gradio's own say "Gradio".
+# What other sites show for a link to the page; Gradio's own says "Gradio".
 PREVIEW_FILE = "preview.jpg"
 PREVIEW = re.compile(r'<meta\s+(?:property|name)="(?:og|twitter):[^>]*>\s*')
 ROOT = re.compile(r'"root":\s*"([^"]*)"')  # the address that the visitor used, as Gradio knows it
