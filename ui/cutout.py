@@ -207,7 +207,7 @@ def _lay_out_edge() -> tuple[dict[str, gr.Slider | gr.Checkbox], gr.Radio]:
             info=mark("cutout.kind_info"),
             elem_id="kind",
         )
-    shape = {
+    shape: dict[str, gr.Slider | gr.Checkbox] = {
         "grow": grow,
         "softness": softness,
         "outline": outline,

@@ -44,7 +44,7 @@ def test_strokes_make_another_upload_whose_mask_and_pets_follow(upload: Upload) 
     assert upload.mask(model).segmentation.mask[place] != 1
     assert corrected.mask(model).segmentation.mask[place] == 1
     assert corrected.whole_mask(model)[place] == 1
-    assert corrected.cut_out.cut_out[place][3] > 127
+    assert corrected.cut_out().cut_out[place][3] > 127
     assert mask.changes(upload, model) == ""
     assert "IoU" in mask.changes(corrected, model)
 
