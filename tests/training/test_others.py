@@ -90,7 +90,7 @@ def test_a_damaged_package_is_refused(source: Path, tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match="undamaged"):
         others.prepare(tmp_path / "others", source)
-    with pytest.raises(DataError, match="--source must hold"):
+    with pytest.raises(DataError, match="--source must contain"):
         others.prepare(tmp_path / "others", tmp_path / "nowhere")
 
 
