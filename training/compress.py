@@ -45,7 +45,7 @@ from training.export import (
 from training.exporting.common import Predict
 from training.graphs import simplify
 from training.pictures import few
-from training.quantization import encoder, quantize
+from training.quantization import encoder, plain_weights, quantize
 from training.runs import command
 
 INT8_FROM = 100_000
@@ -189,11 +189,8 @@ def compress(
     compared = [(simple.SerializeToString(), exported)]
     if learned:
         kept = encoder(original)
-        weights = {
-            name for node in simple.graph.node if node.output[0] in kept for name in node.input
-        }
         quantized = quantize(simple, [prepare(photo, spec) for photo in learned], kept)
-        compressed = round_model(quantized, int8_from, names=weights)
+        compressed = round_model(quantized, int8_from, names=plain_weights(quantized))
         mean = mean_difference(compressed.SerializeToString(), exported, photos, spec)
         if mean > LARGEST_MEAN_DIFFERENCE:
             raise CompressError(
