@@ -9,9 +9,10 @@ error that rounded weights make on average, which the biases then take back.
 
 import logging
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -29,7 +30,7 @@ KINDS = (
     *("Concat", "Resize", "Reshape", "Slice", "Split", "Transpose"),
 )
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-OPSET, IR = 18, 9  # of a model of a single convolution
+DECODED = ["DequantizeLinear"] * 2  # what makes a convolution's kernel and bias of stored ones
 WIDTH = 16  # outputs of a convolution that ONNX Runtime computes together
 
 
@@ -132,73 +133,69 @@ def correct_biases(
     batches
         Prepared photos, on which the convolutions' inputs are averaged.
     """
-    exact, rounded = Graph(model), Graph(quantized)
-    convolutions = {node.name: node for node in exact.proto.node if node.op_type == "Conv"}
-    chosen = [
-        (convolutions[node.name], decoders)
-        for node in rounded.proto.node
-        if node.op_type == "Conv"
-        and (decoders := _decoders(rounded, node.input[1:]))  # the kernel's and the bias's
-    ]
-    means = _means(model, {node.input[0] for node, _ in chosen}, batches)
-    for node, (kernel, bias) in chosen:
-        weights, scale = (rounded.value(name) for name in kernel.input[:2])
-        offsets, step = (rounded.value(name) for name in bias.input[:2])
-        true = exact.value(node.input[1])
-        if true is None or weights is None or scale is None or offsets is None or step is None:
-            continue
-        lost = true - weights * scale.reshape(-1, *[1] * (true.ndim - 1))
-        error = _convolve(node, means[node.input[0]], lost).mean(axis=(0, *range(2, true.ndim)))
-        corrected = np.rint(offsets + error / step).astype(np.int32)
-        rounded.constants[bias.input[0]].CopyFrom(numpy_helper.from_array(corrected, bias.input[0]))
+    rounded = Graph(quantized)
+    makers = {node.output[0]: node for node in rounded.proto.node}
+    lost, biases = {}, {}
+    for node in rounded.proto.node:
+        decoders = [makers[name] for name in node.input[1:] if name in makers]
+        if node.op_type == "Conv" and [each.op_type for each in decoders] == DECODED:
+            lost[node.name], biases[node.name] = decoders[0].input[:2], decoders[1].input[:2]
+    errors = _mean_errors(model, lost, rounded, batches)
+    for name, (bias, step) in biases.items():
+        value = _constant(rounded, bias) + errors[name] / _constant(rounded, step)
+        tensor = numpy_helper.from_array(np.rint(value).astype(np.int32), bias)
+        rounded.constants[bias].CopyFrom(tensor)
 
 
-def _decoders(graph: Graph, names: Sequence[str]) -> list[onnx.NodeProto]:
-    """The nodes that decode a convolution's kernel and bias; none if it has no such."""
-    makers = {node.output[0]: node for node in graph.proto.node}
-    found = [makers[name] for name in names if name in makers]
-    both = len(found) == 2 and all(node.op_type == "DequantizeLinear" for node in found)
-    return found if both else []
-
-
-def _means(
-    model: onnx.ModelProto, names: Collection[str], batches: Sequence[NDArray[np.float32]]
+def _mean_errors(
+    model: onnx.ModelProto,
+    stored: Mapping[str, Sequence[str]],
+    rounded: Graph,
+    batches: Sequence[NDArray[np.float32]],
 ) -> dict[str, NDArray[np.float32]]:
-    """The means of some values of a network over photos, by their names."""
-    photo = model.graph.input[0].name
-    means = {photo: np.mean(batches, axis=0)}
-    wanted = sorted(set(names) - {photo})
-    told = _copy(model)
-    del told.graph.output[:]
-    told.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted)
+    """What rounding took from each output channel of convolutions, on average over photos.
+
+    Each gets a second one beside it, of the same values, with what its kernel lost.
+
+    Parameters
+    ----------
+    model
+        The network in float32.
+    stored
+        Names of the rounded kernel and its scales, by the convolution's name.
+    rounded
+        Where these are.
+    """
+    both = _copy(model)
+    del both.graph.output[:]
+    exact = Graph(both)
+    for node in [each for each in exact.proto.node if each.name in stored]:
+        weights, scale = (_constant(rounded, name) for name in stored[node.name])
+        kernel = _constant(exact, node.input[1])
+        lost = kernel - weights * scale.reshape(-1, *[1] * (kernel.ndim - 1))
+        second = onnx.NodeProto()
+        second.CopyFrom(node)
+        second.name = second.output[0] = f"{node.name}_lost"
+        second.input[1:] = [exact.add(f"{node.name}_lost_kernel", lost.astype(np.float32))]
+        exact.proto.node.append(second)
+        exact.proto.output.append(onnx.ValueInfoProto(name=second.output[0]))
     session = onnxruntime.InferenceSession(
-        told.SerializeToString(), providers=["CPUExecutionProvider"]
+        both.SerializeToString(), providers=["CPUExecutionProvider"]
     )
-    for batch in batches:
-        for name, value in zip(wanted, session.run(wanted, {photo: batch}), strict=True):
-            means[name] = means.get(name, 0) + value / np.float32(len(batches))
-    return means
-
-
-def _convolve(
-    node: onnx.NodeProto, values: NDArray[np.float32], kernel: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """What a convolution gives with another kernel, and without a bias."""
-    alone = onnx.NodeProto()
-    alone.CopyFrom(node)
-    alone.input[:], alone.output[:] = ["values", "kernel"], ["result"]
-    kinds = {"values": values, "kernel": kernel}
-    inputs = [
-        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, value.shape)
-        for name, value in kinds.items()
+    photo = session.get_inputs()[0].name
+    channels = [
+        [maps.mean(axis=(0, *range(2, maps.ndim))) for maps in session.run(None, {photo: batch})]
+        for batch in batches
     ]
-    output = helper.make_tensor_value_info("result", onnx.TensorProto.FLOAT, None)
-    graph = helper.make_graph([alone], "convolution", inputs, [output])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR)
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
-    return session.run(None, {k: v.astype(np.float32) for k, v in kinds.items()})[0]
+    names = [output.name.removesuffix("_lost") for output in session.get_outputs()]
+    return {
+        name: np.mean(of_name, axis=0)
+        for name, of_name in zip(names, zip(*channels, strict=True), strict=True)
+    }
+
+
+def _constant(graph: Graph, name: str) -> NDArray[Any]:
+    return numpy_helper.to_array(graph.constants[name])
 
 
 def widen(model: onnx.ModelProto) -> onnx.ModelProto:

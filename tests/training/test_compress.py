@@ -244,6 +244,34 @@ def test_int8_with_ranges_of_other_photos_is_not_written(
     assert (folder / "pet.onnx").read_bytes() == before
 
 
+def test_rounded_weights_do_not_change_a_network_s_mean_answers() -> None:
+    # In 7 bits, the small weights of each output become 0, though all of them count the same way.
+    kernel = np.full((16, 8, 1, 1), 0.007, np.float32)
+    kernel[:, 0] = 1
+    constants = [
+        numpy_helper.from_array(kernel, "kernel"),
+        numpy_helper.from_array(np.zeros(16, np.float32), "bias"),
+    ]
+    values = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", channels, 8, 8])
+        for name, channels in (("photo", 8), ("maps", 16))
+    ]
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["photo", "kernel", "bias"], ["maps"])],
+        "convolution",
+        values[:1],
+        values[1:],
+        constants,
+    )
+    opset = [helper.make_opsetid("", 18)]
+    model = helper.make_model(graph, opset_imports=opset, ir_version=10)
+    random = np.random.default_rng(0)
+    batches = [random.uniform(size=(1, 8, 8, 8)).astype(np.float32) for _ in range(4)]
+    fast = quantization.quantize(model, batches)
+    error = np.mean([answer(fast, batch) - answer(model, batch) for batch in batches])
+    assert abs(error) < 0.007 * 7 * 0.5 / 10  # a tenth of what the lost weights had added
+
+
 def test_a_convolution_of_few_outputs_answers_the_same_with_more(network: onnx.ModelProto) -> None:
     narrow = onnx.ModelProto()
     narrow.CopyFrom(network)
