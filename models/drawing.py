@@ -284,7 +284,8 @@ def gray_preview(gray: NDArray[np.uint8], side: int) -> bytes:
 
     As in `fewer_pixels`, each pixel keeps its value, and so its class.
     """
-    return _png(Image.fromarray(fewer_pixels(gray, side)))
+    # Runs: photos have few longer repetitions, and looking for them takes a third of the time.
+    return _png(Image.fromarray(fewer_pixels(gray, side)), compress_type=zlib.Z_RLE)
 
 
 def opacity_preview(opacity: NDArray[np.uint8]) -> bytes:
