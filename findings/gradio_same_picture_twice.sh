@@ -2,10 +2,10 @@
 # gradio 6.31.0, gr.Image: a picture that one visitor is downloading is emptied and written again
 # when another visitor gets the same picture.
 #
-# A good guess: gradio names the folder of an answer's picture for its content, so a second answer
+# One would expect: gradio names the folder of an answer's picture for its content, so a second answer
 # with the same pixels finds the file there and leaves it alone, or puts it in place in one step.
 #
-# Seen: the second answer opens the same file for writing, which empties it, and encodes the picture
+# Instead: the second answer opens the same file for writing, which empties it, and encodes the picture
 # into it again. Whoever reads it meanwhile gets a part of it, and a download that had begun ends
 # before the promised Content-Length. Two visitors who try the same example at the same moment are
 # enough.

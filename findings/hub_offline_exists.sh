@@ -2,10 +2,10 @@
 # huggingface_hub 2.4.0, HfFileSystem: offline mode and a refused connection look like two
 # unrelated things, and neither like what fsspec's users test for.
 #
-# A good guess: `exists` either knows or raises, and a connection that cannot be made is an OSError,
+# One would expect: `exists` either knows or raises, and a connection that cannot be made is an OSError,
 # as it was with the `requests` library that huggingface_hub spoke through before version 1.
 #
-# Seen:
+# Instead:
 # - With HF_HUB_OFFLINE=1, `exists`, `isfile` and `isdir` answer False for whatever they are asked,
 #   although nobody could look; `ls`, `glob`, `find` and `walk` raise OfflineModeIsEnabled (an
 #   OSError) for the same path. A program that checks before it opens says "no such file".

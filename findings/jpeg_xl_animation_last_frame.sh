@@ -1,11 +1,11 @@
 #!/bin/bash
 # pillow-jxl-plugin 1.3.8 with pillow 12.3.0: an animated JPEG XL opens at its last frame.
 #
-# A good guess: a picture that says of itself that it has one frame is the first frame of the file,
+# One would expect: a picture that says of itself that it has one frame is the first frame of the file,
 # as with every other animated format that Pillow reads, and as a browser shows where animations are
 # switched off.
 #
-# Seen: the plug-in says n_frames 1 and is_animated False, and gives the last frame's pixels.
+# Instead: the plug-in says n_frames 1 and is_animated False, and gives the last frame's pixels.
 # imagecodecs 2026.3.6 finds every frame of the same file by its number.
 #
 # Exits with 0 while that is so, and with 1 when it has changed.

@@ -1,10 +1,10 @@
 #!/bin/bash
 # pillow-jxl-plugin 1.3.8 with pillow 12.3.0: a colour JPEG XL of 16 bits opens with 8 bits.
 #
-# A good guess: a picture of 16 bits that Pillow has no mode for is refused, or warned of, as the
+# One would expect: a picture of 16 bits that Pillow has no mode for is refused, or warned of, as the
 # plug-in warns of floats of 16 bits; or all pictures of 16 bits are treated alike.
 #
-# Seen: grey of 16 bits opens as "I;16" with its own numbers and grey floats as "F". Colours of 16
+# Instead: grey of 16 bits opens as "I;16" with its own numbers and grey floats as "F". Colours of 16
 # bits, and of floats, open as "RGB" of 8 bits, without a warning. imagecodecs 2026.3.6 reads the
 # same files in their own numbers.
 #

@@ -5,7 +5,7 @@
 # open() and as safetensors 0.7.0 did. So colleagues can read weights on a shared disk, and a web
 # server with an account of its own can serve them.
 #
-# What happens instead: with umask 022, save_file of 0.8.0 leaves a file of mode 0600, also in place of
+# Instead: with umask 022, save_file of 0.8.0 leaves a file of mode 0600, also in place of
 # an earlier file of mode 0644. The umask changes nothing about that. A chmod after the call does.
 #
 # Exits with 0 while that is so, and with 1 when it has changed.

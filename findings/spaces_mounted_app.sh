@@ -2,10 +2,10 @@
 # spaces 0.51.3 with gradio 6.31.0, on ZeroGPU: an app that is mounted with gr.mount_gradio_app never
 # tells the Hub of its functions for a GPU.
 #
-# A good guess: `@spaces.GPU` makes a function known, however the page is served; Gradio documents two
+# One would expect: `@spaces.GPU` makes a function known, however the page is served; Gradio documents two
 # ways, `launch()` and `gr.mount_gradio_app` in a FastAPI app.
 #
-# Seen: the package reports at the first call of `gr.Blocks.launch`, and at no other moment. A mounted
+# Instead: the package reports at the first call of `gr.Blocks.launch`, and at no other moment. A mounted
 # page works, but what the package reports of it at the start, `/startup-report`, is never sent. It is if
 # the app calls `spaces.zero.startup()` itself.
 #

@@ -1,10 +1,10 @@
 #!/bin/bash
 # TensorFlow 2.21.0 on Linux x86-64: TF_CPP_MIN_LOG_LEVEL=3 does not silence an import.
 #
-# A good guess: the documented way to a quiet import is to set TF_CPP_MIN_LOG_LEVEL before it; with 3
+# One would expect: the documented way to a quiet import is to set TF_CPP_MIN_LOG_LEVEL before it; with 3
 # nothing but fatal errors is written, least of all a line of the level "I".
 #
-# Seen: `import tensorflow` writes, also with 3, a warning that log messages before
+# Instead: `import tensorflow` writes, also with 3, a warning that log messages before
 # absl::InitializeLog() go to standard error, and an "I" line about oneDNN. They come from C++
 # through file descriptor 2, before that setting is read, so replacing sys.stderr hides nothing
 # either. Only the descriptor itself, redirected during the import, keeps them away.

@@ -1,11 +1,11 @@
 #!/bin/bash
 # tifffile 2026.3.3: big-endian files of packed samples (12 bits and the like) come out scrambled.
 #
-# A good guess: `imwrite(..., byteorder=">", bitspersample=12)` writes the numbers that it is given,
+# One would expect: `imwrite(..., byteorder=">", bitspersample=12)` writes the numbers that it is given,
 # as it does with byteorder="<"; TIFF 6.0 packs samples of fewer than 16 bits in the order of their
 # bits, whatever the byte order of the file.
 #
-# Seen: no error and no warning, and `imread` gives other numbers back. The reader is right: given
+# Instead: no error and no warning, and `imread` gives other numbers back. The reader is right: given
 # bits that are packed by hand, it reads them in a file of either byte order. The writer packs the
 # bytes of each number in swapped order. Whoever stores 10, 12 or 14 bits of a camera that way has
 # lost the picture.
