@@ -16,7 +16,7 @@ import string
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -32,7 +32,7 @@ DEFAULT: Language = "en"
 PARAMETER = "lang"
 TEXTS: dict[Language, dict[str, Text]] = {
     language: json.loads((Path(__file__).parent / f"{language}.json").read_text("utf-8"))
-    for language in ("en", "de")
+    for language in get_args(Language)
 }
 TEXTS[DEFAULT] |= {f"error.{key}": sentence for key, sentence in SENTENCES.items()}
 
@@ -45,9 +45,11 @@ SPACE = "\N{NO-BREAK SPACE}"  # before the percent sign, in German
 # Breeds that have a name of their own in a language, by their English one. The tables say where
 # each is from: the standard of the Fédération Cynologique Internationale (FCI), or the code in the
 # Easy Mind System of the Fédération Internationale Féline (FIFe) under which it is listed.
-BREEDS: dict[Language, dict[str, str]] = {"en": {}}
-with (Path(__file__).parent / "breeds.de.csv").open(newline="", encoding="utf-8") as _table:
-    BREEDS["de"] = {row["name"]: row["german"] for row in csv.DictReader(_table)}
+BREEDS: dict[Language, dict[str, str]] = {}
+for _language in get_args(Language):
+    _file = Path(__file__).parent / f"breeds.{_language}.csv"
+    _rows = csv.DictReader(_file.read_text("utf-8").splitlines()) if _file.exists() else ()
+    BREEDS[_language] = {row["name"]: row["local_name"] for row in _rows}
 
 
 def name_key(kind: str, name: str) -> str:
