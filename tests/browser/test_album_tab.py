@@ -58,7 +58,7 @@ def test_many_photos_can_be_stopped_and_keep_what_is_done(page: Page) -> None:
     page.locator("#album-stop").click()
 
     expect(page.locator("#album-message")).to_contain_text(
-        re.compile(r"Stopped: \d+ looked at, \d+ left\..* The CPU answered\.\s*$")
+        re.compile(r"Stopped: \d+ analysed, \d+ left\..* Computed on the CPU\.\s*$")
     )
     numbers = re.findall(r"\d+", page.locator("#album-message").inner_text())
     looked_at, left = map(int, numbers[:2])

@@ -46,7 +46,7 @@ def test_a_photo_is_taken_wherever_it_is_dropped(page: Page) -> None:
     page.evaluate(DROP, [base64.b64encode(KITTEN.read_bytes()).decode(), "h1"])
 
     expect(page.locator("#pets .pet")).to_contain_text("Ragdoll")
-    expect(page.locator("#share-message")).to_contain_text("your photo does not go along")
+    expect(page.locator("#share-message")).to_contain_text("without your photo")
 
 
 def test_what_is_saved_is_named_after_the_photo(page: Page) -> None:

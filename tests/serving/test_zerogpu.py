@@ -99,10 +99,10 @@ def albums(scheduler: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str
 @pytest.mark.parametrize(
     ("outcome", "devices", "sentence"),
     [
-        ("lent", {"GPU"}, "The GPU answered"),
-        ("again", {"GPU"}, "The GPU answered"),
-        ("refused", {"CPU"}, "The CPU answered. No GPU was free."),
-        ("quota", {"CPU"}, "The CPU answered. Your GPU time for today is used up."),
+        ("lent", {"GPU"}, "Computed on the GPU"),
+        ("again", {"GPU"}, "Computed on the GPU"),
+        ("refused", {"CPU"}, "Computed on the CPU. No GPU was free."),
+        ("quota", {"CPU"}, "Computed on the CPU. Your GPU time for today is used up."),
         ("ended", {"GPU", "CPU"}, "The GPU’s time was over."),
     ],
 )

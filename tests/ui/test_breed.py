@@ -27,7 +27,7 @@ SHEPHERD = Otherwise("German shepherd", "dog", 0.6)
             Otherwise("Airedale", "dog", 0.9),
             "Not one of the 37 breeds. It looks like an Airedale (90%)",
         ),
-        (Otherwise("cat", "cat", 0.8), "A cat of no breed I know (80%)"),
+        (Otherwise("cat", "cat", 0.8), "A cat of no known breed (80%)"),
         (Otherwise("ox", "other animal", 0.5), "No cat or dog: it looks like an ox (50%)"),
         (Otherwise("espresso", "thing", 0.7), "No pet: it looks like espresso (70%)"),
         (Otherwise("sunglasses", "thing", 0.7), "No pet: it looks like sunglasses (70%)"),
