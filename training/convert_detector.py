@@ -46,6 +46,14 @@ LEAST, OVERLAP = 0.35, 0.4
 # a probability by at most 2.5 points.
 EXACT, ROUNDED = 1e-3, 0.1
 PHOTOS = 16
+STARTING_WEIGHTS = {
+    "project": "NanoDet",
+    "network": "nanodet-plus-m_416",
+    "license": "apache-2.0",
+    "file": "nanodet_plus_m_416.onnx",
+    "how": "It is the ncnn network of the releases at https://github.com/RangiLyu/nanodet, "
+    "as ONNX.",
+}
 
 
 def input_spec(side: int = SIDE) -> InputSpec:
@@ -217,12 +225,7 @@ def make_card(run: Path | None) -> dict[str, Any]:
         },
         "boxes": {"strides": STRIDES, "bins": BINS, "least": LEAST, "overlap": OVERLAP},
         "training": training,
-        "starting_weights": {
-            "project": "https://github.com/RangiLyu/nanodet",
-            "file": "nanodet-plus-m_416, the ncnn network of its releases, as ONNX",
-            "licence": "Apache 2.0",
-            "changed": changed,
-        },
+        "starting_weights": {**STARTING_WEIGHTS, "changed": changed},
         "metrics": {},
     }
 

@@ -25,7 +25,7 @@ import hashlib
 import json
 import shlex
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
@@ -39,7 +39,7 @@ from numpy.typing import NDArray
 from models import store
 from models.images import open_photo
 from models.preprocessing import InputSpec, prepare
-from training import command_line, data_sets, imagenet
+from training import command_line, data_sets, imagenet, starting_weights
 from training.data_sets import EITHER_FOLDER, Examples
 from training.exporting.common import (
     ACTIVATION,
@@ -101,6 +101,7 @@ def export(
     calibrate: Sequence[Path] = (),
     temperature: float | None = None,
     otherwise: str | None = None,
+    start: Mapping[str, str] | None = None,
     root: Path | None = None,
     source: str | Path | None = None,
     folder: Path | None = None,
@@ -137,6 +138,9 @@ def export(
     otherwise
         The weights from which a timm classifier started: a file, or "imagenet" for those that timm
         downloads. Their own classifier becomes another output.
+    start
+        For the card, what the runs do not say about their starting weights: see
+        `training.starting_weights`.
     root, source, folder, skip_damaged
         The data that the runs held out, as in the options of the same names.
     overwrite
@@ -186,7 +190,7 @@ def export(
         content = draft.read_bytes()
     models.mkdir(parents=True, exist_ok=True)
     (models / f"{name}.onnx").write_bytes(content)
-    card = make_card(runs, exported, content, difference, len(photos))
+    card = make_card(runs, exported, content, difference, len(photos), start or {})
     if subject and facts["task"] == "segmentation":
         card["subject"] = subject
     shown = {"title": title} if title else {}
@@ -236,7 +240,12 @@ def _fit_together(
 
 
 def make_card(
-    runs: Sequence[Run], exported: Exported, content: bytes, difference: float, photos: int
+    runs: Sequence[Run],
+    exported: Exported,
+    content: bytes,
+    difference: float,
+    photos: int,
+    start: Mapping[str, str],
 ) -> dict[str, Any]:
     """Everything that the app needs and a reader wants to know about a model, ready for JSON."""
     facts = runs[0].facts
@@ -274,7 +283,7 @@ def make_card(
             "epochs": sum(run.facts["epochs"] for run in runs),
             "command": " && ".join(commands),
         },
-        **({"starting_weights": facts["start"]} if facts.get("start") else {}),
+        **starting_weights.of_runs([run.facts for run in runs], start),
         "metrics": metrics,
         "export": {
             "command": command(),
@@ -338,6 +347,14 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         "or imagenet for those that timm downloads",
     )
     parser.add_argument(
+        "--starting-weights",
+        dest="start",
+        type=command_line.json_object,
+        metavar="JSON",
+        help="for the card, what the run does not say of its starting weights: project, license, "
+        "repository, how",
+    )
+    parser.add_argument(
         "--mirror",
         action="store_true",
         help="average the answers to the photo and its mirror image",
@@ -375,6 +392,7 @@ def main(words: Sequence[str] | None = None) -> None:
         calibrate=arguments.calibrate,
         temperature=arguments.temperature,
         otherwise=arguments.otherwise,
+        start=arguments.start,
         root=arguments.root,
         source=arguments.source,
         folder=arguments.folder,

@@ -91,33 +91,6 @@ def timm_network(
         raise UserError(f"{arch} cannot be made{source}: {_first_line(error)}.") from error
 
 
-def timm_start(arch: str, pretrained_cfg: Mapping[str, Any] | None = None) -> dict[str, str]:
-    """Where a timm network's pretrained weights come from, for its card.
-
-    Of a local file only what `pretrained_cfg` says is known: beside `file` it may have `license`
-    and `hf_hub_id`.
-
-    Returns
-    -------
-    `project`, `network`, `license`, the `repository` of the Hub and the local `file`, as far as
-    they are known.
-    """
-    import timm
-
-    told = dict(pretrained_cfg or {})
-    config = timm.get_pretrained_cfg(arch, allow_unregistered=True)
-    if "file" not in told and config is not None:
-        told = {"license": config.license, "hf_hub_id": config.hf_hub_id} | told
-    start = {
-        "project": "timm",
-        "network": arch,
-        "license": told.get("license"),
-        "repository": told.get("hf_hub_id"),
-        "file": told.get("file") and Path(told["file"]).name,
-    }
-    return {key: str(value) for key, value in start.items() if value}
-
-
 def smp_unet(
     encoder: str, classes: int, weights: str, encoder_args: Mapping[str, Any] | None = None
 ) -> TorchNetwork:

@@ -3,11 +3,13 @@
     python -m training.publish model breeds --repo OWNER/petscope-breeds --run runs/breeds
     python -m training.publish model flowers --repo OWNER/flowers --models runs/exported
     python -m training.publish model pet --repo OWNER/petscope-pet --run runs/unet --tag v1
+    python -m training.publish model breeds --repo OWNER/breeds --starting-weights FILE
     python -m training.publish space --repo OWNER/petscope --models OWNER/breeds@v2,OWNER/pet
 
 A model's repository holds `NAME.onnx`, its card `NAME.json`, the training runs' own weights,
 history and plots, and a README made from the card. The first of several runs goes to the root, the
-others to `member-2/`, `member-3/`, ... Nothing that runs code when it is opened is published.
+others to `member-2/`, `member-3/`, ...; files that these started from, to `starting-weights/`, so
+that others can repeat the training. Nothing that runs code when it is opened is published.
 
 A Space contains the app as Git tracks it, with its models; with `--models` instead those of the
 given repositories, pinned to their commits and downloaded when the Space is built.
@@ -51,6 +53,14 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     model.add_argument(
         "--run", type=Path, action="append", default=[], help="training run's folder; repeatable"
     )
+    model.add_argument(
+        "--starting-weights",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="weights that a run started from, which the card names with their licence; repeatable",
+    )
     model.add_argument("--models", type=Path, default=store.EMBEDDED, help="folder of the model")
     model.add_argument("--revision", help="branch to commit to, made where missing; default: main")
     model.add_argument("--tag", help="tag to give to the commit")
@@ -82,7 +92,9 @@ def main(words: Sequence[str] | None = None) -> None:
     check_name(repo)
     sources: list[str] = []
     if arguments.command == "model":
-        files = model_files(arguments.name, arguments.models, arguments.run, repo)
+        files = model_files(
+            arguments.name, arguments.models, arguments.run, repo, arguments.starting_weights
+        )
     else:
         sources = [name.strip() for name in arguments.models.split(",") if name.strip()]
         for name in sources:

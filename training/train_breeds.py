@@ -48,7 +48,7 @@ from timm.models import save_for_hf  # isort: skip
 
 from models.images import open_photo
 from models.preprocessing import InputSpec, prepare, resize_photo
-from training import command_line, data_sets, runs
+from training import command_line, data_sets, runs, starting_weights
 from training.breed_classifier import (
     accuracies,
     data_loaders,
@@ -61,7 +61,7 @@ from training.data_sets import CLASS_FOLDER, DataSet, Examples
 from training.distillation import Distillation, Teacher
 from training.errors import UserError
 from training.pictures import decode, few
-from training.pretrained import TorchNetwork, timm_network, timm_start
+from training.pretrained import TorchNetwork, timm_network
 from training.reports import plot_classifications, plot_curves
 from training.runs import Run, RunError
 
@@ -184,13 +184,20 @@ def train(
             split=split,
             fold=fold,
             processes=max(num_distrib(), 1),
-            start=timm_start(arch, pretrained_cfg) if pretrained and ":" not in arch else None,
+            **_start(arch, pretrained, pretrained_cfg),
             held_out={"pictures": len(held_out), "size": spec.height, **figures},
             epochs=len(rows),
         )
     shown = "top-1 {top1:.4f}, top-5 {top5:.4f}".format(**figures) if figures else "nothing"
     print(f"{run.folder}: held-out {shown}")
     return run.folder
+
+
+def _start(arch: str, pretrained: bool, pretrained_cfg: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Where the network's weights come from; nothing is known of those of a folder."""
+    if not pretrained:
+        return {"start": None}
+    return {"start": starting_weights.of_timm(arch, pretrained_cfg)} if ":" not in arch else {}
 
 
 def _teaching(teachers: Sequence[Path], spec: InputSpec, data: DataSet) -> list[Callback]:

@@ -45,7 +45,7 @@ from safetensors.torch import load_file
 from models.images import Photo, open_photo
 from models.preprocessing import InputSpec, normalize, prepare
 from models.segmentation import close_up, point_out
-from training import command_line, composites, data_sets, others, pets, runs
+from training import command_line, composites, data_sets, others, pets, runs, starting_weights
 from training.composites import BACKGROUND, PET, Classes, Scenes, read_classes
 from training.errors import UserError
 from training.pretrained import TorchNetwork, weights_file
@@ -77,6 +77,11 @@ QUARTER_TURNS = 0.1  # share of all pictures
 WEATHERED = 0.6  # share of all pictures in other light, or from a worse camera
 IGNORED = 255  # class index of pixels that teach nothing
 
+DEEPLAB = {
+    "project": "TensorFlow models",
+    "network": "DeepLabv3 with MobileNetV2, of COCO and PASCAL VOC 2012",
+    "license": "apache-2.0",
+}
 # DeepLab's own size, the classes of cat and dog, how sure it must be, and how far from the trimap's
 # pet, as a share of the picture.
 DEEPLAB_SIDE, CATS_AND_DOGS = 513, (8, 12)
@@ -430,6 +435,11 @@ def train(
             input_spec=spec,
             data=data.name,
             more=data.more_facts(train_part),
+            **(
+                starting_weights.of_run(start_from)
+                if start_from
+                else {"start": {**DEEPLAB, "file": deeplab.name} if deeplab else None}
+            ),
             more_data=others.NAME if backgrounds else None,
             pointing=True,
             held_out={

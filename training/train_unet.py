@@ -31,7 +31,7 @@ import keras  # isort: skip
 
 from models.images import open_photo
 from models.preprocessing import InputSpec, normalize
-from training import command_line, data_sets, keras_runs, nuclei, runs
+from training import command_line, data_sets, keras_runs, nuclei, runs, starting_weights
 from training.augmentation import Masks, Photos, augment
 from training.data_sets import MASK_FOLDER, Examples
 from training.errors import UserError
@@ -300,6 +300,7 @@ def train(
             data=data_set.name,
             folder=str(Path(folder).resolve()) if folder else None,
             more=data_set.more_facts(train_part),
+            start=starting_weights.of_keras(encoder_weights) if built.kind == "mobilenet" else None,
             split=split,
             devices=strategy.num_replicas_in_sync,
             instances=on_nuclei,  # single nuclei are worth counting

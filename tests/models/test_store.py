@@ -350,7 +350,7 @@ def test_the_embedded_cards_say_what_a_reader_wants() -> None:
         assert facts["framework"]
         assert facts["training"]["data"]
         if facts["task"] == "detection":  # trained by others, whom the card names
-            assert facts["starting_weights"]["licence"] == "Apache 2.0"
+            assert facts["starting_weights"]["project"] == "NanoDet"
         else:
             assert facts["training"]["command"].startswith("python -m training.")
         assert facts["metrics"]

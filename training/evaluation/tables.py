@@ -7,11 +7,13 @@ from typing import Any
 
 import documents
 from models import store
-from training import summary
+from training import starting_weights, summary
 from training.metrics import Figures
 
 START = "<!-- results: written by training.evaluate -->"
 END = "<!-- /results -->"
+START_OF_WEIGHTS = "<!-- starting weights: written by training.evaluate -->"
+END_OF_WEIGHTS = "<!-- /starting weights -->"
 
 
 def as_markdown(title: str, figures: Figures) -> str:
@@ -138,10 +140,20 @@ def _measured(figures: Figures) -> str:
     return ", ".join(phrases.values())
 
 
+def weights_table(cards: Sequence[store.Card]) -> str:
+    """Markdown table of where the models' starting weights come from."""
+    lines = ["| model | started from |", "|---|---|"]
+    for card in cards:
+        told = map(starting_weights.as_text, starting_weights.listed(card.facts))
+        lines.append(_line(f"`{card.name}`", " ".join(told)))
+    return "\n".join(lines)
+
+
 def renew_results() -> None:
     """Make the tables of results anew from the cards of the embedded models."""
     cards = [store.read_card(name, store.EMBEDDED) for name in store.names(folder=store.EMBEDDED)]
     documents.renew(START, END, results_table(cards))
+    documents.renew(START_OF_WEIGHTS, END_OF_WEIGHTS, weights_table(cards))
     summary.renew()
 
 

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from models import store
+from training import starting_weights
 from training.publishing.code import refuse_code
 from training.publishing.errors import PublishError
-from training.publishing.readme import model_readme
+from training.publishing.readme import STARTING, model_readme
 from training.runs import HISTORY, read_facts
 
 ROOT = Path(__file__).parents[2]
@@ -33,13 +34,26 @@ RUN_WEIGHTS = {
 Files = dict[str, Path | bytes]  # by their path in the repository
 
 
-def model_files(name: str, folder: Path, runs: Sequence[Path], repo: str) -> Files:
+def model_files(
+    name: str, folder: Path, runs: Sequence[Path], repo: str, starts: Sequence[Path] = ()
+) -> Files:
     """All files of a model's repository.
+
+    Parameters
+    ----------
+    name, folder
+        Of the model: its name, and where its card and network are.
+    runs
+        Training runs, whose own weights go along.
+    repo
+        `OWNER/NAME` on the Hub, for the README.
+    starts
+        Files of weights that the runs started from, to go along.
 
     Raises
     ------
     PublishError
-        When one is missing, or could run code.
+        When one is missing, could run code, or is no file that the card names.
     models.store.ModelError
         When card and network do not belong together, or the network cannot be run.
     training.runs.RunError
@@ -57,12 +71,33 @@ def model_files(name: str, folder: Path, runs: Sequence[Path], repo: str) -> Fil
         frameworks.append(framework)
         place = "" if number == 1 else f"member-{number}/"
         files |= {f"{place}{path.name}": path for path in weights}
+    files |= {f"{STARTING}/{path.name}": path for path in _starting(card, starts)}
     refuse_code(files)
     try:
         readme = model_readme(card, repo, frameworks, sorted(files))
     except KeyError as error:
         raise PublishError(f"The card {name}.json does not say its {error}.") from error
     return {**files, "README.md": readme.encode()}
+
+
+def _starting(card: store.Card, starts: Sequence[Path]) -> Sequence[Path]:
+    """The files of starting weights, of which the card says whose they are."""
+    entries = [start or {} for start in starting_weights.listed(card.facts)]
+    named = {start["file"]: start for start in entries if "file" in start}
+    for path in starts:
+        if path.name not in named:
+            known = f"it names {' and '.join(named)}" if named else "it names no file"
+            raise PublishError(
+                f"The card {card.name}.json does not say that the model started from {path.name}: "
+                f"{known}."
+            )
+        if not path.is_file():
+            raise PublishError(f"There are no starting weights {path}.")
+        if "license" not in named[path.name]:
+            raise PublishError(
+                f"The card {card.name}.json does not say under which licence {path.name} is."
+            )
+    return starts
 
 
 def run_files(run: Path) -> tuple[str, list[Path]]:

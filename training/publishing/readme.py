@@ -9,6 +9,7 @@ from urllib.parse import quote
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from models import store
+from training import starting_weights
 from training.data_sets import OFFICIAL
 
 LIBRARIES = {"timm": "timm", "smp": "segmentation-models-pytorch", "keras": "keras"}
@@ -18,6 +19,7 @@ PIPELINES = {
     "detection": "object-detection",
 }
 
+STARTING = "starting-weights"  # folder of a repository
 FEW = 10  # figures of a group with more, such as those of single breeds, are folded
 
 
@@ -71,7 +73,7 @@ def model_readme(
         pipeline_tag=task,
         tags=[task, "petscope", "onnx", *(LIBRARIES[name] for name in frameworks)],
         datasets=[slug] if data in OFFICIAL else None,
-        base_model=facts.get("base_model"),
+        base_model=facts.get("base_model") or _base_models(facts),
         model_name=card.name,
         eval_results=[
             EvalResult(
@@ -94,6 +96,7 @@ def model_readme(
         "Results": "\n\n".join(map(_results, measured)),
         "Plots": "\n\n".join(_picture(path) for path in paths if path.endswith(".png")),
         "Training": _listing(facts["training"]),
+        "Starting weights": _starting(facts, paths),
         "Licence": f"{facts['license']}; the data set, {data}, has its own.",
         "Intended use": f"Photos like those of {data}, in demonstrations and teaching. It was not "
         "tested for anything that a wrong answer could harm.",
@@ -223,6 +226,20 @@ def _listing(facts: Mapping[str, Any]) -> str:
     return "\n".join(
         f"- {name.replace('_', ' ')}: {_fact(name, value)}" for name, value in facts.items()
     )
+
+
+def _base_models(facts: Mapping[str, Any]) -> list[str] | None:
+    """The Hub's repositories that the training started from."""
+    starts = starting_weights.listed(facts)
+    return [start["repository"] for start in starts if start and "repository" in start] or None
+
+
+def _starting(facts: Mapping[str, Any], paths: Sequence[str]) -> str:
+    told = [starting_weights.as_text(start) for start in starting_weights.listed(facts)]
+    here = [f"`{path}`" for path in paths if path.startswith(f"{STARTING}/")]
+    if here:
+        told.append(f"In this repository: {', '.join(here)}.")
+    return "\n\n".join(told)
 
 
 def _fact(name: str, value: Any) -> str:  # noqa: ANN401
