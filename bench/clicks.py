@@ -50,11 +50,14 @@ class Course:
         Intersection over union at the start and after each click.
     seconds
         How long the answer to each click took.
+    mask
+        The mask in the end, `(height, width)` uint8: 1 pet, 2 background, 3 border.
     """
 
     name: str
     overlaps: tuple[float, ...]
     seconds: tuple[float, ...]
+    mask: NDArray[np.uint8]
 
     @property
     def clicks(self) -> int:
@@ -100,7 +103,7 @@ def click_through(example: pets.Example, segmenter: segmentation.Segmenter) -> C
     found = segmenter.predict(photo).resized(*truth.shape)
     background = found.classes.index("background") + 1
     corrector = Corrector(found, photo)
-    mask = found.mask != background
+    corrected, mask = found, found.mask != background
     overlaps, seconds = [overlap(mask, truth)], []
     strokes: list[Stroke] = []
     while overlaps[-1] < ENOUGH and len(strokes) < MOST:
@@ -108,10 +111,11 @@ def click_through(example: pets.Example, segmenter: segmentation.Segmenter) -> C
         place = (column + 0.5) / truth.shape[1], (row + 0.5) / truth.shape[0]
         strokes.append(Stroke(keep, (place,), 0.0))
         begin = time.perf_counter()
-        mask = corrector.correct(strokes).mask != background
+        corrected = corrector.correct(strokes)
+        mask = corrected.mask != background
         seconds.append(time.perf_counter() - begin)
         overlaps.append(overlap(mask, truth))
-    return Course(example.name, tuple(overlaps), tuple(seconds))
+    return Course(example.name, tuple(overlaps), tuple(seconds), corrected.mask)
 
 
 def chosen(root: Path, split: str) -> list[pets.Example]:

@@ -78,8 +78,12 @@ class DataSet:
         masks: bool,
         skip_damaged: bool,
         dry_run: bool,
+        sample: int | None = None,
+        seed: int = 0,
     ) -> tuple[Examples, Examples]:
         """The `parts`, once their files have been read; only a few of them for a dry run.
+
+        With `sample`, only so many of the pictures to train on are used, drawn by `seed`.
 
         Corrected photos come last of those to train on. One that has the name of a picture of the
         data set takes its place, and what was held out under that name is so no longer.
@@ -96,6 +100,9 @@ class DataSet:
         train, held_out = (
             [each for each in part if each.name not in names] for part in (train, held_out)
         )
+        if sample is not None:
+            drawn = np.random.default_rng(seed).permutation(len(train))[:sample]
+            train = [train[index] for index in sorted(drawn)]
         if dry_run:
             train, held_out = map(pictures.few, (train, held_out), DRY_PICTURES)
             more = pictures.few(more, DRY_MORE)

@@ -42,7 +42,7 @@ from safetensors.torch import load_file
 
 from models.images import open_photo
 from models.preprocessing import InputSpec, prepare, resize_photo
-from training import command_line, data_sets, runs
+from training import command_line, data_sets, runs, starting_weights
 from training.data_sets import MASK_FOLDER, Examples
 from training.errors import UserError
 from training.metrics import confusion_matrix, mask_figures
@@ -137,6 +137,7 @@ def train(
     source: str | None = None,
     folder: str | Path | None = None,
     more: Path | None = None,
+    sample: int | None = None,
     encoder: str = ENCODER,
     encoder_weights: str = "imagenet",
     encoder_args: Mapping[str, Any] | None = None,
@@ -179,7 +180,7 @@ def train(
         set_seed(seed, reproducible=True)
         data = data_sets.open_folder_or_pets(folder, root, source, more, masks=True)
         train_part, held_out = data.training_parts(
-            masks=True, skip_damaged=skip_damaged, dry_run=dry_run
+            masks=True, skip_damaged=skip_damaged, dry_run=dry_run, sample=sample, seed=seed
         )
         epochs, batch = run.length(epochs, batch)
         classes = data.mask_classes
@@ -195,8 +196,8 @@ def train(
         if find_rate:
             fastai_runs.find_rate(learn, run)
             return run.folder
-        # The decoder's batch norms have statistics to find.
-        callbacks = [fastai_runs.FixedStatistics(model.encoder)] if pretrained else []
+        known = [_known(model, start_from, size)] if pretrained else []
+        callbacks = [fastai_runs.FixedStatistics(each) for each in known]
         rows = fastai_runs.fit(learn, run, epochs, rate, RATE_SPREAD, seed, callbacks)
         if rank_distrib():  # one process writes the results
             return run.folder
@@ -210,6 +211,11 @@ def train(
             data=data.name,
             folder=str(Path(folder).resolve()) if folder else None,
             more=data.more_facts(train_part),
+            **(
+                starting_weights.of_run(start_from)
+                if start_from
+                else {"start": starting_weights.of_encoder(encoder, encoder_weights)}
+            ),
             held_out={
                 "pictures": len(held_out),
                 "size": size,
@@ -220,6 +226,15 @@ def train(
         )
     print(f"{run.folder}: held-out mean IoU {figures['mean_iou']:.4f}")
     return run.folder
+
+
+def _known(model: TorchNetwork, start_from: Path | None, size: int) -> torch.nn.Module:
+    """The part of a pretrained network whose batch norms need no other statistics.
+
+    A decoder has them to find, unless they come from a run at the same size.
+    """
+    same = start_from is not None and read_facts(start_from)["input"].height == size
+    return model if same else model.encoder
 
 
 def make_learner(model: TorchNetwork, loaders: DataLoaders, frozen: float) -> Learner:
@@ -299,6 +314,13 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = command_line.parser(__doc__)
     data_sets.add_arguments(parser, folder=MASK_FOLDER, more=True)
+    parser.add_argument(
+        "--sample",
+        type=command_line.positive,
+        metavar="NUMBER",
+        help="train on so many of the pictures only, drawn by --seed, and on all of --more: for a "
+        "short training that does not forget the other pictures",
+    )
     parser.add_argument("--out", type=Path, default=OUT, help="the run's folder")
     parser.add_argument(
         "--encoder",
