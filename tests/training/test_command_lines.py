@@ -148,7 +148,7 @@ ROWS = {
         f'{BREEDS} --no-pretrained --find-rate --model-args {{"drop_path_rate":0.1}} --batch 4',
     ],
     "train_encoder_unet": [
-        f"{UNETS} --encoder-weights ENCODER --dry-run --more MORE",
+        f"{UNETS} --encoder-weights ENCODER --dry-run --more MORE --sample 8",
         f"{UNETS} --encoder-weights none --folder OWN --epochs 1 --batch 4 --rate 1e-3 --seed 1 "
         '--encoder-args {"output_stride":32}',
     ],
