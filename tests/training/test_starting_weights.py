@@ -186,5 +186,5 @@ def test_weights_whose_licence_the_card_does_not_say_stay_here(
 
 def test_weights_that_could_run_code_are_refused(models: Path, weights: Path) -> None:
     weights.write_bytes(b"\x80\x04\x95no weights")
-    with pytest.raises(PublishError, match="is no safetensors file"):
+    with pytest.raises(PublishError, match="is not a safetensors file"):
         publish.main([*words(models, weights), "--dry-run"])
