@@ -6,6 +6,7 @@ Only machines with a GPU have the package `onnx`.
 import numpy as np
 import onnx
 from numpy.typing import NDArray
+from onnx import helper
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from models.onnx_graph import Graph, attributes
@@ -29,7 +30,11 @@ def half(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def unpacked(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy of a model that computes only in float32, with weights stored as float32."""
+    """A copy of a model that computes only in float32, with weights stored as float32.
+
+    Values that it computed in int8 keep their limits: an activation that only bounds values, such
+    as ReLU, is not in the file if a range of int8 does the same.
+    """
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     graph = Graph(copy)
@@ -37,12 +42,23 @@ def unpacked(model: onnx.ModelProto) -> onnx.ModelProto:
         if node.input[0] in graph.constants:
             graph.add(node.output[0], _value(graph, node))
             graph.proto.node.remove(node)
-        elif (
-            node.op_type == "DequantizeLinear"
-        ):  # just before, computed values were turned into int8
-            graph.redirect(node.output[0], graph.maker(node.input[0]).input[0])
+        elif node.op_type == "DequantizeLinear":
+            graph.replace(node, [_limited(graph, graph.maker(node.input[0]), node.output[0])])
     graph.remove_unused()
     return copy
+
+
+def _limited(graph: Graph, quantizing: onnx.NodeProto, name: str) -> onnx.NodeProto:
+    """A node that bounds values, under a new name, as turning them into int8 did."""
+    _, step, zero = (graph.value(each) for each in quantizing.input)
+    if step is None or zero is None:
+        raise ValueError(f"{quantizing.name} has no constant range.")
+    whole = np.iinfo(zero.dtype)
+    limits = [
+        graph.add(f"{name}_{end}", np.array((value - int(zero)) * float(step), np.float32))
+        for end, value in (("least", whole.min), ("most", whole.max))
+    ]
+    return helper.make_node("Clip", [quantizing.input[0], *limits], [name], name)
 
 
 def _value(graph: Graph, node: onnx.NodeProto) -> NDArray[np.float32]:

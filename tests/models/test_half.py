@@ -1,6 +1,7 @@
 """The embedded networks in float16, and in PyTorch, against ONNX Runtime in float32."""
 
 import warnings
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -10,15 +11,17 @@ import torch
 
 from models import store
 from models.half import half, unpacked
+from models.images import open_photo
+from models.preprocessing import prepare
 from training.networks.onnx_network import OnnxNetwork
 
+CAT = Path(__file__).parents[2] / "examples" / "cat_chelsea.png"
 NAMES = [card.name for card in store.defaults()]
 
 
 def load(name: str) -> tuple[onnx.ModelProto, np.ndarray]:
-    """A network, in float32 alone, and a photo of noise."""
-    card = store.read_card(name)
-    photo = np.random.default_rng(0).normal(0, 1, card.input.batch_shape(1)).astype(np.float32)
+    """A network, in float32 alone, and a photo."""
+    photo = prepare(open_photo(CAT), store.read_card(name).input)
     return unpacked(onnx.load(store.EMBEDDED / f"{name}.onnx")), photo
 
 
@@ -40,7 +43,8 @@ def test_unpacked_weights_change_nothing_but_what_int8_loses(name: str) -> None:
     packed = onnx.load(store.EMBEDDED / f"{name}.onnx")
 
     for expected, found in zip(answers(packed, photo), answers(model, photo), strict=True):
-        assert np.abs(found - expected).mean() < 0.01
+        # Logits have a wider range than probabilities, and as many steps of int8.
+        assert np.abs(found - expected).mean() < max(0.01, 0.05 * expected.std())
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -56,7 +60,7 @@ def test_a_network_in_float16_says_about_the_same(name: str) -> None:
     assert all(len(tensor.dims) < 2 for tensor in floats)  # factors that sizes are scaled by
     for expected, found in zip(answers(model, photo), answers(halved, photo), strict=True):
         assert found.dtype == np.float32
-        np.testing.assert_allclose(found, expected, atol=0.05)
+        np.testing.assert_allclose(found, expected, atol=max(0.05, 0.05 * expected.std()))
 
 
 @pytest.mark.parametrize("name", NAMES)
