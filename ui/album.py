@@ -285,7 +285,7 @@ def _name(pet: Mapping[str, Any]) -> str:
     other = pet["otherwise"]
     if other is None or other["probability"] < SURE:
         return say("pets.unsure")
-    return f"{say_name('species', other['name'])} {percent(other['probability'], 0)}"
+    return f"{say_name('species', say_breed(other['name']))} {percent(other['probability'], 0)}"
 
 
 def _classes() -> list[str]:

@@ -125,10 +125,10 @@ def with_article(name: str, kind: store.Kind) -> str:
     """An ImageNet name in a sentence: "a German shepherd", "an Airedale", "espresso"."""
     plural = name.endswith("s") and not name.endswith("ss")
     if kind == "thing" and (plural or name in UNCOUNTABLE):
-        return say("pets.some", name=name)
+        return say("pets.some", name=say_breed(name))
     # "European", "unicycle" and "ukulele" begin with the sound of "you".
     vowel = name[0].lower() in "aeiou" and not name.lower().startswith(("eu", "uni", "uk"))
-    return say("pets.an" if vowel else "pets.a", name=name)
+    return say("pets.an" if vowel else "pets.a", name=say_breed(name))
 
 
 def species(breed: breeds.Breed) -> str:

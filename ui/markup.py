@@ -44,7 +44,7 @@ def no_pet(sentence: str) -> str:
         for tab in ("threshold", "mask")
     )
     return (
-        f'<div class="notice-text">{html.escape(sentence)}'
+        f'<div class="notice-text no-pet">{html.escape(sentence)}'
         f'<p class="hint">{html.escape(say("page.elsewhere"))}</p>{buttons}</div>'
     )
 

@@ -143,7 +143,12 @@ def show_overlay(
     outlines = found.instances.outlines if found.instances else None
     picture = overlay(photo, segmentation.mask, segmentation.classes, outlines, opacity, border)
     took = markup.took(found.seconds, found.device)
-    legend = legend_table(segmentation.shares, found.instances) + changes(upload, model) + took
+    shares = (
+        object_shares(found.instances, segmentation.classes)
+        if found.instances
+        else segmentation.shares
+    )
+    legend = legend_table(shares, found.instances) + changes(upload, model) + took
     shown = result_files.picture_to_show(picture, f"{upload.name}-outline")
     message = markup.found(say("mask.found"))
     if found.instances:  # whatever the picture shows
@@ -237,6 +242,21 @@ def write_mask(upload: Upload, model: str) -> str:
     colors = dict(enumerate(theme.mask_colors(classes).values(), start=1))
     picture = drawing.indexed_picture(upload.whole_mask(model), colors)
     return result_files.picture_to_keep(picture, f"{upload.name}-mask")
+
+
+def object_shares(instances: Instances, classes: Sequence[str]) -> dict[str, float]:
+    """Share of the picture inside the objects, in their border, and beside them.
+
+    In steps of a tenth of a percent, so that what is shown adds up: the first two to the objects'
+    share of the picture, and all to 1.
+    """
+    within = instances.numbers > 0
+    objects, border = round(float(within.mean()), 3), 0.0
+    if "border" in classes:
+        of_border = within & (instances.mask == classes.index("border") + 1)
+        border = round(float(of_border.mean()), 3)
+    shares = {"background": 1 - objects, "border": border}
+    return {name: shares.get(name, objects - border) for name in classes}
 
 
 def legend_table(shares: Mapping[str, float], instances: Instances | None) -> str:

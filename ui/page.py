@@ -64,7 +64,6 @@ def build() -> gr.Blocks:
                 photo, message, chooser = photo_input.build()
             with gr.Column(min_width=320, elem_id="try"):
                 gallery = examples.build()
-                examples.build_credits()
             with (
                 gr.Column(min_width=320, elem_id="answers"),
                 # All in one row, which scrolls; see the styles. A menu would hide the last ones.
@@ -87,6 +86,7 @@ def build() -> gr.Blocks:
                     album.build()
             with gr.Column(min_width=320, elem_id="more"):
                 sharing.build(photo, answered, tabs, controls, example)
+                examples.build_credits()
         examples.follow(gallery, photo, tabs, model)
         photo_input.keep_usable(photo, current, message, pets.show_pets, answers, chooser)
         corrected.change(

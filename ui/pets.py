@@ -128,7 +128,7 @@ def named(pet: Pet) -> tuple[str, str]:
     best = pet.otherwise if pet.refused else pet.breeds[0]
     if best is None or (pet.refused and best.probability < breed.SURE):
         return say("pets.unsure"), ""
-    name = say_name("species", best.name) if pet.refused else say_breed(best.name)
+    name = say_name("species", say_breed(best.name))
     return name, percent(best.probability, 0)
 
 

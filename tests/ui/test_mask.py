@@ -1,6 +1,9 @@
 """The search for objects in a large picture: how far it has come, stopped, and gone on with."""
 
+import csv
+import re
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from threading import Event
 
@@ -14,7 +17,7 @@ from models.micrographs import Examined
 from models.picture import Picture
 from models.segmentation import Segmentation, Segmenter
 from models.windows import Found
-from ui import mask, mask_lesson
+from ui import examples, mask, mask_lesson
 from ui.memory import Memory
 from ui.uploads import Upload
 
@@ -84,3 +87,26 @@ def test_a_stopped_search_stays_stopped_until_it_is_asked_for_again(
     *_, answer = mask.show_overlay(upload, "nuclei", 0.5, True)
     assert "Objects found: 1" in str(answer[2])
     assert mask.search_again(upload, "nuclei") != first
+
+
+def test_what_is_said_of_nuclei_adds_up_and_is_that_of_the_csv_file() -> None:
+    nuclei = Upload(str(examples.FOLDER / "nuclei.png"))
+
+    *_, answer = mask.show_overlay(nuclei, "nuclei", 0.5, True)
+    shares = [Decimal(share) for share in re.findall(r"<td>([\d.]+)%</td>", str(answer[2]))]
+    said, download, _ = mask_lesson.show_objects(nuclei, "nuclei")
+
+    nucleus, background, border = shares
+    assert nucleus + background + border == 100
+    assert f"<td>{nucleus + border}%</td>" in said
+    file = download.value["path"] if isinstance(download.value, dict) else download.value
+    with Path(file).open() as table:
+        rows = {int(row["number"]): row for row in csv.DictReader(table)}
+    pointed = re.findall(r"No\. (\d+): ([\d,]+) px, centre at x ([\d.]+), y ([\d.]+)", said)
+    assert len(pointed) == len(rows)
+    for number, area, x, y in pointed:
+        row = rows[int(number)]
+        assert int(area.replace(",", "")) == int(row["area"])
+        assert (float(x), float(y)) == pytest.approx(
+            (float(row["centroid_x"]), float(row["centroid_y"])), abs=0.051
+        )

@@ -20,7 +20,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from models import drawing, store
-from models.breeds import Breed, Classification
+from models.breeds import Breed, Classification, Otherwise
 from models.errors import SENTENCES
 from models.images import PhotoError
 from models.pipeline import Pet
@@ -28,7 +28,7 @@ from models.regions import Region
 from models.store import Label
 from serving import messages
 from ui import mask_lesson, pets, texts, theme, threshold
-from ui.breed import bars
+from ui.breed import bars, unknown
 from ui.texts import (
     BREEDS,
     TEXTS,
@@ -269,8 +269,10 @@ def test_german_breeds_stand_beside_their_english_names() -> None:
     assert say_breed("Pug") == "Mops"
     assert "Mops (Pug)" in bars([Breed("Pug", "dog", 0.5)])
     assert say_breed("Sphynx", both=True) == "Sphynx"
-    names = [label.name for label in store.read_card("breeds").labels]
-    assert set(BREEDS["de"]) <= set(names)
+    card = store.read_card("breeds")
+    names = {label.name for label in card.labels} | set(card.facts["otherwise"]["names"])
+    assert set(BREEDS["de"]) <= names
+    assert "„Deutscher Schäferhund“" in unknown(Otherwise("German shepherd", "dog", 0.9), 37)
 
 
 def test_other_sites_show_what_a_link_leads_to() -> None:
