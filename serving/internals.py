@@ -745,6 +745,23 @@ def stop_node(process: "Popen[bytes]") -> None:
     node_server.stop_node_process(process)
 
 
+def _send_no_descriptions(blocks: gr.Blocks) -> None:
+    """Leave out of the page what describes its components to programs: a third of its size.
+
+    Gradio reads the descriptions of those that endpoints for programs have, which stay.
+    """
+    described = {
+        component._id
+        for function in blocks.fns.values()
+        if function.api_visibility != "private"
+        for component in (*function.inputs, *function.outputs)
+    }
+    for component in blocks.config["components"]:
+        if component["id"] not in described:
+            for key in ("api_info", "api_info_as_input", "api_info_as_output", "example_inputs"):
+                component.pop(key, None)  # type: ignore[misc]
+
+
 def mounted(app: FastAPI, blocks: gr.Blocks, url: str, token: str, mcp_bytes: int) -> None:
     """Set what Gradio would set if it started the server itself.
 
@@ -767,6 +784,7 @@ def mounted(app: FastAPI, blocks: gr.Blocks, url: str, token: str, mcp_bytes: in
     blocks.local_url = url  # type: ignore[assignment]  # declared as None
     blocks.has_launched = True  # otherwise it reads any file that an event names
     _check_that_paths_are_checked(blocks)
+    _send_no_descriptions(blocks)
     if not hasattr(blocks, "temp_file_sets") or not hasattr(blocks, "keep_in_cache"):
         raise Unexpected("gradio.blocks:Blocks")
     mcp = blocks.mcp_server_obj
