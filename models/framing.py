@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.regions import HALF, Box
+from models.scaling import reduced_size
 from models.segmentation import REGION_SIDE
 
 SHADOW = 0.35  # opacity of a sticker's shadow
@@ -62,10 +63,8 @@ def keep_only(
     """
     from scipy.ndimage import distance_transform_edt
 
-    height, width = numbers.shape
-    scale = min(REGION_SIDE / max(height, width), 1.0)
-    size = max(round(width * scale), 1), max(round(height * scale), 1)
-    small = cv2.resize(numbers.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+    rows, columns = reduced_size(*numbers.shape, REGION_SIDE)
+    small = cv2.resize(numbers.astype(np.uint8), (columns, rows), interpolation=cv2.INTER_NEAREST)
     if not small.any():
         return opacity
     nearest = distance_transform_edt(small == 0, return_distances=False, return_indices=True)

@@ -12,6 +12,7 @@ from PIL import Image
 from models import fluorescence
 from models.picture import Photo
 from models.preprocessing import InputSpec, prepare, scaled_size
+from models.scaling import reduced_size
 from models.segmentation import Segmentation, at_photo_size
 
 # Unused pixels along a window's edge: about the reach of the network. The network halves its input
@@ -188,13 +189,12 @@ def _take(
 
 def _to_look_at(probabilities: NDArray[np.float16], classes: tuple[str, ...]) -> Segmentation:
     height, width = probabilities.shape[:2]
-    scale = min(KEPT_SIDE / max(height, width), 1.0)
-    size = max(round(width * scale), 1), max(round(height * scale), 1)
+    rows, columns = reduced_size(height, width, KEPT_SIDE)
     small = np.stack(
         [
             np.asarray(
                 Image.fromarray(probabilities[:, :, index].astype(np.float32)).resize(
-                    size, Image.Resampling.BOX
+                    (columns, rows), Image.Resampling.BOX
                 )
             )
             for index in range(len(classes))

@@ -36,6 +36,7 @@ from models.detection import Detector, overlaps
 from models.images import Photo, open_photo
 from models.preprocessing import normalize
 from models.runtime import Network
+from models.scaling import scaled
 from models.store import Boxes, Card, Label
 from training import command_line, data_sets, others, pets, runs
 from training.composites import BACKGROUND, Classes, Scenes, box_of, read_classes
@@ -137,7 +138,7 @@ class Pictures:
         height, width = photo.shape[:2]
         longer = random.uniform(SMALLEST_SIDE, 1) * self.side
         scale = longer / max(height, width)
-        rows, columns = max(round(height * scale), 1), max(round(width * scale), 1)
+        rows, columns = scaled(height, width, scale)
         small = Image.fromarray(weather(photo, random)).resize((columns, rows))
         canvas = np.empty((self.side, self.side, 3), np.uint8)
         canvas[:] = np.round(255 * np.array(self.spec.mean)).astype(np.uint8)

@@ -17,6 +17,7 @@ import numpy as np
 from models import correcting, drawing, store
 from models.correcting import MOST_STROKES, Stroke
 from models.images import PhotoError
+from models.scaling import reduced_size
 from ui import events
 from ui.texts import raw, say
 from ui.uploads import Upload
@@ -156,9 +157,7 @@ def _area(upload: Upload) -> str:
 def _layer(upload: Upload, model: str, serial: object) -> str:
     """The mask on the canvas, and the strokes that led to it."""
     found = upload.mask(model).segmentation
-    side = min(MASK_SIDE / max(found.shape), 1.0)
-    height, width = (max(round(length * side), 1) for length in found.shape)
-    foreground = found.resized(height, width).foreground()
+    foreground = found.resized(*reduced_size(*found.shape, MASK_SIDE)).foreground()
     # A steep edge: the network's own is wide, and the canvas draws a line along it.
     steep = np.clip((foreground - 0.5) * STEEPNESS + 0.5, 0, 1)
     alpha = np.round(steep * 255).astype(np.uint8)

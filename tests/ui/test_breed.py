@@ -101,4 +101,4 @@ def test_an_album_s_summary_names_what_was_refused() -> None:
     entry = replace(Entry("a.jpg"), facts={"pets": found})
 
     assert album.summary(entry) == "cat 80%, not sure, not sure, Pug 50%"
-    assert cast("str", TEXTS["de"]["pets.otherwise.cat"]).startswith("Eine Katze von keiner Rasse")
+    assert cast("str", TEXTS["de"]["pets.otherwise.cat"]).startswith("Eine Katze unbekannter Rasse")
