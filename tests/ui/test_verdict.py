@@ -57,7 +57,7 @@ def test_the_breed_of_one_pet_has_one_percentage() -> None:
 def test_of_several_pets_the_breed_tab_says_that_it_looks_at_the_whole() -> None:
     message, _ = breed.show_breeds(Upload(str(EXAMPLES / "cat_and_dog.jpg")))
 
-    assert "Of the picture as a whole" in message
+    assert "For the picture as a whole" in message
 
 
 def test_nuclei_are_never_counted_without_a_word() -> None:
