@@ -2,9 +2,8 @@
 
 HDR pictures are tone-mapped for a screen without HDR as in Chromium: by the reference white tone
 mapping operator of SMPTE ST 2094-50, which keeps proportions below reference white (203 cd/m2,
-ITU-R BT.2408) and rolls off above. Its range ends at the brightest light stated in the file. If the
-file states none, it is the picture's own, up to the 1,000 cd/m2 which Chromium then assumes for
-every picture: so anything no brighter than white looks as it would without HDR.
+ITU-R BT.2408) and rolls off above. Its range ends at the brightest light that the file states, else
+at 1,000 cd/m2: then white is shown as grey, because there may be something brighter.
 """
 
 import math
@@ -31,7 +30,7 @@ BT_709, SRGB, PQ, HLG = 1, 13, 16, 18  # of H.273, table 3
 CAMERA_CURVES = (BT_709, 6, 14, 15)
 
 WHITE = 203.0  # cd/m2
-BRIGHTEST = 1000.0  # cd/m2
+BRIGHTEST = 1000.0  # cd/m2, where the file states none
 MOST = 10_000.0  # cd/m2, PQ's limit
 LINEAR_STEPS = 4096  # entries of the table from square roots of linear values to sRGB's
 KAPPA = 0.65  # of ST 2094-50: how tight the bend is
@@ -168,15 +167,13 @@ def _known(primaries: int, transfer: int, most: float = 0.0, screen: float = 0.0
     return Coding(primaries, SRGB if transfer == 2 else transfer, most or screen)
 
 
-def to_srgb(coding: Coding, peak: float = BRIGHTEST, is_png: bool = False) -> Convert | None:
+def to_srgb(coding: Coding, is_png: bool = False) -> Convert | None:
     """The function that converts a coding's 8-bit RGB values to sRGB; None if they stay the same.
 
     Parameters
     ----------
     coding
         What the values mean.
-    peak
-        The brightest light in the picture, in cd/m2; see `peak_of`.
     is_png
         Chromium treats BT.709's curve as that of its screens in PNG, and as sRGB's in AVIF.
     """
@@ -188,6 +185,8 @@ def to_srgb(coding: Coding, peak: float = BRIGHTEST, is_png: bool = False) -> Co
     matrix = np.linalg.solve(_to_xyz(1), _to_xyz(coding.primaries)).T.astype(np.float32)
     luminance = _to_xyz(coding.primaries)[1].astype(np.float32)
     encoded = _encoded()
+    stated = coding.brightest if coding.transfer == PQ else 0.0
+    peak = min(max(stated or BRIGHTEST, WHITE), MOST)
 
     def convert(photo: Photo) -> Photo:
         light = linear[photo]
@@ -202,21 +201,6 @@ def to_srgb(coding: Coding, peak: float = BRIGHTEST, is_png: bool = False) -> Co
         return encoded[(light * (LINEAR_STEPS - 1) + 0.5).astype(np.uint16)]
 
     return convert
-
-
-def peak_of(coding: Coding, photo: Photo) -> float:
-    """The brightest light of an HDR picture in cd/m2, ignoring a thousandth of its pixels.
-
-    For a PQ picture, what the file states takes precedence.
-    """
-    if coding.transfer == PQ and coding.brightest:
-        return min(max(coding.brightest, WHITE), MOST)
-    strongest = photo.max(axis=2)
-    counts = np.cumsum(np.bincount(strongest.ravel(), minlength=256))
-    level = int(np.searchsorted(counts, counts[-1] * 0.999))
-    light = float(_linear(coding.transfer, np.array([level / 255]))[0])
-    light = BRIGHTEST * light**1.2 if coding.transfer == HLG else light * WHITE
-    return min(max(light, WHITE), BRIGHTEST)
 
 
 def _linear(transfer: int, values: NDArray[np.float64]) -> NDArray[np.float32]:

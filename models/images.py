@@ -354,7 +354,7 @@ def _picture(loaded: _Loaded, allocate: Allocate) -> Picture:
     if upright.mode.startswith("I;16"):
         return _from_deep_grey(upright, loaded.axes, coding, allocate)
     profile = None if coding else upright.info.get("icc_profile")
-    convert = _to_srgb(_mode(upright), profile, coding, _peak(coding, upright), loaded.is_png)
+    convert = _to_srgb(_mode(upright), profile, coding, loaded.is_png)
     photo = _photo(upright.size, partial(_crop, upright), convert, allocate)
     return Picture(photo, photo, loaded.size, axes=loaded.axes)
 
@@ -413,13 +413,6 @@ def _coding(content: bytes, image: Image.Image) -> Coding | None:
         if coding and not coding.is_hdr and profile:
             coding = None
     return coding or color_coding.of_profile(profile)
-
-
-def _peak(coding: Coding | None, image: Image.Image) -> float:
-    if coding is None or not coding.is_hdr:
-        return color_coding.BRIGHTEST
-    small = image.convert("RGB").reduce(max(max(image.size) // 1000, 1))
-    return color_coding.peak_of(coding, np.asarray(small))
 
 
 def _from_deep_jxl(content: bytes, header: jxl.Header, allocate: Allocate) -> Picture:
@@ -540,15 +533,10 @@ def _from_stored(stored: Stored, allocate: Allocate, kept: Values | None = None)
             return image.convert(mode)
         return Image.frombytes(mode, (width, len(both)), both.tobytes())
 
-    peak = color_coding.BRIGHTEST
     mode = {"cmyk": "CMYK", "color": "RGB"}.get(stored.kind, "L")
     if stored.colors is not None:
         mode = "RGB"
-    if stored.coding and stored.coding.is_hdr:
-        step = max(max(values.shape) // 1000, 1)
-        sample = np.dstack([to_8_bits(values[::step, ::step], low, high)] * 3)[:, :, -3:]
-        peak = color_coding.peak_of(stored.coding, sample)
-    convert = _to_srgb(mode, stored.profile, stored.coding, peak, is_png=True)
+    convert = _to_srgb(mode, stored.profile, stored.coding, is_png=True)
     photo = _photo((width, height), strip, convert, allocate)
     channels: tuple[str, ...] = RGB
     if counted and stored.kind != "color":
@@ -598,12 +586,11 @@ def _to_srgb(
     mode: str,
     profile: bytes | None,
     coding: Coding | None = None,
-    peak: float = color_coding.BRIGHTEST,
     is_png: bool = False,
 ) -> Callable[[Image.Image], Image.Image | Photo]:
     """How strips that are "L", "RGB" or "CMYK", or become so, become sRGB over white."""
     follow = icc.to_srgb(profile, mode)
-    recode = color_coding.to_srgb(coding, peak, is_png) if coding else None
+    recode = color_coding.to_srgb(coding, is_png) if coding else None
 
     def convert(strip: Image.Image) -> Image.Image | Photo:
         if strip.has_transparency_data:

@@ -67,17 +67,21 @@ def heic(values: NDArray[np.float64], coding: tuple[int, int]) -> bytes:
 
 
 @pytest.mark.parametrize("depth", [8, 16])
-def test_hdr_no_brighter_than_white_looks_as_without_hdr(depth: int) -> None:
+def test_hdr_stated_to_be_no_brighter_than_white_looks_as_without_hdr(depth: int) -> None:
     """Reference white, 203 cd/m2 by ITU-R BT.2408, becomes white."""
-    photo = open_photo(png(pq(COLORS[np.newaxis] * 203), (REC_2020, PQ), depth))
+    content = png(pq(COLORS[np.newaxis] * 203), (REC_2020, PQ), depth)
+    light = chunk(b"cLLI", struct.pack(">II", 203 * 10_000, 0))
+
+    photo = open_photo(content[:33] + light + content[33:])
 
     expected = encoded(COLORS @ np.transpose(FROM_2020))
     np.testing.assert_allclose(photo[0], expected, atol=4 if depth == 8 else 3)
 
 
-# The greys that Chromium 156 shows for luminances in cd/m2, if the brightest is 1,000 or more.
+# The greys that Chromium 156 shows for luminances in cd/m2, if the file states no brightest light.
 SHOWN = {0: 0, 5: 29, 26: 72, 50: 98, 100: 136, 150: 164, 203: 187, 300: 211, 400: 223, 600: 239}
 SHOWN |= {1000: 255, 4000: 255}
+TONED = 0.5  # up to white, this share of the light remains then
 
 
 def test_bright_hdr_is_toned_as_in_a_browser() -> None:
@@ -96,8 +100,17 @@ def test_bright_hdr_keeps_its_hues() -> None:
 
     photo = open_photo(png(pq(light), (DISPLAY_P3, PQ), 16))
 
-    toned = COLORS[1:4] * 0.5  # below white, half of the light remains
+    toned = COLORS[1:4] * TONED
     np.testing.assert_allclose(photo[0, :3], encoded(toned @ np.transpose(FROM_P3)), atol=3)
+
+
+def test_dark_hdr_is_toned_as_bright_hdr() -> None:
+    """A browser decides by what the file states, not by its pixels."""
+    light = np.array([list(SHOWN)], np.float64)[:, :, np.newaxis] * np.ones(3)
+
+    photo = open_photo(png(pq(light[:, :6]), (REC_2020, PQ), 16))
+
+    np.testing.assert_allclose(photo[0, :, 0], list(SHOWN.values())[:6], atol=2)
 
 
 def test_hlg_is_shown_as_on_a_screen_of_1000_candelas() -> None:
@@ -128,7 +141,7 @@ def test_wide_colours_without_a_profile_are_brought_to_srgb() -> None:
 def test_a_heic_with_hdr_is_toned() -> None:
     photo = open_photo(heic(pq(COLORS[np.newaxis] * 203), (REC_2020, PQ)))
 
-    expected = encoded(COLORS @ np.transpose(FROM_2020))
+    expected = encoded(TONED * COLORS @ np.transpose(FROM_2020))
     np.testing.assert_allclose(photo[16, 16::32], expected, atol=5)
 
 
@@ -146,14 +159,14 @@ def test_a_jpeg_xl_with_hdr_is_toned(depth: int) -> None:
     """Its decoder states the coding in an ICC profile that Little CMS takes for another."""
     picture = open_picture(base64.b64decode(JPEG_XL[depth]))
 
-    expected = encoded(COLORS @ np.transpose(FROM_2020))
+    expected = encoded(TONED * COLORS @ np.transpose(FROM_2020))
     np.testing.assert_allclose(picture.photo[0], expected, atol=3)
     if depth == 16:
         np.testing.assert_allclose(picture.values[0], pq(COLORS * 203) * 65535, atol=1)
 
 
-def test_the_most_light_that_a_file_states_goes_before_what_is_in_it() -> None:
-    """By cLLI, else by mDCV (PNG, third edition, 11.3.2.7 and 11.3.2.8); HEIC has the same."""
+def test_the_most_light_that_a_file_states_is_where_toning_ends() -> None:
+    """In cLLI, else in mDCV (PNG, third edition, 11.3.2.7 and 11.3.2.8); HEIC has the same."""
     bare = png(pq(COLORS[np.newaxis] * 203), (REC_2020, PQ), 16)
     light = chunk(b"cLLI", struct.pack(">II", 1000 * 10_000, 0))
     screen = chunk(b"mDCV", struct.pack(">8HII", *range(8), 400 * 10_000, 0))
@@ -161,10 +174,9 @@ def test_the_most_light_that_a_file_states_goes_before_what_is_in_it() -> None:
     def white(*chunks: bytes) -> int:
         return int(open_photo(bare[:33] + b"".join(chunks) + bare[33:])[0, 0, 0])
 
-    assert white() == 255
-    # White becomes half of the light where there may be 1,000 cd/m2.
-    assert white(light) == white(screen, light) == pytest.approx(encoded(np.array(0.5)), abs=1)
-    assert white(light) < white(screen) < 255
+    assert white() == white(light) == white(screen, light)
+    assert white() == pytest.approx(encoded(np.array(TONED)), abs=1)
+    assert white() < white(screen) < 255
 
 
 def test_the_values_of_a_16_bit_hdr_picture_stay_those_of_the_file() -> None:
