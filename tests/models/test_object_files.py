@@ -9,6 +9,8 @@ import pytest
 import roifile
 import tifffile
 from numpy.typing import NDArray
+from scipy.ndimage import label
+from shapely.geometry import shape
 from skimage.draw import disk, polygon2mask
 
 from models.measuring import measure_objects
@@ -65,3 +67,28 @@ def test_geojson_has_closed_polygons_and_measurements(numbers: NDArray[np.int32]
         assert measured["area"] == pixels
         assert measured["area_um2"] == pytest.approx(pixels / 4)
     assert json.loads(geojson(np.zeros((5, 5), np.int32), measure_objects(np.zeros((5, 5), int))))
+
+
+def test_geojson_is_what_qupath_reads() -> None:
+    """By the rules of QuPath's importer, since 0.4: QuPathTypeAdapters in its source.
+
+    The type is one of its own, the classification has a name, measurements are numbers by name, and
+    the geometry is what JTS, of which Shapely is the port in C++, takes as valid.
+    """
+    random = np.random.default_rng(0)
+    numbers, count = label(random.random((60, 60)) < 0.55)
+    objects = measure_objects(numbers, numbers.astype(np.uint16), pixel_size=(0.5, 0.5))
+
+    found = json.loads(geojson(numbers, objects), parse_constant=pytest.fail)
+
+    assert len(found["features"]) == count > 10
+    for feature in found["features"]:
+        assert feature["type"] == "Feature"
+        outline = shape(feature["geometry"])
+        assert outline.is_valid
+        assert outline.geom_type == "Polygon"
+        properties = feature["properties"]
+        assert properties["objectType"] in ("annotation", "detection", "cell", "tile")
+        assert properties["name"] == str(properties["measurements"]["number"])
+        assert isinstance(properties["classification"]["name"], str)
+        assert all(isinstance(value, int | float) for value in properties["measurements"].values())
