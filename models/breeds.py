@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
 import numpy as np
@@ -13,6 +13,7 @@ from models import store
 from models.images import Photo
 from models.preprocessing import Window, prepare
 from models.runtime import Network
+from models.turning import Turn, turn_array
 
 LEAST = 1e-6  # probability, where its logarithm is taken
 
@@ -155,6 +156,18 @@ class Classification:
             "agreement": math.log(shares[seen_as].sum() + LEAST),
         }
 
+    def upright(self, rule: store.Upright) -> float:
+        """How surely the pet is seen upright, by a card's rule: log-odds; 0 without a head."""
+        if self.other_logits is None or self.others is None:
+            return 0.0
+        return rule.score(self.other_logits * np.float32(self.others.head.temperature))
+
+    def turned(self, turn: Turn) -> "Classification":
+        """The same with its maps turned, for the photo after that turn."""
+        if self.activation is None:
+            return self
+        return replace(self, activation=turn_array(self.activation, turn, (1, 2)))
+
     def evidence(self, breed: str, height: int, width: int) -> NDArray[np.float32] | None:
         """Where the photo supports a breed: `(height, width)` float32, 1 at the strongest place.
 
@@ -195,6 +208,10 @@ class BreedClassifier:
     def device(self) -> str:
         """Where the model runs, "CPU" or "GPU"."""
         return self._network.device
+
+    def with_card(self, card: store.Card) -> "BreedClassifier":
+        """The same network, used as another card says."""
+        return BreedClassifier(card, self._network)
 
     def predict(self, photo: Photo, top: int = 5) -> list[Breed]:
         """Rank the breeds of a photo.

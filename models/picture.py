@@ -5,13 +5,14 @@ bits, floats, several channels, and come in stacks: they are measured in their o
 the photo shows a range.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import ExplainedError
+from models.turning import Turn, turn_array
 
 Photo = NDArray[np.uint8]
 """A `(height, width, 3)` uint8 RGB array, upright."""
@@ -116,6 +117,17 @@ class Picture:
     def colored(self) -> bool:
         """Whether the values are those of red, green and blue."""
         return self.channels == RGB
+
+    def turned(self, turn: Turn) -> "Picture":
+        """The same after a turn, with values and photo of its own."""
+        if not turn:
+            return self
+        photo = turn_array(self.photo, turn)
+        values = turn_array(self.values, turn) if self.deep else photo
+        across = turn in (90, 270)
+        size = self.size[::-1] if across else self.size
+        pixel_size = self.pixel_size[::-1] if self.pixel_size and across else self.pixel_size
+        return replace(self, photo=photo, values=values, size=size, pixel_size=pixel_size)
 
     def axis(self, name: AxisName) -> Axis | None:
         """The axis of this name, or None."""

@@ -19,6 +19,7 @@ from models.preprocessing import as_image
 from models.regions import Box, Region, enlarged, of_numbers
 from models.segmentation import Segmenter
 from models.thresholding import Histogram
+from models.turning import QUARTERS, Turn, back, turn_box, turn_image
 
 MOST_PETS = 20  # of one photo that are analysed
 MARGIN = 0.35  # share of the box's longer side, as a margin for the classifier
@@ -44,6 +45,9 @@ class Pet:
         None for a model without such a rule.
     refused
         Whether that is too low to trust the breeds.
+    turn
+        Degrees, clockwise, by which the photo must be turned for the pet to be upright, as the
+        classifier saw it; the same for all pets of a photo. All else is in the photo as it is.
     """
 
     region: Region
@@ -52,6 +56,7 @@ class Pet:
     answer: Classification
     known: float | None = None
     refused: bool = False
+    turn: Turn = 0
 
     @property
     def box(self) -> Box:
@@ -72,6 +77,12 @@ class Pet:
     def otherwise(self) -> Otherwise | None:
         """What it is more probably, if it is refused and the model knows other things too."""
         return self.answer.otherwise if self.refused else None
+
+    @property
+    def is_animal(self) -> bool:
+        """Whether it is of one of the breeds, or some other dog or cat."""
+        otherwise = self.otherwise
+        return not self.refused or (otherwise is not None and otherwise.kind in ("dog", "cat"))
 
     @property
     def share(self) -> float:
@@ -198,12 +209,15 @@ def recognize(
     pet than either alone. What a detector separated stays apart: of two dogs side by side, one may
     well be of no known breed.
 
+    Where the largest pet does not seem upright, it is seen at the other quarter turns too. Where it
+    is upright at one of them, the photo is searched again so turned, and the answer turned back.
+
     Parameters
     ----------
     photo, segmenter, whole
         As for `find`.
     classifier
-        The model that names the pets.
+        The model that names the pets, and says whether they are upright if its card has a rule.
 
     Raises
     ------
@@ -211,9 +225,53 @@ def recognize(
         When a model is missing or damaged.
     """
     image = as_image(photo)
-    if regions := _detected(image, segmenter):
-        return name_pets(image, regions, classifier)
-    return _joined(image, name_pets(image, of_numbers(whole()), classifier), classifier)
+    pets = _as_it_is(image, segmenter, classifier, whole)
+    turn = _turn(image, pets[0], classifier) if pets else 0
+    if not turn:
+        return pets
+    turned = turn_image(image, turn)
+    again = _as_it_is(turned, segmenter, classifier, lambda: segmenter.predict(turned).regions())
+    # Cups and clouds have no upright that the rule knows.
+    return [_turned_back(pet, turn) for pet in again] if any(p.is_animal for p in again) else pets
+
+
+def _as_it_is(
+    photo: Image.Image,
+    segmenter: Segmenter,
+    classifier: BreedClassifier,
+    whole: Callable[[], NDArray[np.uint8]],
+) -> list[Pet]:
+    """Like `recognize`, for a photo that is taken as upright."""
+    if regions := _detected(photo, segmenter):
+        return _named(photo, regions, classifier)
+    return _joined(photo, _named(photo, of_numbers(whole()), classifier), classifier)
+
+
+def _turn(photo: Image.Image, pet: Pet, classifier: BreedClassifier) -> Turn:
+    """The turn after which a pet, named in the photo as it is, is upright."""
+    rule = classifier.card.upright
+    if rule is None:
+        return 0
+    first = pet.answer.upright(rule)
+    if first >= rule.sure:
+        return 0
+    crop = _alone(photo, pet.crop, pet.others) or photo.crop(pet.crop)
+    scores = [classifier.classify(turn_image(crop, turn)).upright(rule) for turn in QUARTERS[1:]]
+    scores = [first + rule.margin, *scores]
+    return QUARTERS[int(np.argmax(scores))]
+
+
+def _turned_back(pet: Pet, turn: Turn) -> Pet:
+    """A pet of a turned photo, in the photo as it was before."""
+    undone = back(turn)
+    return replace(
+        pet,
+        region=pet.region.turned(undone),
+        crop=turn_box(pet.crop, undone, *pet.region.shape),
+        others=tuple(other.turned(undone) for other in pet.others),
+        answer=pet.answer.turned(undone),
+        turn=turn,
+    )
 
 
 def _joined(photo: Image.Image, pets: list[Pet], classifier: BreedClassifier) -> list[Pet]:
@@ -230,13 +288,21 @@ def _joined(photo: Image.Image, pets: list[Pet], classifier: BreedClassifier) ->
 
 
 def name_pets(
-    photo: Photo | Image.Image, regions: Sequence[Region], classifier: BreedClassifier
+    photo: Photo | Image.Image,
+    regions: Sequence[Region],
+    classifier: BreedClassifier,
+    turn: Turn = 0,
 ) -> list[Pet]:
-    """Name the breed of each region, as of one pet.
+    """Name the breed of each region, as of one pet, in the photo after a turn.
 
-    See `recognize`, which also questions the regions.
+    See `recognize`, which also questions the regions and finds the turn.
     """
-    image = as_image(photo)
+    image = turn_image(as_image(photo), turn)
+    pets = _named(image, [region.turned(turn) for region in regions], classifier)
+    return [_turned_back(pet, turn) for pet in pets] if turn else pets
+
+
+def _named(image: Image.Image, regions: Sequence[Region], classifier: BreedClassifier) -> list[Pet]:
     return [
         _name(image, region, [each for each in regions if each is not region], classifier)
         for region in regions
@@ -307,11 +373,13 @@ def describe(
     Returns
     -------
     `width`, `height`; `cuts`, the values between the brightness classes, or null if there are too
-    few different ones; and `pets`, each with its `box` (left, top, right, bottom), its `share` of
-    the photo, five `breeds` with name, species and probability, the probability that it is `known`,
-    one of the breeds at all, whether it is `refused` because that is too low, and what it is
-    `otherwise`: name, kind ("dog", "cat", "other animal" or "thing") and probability, or null if it
-    is not refused or the model does not know.
+    few different ones; `turn`, by how many degrees, clockwise, the photo must be turned to be
+    upright: 90, 180 or 270 if its pets were recognized so, else 0; and `pets`, each with its `box`
+    (left, top, right, bottom), its `share` of the photo, five `breeds` with name, species and
+    probability, the probability that it is `known`, one of the breeds at all, whether it is
+    `refused` because that is too low, and what it is `otherwise`: name, kind ("dog", "cat", "other
+    animal" or "thing") and probability, or null if it is not refused or the model does not know.
+    Boxes are in the photo as it is, not as it should be turned.
 
     Raises
     ------
@@ -319,6 +387,7 @@ def describe(
         When a model is missing or damaged.
     """
     image = as_image(photo)
+    found = analyze(image, preview) if pets is None else pets
     try:
         gray = _luminance(image) if values is None else thresholding.gray_channel(values)
         cuts = thresholding.multi_otsu(gray, classes).tolist()
@@ -328,6 +397,7 @@ def describe(
         "width": image.width,
         "height": image.height,
         "cuts": cuts,
+        "turn": turn_of(found),
         "pets": [
             {
                 "box": pet.box,
@@ -337,9 +407,14 @@ def describe(
                 "breeds": [asdict(breed) for breed in pet.breeds],
                 "otherwise": asdict(pet.otherwise) if pet.otherwise else None,
             }
-            for pet in (analyze(image, preview) if pets is None else pets)
+            for pet in found
         ],
     }
+
+
+def turn_of(pets: Sequence[Pet]) -> Turn:
+    """The turn after which the photo of these pets is upright."""
+    return pets[0].turn if pets else 0
 
 
 def _luminance(photo: Image.Image) -> Histogram:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models.lazy import lazy
+from models.turning import Turn, turn_array
 
 Box = tuple[int, int, int, int]
 
@@ -108,6 +109,10 @@ class Region:
         starts, stops = (start + np.searchsorted(down, edges[run]) for edges in (tops, bottoms))
         some = stops > starts  # otherwise it falls between two of the rows
         return Region(starts[some], stops[some], (height, width))
+
+    def turned(self, turn: Turn) -> "Region":
+        """The same pixels after the photo was turned."""
+        return Region.of_mask(turn_array(self.mask, turn)) if turn else self
 
     def joined(self, other: "Region") -> "Region":
         """This region joined with another, disjoint one."""

@@ -36,6 +36,9 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
+import numpy as np
+from numpy.typing import NDArray
+
 from models.preprocessing import InputSpec
 from models.runtime import Network
 
@@ -150,6 +153,33 @@ class Refusal:
         return 1 / (1 + math.exp(-score)) if score > -LARGEST_EXPONENT else 0.0
 
 
+@dataclass(frozen=True)
+class Upright:
+    """How surely a pet is seen upright: a logistic regression on the second head's logits.
+
+    Attributes
+    ----------
+    weights
+        By the number of the class; those that are left out weigh nothing.
+    intercept
+        Added to the weighted logits.
+    sure
+        The log-odds from which on a photo is taken as upright without another look.
+    margin
+        By how much the log-odds of a turned photo must exceed those of the photo as it is.
+    """
+
+    weights: Mapping[int, float]
+    intercept: float
+    sure: float
+    margin: float
+
+    def score(self, logits: NDArray[np.float32]) -> float:
+        """The log-odds, from the second head's `(classes,)` logits before their temperature."""
+        weighted = (weight * logits[number] for number, weight in self.weights.items())
+        return float(sum(weighted)) + self.intercept
+
+
 class LookAlikes(NamedTuple):
     """Two breeds that are often taken for each other, on pictures kept from training.
 
@@ -216,6 +246,8 @@ class Card:
         The rule for refusing a breed model's answer, if one was fitted.
     second_head
         What a breed model's last output means, if it has a second head.
+    upright
+        The rule for photos that lie on their side, if one was fitted to the second head.
     boxes
         How to decode a detector's output.
     pointing
@@ -235,6 +267,7 @@ class Card:
     instances: bool = False
     refusal: Refusal | None = None
     second_head: SecondHead | None = None
+    upright: Upright | None = None
     boxes: Boxes | None = None
     pointing: bool = False
 
@@ -491,6 +524,7 @@ def _parse(path: Path, changed: int) -> Card:
             instances=facts.get("instances", False),
             refusal=_refusal(facts) if "refusal" in facts else None,
             second_head=_second_head(facts["otherwise"]) if "otherwise" in facts else None,
+            upright=_upright(facts) if "upright" in facts else None,
             boxes=_boxes(facts["boxes"]) if "boxes" in facts else None,
             pointing=facts.get("pointing", False),
         )
@@ -514,6 +548,15 @@ def _refusal(facts: Mapping[str, Any]) -> Refusal:
     if unknown := set(numbers) - set(SIGNS if "otherwise" in facts else SIGNS[:2]):
         raise ValueError(f"the rule that refuses has unknown signs: {', '.join(sorted(unknown))}")
     return Refusal(numbers, intercept, threshold)
+
+
+def _upright(facts: Mapping[str, Any]) -> Upright:
+    """What `training.turns` wrote into a card."""
+    rule, classes = facts["upright"]["rule"], len(facts["otherwise"]["names"])
+    weights = {int(number): float(weight) for number, weight in rule["weights"].items()}
+    if not all(0 <= number < classes for number in weights):
+        raise ValueError("The rule for upright photos names classes that the head does not have.")
+    return Upright(weights, *(float(rule[name]) for name in ("intercept", "sure", "margin")))
 
 
 def _second_head(facts: Mapping[str, Any]) -> SecondHead:
