@@ -38,6 +38,7 @@ SCHEMA = pa.schema(
         "width": pa.int32(),
         "height": pa.int32(),
         "cuts": pa.list_(pa.float64()),
+        "turn": pa.int32(),
         "pets": pa.list_(PET),
     }
 )

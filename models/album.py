@@ -27,6 +27,7 @@ COLUMNS = (
     "width",
     "height",
     "cuts",
+    "turn",
     "pet",
     "left",
     "top",
@@ -160,9 +161,8 @@ def examine(
         return Entry(name, error=error)
     segmenter = segmentation.load(store.default("segmentation"))
     seen = as_image(preview)
-    found = segmenter.predict(seen)
     classifier = breeds.load(store.default("classification"))
-    pets = pipeline.recognize(seen, segmenter, classifier, found.regions)
+    found, pets = pipeline.outline(seen, segmenter, classifier)
     small = as_image(picture.photo)
     small.thumbnail((CUT_OUT_SIDE, CUT_OUT_SIDE), reducing_gap=2.0)
     opaque = 255 if pets else 0  # or things that look a little like a pet would leave a ghost
@@ -233,6 +233,7 @@ def table(entries: Iterable[Entry], spreadsheet: Spreadsheet = ENGLISH) -> str:
             "width": entry.facts["width"],
             "height": entry.facts["height"],
             "cuts": " ".join(written(cut, "g") for cut in entry.facts["cuts"] or ()),
+            "turn": entry.facts["turn"],
         }
         lines = [
             _pet_columns(number, pet, written) for number, pet in enumerate(entry.facts["pets"], 1)

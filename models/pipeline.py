@@ -17,7 +17,7 @@ from models.images import Photo
 from models.picture import Values
 from models.preprocessing import as_image
 from models.regions import Box, Region, enlarged, of_numbers
-from models.segmentation import Segmenter
+from models.segmentation import Segmentation, Segmenter
 from models.thresholding import Histogram
 from models.turning import QUARTERS, Turn, back, turn_box, turn_image
 
@@ -272,6 +272,20 @@ def _turned_back(pet: Pet, turn: Turn) -> Pet:
         answer=pet.answer.turned(undone),
         turn=turn,
     )
+
+
+def outline(
+    photo: Photo | Image.Image, segmenter: Segmenter, classifier: BreedClassifier
+) -> tuple[Segmentation, list[Pet]]:
+    """The mask of a photo as a whole, seen upright, and its pets as `recognize` finds them.
+
+    The parameters are those of `recognize`.
+    """
+    image = as_image(photo)
+    found = segmenter.predict(image)
+    pets = recognize(image, segmenter, classifier, found.regions)
+    turn = turn_of(pets)
+    return segmenter.predict(image, turn) if turn else found, pets
 
 
 def _joined(photo: Image.Image, pets: list[Pet], classifier: BreedClassifier) -> list[Pet]:

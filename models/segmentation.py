@@ -22,6 +22,7 @@ from models.preprocessing import (
 from models.regions import HALF, Region, claimed
 from models.runtime import Network
 from models.scaling import reduced_size, scaled, scaled_rows, strips
+from models.turning import Turn, back, turn_array, turn_image
 
 # Probabilities of the interior at which distances to its edge are measured, and how much deeper, in
 # pixels, two parts must be than the neck between them to count as two. Anything that is nowhere
@@ -104,6 +105,11 @@ class Segmentation:
     def subject(self) -> str:
         """Name of the class that is neither background nor border: "pet", "nucleus"."""
         return subject(self.classes)
+
+    def turned(self, turn: Turn) -> "Segmentation":
+        """The same for the photo after a turn."""
+        size = self.shape[::-1] if turn in (90, 270) else self.shape
+        return Segmentation(turn_array(self.answer, turn), self.classes, size)
 
     def resized(self, height: int, width: int) -> "Segmentation":
         """The same for the photo at another size."""
@@ -463,13 +469,15 @@ class Segmenter:
         rows = 2 if self.card.input.layout == "NCHW" else 1
         return self._network.input_shape[rows : rows + 2] == (None, None)
 
-    def predict(self, photo: Photo | Image.Image) -> Segmentation:
+    def predict(self, photo: Photo | Image.Image, turn: Turn = 0) -> Segmentation:
         """Segment a photo.
 
         Parameters
         ----------
         photo
             `(height, width, 3)` uint8 RGB, or the same as a Pillow image.
+        turn
+            By how much it is turned for the network; the answer is turned back.
 
         Examples
         --------
@@ -478,9 +486,10 @@ class Segmenter:
         >>> segmentation.probabilities.shape
         (300, 451, 3)
         """
-        image = as_image(photo)
+        image = turn_image(as_image(photo), turn)
         (small,) = self.run(prepare(image, self.card.input))
-        return at_photo_size(small, self.classes, self.card.input, image.height, image.width)
+        found = at_photo_size(small, self.classes, self.card.input, image.height, image.width)
+        return found.turned(back(turn)) if turn else found
 
     def look_closer(self, photo: Photo | Image.Image, box: tuple[int, int, int, int]) -> "Look":
         """Segment the surroundings of one pet, seen larger than in the whole photo.

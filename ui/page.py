@@ -70,7 +70,7 @@ def build() -> gr.Blocks:
                 gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs,
             ):
                 with gr.Tab(mark("tab.pets"), id="pets", elem_id="tab-pets"):
-                    answers = pets.build(current)
+                    answers, turn = pets.build(current)
                     example = opening.build()
                 with gr.Tab(mark("tab.cut-out"), id="cut-out", elem_id="tab-cut-out"):
                     controls = cutout.build(answered, corrected)
@@ -88,7 +88,7 @@ def build() -> gr.Blocks:
                 sharing.build(photo, answered, tabs, controls, example)
                 examples.build_credits()
         examples.follow(gallery, photo, tabs, model)
-        photo_input.keep_usable(photo, current, message, pets.show_pets, answers, chooser)
+        photo_input.keep_usable(photo, current, message, pets.show_pets, answers, chooser, turn)
         corrected.change(
             follow_strokes,
             [corrected, current],
@@ -117,5 +117,5 @@ def build() -> gr.Blocks:
 def follow_strokes(corrected: Upload | None, current: Upload | None) -> tuple[object, ...]:
     """The corrected upload with its pets; nothing changes if another photo has arrived since."""
     if corrected is None or current is None or corrected.uncorrected != current.uncorrected:
-        return (gr.skip(),) * 5
+        return (gr.skip(),) * 6
     return corrected, *pets.show_pets(corrected)

@@ -26,12 +26,13 @@ CARD_SIDE = 800
 HEAT = 0.75  # opacity of the colour at the strongest place
 
 
-def build(current: gr.State) -> list[gr.Component]:
+def build(current: gr.State) -> tuple[list[gr.Component], gr.Button]:
     """Lay out the tab of the current photo.
 
     Returns
     -------
-    The components in which `show_pets` shows its answer.
+    The components in which `show_pets` shows its answer; and the last of them, a button to turn the
+    photo.
     """
     message = gr.HTML(
         markup.notice(mark("pets.hint"), invites=True),
@@ -39,6 +40,7 @@ def build(current: gr.State) -> list[gr.Component]:
         elem_id="pets-message",
         elem_classes=markup.SPOKEN,
     )
+    turn = gr.Button(mark("pets.turn"), visible=False, size="sm", elem_id="turn-photo")
     picture = gr.Image(
         label=mark("pets.label"),
         show_label=False,  # it would cover the names
@@ -54,20 +56,25 @@ def build(current: gr.State) -> list[gr.Component]:
         share = gr.Button(mark("pets.card"), size="sm", elem_id="share-card")
     events.save_on_click(download, write_picture, [current])
     events.save_on_click(share, write_card, [current])
-    return [message, picture, cards, downloads]
+    return [message, picture, cards, downloads, turn], turn
 
 
-def show_pets(upload: Upload | None) -> tuple[str, str | None, str, object]:
-    """Message, photo with its pets, a card for each, and the buttons for downloads."""
-    nothing = gr.Row(visible=False)
+def show_pets(upload: Upload | None) -> tuple[str, str | None, str, object, object]:
+    """Message, photo with its pets, a card for each, and the buttons for downloads and turning.
+
+    The last one turns a photo that lies on its side, or turns it back.
+    """
+    none, turn = gr.Row(visible=False), gr.Button(visible=False)
     if upload is None:
-        return markup.notice(say("pets.hint")), None, "", nothing
+        return markup.notice(say("pets.hint")), None, "", none, turn
     try:
         photo, found = upload.preview, upload.pets
     except PhotoError as error:
-        return markup.notice(say_error(error), wrong=True), None, "", nothing
+        return markup.notice(say_error(error), wrong=True), None, "", none, turn
+    if upload.turn:
+        turn = gr.Button(say("pets.turn_back"), visible=True)
     if not found.pets:
-        return markup.no_pet(breed.nothing(upload)), None, "", nothing
+        return markup.no_pet(breed.nothing(upload)), None, "", none, turn
     colors = theme.pet_colors(len(found.pets))
     cards = "".join(
         card(number, pet, color, photo)
@@ -80,7 +87,11 @@ def show_pets(upload: Upload | None) -> tuple[str, str | None, str, object]:
     shown = result_files.picture_to_show(picture, f"{upload.name}-pets")
     sure = not any(pet.refused for pet in found.pets)
     message = markup.found(say("pets.found" if sure else "pets.found_only", count=len(found.pets)))
-    return message, shown, text, gr.Row(visible=True)
+    if found.turn and not upload.turn:
+        lies = "pets.upside_down" if found.turn == 180 else "pets.on_its_side"
+        message += markup.notice(say(lies))
+        turn = gr.Button(say("pets.turn"), visible=True)
+    return message, shown, text, gr.Row(visible=True), turn
 
 
 def annotated(upload: Upload, side: int | None = None, whole: bool = False) -> Photo:

@@ -124,6 +124,7 @@ def keep_usable(
     answer: Callable[[Upload | None], Sequence[object]] = lambda upload: (),
     answers: Sequence[gr.Component] = (),
     chooser: Chooser | None = None,
+    turner: gr.Button | None = None,
 ) -> None:
     """Keep the last accepted upload, and answer it in the same event.
 
@@ -143,6 +144,8 @@ def keep_usable(
         time.
     chooser
         Chooses one of the file's pictures.
+    turner
+        Turns it upright, or back.
     """
     # The photo and the sliders are not outputs of these events: Gradio rebuilds every component
     # that an event changes, which takes as long as the rest of its work. These states seldom
@@ -155,19 +158,22 @@ def keep_usable(
             return instead, kept, said, Pictures.of(kept), *answer(kept)
         return instead, kept, said, *[gr.skip()] * (1 + len(answers))
 
-    def choose(before: Upload | None, *numbers: float) -> tuple[object, ...]:
-        nothing = [gr.skip()] * (4 + len(answers))
-        if before is None:
-            return tuple(nothing)
-        axes = [axis.name for axis in before.picture.axes]
-        wanted = {n: int(i) - 1 for n, i in zip(AXES, numbers, strict=True) if n in axes}
-        upload = replace(before, place=Place(**wanted), strokes=())  # strokes were for the other
+    nothing = [gr.skip()] * (4 + len(answers))
+
+    def see(change: Callable[[], Upload]) -> tuple[object, ...]:
         try:
+            upload = change()
             instead = Replacement(_shown(upload))
         except PhotoError as error:
             said = markup.notice(say_error(error), wrong=True)
             return gr.skip(), gr.skip(), said, *nothing[3:]
         return instead, upload, "", Pictures.of(upload), *answer(upload)
+
+    def choose(before: Upload | None, *numbers: float) -> tuple[object, ...]:
+        return see(lambda: _chosen(before, numbers)) if before else tuple(nothing)
+
+    def turn(before: Upload | None) -> tuple[object, ...]:
+        return see(lambda: _turned(before)) if before else tuple(nothing)
 
     replacement.change(
         lambda replacement: replacement.picture if replacement else gr.skip(),
@@ -187,11 +193,16 @@ def keep_usable(
         concurrency_id=INFERENCE,
         api_visibility="private",
     )
-    if chooser:
+
+    def answered(
+        triggers: Sequence[Callable[..., Any]],
+        function: Callable[..., tuple[object, ...]],
+        *more: gr.Component,
+    ) -> None:
         gr.on(
-            [slider.input for slider in chooser.sliders.values()],
-            choose,
-            [accepted, *chooser.sliders.values()],
+            triggers,
+            function,
+            [accepted, *more],
             [replacement, accepted, message, pictures, *answers],
             show_progress="minimal",
             show_progress_on=list(answers) or None,
@@ -199,6 +210,12 @@ def keep_usable(
             concurrency_id=INFERENCE,
             api_visibility="private",
         )
+
+    if turner:
+        answered([turner.click], turn)
+    if chooser:
+        sliders = chooser.sliders.values()
+        answered([slider.input for slider in sliders], choose, *sliders)
         pictures.change(
             _choices,
             pictures,
@@ -275,6 +292,18 @@ def _choices(pictures: Pictures) -> list[object]:
     return [*sliders, gr.HTML(text, visible=bool(text))]
 
 
+def _chosen(before: Upload, numbers: Sequence[float]) -> Upload:
+    """Another picture of the same file; strokes were for the one before."""
+    axes = [axis.name for axis in before.picture.axes]
+    wanted = {n: int(i) - 1 for n, i in zip(AXES, numbers, strict=True) if n in axes}
+    return replace(before, place=Place(**wanted), strokes=())
+
+
+def _turned(before: Upload) -> Upload:
+    """The photo turned upright, or turned back if it was turned; without its strokes."""
+    return replace(before, turn=0 if before.turn else before.pets.turn, strokes=())
+
+
 def _accept(upload: Upload | None, before: Upload | None) -> tuple[object, object, object]:
     """What replaces the photo, the accepted upload, and the message."""
     plain = before and before.uncorrected
@@ -297,6 +326,8 @@ def _shown(upload: Upload) -> str | Upload:
 
     The PNG's name identifies the upload, because the browser sends it back as if it were uploaded.
     """
+    if upload.turn:  # made for this alone: the preview is enough
+        return result_files.picture_to_keep(Image.fromarray(upload.preview), _shown_name(upload))
     if upload.place == FIRST and _browser_can_show(upload):
         return upload
     return result_files.picture_to_keep(Image.fromarray(upload.whole), _shown_name(upload))

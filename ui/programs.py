@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from models import (
+    breeds,
     drawing,
     matting,
     micrographs,
@@ -24,6 +25,8 @@ from models import (
 )
 from models.images import Photo, PhotoError
 from models.picture import Picture
+from models.pipeline import Pet
+from models.segmentation import Segmentation, Segmenter
 from models.thresholding import ThresholdError
 from serving import decoding
 from ui import events, parameters, result_files, theme
@@ -110,11 +113,11 @@ def mask(photo: Upload, model: str) -> tuple[str, dict[str, float]]:
         segmented, classes = found.segmentation, found.mask
     else:
         seen = preview_of(photo, picture)
-        segmented = segmenter.predict(seen)
+        pets_meant = "pet" in segmenter.classes
+        segmented, pets = _outline(seen, segmenter) if pets_meant else (segmenter.predict(seen), [])
         classes = segmented.resized(*picture.size).mask
-        names = segmented.classes
-        if "pet" in names and not pipeline.find(seen, segmenter, segmented.regions):
-            classes = np.full_like(classes, names.index("background") + 1)
+        if pets_meant and not pets:
+            classes = np.full_like(classes, segmented.classes.index("background") + 1)
     colors = dict(enumerate(theme.mask_colors(segmented.classes).values(), start=1))
     file = result_files.picture_to_keep(drawing.indexed_picture(classes, colors), "mask")
     return file, segmentation.shares(classes, segmented.classes)
@@ -132,13 +135,16 @@ def cut_out(photo: Upload) -> str:
     picture = read(photo)
     seen = preview_of(photo, picture)
     segmenter = segmentation.load(store.default("segmentation"))
-    found = segmenter.predict(seen)
-    regions = pipeline.find(seen, segmenter, found.regions)
+    found, pets = _outline(seen, segmenter)
     # Otherwise things that look a little like a pet would leave a ghost.
-    opaque = 255 if regions else 0
+    opaque = 255 if pets else 0
     foreground = np.round(found.foreground() * opaque).astype(np.uint8)
     cut = matting.extract(picture.photo, foreground, segmenter.card.input)
     return result_files.picture_to_keep(Image.fromarray(cut), "cut-out")
+
+
+def _outline(seen: Photo, segmenter: Segmenter) -> tuple[Segmentation, list[Pet]]:
+    return pipeline.outline(seen, segmenter, breeds.load(store.default("classification")))
 
 
 def breed(photo: Upload) -> list[dict[str, Any]]:

@@ -30,6 +30,7 @@ from models.pipeline import Pet
 from models.preprocessing import as_image, scaled_size
 from models.regions import numbered, of_numbers
 from models.thresholding import Channel, Histogram, Settings
+from models.turning import Turn, turn_array
 from serving import decoding
 from ui.memory import Memory
 
@@ -93,6 +94,11 @@ class PetsResult:
         """Whether the breeds of at least one of them are not refused."""
         return any(not pet.refused for pet in self.pets)
 
+    @property
+    def turn(self) -> Turn:
+        """Degrees, clockwise, by which the photo must be turned to be upright."""
+        return pipeline.turn_of(self.pets)
+
 
 @dataclass(frozen=True)
 class BreedResult:
@@ -155,12 +161,15 @@ class Upload:
         Which picture to use if the file has several.
     strokes
         The visitor's corrections of its mask.
+    turn
+        Degrees, clockwise, by which the visitor turned it.
     """
 
     path: str
     memory: Memory = field(default=memory, repr=False, compare=False)
     place: Place = FIRST
     strokes: tuple[Stroke, ...] = ()
+    turn: Turn = 0
 
     @property
     def key(self) -> str:
@@ -171,7 +180,7 @@ class Upload:
         folder = Path(self.path).parent.name
         chosen = [(name, getattr(self.place, name)) for name in AXES]
         parts = (f"{name}{index}" for name, index in chosen if index is not None)
-        return "-".join([folder, *parts])
+        return "-".join([folder, *parts, *([f"turn{self.turn}"] if self.turn else [])])
 
     @property
     def name(self) -> str:
@@ -199,9 +208,7 @@ class Upload:
         decoded = self._decoded
         if decoded.whole is not None:
             return decoded.whole
-        return self._once(
-            "whole", lambda: _read_only(decoding.open_picture(self.path, place=self.place).photo)
-        )
+        return self._once("whole", lambda: _read_only(_read(self).photo))
 
     def gray(self, channel: Channel) -> NDArray[Any]:
         """One channel at full size in the file's own values, `(height, width)`."""
@@ -295,10 +302,10 @@ class Upload:
 
     @property
     def _decoded(self) -> _Decoded:
-        return self._once("decoded", lambda: _decode(self.path, self.place))
+        return self._once("decoded", lambda: _decode(self))
 
     def _once(self, name: Hashable, compute: Callable[[], Result]) -> Result:
-        return self.memory.get((self.path, self.place, name), compute)
+        return self.memory.get((self.path, self.place, self.turn, name), compute)
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:
@@ -306,8 +313,12 @@ def _read_only(array: NDArray[Any]) -> NDArray[Any]:
     return array
 
 
-def _decode(path: str, place: Place) -> _Decoded:
-    picture = decoding.open_picture(path, previews.SIDE, place)
+def _read(upload: Upload, side: int = 0) -> Picture:
+    return decoding.open_picture(upload.path, side, upload.place).turned(upload.turn)
+
+
+def _decode(upload: Upload) -> _Decoded:
+    picture = _read(upload, previews.SIDE)
     photo = _read_only(picture.photo)
     whole = photo if photo.shape[:2] == picture.size else None
     values = _read_only(np.ascontiguousarray(picture.counted)) if picture.deep else None
@@ -373,9 +384,10 @@ def _recognize(upload: Upload) -> PetsResult:
     image = as_image(photo)
     if upload.strokes and upload.correctable(model):
         before, after = (each.mask(model).segmentation for each in (upload.uncorrected, upload))
-        found = [pet.region for pet in upload.uncorrected.pets.pets]
-        numbers = correcting.correct_regions(numbered(found, *photo.shape[:2]), before, after)
-        pets = pipeline.name_pets(image, of_numbers(numbers), classifier)
+        seen = upload.uncorrected.pets
+        found = numbered([pet.region for pet in seen.pets], *photo.shape[:2])
+        numbers = correcting.correct_regions(found, before, after)
+        pets = pipeline.name_pets(image, of_numbers(numbers), classifier, seen.turn)
     else:
         pets = pipeline.recognize(image, segmenter, classifier, whole)
     return PetsResult(pets, time.perf_counter() - start, classifier.device)
@@ -383,7 +395,7 @@ def _recognize(upload: Upload) -> PetsResult:
 
 def _classify(upload: Upload) -> BreedResult:
     classifier = breeds.load(store.default("classification"))
-    photo = upload.preview
+    photo = turn_array(upload.preview, upload.pets.turn)
     start = time.perf_counter()
     answer = classifier.classify(photo)
     return BreedResult(
