@@ -271,7 +271,7 @@ class Judge:
     """Stands in for a classifier: `known` gives the probability for a crop by its share."""
 
     def __init__(self, known: Callable[[float], float]) -> None:
-        self.card = SimpleNamespace(refusal=self)
+        self.card = SimpleNamespace(refusal=self, upright=None)
         self.threshold = 0.5
         self.probability = lambda signs: known(np.exp(signs["log_share"]))
 
