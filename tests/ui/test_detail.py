@@ -74,7 +74,7 @@ def test_a_pet_is_found_and_named_in_the_preview(
     copy.write_bytes(Path(large.path).read_bytes())
     upload = Upload(str(copy))
 
-    _, picture, _, _ = pets.show_pets(upload)
+    _, picture, *_ = pets.show_pets(upload)
 
     assert picture
     assert max(Image.open(picture).size) == previews.SIDE
