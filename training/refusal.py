@@ -100,8 +100,7 @@ def look(
     for example in tqdm(examples, desc="photos"):
         photo = open_photo(example.photo)
         kind, number = getattr(example, "kind", "listed"), getattr(example, "number", None)
-        regions = pipeline.find(photo, segmenter, _whole(segmenter, photo))
-        found = pipeline.name_pets(photo, regions[:1], classifier)
+        found = pipeline.recognize(photo, segmenter, classifier, _whole(segmenter, photo))[:1]
         rows += [Found(kind, number, pet.share, pet.answer) for pet in found] or [
             Found(kind, number)
         ]

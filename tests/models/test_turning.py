@@ -200,7 +200,9 @@ def test_an_album_has_the_turn_and_a_cut_out_as_of_the_upright_photo(tmp_path: P
         file = tmp_path / f"cat{turn}.png"
         Image.fromarray(turn_array(upright, turn)).save(file)
         folder = tmp_path / f"album{turn}"
-        entry = album.examine(file, file.name, folder, [RED] * 3, [BLUE], "?", 100)
+        entry = album.examine(
+            file, file.name, folder, [RED] * 3, [BLUE], lambda number, pet: "?", 100
+        )
         assert entry.facts is not None
         assert entry.facts["turn"] == back(turn)
         line = album.table([entry]).splitlines()[1].split(",")
