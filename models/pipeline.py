@@ -22,6 +22,7 @@ from models.thresholding import Histogram
 from models.turning import QUARTERS, Turn, back, turn_box, turn_image
 
 MOST_PETS = 20  # of one photo that are analysed
+MOST_JUDGED = 3  # of its largest pets that show whether it is upright
 MARGIN = 0.35  # share of the box's longer side, as a margin for the classifier
 LONGEST = 2.0  # largest ratio of the sides of its crop, if the photo has room
 
@@ -209,8 +210,9 @@ def recognize(
     pet than either alone. What a detector separated stays apart: of two dogs side by side, one may
     well be of no known breed.
 
-    Where the largest pet does not seem upright, it is seen at the other quarter turns too. Where it
-    is upright at one of them, the photo is searched again so turned, and the answer turned back.
+    Where one of the pets does not seem upright, they are seen at the other quarter turns too. Where
+    they are upright at one of them, the photo is searched again so turned, and the answer turned
+    back.
 
     Parameters
     ----------
@@ -226,7 +228,7 @@ def recognize(
     """
     image = as_image(photo)
     pets = _as_it_is(image, segmenter, classifier, whole)
-    turn = _turn(image, pets[0], classifier) if pets else 0
+    turn = _turn(image, pets, classifier) if pets else 0
     if not turn:
         return pets
     turned = turn_image(image, turn)
@@ -247,18 +249,21 @@ def _as_it_is(
     return _joined(photo, _named(photo, of_numbers(whole()), classifier), classifier)
 
 
-def _turn(photo: Image.Image, pet: Pet, classifier: BreedClassifier) -> Turn:
-    """The turn after which a pet, named in the photo as it is, is upright."""
+def _turn(photo: Image.Image, pets: Sequence[Pet], classifier: BreedClassifier) -> Turn:
+    """The turn after which the pets of a photo, named in it as it is, are upright."""
     rule = classifier.card.upright
     if rule is None:
         return 0
-    first = pet.answer.upright(rule)
-    if first >= rule.sure:
+    judged = pets[:MOST_JUDGED]
+    first = [pet.answer.upright(rule) for pet in judged]
+    if min(first) >= rule.sure:
         return 0
-    crop = _alone(photo, pet.crop, pet.others) or photo.crop(pet.crop)
-    scores = [classifier.classify(turn_image(crop, turn)).upright(rule) for turn in QUARTERS[1:]]
-    scores = [first + rule.margin, *scores]
-    return QUARTERS[int(np.argmax(scores))]
+    crops = [_alone(photo, pet.crop, pet.others) or photo.crop(pet.crop) for pet in judged]
+    scores = [
+        [classifier.classify(turn_image(crop, turn)).upright(rule) for crop in crops]
+        for turn in QUARTERS[1:]
+    ]
+    return QUARTERS[int(np.argmax([np.mean(first) + rule.margin, *np.mean(scores, axis=1)]))]
 
 
 def _turned_back(pet: Pet, turn: Turn) -> Pet:

@@ -10,8 +10,8 @@ network's outlines are worse. A second head sees the difference: a logistic regr
 tells upright pets from turned ones. The card lists its weights, so most of them are made 0:
 Tibshirani, "Regression shrinkage and selection via the lasso", JRSS B 1996.
 
-The page takes a photo as upright if its largest pet is surely so. Otherwise it classifies the same
-crop at the three other quarter turns too, and looks at the photo as it is most probably upright.
+The page takes a photo as upright if its largest pets are surely so. Otherwise it classifies their
+crops at the three other quarter turns too, and looks at the photo as it is most probably upright.
 
 The regression is fitted on photos that the model was trained on, each at all four turns. The script
 measures, on photos that it was not trained on and with the page's own functions, the share whose

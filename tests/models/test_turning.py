@@ -175,7 +175,7 @@ def test_a_mask_of_a_turned_photo_is_where_the_photo_is(photo: Photo) -> None:
 
 
 @pytest.mark.usefixtures("fresh_models")
-@pytest.mark.parametrize("name", ["cat_chelsea.png", "kitten_with_wool.jpg", "german_shepherd.jpg"])
+@pytest.mark.parametrize("name", ["kitten_with_wool.jpg", "german_shepherd.jpg"])
 def test_examples_on_their_side_are_recognized(name: str) -> None:
     upright = images.open_photo(EXAMPLES / name)
     expected = pipeline.describe(upright)
@@ -194,7 +194,7 @@ def test_examples_on_their_side_are_recognized(name: str) -> None:
 
 @pytest.mark.usefixtures("fresh_models")
 def test_an_album_has_the_turn_and_a_cut_out_as_of_the_upright_photo(tmp_path: Path) -> None:
-    upright = images.open_photo(EXAMPLES / "cat_chelsea.png")
+    upright = images.open_photo(EXAMPLES / "kitten_with_wool.jpg")
     cut_outs = []
     for turn in (0, 90):
         file = tmp_path / f"cat{turn}.png"

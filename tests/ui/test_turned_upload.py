@@ -13,15 +13,15 @@ from ui import pets, photo_input, programs
 from ui.memory import Memory
 from ui.uploads import Upload
 
-CAT = Path(__file__).parent.parent.parent / "examples" / "cat_chelsea.png"
+KITTEN = Path(__file__).parent.parent.parent / "examples" / "kitten_with_wool.jpg"
 
 
 @pytest.fixture(scope="module")
 def lying(tmp_path_factory: pytest.TempPathFactory) -> Upload:
-    """The cat, its head to the right."""
+    """The kitten, its head to the right."""
     folder = tmp_path_factory.mktemp("0123abcd")
-    Image.open(CAT).transpose(Image.Transpose.ROTATE_270).save(folder / "cat.png")
-    return Upload(str(folder / "cat.png"), Memory(50_000_000))
+    Image.open(KITTEN).transpose(Image.Transpose.ROTATE_270).save(folder / "kitten.png")
+    return Upload(str(folder / "kitten.png"), Memory(50_000_000))
 
 
 def test_the_pets_tab_says_it_and_offers_to_turn_it(lying: Upload) -> None:
@@ -36,11 +36,11 @@ def test_the_pets_tab_says_it_and_offers_to_turn_it(lying: Upload) -> None:
     assert "side" not in message
     assert getattr(button, "value", "") == "Turn the photo back"
     assert photo_input._turned(upright) == lying
-    assert not getattr(pets.show_pets(Upload(str(CAT)))[4], "visible", True)
+    assert not getattr(pets.show_pets(Upload(str(KITTEN)))[4], "visible", True)
 
 
 def test_all_results_are_of_the_turned_photo(lying: Upload) -> None:
-    plain = Upload(str(CAT), lying.memory)
+    plain = Upload(str(KITTEN), lying.memory)
     upright = replace(lying, turn=270)
     np.testing.assert_array_equal(upright.whole, plain.whole)
     np.testing.assert_array_equal(upright.preview, plain.preview)
@@ -62,12 +62,12 @@ def test_the_input_shows_the_turned_photo_and_knows_its_echo(lying: Upload) -> N
 
 def test_programs_learn_the_turn_and_get_boxes_in_the_photo_as_it_is(lying: Upload) -> None:
     answer = programs.analyze(lying, 3)
-    plain = programs.analyze(Upload(str(CAT)), 3)
+    plain = programs.analyze(Upload(str(KITTEN)), 3)
     assert (answer["turn"], plain["turn"]) == (270, 0)
     (pet,), (expected,) = answer["pets"], plain["pets"]
     left, top, right, bottom = expected["box"]
     width = plain["width"], plain["height"]
     assert width == (answer["height"], answer["width"])
     turned = plain["height"] - bottom, left, plain["height"] - top, right
-    assert pet["box"] == pytest.approx(turned, abs=3)
+    assert pet["box"] == pytest.approx(turned, abs=10)
     assert pet["breeds"][0]["name"] == expected["breeds"][0]["name"]
