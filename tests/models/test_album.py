@@ -179,7 +179,7 @@ def test_the_table_says_what_a_refused_pet_is_otherwise() -> None:
     pet = {"box": (0, 0, 2, 2), "share": 0.5, "refused": True, "breeds": [best]}
     wolf = {"name": "timber wolf", "kind": "other animal", "probability": 0.75}
     pets = [{**pet, "otherwise": wolf}, {**pet, "refused": False, "otherwise": None}]
-    facts = {"width": 2, "height": 2, "cuts": None, "pets": pets}
+    facts = {"width": 2, "height": 2, "cuts": None, "turn": 0, "pets": pets}
 
     refused, named = csv.DictReader(io.StringIO(album.table([Entry("a.jpg", facts)])))
 
