@@ -53,6 +53,7 @@ Ask = Callable[[int], object]
 
 CLASSES = 3
 SIZE = (1280, 960)  # pixels of the page's photos
+MINUTES, CLIENTS = 10.0, 50  # unless the command says otherwise
 ROUNDS = 6  # of each build
 PAUSE = 1.0  # seconds for which a refused visitor waits
 WARM_UP = 20  # photos that each build answers before measuring
@@ -271,6 +272,9 @@ def measure(
                 build.ask(everyone, turns, 60 * minutes / ROUNDS)
         first, *others = [build.figures() for build in builds]
     command = "python -m bench.crowd" + ("" if event == "page" else f" --event {event}")
+    command += f" --minutes {minutes:g}" if minutes != MINUTES else ""
+    command += f" --clients {clients}" if clients != CLIENTS else ""
+    command += f" --against ../{against.name}" if against else ""
     command += " --odd" if odd else ""
     first |= {
         "command": command,
@@ -327,9 +331,11 @@ def main(words: Sequence[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--event", choices=get_args(Event), default="page")
-    parser.add_argument("--minutes", type=float, default=10, help="of each build (%(default)s)")
-    parser.add_argument("--clients", type=int, default=50, help="visitors (%(default)s)")
-    parser.add_argument("--against", type=Path, help="another checkout, asked in turns")
+    parser.add_argument(
+        "--minutes", type=float, default=MINUTES, help="of each build (%(default)s)"
+    )
+    parser.add_argument("--clients", type=int, default=CLIENTS, help="visitors (%(default)s)")
+    parser.add_argument("--against", type=Path, help="another checkout, measured alternately")
     parser.add_argument("--odd", action="store_true", help="a tenth are odd; keeps no record")
     parser.add_argument("--dry-run", action="store_true", help="keep no record")
     arguments = parser.parse_args(words)

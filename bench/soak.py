@@ -31,6 +31,7 @@ FIRST = 1000  # requests after which memory should not grow any more
 EVERY = 100  # requests between two samples
 WINDOW = 1000  # requests whose samples are averaged, because each meets other photos at work
 VISITORS = 4
+REQUESTS, MINUTES = 20_000, 600.0  # unless the command says otherwise
 ENDPOINTS: tuple[tuple[str, list[object]], ...] = (
     ("analyze", [3]),
     ("threshold", [4, "luminance"]),
@@ -99,7 +100,9 @@ def measure(requests: int, minutes: float) -> dict[str, Any]:
     faults = sum('"event": "fault"' in line for line in log.read_text().splitlines())
     log.unlink()
     return {
-        "command": "python -m bench.soak",
+        "command": "python -m bench.soak"
+        + (f" --requests {requests}" if requests != REQUESTS else "")
+        + (f" --minutes {minutes:g}" if minutes != MINUTES else ""),
         "machine": visitors.machine(),
         "requests": sum(outcomes.values()),
         "minutes": round(took / 60, 1),
@@ -143,8 +146,8 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--requests", type=int, default=20_000)
-    parser.add_argument("--minutes", type=float, default=600, help="end after so long")
+    parser.add_argument("--requests", type=int, default=REQUESTS)
+    parser.add_argument("--minutes", type=float, default=MINUTES, help="end after so long")
     parser.add_argument("--dry-run", action="store_true", help="keep no record")
     arguments = parser.parse_args(words)
     figures = measure(arguments.requests, arguments.minutes)
