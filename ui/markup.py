@@ -80,4 +80,4 @@ def figure(content: bytes, kind: str, alternative: str, caption: str) -> str:
 
 def placeholder(sentence: str) -> str:
     """The text in an empty picture input, in the form that Gradio parses."""
-    return f"{sentence}\n- {mark('photo.or')} -\n{mark('photo.click')}"
+    return f"{mark('photo.click')}\n- {mark('photo.or')} -\n{sentence}"  # a phone can drop nothing

@@ -61,11 +61,10 @@ def build(
     opening
         The component for the opening example, which is part of the same answer.
     """
-    with gr.Group():
-        button = gr.Button(mark("share.button"), size="sm", elem_id="share")
-        link = gr.Textbox(
-            show_label=False, label=mark("share.link"), visible=False, elem_id="share-link"
-        )
+    button = gr.Button(mark("share.button"), size="sm", elem_id="share")
+    link = gr.Textbox(
+        show_label=False, label=mark("share.link"), visible=False, elem_id="share-link"
+    )
     message = gr.HTML(
         f'<p class="hint">{mark("share.hint")}</p>',
         padding=False,
