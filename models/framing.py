@@ -63,7 +63,8 @@ def keep_only(
     """
     from scipy.ndimage import distance_transform_edt
 
-    rows, columns = reduced_size(*numbers.shape, REGION_SIDE)
+    height, width = numbers.shape
+    rows, columns = reduced_size(height, width, REGION_SIDE)
     small = cv2.resize(numbers.astype(np.uint8), (columns, rows), interpolation=cv2.INTER_NEAREST)
     if not small.any():
         return opacity

@@ -7,7 +7,7 @@ from models.measuring import Objects, measure_objects
 from models.picture import Picture
 from models.segmentation import Segmenter
 from models.stains import micrograph
-from models.windows import Found, Progress, find_objects
+from models.windows import FoundObjects, Progress, find_objects
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Examined:
     Lengths are in pixels of the picture, intensities in its file's own values.
     """
 
-    found: Found
+    found: FoundObjects
     objects: Objects
 
 

@@ -29,7 +29,7 @@ Box = tuple[slice, slice]
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundObjects:
     """The objects found in a picture.
 
     Attributes
@@ -53,7 +53,7 @@ def find_objects(
     spec: InputSpec,
     photo: Photo,
     progress: Progress = lambda share: None,
-) -> Found:
+) -> FoundObjects:
     """Segment a photo at its own size, however large, and separate the objects.
 
     A photo that is larger than the network's input is segmented in overlapping windows. Each
@@ -108,14 +108,14 @@ def find_objects(
     if (dimmed := look(photo, 0)) is not None:
         look(dimmed, 1 / 3)
     if not large:
-        return Found(Segmentation(answer, classes), mask, take_apart(whole))
+        return FoundObjects(Segmentation(answer, classes), mask, take_apart(whole))
     numbers = np.zeros((height, width), np.int32)
     count = 0
     seen = list(windows(height, width, side, LARGEST_OBJECT // 2))
     for number, (window, core) in enumerate(seen):
         count = _take(take_apart(window), window, core, numbers, count)
         progress(2 / 3 + (number + 1) / len(seen) / 3)
-    return Found(_to_look_at(answer, classes), mask, numbers)
+    return FoundObjects(_to_look_at(answer, classes), mask, numbers)
 
 
 def windows(

@@ -16,7 +16,7 @@ from models.measuring import measure_objects
 from models.micrographs import Examined
 from models.picture import Picture
 from models.segmentation import Segmentation, Segmenter
-from models.windows import Found
+from models.windows import FoundObjects
 from ui import examples, mask, mask_lesson
 from ui.memory import Memory
 from ui.uploads import Upload
@@ -46,7 +46,9 @@ def search(until: Event) -> Callable[..., Examined]:
         numbers = np.zeros(SIZE, np.int32)
         numbers[10:20, 10:20] = 1
         answer = np.full((*SIZE, 3), 1 / 3, np.float32)
-        found = Found(Segmentation(answer, network.classes), np.ones(SIZE, np.uint8), numbers)
+        found = FoundObjects(
+            Segmentation(answer, network.classes), np.ones(SIZE, np.uint8), numbers
+        )
         return Examined(found, measure_objects(numbers))
 
     return examine
