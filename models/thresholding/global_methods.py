@@ -67,13 +67,14 @@ def huang(counts: NDArray[np.int64], centers: NDArray[np.float64]) -> float:
     belonging = 1 / (1 + np.arange(1, levels) / (levels - 1))
     entropy = -belonging * np.log(belonging) - (1 - belonging) * np.log(1 - belonging)
     entropy = np.concatenate([[0.0], entropy])
+    reversed_ = entropy[::-1].copy()  # products with a view that runs backwards are slow
 
     def fuzziness(cut: int) -> float:
         low, high = dark[cut], light[cut]
         return float(
-            weights[: low + 1] @ entropy[low::-1]
+            weights[: low + 1] @ reversed_[levels - 1 - low :]
             + weights[low + 1 : cut + 1] @ entropy[1 : cut + 1 - low]
-            + weights[cut + 1 : high] @ entropy[high - cut - 1 : 0 : -1]
+            + weights[cut + 1 : high] @ reversed_[levels - high + cut : -1]
             + weights[high:] @ entropy[: levels - high]
         )
 
