@@ -99,9 +99,10 @@ def main(words: Sequence[str] | None = None) -> None:
         from serving import lean
 
         lean.prepare()
-        from serving import server
+        from serving import feedback, server
         from ui import examples, page, texts, theme
 
+        feedback.start(chosen.feedback, public=[examples.FOLDER])
         built = page.build()
         loading.result()
         runtime.answering.set()
@@ -125,6 +126,7 @@ def main(words: Sequence[str] | None = None) -> None:
     except (store.ModelError, settings.CannotStart) as error:
         raise SystemExit(str(error)) from None
     running.wait(first=warm_up)
+    feedback.stop()
 
 
 if __name__ == "__main__":

@@ -71,6 +71,7 @@ __all__ = [
     "Unexpected",
     "check",
     "current_answer",
+    "current_client",
     "current_request",
     "draw_no_plots",
     "forget_deleted_files",
@@ -297,6 +298,12 @@ def current_answer() -> str | None:
 def current_request() -> Any:  # noqa: ANN401 -- Gradio's, which is like Starlette's
     """The request that this thread is answering, or None."""
     return LocalContext.request.get(None)
+
+
+def current_client() -> str:
+    """The client whose request this thread is answering, as the guard knows it."""
+    request = current_request()
+    return str(request.scope.get(CLIENT, "unknown")) if request else "unknown"
 
 
 def upload_folder() -> Path:

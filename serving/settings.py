@@ -34,6 +34,9 @@ class Settings:
         How many proxies all visitors come through; each sets `X-Forwarded-For`.
     share
         Whether to open a public link through gradio.live.
+    feedback
+        Where photos are kept that visitors correct and agree to have kept: a folder, or
+        `hf://datasets/OWNER/NAME`; None for nowhere.
     """
 
     host: str | None = None
@@ -46,6 +49,7 @@ class Settings:
     keep_minutes: float = 10
     behind_proxy: int = 0
     share: bool = False
+    feedback: str | None = None
 
     @property
     def photo_bytes(self) -> int:
@@ -101,6 +105,11 @@ def parse(words: Sequence[str] | None = None, description: str | None = None) ->
         "1 if all visitors come through a proxy that sets X-Forwarded-For; 2, 3, ... for that "
         "many in a row, if visitors' own addresses are private",
         _count,
+    )
+    add(
+        "feedback",
+        "let visitors say what is wrong, and keep the photos that they agree to: in this folder, "
+        "or in a data set of the Hub as hf://datasets/OWNER/NAME",
     )
     parser.add_argument(
         "--share", action="store_true", help="open a public link through gradio.live"

@@ -13,7 +13,7 @@ from PIL import Image, ImageColor
 
 from models import framing, matting
 from models.images import Photo, PhotoError
-from ui import breed, brush, events, markup, photo_input, result_files
+from ui import breed, brush, events, feedback, markup, photo_input, result_files
 from ui.pets import label
 from ui.texts import mark, say, say_error
 from ui.uploads import Edge, Upload
@@ -96,6 +96,7 @@ def build(current: gr.State, corrected: gr.State) -> dict[str, gr.Component]:
         elem_classes="checkered",
     )
     brush.build(current, corrected, "cut-out")
+    feedback.build(current, "cut-out")
     only = gr.CheckboxGroup(
         [],
         label=mark("cutout.only"),

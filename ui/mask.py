@@ -12,7 +12,7 @@ from PIL import Image
 
 from models import correcting, drawing, store
 from models.images import Photo, PhotoError
-from ui import breed, brush, events, markup, result_files, theme
+from ui import breed, brush, events, feedback, markup, result_files, theme
 from ui.texts import mark, mark_name, number, say, say_error, say_name
 from ui.uploads import Instances, Upload
 
@@ -78,6 +78,7 @@ def build(
                 )
     chosen = events.followed(model)
     brush.build(current, corrected, "mask", model, chosen)
+    feedback.build(current, "mask", model, chosen)
     gr.on(
         [current.change, chosen.change, opacity.change, border.change],
         show_overlay,

@@ -12,6 +12,7 @@ from ui import (
     cutout,
     events,
     examples,
+    feedback,
     markup,
     mask,
     mask_lesson,
@@ -71,6 +72,7 @@ def build() -> gr.Blocks:
             ):
                 with gr.Tab(mark("tab.pets"), id="pets", elem_id="tab-pets"):
                     answers, turn = pets.build(current)
+                    feedback.build(current, "pets")
                     example = opening.build()
                 with gr.Tab(mark("tab.cut-out"), id="cut-out", elem_id="tab-cut-out"):
                     controls = cutout.build(answered, corrected)

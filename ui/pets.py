@@ -9,7 +9,7 @@ from models import drawing, pipeline, store
 from models.drawing import Color
 from models.images import Photo, PhotoError
 from models.pipeline import Pet
-from ui import breed, events, markup, result_files, theme
+from ui import breed, events, feedback, markup, result_files, theme
 from ui.texts import (
     mark,
     page_address,
@@ -154,9 +154,10 @@ def card(place: int, pet: Pet, color: Color, photo: Photo | None = None) -> str:
         if pet.refused
         else say_breed(pet.breeds[0].name, both=True)
     )
-    figures = ""
+    figures = wrong = ""
     if photo is not None:
         figures = f'<div class="pet-pictures">{_evidence(place, pet, photo)}</div>'
+        wrong = feedback.opener(place, name)
     kind, hint = "pet", say("pets.share", share=percent(pet.share, 0))
     if pet.refused:
         kind = "pet unsure"
@@ -164,7 +165,7 @@ def card(place: int, pet: Pet, color: Color, photo: Photo | None = None) -> str:
     return (
         f'<section class="{kind}"><h2>{markup.swatch(color)}{place}. {html.escape(name)}</h2>'
         f'<p class="hint">{html.escape(hint)}</p>'
-        f"{figures}{breed.bars(pet.breeds)}{_look_alikes(pet)}</section>"
+        f"{figures}{breed.bars(pet.breeds)}{_look_alikes(pet)}{wrong}</section>"
     )
 
 
