@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -128,15 +129,16 @@ def trimap(inside: NDArray[np.bool_]) -> NDArray[np.uint8]:
     `(height, width)` uint8: 1 pet, 2 background, 3 border. The outline runs in the middle of the
     border, which is narrower where the pet is small.
     """
-    from scipy.ndimage import distance_transform_edt
-
     found = np.where(inside, PET, BACKGROUND).astype(np.uint8)
     if inside.all() or not inside.any():
         return found
-    depth = distance_transform_edt(inside)
-    half = min(BORDER_WIDTH * max(inside.shape) / 2, depth.max() / 2)
+    depth, outside = (
+        cv2.distanceTransform(part.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        for part in (inside, ~inside)
+    )
+    half = min(BORDER_WIDTH * max(inside.shape) / 2, float(depth.max()) / 2)
     # The next pixel's centre is 1 away, and the outline between the two is half as far.
-    found[np.where(inside, depth, distance_transform_edt(~inside)) - 0.5 < half] = BORDER
+    found[np.maximum(depth, outside) - 0.5 < half] = BORDER
     return found
 
 
@@ -252,11 +254,14 @@ def _read_list(folder: Path) -> str:
 def _write_list(folder: Path, text: str) -> None:
     """Replace the list at once, so that nobody reads a half of it."""
     new = folder / LIST.with_suffix(".new")
-    with new.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(folder / LIST)
+    try:
+        with new.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(folder / LIST)
+    finally:
+        new.unlink(missing_ok=True)
 
 
 def _unlink(folder: Path, removed: Collection[Entry]) -> None:

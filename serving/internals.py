@@ -303,7 +303,8 @@ def current_request() -> Any:  # noqa: ANN401 -- Gradio's, which is like Starlet
 def current_client() -> str:
     """The client whose request this thread is answering, as the guard knows it."""
     request = current_request()
-    return str(request.scope.get(CLIENT, "unknown")) if request else "unknown"
+    own = getattr(request, "request", None)  # Starlette's; Gradio's copies what it gives away
+    return str(own.scope.get(CLIENT, "unknown")) if own else "unknown"
 
 
 def upload_folder() -> Path:

@@ -147,6 +147,9 @@ class _Handler(BaseHTTPRequestHandler):
             r"/api/validate-yaml": self.validate,
             r"/api/(?P<repo>.+?)/preupload/(?P<revision>.+)": self.preupload,
             r"/api/(?P<repo>.+?)/commit/(?P<revision>.+)": self.commit,
+            r"/api/(?P<repo>.+?)/super-squash/(?P<branch>.+)": self.squash,
+            r"/api/(?P<repo>.+?)/lfs-files": self.list_large,
+            r"/api/(?P<repo>.+?)/lfs-files/batch": self.delete_large,
             r"/api/(?P<repo>.+?)/branch/(?P<name>.+)": self.branch,
             r"/api/(?P<repo>.+?)/tag/(?P<revision>.+)": self.tag,
             r"/api/(?P<repo>.+?)/variables": self.set_variable,
@@ -184,6 +187,8 @@ class _Handler(BaseHTTPRequestHandler):
         if wanted.get("type") == "space":
             assert wanted["sdk"] == "gradio"
             repo = f"spaces/{repo}"
+        elif wanted.get("type") == "dataset":
+            repo = f"datasets/{repo}"
         known = repo in self.hub.repositories
         if not known:
             self.hub.repositories[repo] = Repository(wanted.get("visibility") == "private")
@@ -245,6 +250,9 @@ class _Handler(BaseHTTPRequestHandler):
             match operation["key"]:
                 case "header":
                     message = value["summary"]
+                    if value.get("parentCommit", found[0]) != repository.find(revision):
+                        self.refuse(412, "A commit has happened since")
+                        return
                 case "file":
                     files[value["path"]] = base64.b64decode(value["content"])
                 case "lfsFile":
@@ -255,6 +263,37 @@ class _Handler(BaseHTTPRequestHandler):
                     del files[value["path"]]
         name = repository.commit(revision, files, message)
         self.answer({"commitUrl": f"{self.hub.url}/{repo}/commit/{name}", "commitOid": name})
+
+    def squash(self, repo: str, branch: str) -> None:
+        """Make one commit of all; the others can no longer be had."""
+        if (repository := self.repository(repo)) is not None:
+            files = repository.files
+            repository.commits.clear()
+            repository.commit(branch, files, json.loads(self.content)["message"])
+            self.answer({})
+
+    def list_large(self, repo: str) -> None:
+        if (repository := self.repository(repo)) is not None:
+            self.answer(
+                [
+                    {
+                        "oid": name,
+                        "fileOid": name,
+                        "filename": path,
+                        "size": len(self.hub.objects.get(name, b"")),
+                        "pushedAt": "2026-11-30T00:00:00.000Z",
+                        "ref": "main",
+                    }
+                    for path, name in repository.large.items()
+                    if name in self.hub.objects
+                ]
+            )
+
+    def delete_large(self, repo: str) -> None:
+        if self.repository(repo) is not None:
+            for name in json.loads(self.content)["deletions"]["sha"]:
+                del self.hub.objects[name]
+            self.answer({})
 
     def branch(self, repo: str, name: str) -> None:
         if (repository := self.repository(repo)) is None:

@@ -94,15 +94,15 @@ def build(
     inputs = [current, asked, *([model] if model else [])]
     of_pets = name == "pets"
 
-    def follow(upload: Upload | None, said: object, model: str | None = None) -> str:
+    def follow_feedback(upload: Upload | None, said: object, model: str | None = None) -> str:
         return show(upload, said, None if of_pets else model or store.default("segmentation"))
 
-    def take(upload: Upload | None, said: object, model: str | None = None) -> str:
+    def answer_feedback(upload: Upload | None, said: object, model: str | None = None) -> str:
         return answer(upload, said, None if of_pets else model or store.default("segmentation"))
 
     gr.on(
         [each.change for each in (current, chosen) if each],
-        follow,
+        follow_feedback,
         inputs,
         area,
         show_progress="hidden",
@@ -111,7 +111,7 @@ def build(
         api_visibility="private",
     )
     asked.submit(
-        take,
+        answer_feedback,
         inputs,
         area,
         show_progress="hidden",
@@ -141,7 +141,8 @@ def show(upload: Upload | None, said: object, model: str | None) -> str:
             return ""
         if asked.get("step") == "open" and asked.get("photo") == upload.key:
             return form(upload, asked, model)
-        return opener() if model and example(upload, None, model) else ""
+        shown = model is not None and upload.correctable(model) and upload.pets.pets
+        return opener() if shown else ""
     except PhotoError:  # the tab says it
         return ""
 
