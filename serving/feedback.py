@@ -180,7 +180,8 @@ def data_set_of(place: str) -> str | None:
 
 def described(entry: pet_folders.Entry) -> str:
     """An entry for the owner: id, breed and species, separated by tabs."""
-    labels, species = pet_folders.breeds(), {2: "dog", 1: "cat"}.get(entry.species, "?")
+    labels = pet_folders.breeds()
+    species = "cat" if entry.species == pet_folders.SPECIES["cat"] else "dog"
     known = 0 < entry.class_id <= len(labels)
     breed = labels[entry.class_id - 1].name if known else "another breed"
     return f"{entry.name}\t{breed}\t{species}"

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from models import pet_folders
 from training import command_line
 from training.archives import DataError, download, extract, file_md5
 
@@ -31,7 +32,7 @@ VALIDATION_SHARE = 0.1
 SPLIT_SEED = 42
 SPLITS = ("train", "validation", "trainval", "test")
 
-PET, BACKGROUND, BORDER = 1, 2, 3
+PET, BACKGROUND, BORDER = pet_folders.PET, pet_folders.BACKGROUND, pet_folders.BORDER
 ANOTHER_BREED = -1  # label of a pet whose breed is none of the 37
 MASK_CLASSES = ("pet", "background", "border")
 
