@@ -117,6 +117,12 @@ def test_the_empty_page_is_accessible(page: Page) -> None:
 def test_tabs_with_results_are_accessible(page_with_cat: Page, tab: str) -> None:
     page = page_with_cat
     open_tab(page, tab)
+    if tab == "Cut out":
+        page.locator("#ground").get_by_text("A colour").click()
+        page.locator("#swatches button").first.wait_for()
+        page.locator("#edge").get_by_role("button").first.click()
+        page.get_by_role("button", name="Correct by hand").click()
+        page.locator("#brush-cut-out canvas").wait_for()
     if tab == "Mask":
         page.locator("#probabilities img").first.wait_for()
         page.locator("#compare-sizes").click()
@@ -130,6 +136,23 @@ def test_tabs_with_results_are_accessible(page_with_cat: Page, tab: str) -> None
         expect(page.locator("#album-message")).to_contain_text("could not be used")
     page.locator(RESULTS[tab]).first.wait_for()
     expect_no_bars(page, tab)
+
+
+def test_several_pets_an_unknown_breed_and_no_pet_are_accessible(
+    context: BrowserContext, served: Served
+) -> None:
+    with opened(context, served[0], 1280, "light") as page:
+        upload(page, "two.jpg", (CAT.parent / "cat_and_dog.jpg").read_bytes())
+        expect(page.locator("#pets .pet")).to_have_count(2)
+        expect(page.locator("#pets .unsure")).to_have_count(1)
+        expect_no_bars(page, "Several pets")
+        open_tab(page, "Cut out")
+        page.locator("#only-pets").wait_for()
+        expect_no_bars(page, "Cut out several")
+        upload(page, "cup.jpg", (CAT.parent / "coffee_cup.jpg").read_bytes())
+        expect(page.locator("#cut-out-message .no-pet")).to_be_visible()
+        expect(page.locator("#ground")).to_be_hidden()
+        expect_no_bars(page, "Cut out no pet")
 
 
 def test_an_error_message_is_accessible(page_with_cat: Page) -> None:

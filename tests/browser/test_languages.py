@@ -129,7 +129,7 @@ def test_the_browser_s_language_decides_and_the_address_overrides(
     german = context.new_page()
     german.goto(served[0])
     expect(german.get_by_role("tab", name="Schwellenwert")).to_be_visible()
-    expect(german.locator("#photo")).to_contain_text("klick hier und such eins aus")
+    expect(german.locator("#photo")).to_contain_text("klick hier und such ein Foto aus")
     german.goto(f"{served[0]}?lang=en")
     expect(german.get_by_role("tab", name="Threshold")).to_be_visible()
     context.close()
