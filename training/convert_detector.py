@@ -29,7 +29,6 @@ from models.preprocessing import InputSpec, prepare
 from training import command_line, pets
 from training.compress import round_model
 from training.errors import UserError
-from training.networks.onnx_network import with_weights
 from training.runs import command, read_facts, trained_on
 
 NAME = "finder"
@@ -168,6 +167,8 @@ def write(source: Path, to: Path, photos: Sequence[Photo], run: Path | None = No
     onnx.checker.check_model(whole, full_check=True)
     exact = largest_difference(original, whole, photos, all_classes=True)
     if run:
+        from training.networks.onnx_network import with_weights  # imports PyTorch
+
         whole = with_weights(whole, load_file(run / "model.safetensors"))
     rounded = round_model(whole, int8_from=10**9)
     difference = largest_difference(whole, rounded, photos)

@@ -38,9 +38,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
-from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
 from models import breeds, pipeline, segmentation, store
@@ -190,6 +187,9 @@ def fit(pets: Sequence[Found], strangers: Sequence[Found]) -> Refusal:
     training.errors.UserError
         When too few of either have a region.
     """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
     pet_signs, other_signs = (
         [signs for each in rows if (signs := each.signs()) is not None]
         for rows in (pets, strangers)
@@ -223,6 +223,7 @@ def score(rule: Refusal, pets: Sequence[Found], strangers: Sequence[Found]) -> F
     `others` are other things and animals, `other_pets` of other breeds; `other_pets_named` is the
     share of those with a known class for which that class is the first besides the model's breeds.
     """
+    from sklearn.metrics import roc_auc_score
 
     def scores(rows: Iterable[Found]) -> NDArray[np.float64]:
         signs = [each.signs() for each in rows]
