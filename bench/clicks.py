@@ -50,14 +50,14 @@ class Course:
         Intersection over union at the start and after each click.
     seconds
         How long the answer to each click took.
-    mask
-        The mask in the end, `(height, width)` uint8: 1 pet, 2 background, 3 border.
+    inside
+        What belongs to the pet in the end, `(height, width)` bool, to the middle of the border.
     """
 
     name: str
     overlaps: tuple[float, ...]
     seconds: tuple[float, ...]
-    mask: NDArray[np.uint8]
+    inside: NDArray[np.bool_]
 
     @property
     def clicks(self) -> int:
@@ -115,7 +115,7 @@ def click_through(example: pets.Example, segmenter: segmentation.Segmenter) -> C
         mask = corrected.mask != background
         seconds.append(time.perf_counter() - begin)
         overlaps.append(overlap(mask, truth))
-    return Course(example.name, tuple(overlaps), tuple(seconds), corrected.mask)
+    return Course(example.name, tuple(overlaps), tuple(seconds), corrected.foreground() > 0.5)
 
 
 def chosen(root: Path, split: str) -> list[pets.Example]:

@@ -1,14 +1,14 @@
 """What twenty corrected photos teach: correct held-out pictures by clicks, fine-tune, measure.
 
     python -m bench.teaching runs/fine      # the page's mask network, as a run; renews the table
-    python -m bench.teaching runs/fine --seeds 1 --kinds worst
+    python -m bench.teaching runs/fine --seeds 1
 
-The page's mask is tried on all held-out pictures of trainval. Twenty of them are corrected: those
-on which it is worst, or twenty that are drawn, by simulated clicks (see `bench.clicks`); or the
-worst by their trimaps, as a very patient visitor would. They are written into a folder as the page
+The page's mask is tried on all held-out pictures of trainval, and the twenty on which it is worst
+are corrected by simulated clicks (see `bench.clicks`). They are written into a folder as the page
 writes corrections. A short fine-tuning of the run learns from them, by `--more`, and from a sample
-of the training pictures; as a control, the same fine-tuning learns from that sample alone. Measured
-are those held-out pictures from which neither has learnt, and all is repeated with other seeds.
+of the training pictures; as a control, the same fine-tuning learns from that sample alone. The
+other held-out pictures, from which neither has learnt, are measured. All is repeated with other
+seeds.
 
 What is in the folder `--out` already is kept: corrections, trainings and their figures.
 """
@@ -21,18 +21,18 @@ if __name__ == "__main__":
 import argparse
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 import documents
 from bench import clicks
 from bench.clicks import Course, overlap
-from models import segmentation, store
+from models import pet_folders, segmentation, store
 from models.images import open_photo
 from models.preprocessing import prepare
 from models.segmentation import at_photo_size
@@ -45,15 +45,8 @@ END = "<!-- /teaching -->"
 
 OUT = Path("runs/teaching")
 CORRECTED = 20
-DRAWN_BY = 42  # seed of the twenty that are drawn
 SAMPLE, SIZE, EPOCHS, BATCH, RATE = 180, 256, 2, 10, 1e-4  # of the fine-tuning
 SEEDS = 3
-CONTROL, BEFORE = "control", "before"
-KINDS = {
-    "worst": "the 20 worst masks, by clicks",
-    "drawn": "20 drawn at random, by clicks",
-    "trimaps": "the 20 worst masks, by their trimaps",
-}
 RESAMPLED = 2000  # times, for the interval of a difference
 
 
@@ -76,12 +69,10 @@ class Figures:
         """Those of some of the pictures."""
         return Figures(self.overlaps[kept], self.confusions[kept])
 
-    @property
     def iou(self) -> float:
         """Mean over the pictures of their intersection over union."""
         return float(self.overlaps.mean())
 
-    @property
     def mean_iou(self) -> float:
         """Mean over the three classes of the intersection over union of all pixels together."""
         total = self.confusions.sum(axis=0)
@@ -91,41 +82,27 @@ class Figures:
 
 def correct(
     examples: Sequence[pets.Example], courses: Sequence[Course], folder: Path, root: Path
-) -> None:
-    """Write the corrections of each kind, and `corrections.json`, which says what they are."""
+) -> dict[str, Any]:
+    """Write the worst masks, corrected, into a folder; return what was done."""
     worst = np.argsort([course.overlaps[0] for course in courses], kind="stable")[:CORRECTED]
-    drawn = np.random.default_rng(DRAWN_BY).permutation(len(examples))[:CORRECTED]
-    chosen = {"worst": worst, "drawn": drawn, "trimaps": worst}
-    facts = {}
-    for kind, indices in chosen.items():
-        masks = {
-            examples[index]: pets.read_trimap(examples[index].trimap)
-            if kind == "trimaps"
-            else courses[index].mask
-            for index in indices
-        }
-        write(folder / kind, masks, root)
-        facts[kind] = {
-            "names": [examples[index].name for index in indices],
-            "clicks": float(np.mean([courses[index].clicks for index in indices])),
-            "before": float(np.mean([courses[index].overlaps[0] for index in indices])),
-            "after": float(np.mean([courses[index].overlaps[-1] for index in indices])),
-        }
-    (folder / "corrections.json").write_text(json.dumps(facts, indent=2) + "\n")
+    masks = {examples[index]: pet_folders.trimap(courses[index].inside) for index in worst}
+    write(folder, masks, root)
+    return {
+        "names": [examples[index].name for index in worst],
+        "clicks": float(np.mean([courses[index].clicks for index in worst])),
+        "before": float(np.mean([courses[index].overlaps[0] for index in worst])),
+        "after": float(np.mean([courses[index].overlaps[-1] for index in worst])),
+    }
 
 
 def write(folder: Path, masks: Mapping[pets.Example, NDArray[np.uint8]], root: Path) -> None:
-    """Write photos with corrected masks in the layout of `training.corrections`."""
+    """Write photos with corrected masks as the page does; they keep the data set's names."""
     shutil.rmtree(folder, ignore_errors=True)
-    (folder / "images").mkdir(parents=True)
-    (folder / "annotations" / "trimaps").mkdir(parents=True)
-    breeds, lines = pets.breeds(root), []
+    breeds = pets.breeds(root)
     for example, mask in masks.items():
-        shutil.copy(example.photo, folder / "images" / f"{example.name}.jpg")
-        Image.fromarray(mask).save(folder / "annotations" / "trimaps" / f"{example.name}.png")
-        species = 1 if breeds[example.label].species == "cat" else 2
-        lines.append(f"{example.name} {example.label + 1} {species} 0\n")
-    (folder / "annotations" / "list.txt").write_text("".join(lines))
+        species = pet_folders.SPECIES[breeds[example.label].species]
+        entry = pet_folders.Entry(example.name, example.label + 1, species, 0)
+        pet_folders.add(folder, entry, open_photo(example.photo), mask)
 
 
 def fine_tune(run: Path, out: Path, more: Path | None, seed: int, root: Path) -> None:
@@ -178,39 +155,36 @@ def interval(differences: NDArray[np.float64]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def rows(
-    kind: str, before: Figures, controls: Sequence[Figures], taught: Sequence[Figures]
-) -> Iterator[str]:
-    """The two rows of a kind of correction, as Markdown: IoU of the pet, and mean IoU."""
+def table(before: Figures, controls: Sequence[Figures], taught: Sequence[Figures]) -> str:
+    """What the corrected photos change, by both figures, as Markdown.
+
+    Parameters
+    ----------
+    before
+        Of the run that is fine-tuned.
+    controls, taught
+        After fine-tuning without the corrected photos, and with them: one of each seed.
+    """
     gains = np.mean([one.overlaps for one in taught], axis=0) - np.mean(
         [one.overlaps for one in controls], axis=0
     )
     low, high = interval(gains)
-    yield _row(
-        f"{KINDS[kind]}: IoU of the pet",
-        before.iou,
-        [one.iou for one in controls],
-        [one.iou for one in taught],
-        f" ({low:+.4f} to {high:+.4f})",
-    )
-    yield _row(
-        "the same: mean IoU of the three classes",
-        before.mean_iou,
-        [one.mean_iou for one in controls],
-        [one.mean_iou for one in taught],
-        "",
-    )
-
-
-def _row(
-    name: str, before: float, controls: Sequence[float], taught: Sequence[float], range_: str
-) -> str:
-    each = ", ".join(f"{b - a:+.4f}" for a, b in zip(controls, taught, strict=True))
-    gain = np.mean(taught) - np.mean(controls)
-    return (
-        f"| {name} | {before:.4f} | {np.mean(controls):.4f} | {np.mean(taught):.4f} | "
-        f"{gain:+.4f}{range_} | {each} |"
-    )
+    lines = [
+        "| | before | fine-tuned without them | with them | gain | gain of each seed |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, figure, range_ in (
+        ("IoU of the pet, mean of the pictures", Figures.iou, f" ({low:+.4f} to {high:+.4f})"),
+        ("mean IoU of the three classes, all pixels", Figures.mean_iou, ""),
+    ):
+        without, together = [figure(one) for one in controls], [figure(one) for one in taught]
+        each = ", ".join(f"{b - a:+.4f}" for a, b in zip(without, together, strict=True))
+        gain = np.mean(together) - np.mean(without)
+        lines.append(
+            f"| {name} | {figure(before):.4f} | {np.mean(without):.4f} | {np.mean(together):.4f} | "
+            f"{gain:+.4f}{range_} | {each} |"
+        )
+    return "\n".join(lines)
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -222,61 +196,41 @@ def main(words: Sequence[str] | None = None) -> None:
     pets.add_arguments(parser)
     parser.add_argument("--out", type=Path, default=OUT, help="folder of all that is made")
     parser.add_argument("--seeds", type=int, default=SEEDS, help="trainings of each kind")
-    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     arguments = parser.parse_args(words)
     out: Path = arguments.out
     root = pets.prepare(arguments.root, arguments.source)
     examples = pets.with_masks(pets.split(root, "validation"))
-    folder = out / "corrected"
-    if not (folder / "corrections.json").exists():
+    corrected, corrections = out / "corrected", out / "corrections.json"
+    if not corrections.exists():
         segmenter = segmentation.load(store.default("segmentation"))
-        correct(
-            examples, [clicks.click_through(each, segmenter) for each in examples], folder, root
-        )
-    facts = json.loads((folder / "corrections.json").read_text())
+        courses = [clicks.click_through(each, segmenter) for each in examples]
+        facts = correct(examples, courses, corrected, root)
+        corrections.write_text(json.dumps(facts, indent=2) + "\n")
+    facts = json.loads(corrections.read_text())
+    rest = np.array([example.name not in facts["names"] for example in examples])
 
-    def of(kind: str, seed: int) -> Figures:
-        run = out / f"{kind}-{seed}"
+    def of(name: str, seed: int, more: Path | None) -> Figures:
+        run = out / f"{name}-{seed}"
         if not (run / "run.json").exists():
-            fine_tune(arguments.run, run, None if kind == CONTROL else folder / kind, seed, root)
-        return measured(run, out / f"{kind}-{seed}.npz", examples)
+            fine_tune(arguments.run, run, more, seed, root)
+        return measured(run, out / f"{name}-{seed}.npz", examples).only(rest)
 
     seeds = range(1, arguments.seeds + 1)
-    before = measured(arguments.run, out / f"{BEFORE}.npz", examples)
-    controls = [of(CONTROL, seed) for seed in seeds]
-    lines = [
-        "| corrected | before | fine-tuned without | with them | gain (95 %) | of each seed |",
-        "|---|---|---|---|---|---|",
-    ]
-    for kind in arguments.kinds:
-        taught = [of(kind, seed) for seed in seeds]
-        rest = np.array([example.name not in facts[kind]["names"] for example in examples])
-        lines += rows(
-            kind,
-            before.only(rest),
-            [one.only(rest) for one in controls],
-            [one.only(rest) for one in taught],
-        )
-    lines += ["", told(facts, len(examples), arguments.seeds)]
-    if arguments.kinds == list(KINDS) and arguments.seeds == SEEDS:
-        documents.renew(START, END, "\n".join(lines))
-    print("\n".join(lines))
-
-
-def told(facts: Mapping[str, Mapping[str, float]], pictures: int, seeds: int) -> str:
-    """What was measured, in words."""
-    corrections = "; ".join(
-        f"{KINDS[kind]}, {one['clicks']:.1f} clicks each, IoU {one['before']:.2f} to "
-        f"{one['after']:.2f}"
-        for kind, one in facts.items()
-        if kind != "trimaps"
+    written = table(
+        measured(arguments.run, out / "before.npz", examples).only(rest),
+        [of("control", seed, None) for seed in seeds],
+        [of("taught", seed, corrected) for seed in seeds],
     )
-    return (
-        f"Held-out part of trainval, the {pictures - CORRECTED} pictures that are not corrected, "
-        f"at the photos' own size; means of {seeds} seeds. Corrections: {corrections}. "
-        f"Fine-tuning: {SAMPLE} training pictures and the {CORRECTED}, {EPOCHS} epochs at "
-        f"{SIZE} px, rate {RATE:g}."
+    written += (
+        f"\n\n{rest.sum()} pictures of the held-out part of trainval, at the photos' own size; "
+        f"means of {len(seeds)} seeds, and in brackets the gain's 95 % interval over pictures. The "
+        f"{CORRECTED} got {facts['clicks']:.1f} clicks each, and their IoU rose from "
+        f"{facts['before']:.3f} to {facts['after']:.3f}. Fine-tuning: {SAMPLE} pictures of the "
+        f"training part and these, {EPOCHS} epochs at {SIZE} px, rate {RATE:g}."
     )
+    if len(seeds) == SEEDS:
+        documents.renew(START, END, written)
+    print(written)
 
 
 if __name__ == "__main__":

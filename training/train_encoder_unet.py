@@ -14,7 +14,8 @@ folder `model.safetensors` and `config.json` (for `segmentation_models_pytorch.f
 
 `--start-from` takes the weights of a finished run: a few epochs at a larger size after many at a
 small one reach what many at the large size reach, in a fraction of the time (Howard et al.,
-"fastai: A layered API for deep learning", 2020, on progressive resizing).
+"fastai: A layered API for deep learning", 2020, on progressive resizing). At the same size, the
+batch norms keep that run's statistics.
 """
 
 import argparse

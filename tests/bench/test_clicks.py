@@ -67,10 +67,10 @@ def test_clicks_are_given_until_the_mask_is_good_enough(example: pets.Example) -
 
 
 def test_the_table_counts_what_never_becomes_good_enough_as_most() -> None:
-    mask = np.ones((1, 1), np.uint8)
-    good = clicks.Course("a", (0.95,), (), mask)
-    mended = clicks.Course("b", (0.5, 0.8, 0.92), (0.01, 0.02), mask)
-    never = clicks.Course("c", (0.5,) * (clicks.MOST + 1), (0.03,) * clicks.MOST, mask)
+    inside = np.ones((1, 1), np.bool_)
+    good = clicks.Course("a", (0.95,), (), inside)
+    mended = clicks.Course("b", (0.5, 0.8, 0.92), (0.01, 0.02), inside)
+    never = clicks.Course("c", (0.5,) * (clicks.MOST + 1), (0.03,) * clicks.MOST, inside)
 
     table = clicks.table([good, mended, never], "test")
 

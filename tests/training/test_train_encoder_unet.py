@@ -66,6 +66,19 @@ def test_a_larger_run_starts_from_a_smaller_one(
         torch.testing.assert_close(after[name], values)
 
 
+def test_a_run_that_goes_on_at_the_same_size_keeps_the_statistics(
+    run: Path, tiny_pets: Path, tmp_path: Path
+) -> None:
+    arguments = words(tiny_pets, tmp_path / "more", "--start-from", str(run))
+    longer = train_encoder_unet.train(**vars(train_encoder_unet.parse_arguments(arguments)))
+    before, after = (smp.from_pretrained(path).decoder.state_dict() for path in (run, longer))
+    statistics = [name for name in before if name.endswith(("running_mean", "running_var"))]
+    assert statistics
+    for name in statistics:
+        torch.testing.assert_close(after[name], before[name])
+    assert any(not torch.equal(after[name], before[name]) for name in before)
+
+
 def test_the_loss_is_cross_entropy_plus_dice() -> None:
     torch.manual_seed(0)
     logits, truth = torch.randn(2, 3, 4, 4), torch.randint(0, 3, (2, 4, 4))
