@@ -42,9 +42,12 @@ def photo() -> Photo:
     return np.random.default_rng(0).integers(0, 255, (160, 200, 3), np.uint8)
 
 
-def read(folder: Path) -> dict[str, tuple[list[int], Image.Image, NDArray[np.uint8]]]:
+Read = tuple[list[int], Image.Image, NDArray[np.uint8]]
+
+
+def read(folder: Path) -> dict[str, Read]:
     """The numbers, photo and trimap of each line, as any reader of the data set gets them."""
-    found = {}
+    found: dict[str, Read] = {}
     for line in (folder / "annotations" / "list.txt").read_text().splitlines():
         if not line.startswith("#"):
             name, *numbers = line.split(" ")
@@ -92,9 +95,9 @@ def test_all_numbers_are_those_of_the_official_list() -> None:
     official = {}
     for line in lines:
         if not line.startswith("#"):
-            name, *numbers = line.split()
+            name, *words = line.split()
             breed = name.rpartition("_")[0].replace("_", " ").title()
-            official[breed] = tuple(map(int, numbers))
+            official[breed] = tuple(map(int, words))
     assert len(official) == 37
     for breed, numbers in official.items():
         entry = pet_folders.new_entry(breed, "cat")
