@@ -767,7 +767,7 @@ def _send_no_descriptions(blocks: gr.Blocks) -> None:
     for component in blocks.config["components"]:
         if component["id"] not in described:
             for key in ("api_info", "api_info_as_input", "api_info_as_output", "example_inputs"):
-                component.pop(key, None)  # type: ignore[misc]
+                component.pop(key, None)
 
 
 def mounted(app: FastAPI, blocks: gr.Blocks, url: str, token: str, mcp_bytes: int) -> None:

@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from threading import Event
 
+import gradio as gr
 import numpy as np
 import pytest
 from PIL import Image
@@ -101,6 +102,7 @@ def test_what_is_said_of_nuclei_adds_up_and_is_that_of_the_csv_file() -> None:
     nucleus, background, border = shares
     assert nucleus + background + border == 100
     assert f"<td>{nucleus + border}%</td>" in said
+    assert isinstance(download, gr.DownloadButton)
     file = download.value["path"] if isinstance(download.value, dict) else download.value
     with Path(file).open() as table:
         rows = {int(row["number"]): row for row in csv.DictReader(table)}
