@@ -2,6 +2,7 @@
 
     python -m bench.clicks                       # 200 pictures of the test split; renews its table
     python -m bench.clicks --split validation    # the held-out pictures; only prints
+    python -m bench.clicks --split validation --compare --every 3    # and other methods; a table
 
 "Deep Interactive Object Selection" (Xu, Price, Cohen, Yang, Huang, CVPR 2016): the next click comes
 into the middle of the largest connected error, until the mask's intersection over union with the
@@ -25,19 +26,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 import documents
+from bench.click_rivals import GraphCut, RandomWalker, Rival
 from models import segmentation, store
 from models.correcting import Corrector, Stroke
 from models.images import open_photo
 from models.runtime import usable_cores
 from training import pets
+from training.clicking import ENOUGH, MOST, next_click, overlap
+
+Method = type[Corrector] | type[Rival]
 
 START = "<!-- clicks: written by bench.clicks -->"
 END = "<!-- /clicks -->"
+METHODS_START = "<!-- methods: written by bench.clicks -->"
+METHODS_END = "<!-- /methods -->"
 
-ENOUGH = 0.9
-MOST = 20
 PICTURES = 200
 SEED = 42
+
+
+METHODS: dict[str, Method] = {
+    "`models/correcting.py`": Corrector,
+    "graph cut (OpenCV's GrabCut)": GraphCut,
+    "random walker (scikit-image)": RandomWalker,
+}
 
 
 @dataclass(frozen=True)
@@ -70,39 +82,15 @@ class Course:
         return self.overlaps[-1] >= ENOUGH
 
 
-def next_click(mask: NDArray[np.bool_], truth: NDArray[np.bool_]) -> tuple[int, int, bool]:
-    """Row and column of the middle of the largest error, and whether the subject misses it.
-
-    The middle is the place that is farthest from the error's edge, and from the picture's.
-    """
-    from scipy.ndimage import distance_transform_edt, label
-
-    largest, missed, error = 0, True, mask
-    for keep, wrong in ((True, truth & ~mask), (False, mask & ~truth)):
-        pieces, count = label(wrong)
-        if count:
-            areas = np.bincount(pieces.ravel())[1:]
-            if areas.max() > largest:
-                largest, missed = int(areas.max()), keep
-                error = pieces == areas.argmax() + 1
-    depth = distance_transform_edt(np.pad(error, 1))[1:-1, 1:-1]
-    row, column = np.unravel_index(depth.argmax(), depth.shape)
-    return int(row), int(column), missed
-
-
-def overlap(mask: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
-    """Intersection over union; 1 of two empty masks."""
-    union = np.count_nonzero(mask | truth)
-    return np.count_nonzero(mask & truth) / union if union else 1.0
-
-
-def click_through(example: pets.Example, segmenter: segmentation.Segmenter) -> Course:
+def click_through(
+    example: pets.Example, segmenter: segmentation.Segmenter, method: Method = Corrector
+) -> Course:
     """Click on one picture until its mask is good enough."""
     photo = open_photo(example.photo)
     truth = pets.read_trimap(example.trimap) != pets.BACKGROUND
     found = segmenter.predict(photo).resized(*truth.shape)
     background = found.classes.index("background") + 1
-    corrector = Corrector(found, photo)
+    corrector = method(found, photo)
     corrected, mask = found, found.mask != background
     overlaps, seconds = [overlap(mask, truth)], []
     strokes: list[Stroke] = []
@@ -153,6 +141,25 @@ def table(courses: Sequence[Course], split: str) -> str:
     return "\n".join(lines)
 
 
+def comparison(courses: dict[str, list[Course]], split: str) -> str:
+    """Several methods on the same pictures as Markdown, where the start is below 90 %."""
+    lines = [
+        f"| method, {split} split | pictures below 90 % | clicks, mean | median "
+        f"| not at 90 % after {MOST} | milliseconds of a click, median |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, each in courses.items():
+        below = [course for course in each if course.overlaps[0] < ENOUGH]
+        clicks = [course.clicks for course in below]
+        never = sum(not course.enough for course in below)
+        taken = sorted(second for course in below for second in course.seconds)
+        lines.append(
+            f"| {name} | {len(below)} | {np.mean(clicks):.2f} | {np.median(clicks):.0f} "
+            f"| {never} | {1000 * taken[len(taken) // 2]:.0f} |"
+        )
+    return "\n".join(lines)
+
+
 def main(words: Sequence[str] | None = None) -> None:
     """Measure, and renew the table where it is the test split's."""
     parser = argparse.ArgumentParser(
@@ -161,12 +168,27 @@ def main(words: Sequence[str] | None = None) -> None:
     pets.add_arguments(parser)
     parser.add_argument("--split", choices=("validation", "test"), default="test")
     parser.add_argument("--every", type=int, default=1, help="only each so manieth picture")
+    parser.add_argument(
+        "--compare", action="store_true", help="compare methods on held-out pictures; renew a table"
+    )
     parser.add_argument("--each", action="store_true", help="print every picture, too")
     arguments = parser.parse_args(words)
     segmenter = segmentation.load(store.default("segmentation"))
     root = pets.prepare(arguments.root, arguments.source)
+    examples = chosen(root, arguments.split)[:: arguments.every]
+    if arguments.compare:
+        if arguments.split == "test":
+            parser.error("Methods are compared on held-out pictures: --split validation.")
+        every = {
+            name: [click_through(example, segmenter, method) for example in examples]
+            for name, method in METHODS.items()
+        }
+        written = comparison(every, arguments.split)
+        documents.renew(METHODS_START, METHODS_END, written)
+        print(written)
+        return
     courses = []
-    for example in chosen(root, arguments.split)[:: arguments.every]:
+    for example in examples:
         courses.append(click_through(example, segmenter))
         if arguments.each:
             values = " ".join(f"{value:.3f}" for value in courses[-1].overlaps)

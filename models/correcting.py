@@ -1,17 +1,17 @@
 """Masks corrected by hand: strokes mark what belongs to the subject, and the mask follows.
 
 A click or a short stroke is enough, as in "Deep Interactive Object Selection" (Xu, Price, Cohen,
-Yang, Huang, CVPR 2016), but without a second network: each stroke moves the log odds of the mask
-network's own probabilities, less and less with the geodesic distance from it, which is long across
-the photo's edges and through other colours (Bai, Sapiro, "Geodesic matting", IJCV 2009). Between
-two opposite strokes, the nearer one counts.
+Yang, Huang, CVPR 2016), but without a second network. A stroke points at a place where the mask is
+wrong. For each other such place, a logistic model says how likely the stroke means it, too, from
+geodesic distances (Bai, Sapiro, "Geodesic matting", IJCV 2009), colours, and the mask network's own
+probabilities. `training.fit_clicks` fits the model.
 
 Everything is computed at the size of the network's answer, so it takes some milliseconds for a
 photo of any size.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from threading import Lock
 
@@ -29,26 +29,42 @@ from models.segmentation import (
 
 MOST_STROKES = 100  # of a photo
 MOST_POINTS = 500  # of a stroke
+UNPAINTED = -1
 
-# Lengths are in units, of which the longer side of the network's answer has 256. The constants were
-# tuned on held-out pictures; see docs/correcting.md.
-REACH = 30.0  # of the first stroke at least
-LESS_REACH = 0.95  # times that for each further one, because errors get smaller
-REACH_BY_DEPTH = 3.5  # times the depth of the error that is pointed at, at most
-LONGEST_REACH = 60.0
-SURE = 0.5  # of that depth: so far around a stroke all counts as meant, too
-FALL = 2.0  # power of the distance in the exponential by which the influence falls
-RIVALRY = 2.0  # power of how much nearer the opposite stroke is
-MARGIN = 2.0  # log odds beyond the middle, at the stroke itself
-LIMIT = 5.0  # of the log odds
-EDGES = 1.0  # what a step costs more for the photo's mean contrast across it
-STEEPEST = 3.0  # times the mean contrast; more costs no more
-DOUBTS = 0.3  # what it costs more for each unit of log odds that differs from those at the stroke
-COLORS = 1.0  # what it costs more for `COLOR_UNIT` of CIELAB's distance to the stroke's colour
-COLOR_UNIT = 20.0
+# Log odds that a stroke means a place, too: this, and so much for each unit of the evidence. Fitted
+# on photos of the train part, as `training.fit_clicks` does.
+LOG_ODDS = 4.28
+WEIGHTS = {
+    "network": 0.24,
+    "likeness": 0.18,
+    "way": 1.13,
+    "costly way": -1.97,
+    "elsewhere": -0.61,
+    "depth": -0.91,
+    "rival": 0.36,
+    "outline": -0.81,
+}
+
+# Lengths are in units, of which the longer side of the network's answer has 256. Depths are those
+# of the error that is pointed at: how far the stroke is from what was right already, because an
+# error is seldom thicker than that.
+SHALLOWEST = 1.5  # of depths; less counts as this
+SURE = 0.6  # of the depth: so far around a stroke all counts as meant
+LEAST_SURE = 2.5
+FAR = 10.0  # depths from a stroke; nothing changes beyond
+LEAST_FAR, MOST_FAR = 48.0, 128.0
+AWAY = 3.0  # depths from a stroke, beyond which its surroundings end
+STEEPEST = 3.0  # times the photo's mean contrast; more costs a step no more
+DOUBTS = 0.3  # what a step costs more for each unit of log odds that differs from the stroke's
+COLOR_UNIT = 20.0  # of CIELAB's distance to the stroke's colour, for which a step costs 1 more
 FARTHEST_COLOR = 3.0  # units; more costs no more
+LIMIT = 7.0  # of the network's log odds
+COLOR_CELLS = (10, 14, 14)  # of CIELAB, in which colours are counted
+COLOR_SPAN = 56.0  # of a and b to both sides of grey; what is beyond counts as this
+SCARCE = 1e-5  # share of a colour that never occurs
+FARTHEST_RIVAL = 3.0  # logarithm of how much nearer one of two opposite strokes is, at most
+FARTHEST_OUTLINE = 6.0  # depths
 
-TRIES = 5  # of raising a stroke's amount until it is heeded
 NARROWEST, WIDEST = 3.0, 20.0  # units of a border, where the network draws one
 
 
@@ -126,18 +142,53 @@ class Stroke:
 
 
 @dataclass(frozen=True)
-class _Influence:
-    """How a stroke changes the mask: by `amount` log odds, falling with the distance from it.
+class Evidence:
+    """What speaks for it that a stroke means a place, too.
 
-    `distance` is infinite outside the `window`, which also contains `painted`.
+    Attributes
+    ----------
+    window
+        Of the network's answer: all places that the stroke may mean.
+    wrong
+        `(height, width)` bool, of the window: where the mask says the opposite of the stroke.
+    sure
+        Likewise: what is so near to the stroke that it means it.
+    values
+        `(height, width, len(WEIGHTS))` float32, in their order: the network's log odds for what the
+        stroke says; the same, less those at the stroke; logarithms of the geodesic distance from
+        the stroke in depths, by the photo's contrast alone and by colours and the network's opinion
+        as well; how much more common the colour is among places far away where the mask says the
+        opposite, than in the photo (logarithm); logarithm of the depth; how much nearer this stroke
+        is than an opposite one (logarithm); distance to what was right already, in depths.
+    """
+
+    window: tuple[slice, slice]
+    wrong: NDArray[np.bool_]
+    sure: NDArray[np.bool_]
+    values: NDArray[np.float32]
+
+    @property
+    def meant(self) -> NDArray[np.bool_]:
+        """The places that the stroke changes: `(height, width)` bool."""
+        log_odds = self.values @ np.array(list(WEIGHTS.values()), np.float32) + LOG_ODDS
+        return self.wrong & (self.sure | (log_odds > 0))
+
+
+@dataclass(frozen=True)
+class _State:
+    """The mask after a stroke.
+
+    Attributes
+    ----------
+    inside
+        `(rows, columns)` bool: the subject and its border.
+    painted
+        `(rows, columns)` int8: what the brush covered, 1 to keep and 0 to remove; else `UNPAINTED`.
     """
 
     stroke: Stroke
-    window: tuple[slice, slice]
-    distance: NDArray[np.float32]
-    painted: NDArray[np.bool_]
-    reach: float
-    amount: float
+    inside: NDArray[np.bool_]
+    painted: NDArray[np.int8]
 
 
 def correctable(classes: Sequence[str]) -> bool:
@@ -167,10 +218,13 @@ class Corrector:
             (columns, rows), Image.Resampling.BILINEAR, reducing_gap=2.0
         )
         self._colors = rgb2lab(np.asarray(small)).astype(np.float32)
-        self._odds = _log_odds(found)
-        self._cost = 1 + EDGES * np.minimum(_contrast(self._colors), STEEPEST)
+        self._cells = _color_cells(self._colors)
+        self._cost = 1 + np.minimum(_contrast(self._colors), STEEPEST)
+        background = np.clip(found.answer[:, :, found.classes.index("background")], 1e-3, 1 - 1e-3)
+        self._odds = np.clip(np.log((1 - background) / background), -LIMIT, LIMIT)
+        self._start = found.answer.argmax(axis=2) != found.classes.index("background")
         self._border = self._border_width()
-        self._influences: list[_Influence] = []
+        self._known: list[_State] = []
         self._lock = Lock()
 
     def correct(self, strokes: Sequence[Stroke]) -> Segmentation:
@@ -182,128 +236,126 @@ class Corrector:
         if not strokes:
             return self.found
         with self._lock:
-            known = self._influences
-            same = 0
-            for influence, stroke in zip(known, strokes, strict=False):
-                if influence.stroke != stroke:
+            known = []
+            for state, stroke in zip(self._known, strokes, strict=False):
+                if state.stroke != stroke:
                     break
-                same += 1
-            influences = known[:same]
-            answer = self._answer(influences)
-            for stroke in strokes[same:]:
-                influences, answer = self._add(influences, stroke, answer)
-            self._influences = influences
-        return Segmentation(answer, self.found.classes, self.found.size)
+                known.append(state)
+            for number, stroke in enumerate(strokes[len(known) :], start=len(known)):
+                known.append(self._follow(known[-1] if known else None, strokes[:number], stroke))
+            self._known = known
+        return Segmentation(self._answer(known[-1]), self.found.classes, self.found.size)
 
-    def _add(
-        self, influences: list[_Influence], stroke: Stroke, answer: NDArray[np.float32]
-    ) -> tuple[list[_Influence], NDArray[np.float32]]:
-        """Add a stroke to others that led to an answer."""
-        from scipy.ndimage import distance_transform_edt
+    def evidence(
+        self, inside: NDArray[np.bool_], earlier: Sequence[Stroke], stroke: Stroke
+    ) -> Evidence | None:
+        """What speaks for it that a stroke means more than it covers; None if it covers no error.
+
+        Parameters
+        ----------
+        inside
+            `(rows, columns)` bool, of the size of the network's answer: the subject and its border,
+            as the mask is before the stroke.
+        earlier
+            The strokes that led to it.
+        """
         from skimage.graph import MCP_Geometric
 
-        rows, columns = self._odds.shape
-        inside = self._inside(answer)
+        rows, columns = inside.shape
+        unit = self._unit
+        wrong = inside != stroke.keep
         places = stroke.path(rows, columns)
-        # How far the stroke is from the part that is already right: the error may be that thick.
-        error = np.pad(inside != stroke.keep, 1)
-        depths = distance_transform_edt(error)[1:-1, 1:-1][places[:, 0], places[:, 1]]
-        depth = float(depths.max())
-        reach = min(
-            max(REACH_BY_DEPTH * depth, REACH * self._unit * LESS_REACH ** len(influences)),
-            LONGEST_REACH * self._unit,
-        )
-        far = int(np.ceil(2 * reach)) + 2
+        # What is beyond the picture counts as right.
+        depths = _depth(np.pad(wrong, 1))[1:-1, 1:-1][places[:, 0], places[:, 1]]
+        if not depths.any():
+            return None
+        depth = max(float(depths.max()), SHALLOWEST * unit)
+        far = int(np.clip(FAR * depth, LEAST_FAR * unit, MOST_FAR * unit))
         top, left = np.maximum(places.min(axis=0) - far, 0)
         bottom, right = places.max(axis=0) + far + 1
         window = slice(top, bottom), slice(left, right)
-        painted = stroke.painted(rows, columns, self._photo_size)[window]
-        meant = painted.copy()
-        y, x = np.ogrid[: painted.shape[0], : painted.shape[1]]
-        for (row, column), radius in zip(places - (top, left), SURE * depths, strict=True):
-            if radius > 1:
-                meant |= (y - row) ** 2 + (x - column) ** 2 <= radius**2
 
-        colors = self._colors[window]
-        usual = np.median(colors[meant], axis=0)
-        difference = np.sqrt(((colors - usual) ** 2).sum(axis=2)) / COLOR_UNIT
-        odds = self._odds[window]
-        own = np.median(odds[painted])
-        cost = self._cost[window] + COLORS * np.minimum(difference, FARTHEST_COLOR)
-        cost += DOUBTS * np.abs(odds - own)
-        distance, _ = MCP_Geometric(cost).find_costs(np.argwhere(meant))
-        amount = min(max(self._resistance(stroke, influences, answer), 0.0) + MARGIN, 2 * LIMIT)
-        new = _Influence(stroke, window, distance.astype(np.float32), painted, float(reach), amount)
-        for _ in range(TRIES):
-            if self._heeded(stroke, [*influences, new]):
-                break
-            new = replace(new, amount=1.5 * new.amount + 1)
-        return [*influences, new], self._answer([*influences, new])
+        sure = np.zeros_like(wrong[window])
+        y, x = np.ogrid[: sure.shape[0], : sure.shape[1]]
+        for (row, column), near in zip(places - (top, left), depths, strict=True):
+            radius = max(SURE * near, LEAST_SURE * unit)
+            sure |= (y - row) ** 2 + (x - column) ** 2 <= radius**2
 
-    def _resistance(
-        self, stroke: Stroke, influences: Sequence[_Influence], answer: NDArray[np.float32]
-    ) -> float:
-        """Log odds of the opposite along a stroke, where they are largest.
+        colors, odds = self._colors[window], self._odds[window]
+        own = np.median(odds[sure])
+        difference = np.sqrt(((colors - np.median(colors[sure], axis=0)) ** 2).sum(axis=2))
+        cost = self._cost[window]
+        costlier = cost + np.minimum(difference / COLOR_UNIT, FARTHEST_COLOR)
+        costlier += DOUBTS * np.abs(odds - own)
+        seeds = np.argwhere(sure)
+        way, costly_way = (MCP_Geometric(each).find_costs(seeds)[0] for each in (cost, costlier))
 
-        What is kept comes inside of the outline, and what is removed outside of its border.
-        """
-        places = tuple(stroke.path(*self._odds.shape).T)
-        if stroke.keep:
-            return float(-self._total(influences)[places].min())
-        background = answer[places][:, self.found.classes.index("background")]
-        background = np.clip(background, 1e-4, 1 - 1e-4)
-        return float(np.log((1 - background) / background).max())
+        rival = np.full(sure.shape, FARTHEST_RIVAL)
+        opposite = np.zeros_like(wrong)
+        for each in earlier:
+            if each.keep != stroke.keep:
+                opposite[tuple(each.path(rows, columns).T)] = True
+        if opposite[window].any():
+            other, _ = MCP_Geometric(cost).find_costs(np.argwhere(opposite[window]))
+            rival = np.log((other + unit) / (way + unit))
 
-    def _heeded(self, stroke: Stroke, influences: Sequence[_Influence]) -> bool:
-        """Whether the mask agrees with the stroke at all of its places."""
-        places = tuple(stroke.path(*self._odds.shape).T)
-        if stroke.keep:
-            return bool((self._total(influences)[places] > 0).all())
-        return not self._inside(self._follow(influences))[places].any()
+        away = wrong.copy()
+        around = np.zeros_like(wrong)
+        around[tuple(places.T)] = True
+        away[window] &= _depth(~around[window]) > AWAY * depth
+        elsewhere = np.log(self._commonness(away) / self._commonness(np.ones_like(wrong)))
+        outline = _depth(wrong[window])
+        sign = 1 if stroke.keep else -1
+        values = {
+            "network": sign * odds,
+            "likeness": sign * (odds - own),
+            "way": np.log1p(way / depth),
+            "costly way": np.log1p(costly_way / depth),
+            "elsewhere": elsewhere[self._cells[window]],
+            "depth": np.full(sure.shape, np.log(depth / unit)),
+            "rival": np.clip(rival, -FARTHEST_RIVAL, FARTHEST_RIVAL),
+            "outline": np.minimum(outline / depth, FARTHEST_OUTLINE),
+        }
+        stacked = np.stack([values[name] for name in WEIGHTS], axis=-1).astype(np.float32)
+        return Evidence(window, wrong[window], sure, stacked)
 
-    def _total(self, influences: Sequence[_Influence]) -> NDArray[np.float32]:
-        """Log odds with everything that strokes add: `(rows, columns)` float32."""
-        total = self._odds.copy()
-        nearest = {}
-        for keep in (True, False):
-            nearest[keep] = np.full(total.shape, np.inf, np.float32)
-            for each in influences:
-                if each.stroke.keep == keep:
-                    part = nearest[keep][each.window]
-                    np.minimum(part, each.distance, out=part)
-        for each in influences:
-            rival = nearest[not each.stroke.keep][each.window]
-            # 1 if the opposite stroke is at least as far, 0 where it was painted.
-            with np.errstate(invalid="ignore"):
-                share = np.where(
-                    np.isinf(rival), 1, 2 * rival / (rival + each.distance + np.float32(1e-3))
-                )
-            fall = np.exp(-((each.distance / each.reach) ** FALL))
-            fall *= np.minimum(share, 1) ** RIVALRY
-            total[each.window] += (each.amount if each.stroke.keep else -each.amount) * fall
-        return np.clip(total, -LIMIT, LIMIT, out=total)
+    def _follow(
+        self, before: "_State | None", earlier: Sequence[Stroke], stroke: Stroke
+    ) -> "_State":
+        """What one more stroke makes of the mask."""
+        inside = (before.inside if before else self._start).copy()
+        painted = before.painted.copy() if before else np.full(inside.shape, UNPAINTED, np.int8)
+        evidence = self.evidence(inside, earlier, stroke)
+        if evidence is not None:
+            inside[evidence.window][evidence.meant] = stroke.keep
+        painted[stroke.painted(inside.shape[0], inside.shape[1], self._photo_size)] = stroke.keep
+        inside[painted != UNPAINTED] = painted[painted != UNPAINTED] == 1
+        return _State(stroke, inside, painted)
 
-    def _answer(self, influences: Sequence[_Influence]) -> NDArray[np.float32]:
-        """The network's answer with these strokes, the same where they change nothing."""
-        if not influences:
-            return self.found.answer
-        answer = self._follow(influences)
-        for each in influences:
-            answer[each.window][each.painted] = self._classes(
-                np.array([np.inf if each.stroke.keep else -np.inf])
-            )
-        return answer
+    def _commonness(self, where: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """How common each colour cell is there: `(cells,)` float32, blurred by a cell."""
+        from scipy.ndimage import gaussian_filter
 
-    def _follow(self, influences: Sequence[_Influence]) -> NDArray[np.float32]:
-        """The answer as it follows the strokes, without the painted places."""
-        inside = self._total(influences) > 0
-        changed = inside != (self._odds > 0)
+        counts = np.bincount(self._cells[where], minlength=int(np.prod(COLOR_CELLS)))
+        shares = counts.reshape(COLOR_CELLS).astype(np.float32) / max(int(counts.sum()), 1)
+        blurred: NDArray[np.float32] = gaussian_filter(shares, 1.0).ravel()
+        return blurred + np.float32(SCARCE)
+
+    def _answer(self, state: "_State") -> NDArray[np.float32]:
+        """The network's answer for this mask, the same where it changes nothing."""
+        inside = state.inside
         answer = self.found.answer.copy()
+        changed = inside != self._start
         if changed.any():
-            # A new outline has no border drawn by the network, so it gets one of the usual width.
-            signed = np.where(inside, _depth(inside) - 0.5, 0.5 - _depth(~inside))
+            # A new outline has no border drawn by the network, so it gets one of the usual width,
+            # within the mask.
+            distance = np.where(inside, _depth(inside) - 0.5, 0.5 - _depth(~inside))
+            if "border" in self.found.classes:
+                distance -= self._border / 2
             near = _depth(~changed) <= self._border
-            answer[near] = self._classes(signed[near])
+            answer[near] = self._classes(distance[near])
+        for keep, signed in ((1, np.inf), (0, -np.inf)):
+            answer[state.painted == keep] = self._classes(np.array([signed]))
         return answer
 
     def _classes(self, signed: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -323,16 +375,12 @@ class Corrector:
         values["border"] = 1 - subject - background
         return np.stack([values[name] for name in names], axis=-1).astype(np.float32)
 
-    def _inside(self, answer: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """The part of an answer that counts as the subject, including its border."""
-        return answer.argmax(axis=2) != self.found.classes.index("background")
-
     def _border_width(self) -> float:
         """How wide the network draws the border, in places of its answer."""
         if "border" not in self.found.classes:
             return NARROWEST * self._unit
         border = self.found.answer.argmax(axis=2) == self.found.classes.index("border")
-        inside = self._odds > 0
+        inside = self._start
         steps = np.count_nonzero(inside[1:] != inside[:-1])
         steps += np.count_nonzero(inside[:, 1:] != inside[:, :-1])
         # A slanted outline has more steps than its length: 4 / pi times as many on average.
@@ -412,13 +460,12 @@ def overlap(one: Segmentation, other: Segmentation) -> float:
     return np.count_nonzero(inside & also) / union if union else 1.0
 
 
-def _log_odds(found: Segmentation) -> NDArray[np.float32]:
-    """How certainly each place in the answer belongs to the subject; the border counts half."""
-    share: NDArray[np.floating] = found.answer[:, :, found.classes.index(found.subject)]
-    if "border" in found.classes:
-        share = share + found.answer[:, :, found.classes.index("border")] / 2
-    share = np.clip(share, 1e-3, 1 - 1e-3)
-    return np.clip(np.log(share / (1 - share)), -LIMIT, LIMIT).astype(np.float32)
+def _color_cells(colors: NDArray[np.float32]) -> NDArray[np.intp]:
+    """The cell of CIELAB in which each colour is: `(height, width)`."""
+    shares = colors / (100, 2 * COLOR_SPAN, 2 * COLOR_SPAN) + (0, 0.5, 0.5)
+    cells = np.floor(shares * COLOR_CELLS).astype(np.intp)
+    cells = np.clip(cells, 0, np.array(COLOR_CELLS) - 1)
+    return np.ravel_multi_index(tuple(np.moveaxis(cells, -1, 0)), COLOR_CELLS)
 
 
 def _depth(mask: NDArray[np.bool_]) -> NDArray[np.float64]:

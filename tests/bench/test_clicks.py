@@ -66,6 +66,15 @@ def test_clicks_are_given_until_the_mask_is_good_enough(example: pets.Example) -
     assert len(course.seconds) == course.clicks
 
 
+@pytest.mark.parametrize("method", clicks.METHODS.values(), ids=list(clicks.METHODS))
+def test_all_methods_mend_it(example: pets.Example, method: clicks.Method) -> None:
+    course = clicks.click_through(example, cast(Segmenter, WrongHalf()), method)
+
+    assert course.enough
+    table = clicks.comparison({"it": [course]}, "validation")
+    assert f"| it | 1 | {course.clicks:.2f} | {course.clicks} | 0 |" in table
+
+
 def test_the_table_counts_what_never_becomes_good_enough_as_most() -> None:
     inside = np.ones((1, 1), np.bool_)
     good = clicks.Course("a", (0.95,), (), inside)

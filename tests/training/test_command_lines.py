@@ -28,6 +28,7 @@ SCRIPTS = (
     *TRAININGS,
     *("export", "compress", "evaluate", "publish", "refusal", "evidence", "edges", "systems"),
     *("pets", "nuclei", "others", "train_detector", "convert_detector", "evaluate_pets"),
+    "fit_clicks",
 )
 ARCH = "test_vit"  # the fastest of timm's networks for tests
 CNN = "test_efficientnet"
