@@ -135,6 +135,7 @@ def fit_and_measure(
     split: str = "validation",
     keep: bool = False,
     photos: int = PHOTOS,
+    pictures: int | None = None,
     root: Path | None = None,
     source: str | None = None,
     folder: Path | None = None,
@@ -158,18 +159,18 @@ def fit_and_measure(
     facts = {**card.facts["training"], "task": card.task, "labels": card.facts["labels"]}
     data = data_sets.open_for(facts, root=root, source=source, folder=folder)
 
-    def checked(name: str) -> Examples:
+    def drawn(name: str, number: int | None) -> Examples:
         found = data_sets.held_out_by(data, facts, name)
-        return data.check(found, masks=False, skip_damaged=skip_damaged)
+        found = data.check(found, masks=False, skip_damaged=skip_damaged)
+        order = np.random.default_rng(SEED).permutation(len(found))
+        return [found[index] for index in order[:number]]
 
     if keep:
         if card.upright is None:
             raise UserError(f"The card of {model} has no rule yet: leave --keep out.")
         rule, fitted = card.upright, card.facts["upright"]
     else:
-        trained = checked("train")
-        order = np.random.default_rng(SEED).permutation(len(trained))[:photos]
-        chosen = tqdm([trained[index] for index in order], desc="training photos")
+        chosen = tqdm(drawn("train", photos), desc="training photos")
         logits = [logits_of(open_photo(example.photo), classifier) for example in chosen]
         rule = fit(np.stack(logits))
         fitted = {
@@ -182,7 +183,7 @@ def fit_and_measure(
             "data": data.name,
             "photos": len(logits),
         }
-    measured = {**measure(checked(split), classifier, rule), "command": command()}
+    measured = {**measure(drawn(split, pictures), classifier, rule), "command": command()}
     return {**fitted, "measured": {**fitted.get("measured", {}), split: measured}}
 
 
@@ -196,6 +197,9 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--keep", action="store_true", help="measure the card's rule, fit none")
     parser.add_argument("--photos", type=int, default=PHOTOS, help="number of photos to fit it on")
+    parser.add_argument(
+        "--pictures", type=int, help="number of held-out photos to measure on (default: all)"
+    )
     data_sets.add_arguments(parser, folder=data_sets.EITHER_FOLDER)
     parser.add_argument("--write", action="store_true", help="store it in the model's card")
     return parser.parse_args(words)

@@ -4,13 +4,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from PIL import Image
 
-from models import store
-from training import pets
+from models import pipeline, store
+from models.images import Photo, open_photo
+from models.turning import QUARTERS, back, turn_array
+from training import composites, pets
 from training.evaluation.models import open_model
 from training.evaluation.scores import score_breeds, score_masks
 
 PICTURES = 250
+FEW = 15
 
 pytestmark = pytest.mark.realdata
 
@@ -57,3 +62,48 @@ def test_the_labels_are_the_data_set_s(real_root: Path) -> None:
     card = store.read_card("breeds")
     assert [(label.name, label.species) for label in card.labels] == known
     assert tuple(label.name for label in store.read_card("pet").labels) == pets.MASK_CLASSES
+
+
+@pytest.fixture(scope="module")
+def held_out(real_root: Path) -> list[pets.Example]:
+    """Some pictures that no network was trained on."""
+    everything = pets.with_masks(pets.split(real_root, "validation"))
+    chosen = np.random.default_rng(0).choice(len(everything), 2 * FEW, replace=False)
+    return [everything[index] for index in chosen]
+
+
+def wide_scene(
+    example: pets.Example, other: pets.Example, random: np.random.Generator
+) -> tuple[Photo, NDArray[np.bool_]]:
+    """A pet before another picture's background, five times as wide as high, and where it is."""
+    photo, classes = open_photo(example.photo), composites.read_classes(example)
+    height, width = classes.shape
+    ground = composites.without_pet(open_photo(other.photo), composites.read_classes(other), random)
+    strip = Image.fromarray(np.concatenate([ground, ground[:, ::-1]], axis=1))
+    scene = np.array(strip.resize((5 * height, height)))
+    left = int(random.integers(0, 5 * height - width + 1))
+    there = np.zeros(scene.shape[:2], bool)
+    there[:, left : left + width] = classes != composites.BACKGROUND
+    scene[there] = photo[classes != composites.BACKGROUND]
+    return scene, there
+
+
+def test_a_pet_is_found_in_a_picture_five_times_as_wide_as_high(
+    held_out: list[pets.Example],
+) -> None:
+    random = np.random.default_rng(0)
+    found = 0
+    for example, other in zip(held_out[:FEW], held_out[FEW:], strict=True):
+        scene, true = wide_scene(example, other, random)
+        masks = [pet.mask for pet in pipeline.analyze(scene)]
+        found += any((mask & true).sum() > 0.5 * (mask | true).sum() for mask in masks)
+    assert found >= FEW - 2
+
+
+def test_pictures_on_their_side_are_seen_upright(held_out: list[pets.Example]) -> None:
+    seen = []
+    for example, turn in zip(held_out[:FEW], QUARTERS * FEW, strict=False):
+        pets_found = pipeline.analyze(turn_array(open_photo(example.photo), turn))
+        seen.append((turn != 0, pipeline.turn_of(pets_found) == back(turn)))
+    assert all(right for turned, right in seen if not turned)
+    assert np.mean([right for turned, right in seen if turned]) > 0.7
