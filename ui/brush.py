@@ -8,7 +8,6 @@ import base64
 import html
 import json
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -19,10 +18,10 @@ from models.correcting import MOST_STROKES, Stroke
 from models.images import PhotoError
 from models.scaling import reduced_size
 from ui import events
+from ui.scripts import script
 from ui.texts import raw, say
 from ui.uploads import Upload
 
-SCRIPT = Path(__file__).with_suffix(".js")
 MASK_SIDE = 512  # pixels, longer side of the mask on the canvas
 STEEPNESS = 6  # steepness of the mask's edge, times the network's
 SPOKEN = ("brush.inside", "brush.outside")  # by the script
@@ -52,7 +51,7 @@ def build(
     """
     with gr.HTML(
         html_template="@children",
-        js_on_load=SCRIPT.read_text(),
+        js_on_load=script("brush"),
         elem_id=f"brush-{name}",
         elem_classes="brush",
     ) as drawn:

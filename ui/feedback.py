@@ -8,7 +8,6 @@ browser sends may be anything.
 import html
 from dataclasses import dataclass
 from hashlib import blake2s
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -22,10 +21,10 @@ from models.regions import numbered
 from serving import feedback, internals
 from serving.feedback import Refused
 from ui import events, markup, theme
+from ui.scripts import script
 from ui.texts import say, say_breed, say_error
 from ui.uploads import Upload
 
-SCRIPT = Path(__file__).with_suffix(".js")
 SHOWN_SIDE = 320
 CLASSES = ("pet", "background", "border")
 
@@ -86,7 +85,7 @@ def build(
         return
     with gr.HTML(
         html_template="@children",
-        js_on_load=SCRIPT.read_text(),
+        js_on_load=script("feedback"),
         elem_id=f"feedback-{name}",
         elem_classes="feedback",
     ) as asked:

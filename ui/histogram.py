@@ -6,7 +6,6 @@ import json
 import math
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -16,9 +15,9 @@ from numpy.typing import NDArray
 from models import drawing
 from models.thresholding import Histogram
 from ui import theme
+from ui.scripts import script
 from ui.texts import mark, raw, say
 
-SCRIPT = Path(__file__).with_suffix(".js")
 WIDTH, HEIGHT = 512, 190
 BARS = 256  # at most
 ANY = "any"  # key of cuts from a link, which are for the first chart
@@ -105,8 +104,9 @@ def build() -> tuple[gr.HTML, gr.HTML, gr.HTML, gr.HTML]:
     chart; and the part right below it. The cuts are a component's value rather than event data,
     because Gradio drops the data of an event that has to wait.
     """
-    script = SCRIPT.read_text()
-    with gr.HTML(html_template="@children", js_on_load=script, elem_id="histogram") as chosen:
+    with gr.HTML(
+        html_template="@children", js_on_load=script("histogram"), elem_id="histogram"
+    ) as chosen:
         above = gr.HTML(padding=False, elem_id="method-marks")
         chart = gr.HTML(padding=False)
         under = gr.HTML(padding=False, elem_id="variance")

@@ -9,6 +9,7 @@ import gradio as gr
 import numpy as np
 
 from models.drawing import Color
+from ui.scripts import script
 from ui.texts import PREVIEW_FILE, TEXTS, mark
 
 FONT = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
@@ -79,8 +80,8 @@ ARRIVALS = {
 HEAD = (
     f"<script>window.wording = {json.dumps(WORDING)};</script>"
     f"<script>window.arrivals = {json.dumps(ARRIVALS)};</script>"
-    f"<script>{(Path(__file__).parent / 'accessible.js').read_text()}</script>"
-    f"<script>{(Path(__file__).parent / 'arrivals.js').read_text()}</script>"
+    f"<script>{script('accessible')}</script>"
+    f"<script>{script('arrivals')}</script>"
 )
 
 # Okabe and Ito's palette, which colour-blind people can distinguish too.
