@@ -160,8 +160,8 @@ def test_the_hub_s_list_counts_whoever_changed_it_meanwhile(hub: FakeHub, pendin
     feedback.start(PLACE)
     keeper = feedback.keeper()
     assert keeper is not None
-    name = kept(keeper)
     hub.faults["commit"] = 412  # as if others always were faster
+    name = kept(keeper)
     feedback.stop()
     assert on_hub(hub) == [other]
     assert [each.name for each in pet_folders.entries(pending)] == [name]
@@ -183,8 +183,8 @@ def test_a_list_that_cannot_be_read_is_not_taken_for_an_empty_one(
     feedback.start(PLACE)
     keeper = feedback.keeper()
     assert keeper is not None
-    kept(keeper)
     hub.faults["resolve"] = 503
+    kept(keeper)
     feedback.stop()
     hub.faults.clear()
 
