@@ -82,6 +82,8 @@ def find_objects(
     seen = list(windows(height, width, side, MARGIN, spec.multiple)) if large else [(whole, whole)]
     answer = np.empty((height, width, len(classes)), np.float16 if large else np.float32)
     mask = np.empty((height, width), np.uint8)
+    outside = np.zeros((height, width), np.bool_)  # trimmed off an object
+    background = classes.index("background")
 
     def look(photo: Photo, done: float) -> Photo | None:
         """Segment a photo; return a changed one if the network misses bright nuclei in it."""
@@ -101,21 +103,30 @@ def find_objects(
             return None
         return fluorescence.dimmed(gray, levels)
 
-    def take_apart(window: Box) -> NDArray[np.int32]:
-        numbers = Segmentation(answer[window].astype(np.float32), classes).instances()
-        return numbers if gray is None else fluorescence.trim(numbers, gray[window])
+    def take_apart(window: Box, core: Box) -> NDArray[np.int32]:
+        """The objects of a window; what is trimmed off them in its core becomes background."""
+        found = Segmentation(answer[window].astype(np.float32), classes).instances()
+        if gray is None:
+            return found
+        trimmed = fluorescence.trim(found, gray[window])
+        kept = _within(window, core)
+        outside[core] = (found[kept] > 0) & (trimmed[kept] == 0)
+        return trimmed
 
     if (dimmed := look(photo, 0)) is not None:
         look(dimmed, 1 / 3)
-    if not large:
-        return FoundObjects(Segmentation(answer, classes), mask, take_apart(whole))
-    numbers = np.zeros((height, width), np.int32)
-    count = 0
-    seen = list(windows(height, width, side, LARGEST_OBJECT // 2))
-    for number, (window, core) in enumerate(seen):
-        count = _take(take_apart(window), window, core, numbers, count)
-        progress(2 / 3 + (number + 1) / len(seen) / 3)
-    return FoundObjects(_to_look_at(answer, classes), mask, numbers)
+    if large:
+        numbers, count = np.zeros((height, width), np.int32), 0
+        seen = list(windows(height, width, side, LARGEST_OBJECT // 2))
+        for number, (window, core) in enumerate(seen):
+            count = _take(take_apart(window, core), window, core, numbers, count)
+            progress(2 / 3 + (number + 1) / len(seen) / 3)
+    else:
+        numbers = take_apart(whole, whole)
+    outside &= numbers == 0
+    answer[outside], mask[outside] = np.arange(len(classes)) == background, background + 1
+    shown = _to_look_at(answer, classes) if large else Segmentation(answer, classes)
+    return FoundObjects(shown, mask, numbers)
 
 
 def windows(

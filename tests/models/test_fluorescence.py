@@ -1,5 +1,7 @@
 """Bright nuclei on a dark ground: their areas against discs of known radius."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -131,3 +133,32 @@ def test_what_lies_outside_of_an_edge_is_taken_off_and_what_has_none_stays() -> 
     np.testing.assert_array_equal(trimmed == 2, wide == 2)  # too faint to say
     everywhere = np.ones((20, 20), np.int32)
     np.testing.assert_array_equal(fluorescence.trim(everywhere, gray[:20, :20]), everywhere)
+
+
+def test_where_a_nucleus_is_dim_its_edge_is_too() -> None:
+    """A disc whose brightness falls by half from one side to the other keeps its dim side."""
+    y, x = np.mgrid[:60, :60]
+    disc = np.hypot(y - 30, x - 30) <= 16
+    gray = np.where(disc, 10 + 120 * (1 - 0.7 * (x - 14) / 32), 10).astype(np.uint8)
+    wide = binary_dilation(disc).astype(np.int32)
+
+    trimmed = fluorescence.trim(wide, gray)
+
+    np.testing.assert_array_equal(trimmed == 1, disc)
+
+
+def test_the_mask_shows_what_is_measured() -> None:
+    """What is trimmed off a nucleus is background, in a large picture too."""
+    photo = np.repeat(discs(400, 90, 1)[:, :, np.newaxis], 3, axis=2)
+    network = segmentation.load("nuclei")
+    spec = network.card.input
+    in_windows = replace(spec, height=384, width=384)
+
+    for picture, seen in ((photo, spec), (np.tile(photo, (5, 5, 1)), in_windows)):
+        found = find_objects(network.run, network.classes, seen, picture)
+
+        background = network.classes.index("background") + 1
+        shown = found.segmentation.resized(*found.mask.shape).mask
+        for mask in (found.mask, shown):
+            assert not ((mask != background) & (found.numbers == 0)).any()
+            assert np.mean((mask == background) & (found.numbers > 0)) < 1e-4
