@@ -338,7 +338,7 @@ class Corrector:
 
         counts = np.bincount(self._cells[where], minlength=int(np.prod(COLOR_CELLS)))
         shares = counts.reshape(COLOR_CELLS).astype(np.float32) / max(int(counts.sum()), 1)
-        blurred: NDArray[np.float32] = gaussian_filter(shares, 1.0).ravel()
+        blurred = np.asarray(gaussian_filter(shares, 1.0), np.float32).ravel()
         return blurred + np.float32(SCARCE)
 
     def _answer(self, state: "_State") -> NDArray[np.float32]:
