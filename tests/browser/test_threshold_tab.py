@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
+from models.thresholding import GLOBAL_METHODS
 from tests.browser.visits import (
     downloaded,
     on_desktop,
@@ -318,6 +319,6 @@ def test_one_cut_is_a_lesson_that_agrees_with_itself(page: Page) -> None:
     assert moved["x"] > places["own"]
 
     names = page.locator("#methods summary").all_inner_texts()
-    assert len(names) == len(set(names)) == 16
+    assert len(names) == len(set(names)) == len(GLOBAL_METHODS)
     otsu.locator("summary").click()
     expect(otsu.locator("cite")).to_contain_text("1979")
