@@ -29,6 +29,7 @@ SCRIPTS = (
     *("export", "compress", "evaluate", "publish", "refusal", "evidence", "edges", "systems"),
     *("pets", "nuclei", "others", "train_detector", "convert_detector", "evaluate_pets"),
     "fit_clicks",
+    "turns",
 )
 ARCH = "test_vit"  # the fastest of timm's networks for tests
 CNN = "test_efficientnet"
@@ -289,6 +290,8 @@ def ends(script: str, words: list[str], capsys: pytest.CaptureFixture[str], code
         ("refusal", "pet", "pet is for segmentation"),
         ("refusal", "none", "There is no model 'none'"),
         ("evidence", "none", "There is no model 'none'"),
+        ("turns", "pet", "pet is for segmentation"),
+        ("turns", "none", "There is no model 'none'"),
         ("edges", "none", "There is no model 'none'"),
         ("publish", "model none --repo me/pets", "There is no model 'none'"),
         ("publish", "model breeds --repo pets", "'pets' is not the name of a repository"),
