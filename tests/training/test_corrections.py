@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from models import pet_folders
 from training import corrections, data_sets, pets
 from training.archives import DataError
 from training.errors import UserError
@@ -60,6 +61,23 @@ def test_corrected_photos_join_the_training_part_alone(tiny_pets: Path, tmp_path
     assert train[-2].label == SIAMESE - 1
     assert data.more_facts(train) == {"pictures": 2, "instead_of": []}
     assert plain.more_facts(plain.split("train", 0)) is None
+
+
+def test_what_visitors_agreed_to_have_kept_is_read(tmp_path: Path) -> None:
+    breeds = [
+        pets.Breed(label.name, str(label.species)) for label in pet_folders.breeds()
+    ]  # the data set's own, in its order
+    inside = np.zeros((6, 8), np.bool_)
+    inside[2:5, 3:6] = True
+    photo = np.full((6, 8, 3), 120, np.uint8)
+    kept = [pet_folders.new_entry("Beagle", "dog"), pet_folders.new_entry(None, "cat")]
+    for entry in kept:
+        pet_folders.add(tmp_path, entry, photo, pet_folders.trimap(inside))
+    beagle, other = corrections.read(tmp_path, breeds)
+    assert (beagle.name, other.name) == (kept[0].name, kept[1].name)
+    assert breeds[beagle.label] == pets.Breed("Beagle", "dog")
+    assert other.label == pets.ANOTHER_BREED
+    np.testing.assert_array_equal(beagle.read_classes() + 1, pet_folders.trimap(inside))
 
 
 def test_a_pet_of_another_breed_teaches_masks_alone(tiny_pets: Path, tmp_path: Path) -> None:
