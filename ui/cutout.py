@@ -227,7 +227,7 @@ def _slider(name: str, least: float, most: float, value: float, step: float) -> 
         value,
         step=step,
         label=mark(f"cutout.{name}"),
-        min_width=200,
+        min_width=240,
         elem_id=f"edge-{name}",
     )
 
