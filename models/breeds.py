@@ -1,7 +1,7 @@
 """The most probable breeds of a pet, of the 37 of the Oxford-IIIT Pet data set."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
@@ -11,9 +11,9 @@ from PIL import Image
 
 from models import store
 from models.images import Photo
-from models.preprocessing import Window, prepare
+from models.preprocessing import Window, as_image, normalize, prepare, resize_photo
 from models.runtime import Network
-from models.turning import Turn, turn_array
+from models.turning import Turn, turn_array, turn_image
 
 LEAST = 1e-6  # probability, where its logarithm is taken
 
@@ -246,14 +246,32 @@ class BreedClassifier:
         window
             `(left, top, right, bottom)` of the part in pixels of the photo.
         """
-        batch = prepare(photo, self.card.input, window)
+        (answer,) = self._classify(prepare(photo, self.card.input, window))
+        return answer
+
+    def classify_turned(
+        self, photo: Photo | Image.Image, turns: Sequence[Turn]
+    ) -> list[Classification]:
+        """Classify a photo after each of some turns, in one run of the network."""
+        spec = self.card.input
+        if spec.height != spec.width or spec.resize not in ("squash", "crop"):
+            return [self.classify(turn_image(as_image(photo), turn)) for turn in turns]
+        square = resize_photo(photo, spec)  # that of a turned photo is the same, turned
+        batch = normalize(np.stack([turn_array(square, turn) for turn in turns]), spec)
+        return self._classify(np.ascontiguousarray(batch))
+
+    def _classify(self, batch: NDArray[np.float32]) -> list[Classification]:
         probabilities, *more = self._network.run_all(batch)
+        count = len(probabilities)
         head = self.card.second_head
-        other_logits = more.pop()[0] / np.float32(head.temperature) if head else None
-        activation = more[0][0] if more else None
-        return Classification(
-            probabilities[0], self.card.labels, activation, other_logits, self._others
-        )
+        other_logits = more.pop() / np.float32(head.temperature) if head else [None] * count
+        activations = more[0] if more else [None] * count
+        return [
+            Classification(each, self.card.labels, activation, others, self._others)
+            for each, activation, others in zip(
+                probabilities, activations, other_logits, strict=True
+            )
+        ]
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Classify a prepared batch: `(batch, breeds)` float32 probabilities, in label order."""

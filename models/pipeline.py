@@ -260,10 +260,10 @@ def _turn(photo: Image.Image, pets: Sequence[Pet], classifier: BreedClassifier) 
         return 0
     crops = [_alone(photo, pet.crop, pet.others) or photo.crop(pet.crop) for pet in judged]
     scores = [
-        [classifier.classify(turn_image(crop, turn)).upright(rule) for crop in crops]
-        for turn in QUARTERS[1:]
+        [answer.upright(rule) for answer in classifier.classify_turned(crop, QUARTERS[1:])]
+        for crop in crops
     ]
-    return QUARTERS[int(np.argmax([np.mean(first) + rule.margin, *np.mean(scores, axis=1)]))]
+    return QUARTERS[int(np.argmax([np.mean(first) + rule.margin, *np.mean(scores, axis=0)]))]
 
 
 def _turned_back(pet: Pet, turn: Turn) -> Pet:

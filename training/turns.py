@@ -36,7 +36,7 @@ from models import detection, pipeline, segmentation, store
 from models.breeds import BreedClassifier
 from models.images import Photo, open_photo
 from models.preprocessing import as_image
-from models.turning import QUARTERS, back, turn_array, turn_image
+from models.turning import QUARTERS, back, turn_array
 from training import command_line, data_sets
 from training.data_sets import Examples
 from training.errors import UserError
@@ -60,7 +60,7 @@ def logits_of(photo: Photo, classifier: BreedClassifier) -> NDArray[np.float32]:
     height, width = photo.shape[:2]
     box = pipeline.crop_box(found[0].box, height, width) if found else (0, 0, width, height)
     crop = as_image(photo).crop(box)
-    answers = [classifier.classify(turn_image(crop, turn)) for turn in QUARTERS]
+    answers = classifier.classify_turned(crop, QUARTERS)
     return np.stack([uncalibrated(answer.other_logits, classifier.card) for answer in answers])
 
 

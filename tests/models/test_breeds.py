@@ -11,6 +11,7 @@ from models import breeds, store
 from models.breeds import Breed
 from models.images import Photo, open_photo
 from models.store import ModelError
+from models.turning import QUARTERS, turn_array
 
 AddModel = Callable[..., Path]
 
@@ -209,6 +210,38 @@ def test_the_embedded_model_takes_a_cat_for_a_cat() -> None:
     assert ranking[0].species == "cat"
     probabilities = [breed.probability for breed in ranking]
     assert probabilities == sorted(probabilities, reverse=True)
+
+
+@needs_weights
+@pytest.mark.usefixtures("fresh_models")
+def test_turned_photos_are_classified_together_as_each_alone() -> None:
+    photo = open_photo(EXAMPLES / "cat_chelsea.png")
+    classifier = breeds.load()
+
+    together = classifier.classify_turned(photo, QUARTERS)
+
+    for turn, answer in zip(QUARTERS, together, strict=True):
+        alone = classifier.classify(turn_array(photo, turn))
+        np.testing.assert_allclose(answer.probabilities, alone.probabilities, atol=0.03)
+        assert answer.other_logits is not None
+        assert answer.activation is not None
+        assert alone.activation is not None
+        assert answer.activation.shape == alone.activation.shape
+
+
+@pytest.mark.usefixtures("fresh_models")
+def test_turned_photos_that_are_not_squashed_are_classified_one_by_one(
+    add_classifier: AddModel,
+) -> None:
+    add_classifier(resize="letterbox", activation=True)
+    classifier = breeds.load()
+    photo = np.random.default_rng(0).integers(0, 256, (30, 50, 3), np.uint8)
+
+    for turn, answer in zip(QUARTERS, classifier.classify_turned(photo, QUARTERS), strict=True):
+        alone = classifier.classify(turn_array(photo, turn))
+        assert answer.activation is not None
+        assert alone.activation is not None
+        np.testing.assert_array_equal(answer.activation, alone.activation)
 
 
 @needs_weights

@@ -1,6 +1,6 @@
 """Photos that lie on their side: looked at upright, and answered as they are."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -60,6 +60,9 @@ class Compass:
             np.array([score, 99.0, 0.0], np.float32),
             self.others,
         )
+
+    def classify_turned(self, photo: Image.Image, turns: Sequence[Turn]) -> list[Classification]:
+        return [self.classify(turn_image(photo, turn)) for turn in turns]
 
 
 @pytest.fixture
