@@ -31,12 +31,13 @@ from numpy.typing import NDArray
 
 import documents
 from bench import clicks
-from bench.clicks import Course, overlap
+from bench.clicks import Course
 from models import pet_folders, segmentation, store
 from models.images import open_photo
 from models.preprocessing import prepare
 from models.segmentation import at_photo_size
 from training import pets
+from training.clicking import overlap
 from training.evaluation.models import Model, open_model
 from training.metrics import confusion_matrix
 

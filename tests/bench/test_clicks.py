@@ -9,7 +9,7 @@ from PIL import Image
 
 from bench import clicks
 from models.segmentation import Segmentation, Segmenter
-from training import pets
+from training import clicking, pets
 
 
 def test_the_next_click_is_in_the_middle_of_the_largest_error() -> None:
@@ -17,13 +17,13 @@ def test_the_next_click_is_in_the_middle_of_the_largest_error() -> None:
     truth[10:21, 10:31] = True  # missed
     mask[40:49, 60:65] = True  # came along
 
-    row, column, keep = clicks.next_click(mask, truth)
+    row, column, keep = clicking.next_click(mask, truth)
 
     assert keep
     assert row == 15  # all of these are as far from the edge
     assert 15 <= column <= 25
     mask |= truth
-    row, column, keep = clicks.next_click(mask, truth)
+    row, column, keep = clicking.next_click(mask, truth)
     assert not keep
     assert column == 62
     assert 42 <= row <= 46
@@ -33,7 +33,7 @@ def test_an_error_at_the_pictures_edge_is_not_clicked_at_the_edge() -> None:
     truth = np.zeros((50, 50), bool)
     truth[:, :21] = True
 
-    _, column, _ = clicks.next_click(np.zeros_like(truth), truth)
+    _, column, _ = clicking.next_click(np.zeros_like(truth), truth)
 
     assert column == 10
 
@@ -79,7 +79,7 @@ def test_the_table_counts_what_never_becomes_good_enough_as_most() -> None:
     inside = np.ones((1, 1), np.bool_)
     good = clicks.Course("a", (0.95,), (), inside)
     mended = clicks.Course("b", (0.5, 0.8, 0.92), (0.01, 0.02), inside)
-    never = clicks.Course("c", (0.5,) * (clicks.MOST + 1), (0.03,) * clicks.MOST, inside)
+    never = clicks.Course("c", (0.5,) * (clicking.MOST + 1), (0.03,) * clicks.MOST, inside)
 
     table = clicks.table([good, mended, never], "test")
 
