@@ -79,7 +79,7 @@ def test_the_table_counts_what_never_becomes_good_enough_as_most() -> None:
     inside = np.ones((1, 1), np.bool_)
     good = clicks.Course("a", (0.95,), (), inside)
     mended = clicks.Course("b", (0.5, 0.8, 0.92), (0.01, 0.02), inside)
-    never = clicks.Course("c", (0.5,) * (clicking.MOST + 1), (0.03,) * clicks.MOST, inside)
+    never = clicks.Course("c", (0.5,) * (clicking.MOST + 1), (0.03,) * clicking.MOST, inside)
 
     table = clicks.table([good, mended, never], "test")
 
