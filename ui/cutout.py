@@ -13,8 +13,7 @@ from PIL import Image, ImageColor
 
 from models import framing, matting
 from models.images import Photo, PhotoError
-from ui import breed, brush, events, feedback, markup, photo_input, result_files
-from ui.pets import label
+from ui import breed, brush, events, feedback, markup, pets, photo_input, result_files
 from ui.texts import mark, say, say_error
 from ui.uploads import Edge, Upload
 
@@ -72,10 +71,19 @@ class ColorError(ValueError):
     """A colour that cannot be read."""
 
 
-def build(current: gr.State, corrected: gr.State) -> dict[str, gr.Component]:
+def build(
+    current: gr.State, corrected: gr.State, chooser: gr.HTML, pets_picture: gr.Image
+) -> dict[str, gr.Component]:
     """Lay out the tab; it follows the current photo and its own controls.
 
-    `corrected` gets the photo with the visitor's strokes.
+    Parameters
+    ----------
+    current
+        The photo.
+    corrected
+        Where the photo with the visitor's strokes comes.
+    chooser, pets_picture
+        The Pets tab's cards and photo, in which a visitor chooses a pet.
 
     Returns
     -------
@@ -132,6 +140,15 @@ def build(current: gr.State, corrected: gr.State) -> dict[str, gr.Component]:
     chosen = [only, *shape.values()]
     ground = [current, background, color, own]
     current.change(offer_pets, current, only, show_progress="hidden", api_visibility="private")
+    shows: dict[str, Any] = {
+        "fn": show_cut_out,
+        "inputs": [*ground, *chosen],
+        "outputs": [message, slider, download, copy, said],
+        "show_progress": "minimal",
+        "trigger_mode": "always_last",
+        "concurrency_id": events.INFERENCE,
+        "api_visibility": "private",
+    }
     gr.on(
         [
             *(each.change for each in (current, other_background, color, own)),
@@ -141,14 +158,15 @@ def build(current: gr.State, corrected: gr.State) -> dict[str, gr.Component]:
                 for each in shape.values()
             ),
         ],
-        show_cut_out,
-        [*ground, *chosen],
-        [message, slider, download, copy, said],
-        show_progress="minimal",
-        trigger_mode="always_last",
-        concurrency_id=events.INFERENCE,
-        api_visibility="private",
+        **shows,
     )
+    hidden: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    by_card = chooser.submit(pets.toggle, [chooser, only], only, **hidden)
+    by_place = pets_picture.select(pets.toggle_at, [current, only], only, **hidden)
+    for choice in (by_card, by_place):
+        choice.then(None, only, js=pets.MARK_CHOSEN)
+        choice.then(**shows)
+    only.input(None, only, js=pets.MARK_CHOSEN)
     slider.change(None, js=SET_ALTERNATIVE_TEXTS)
     events.save_on_click(download, write_cut_out, [*ground, kind, *chosen])
     copied, file = events.on_click(copy, copy_cut_out, [*ground, *chosen], js=START_COPYING)
@@ -240,7 +258,10 @@ def offer_pets(upload: Upload | None) -> gr.CheckboxGroup:
         found = []
     if upload is None or len(found) < 2:
         return gr.CheckboxGroup(choices=[], value=[], visible=False)
-    choices = [(label(place, pet), f"{upload.key}:{place}") for place, pet in enumerate(found, 1)]
+    choices = [
+        (pets.label(place, pet), pets.choice(upload.key, place))
+        for place, pet in enumerate(found, 1)
+    ]
     return gr.CheckboxGroup(choices=choices, value=[], visible=True)
 
 

@@ -71,11 +71,11 @@ def build() -> gr.Blocks:
                 gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs,
             ):
                 with gr.Tab(mark("tab.pets"), id="pets", elem_id="tab-pets"):
-                    answers, turn = pets.build(current)
+                    answers, turn, pet_chooser, pets_picture = pets.build(current)
                     feedback.build(current, "pets")
                     example = opening.build()
                 with gr.Tab(mark("tab.cut-out"), id="cut-out", elem_id="tab-cut-out"):
-                    controls = cutout.build(answered, corrected)
+                    controls = cutout.build(answered, corrected, pet_chooser, pets_picture)
                 with gr.Tab(mark("tab.threshold"), id="threshold", elem_id="tab-threshold"):
                     controls |= threshold.build(answered)
                 with gr.Tab(mark("tab.mask"), id="mask", elem_id="tab-mask"):

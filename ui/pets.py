@@ -1,6 +1,7 @@
 """The Pets tab: each pet of the photo, with its breed and the evidence for it."""
 
 import html
+from collections.abc import Sequence
 
 import gradio as gr
 from PIL import Image
@@ -9,6 +10,7 @@ from models import drawing, pipeline, store
 from models.drawing import Color
 from models.images import Photo, PhotoError
 from models.pipeline import Pet
+from models.regions import numbered
 from ui import breed, events, feedback, markup, result_files, theme
 from ui.texts import (
     mark,
@@ -25,14 +27,31 @@ CROP_SIDE = 320
 CARD_SIDE = 800
 HEAT = 0.75  # opacity of the colour at the strongest place
 
+CHOOSE = """element.addEventListener("click", ({ target }) => {
+  const button = target.closest?.("button[data-pet]");
+  if (!button) return;
+  props.value = button.dataset.pet;
+  trigger("submit");
+});"""
+MARK_CHOSEN = """(only) => {
+  for (const button of document.querySelectorAll("#pets button[data-pet]")) {
+    const chosen = only.includes(button.dataset.pet);
+    const was = button.getAttribute("aria-pressed") === "true";
+    button.setAttribute("aria-pressed", chosen);
+    const card = button.closest(".pet");
+    card.classList.toggle("chosen", chosen);
+    if (chosen && !was) card.scrollIntoView({ block: "nearest" });
+  }
+}"""
 
-def build(current: gr.State) -> tuple[list[gr.Component], gr.Button]:
+
+def build(current: gr.State) -> tuple[list[gr.Component], gr.Button, gr.HTML, gr.Image]:
     """Lay out the tab of the current photo.
 
     Returns
     -------
-    The components in which `show_pets` shows its answer; and the last of them, a button to turn the
-    photo.
+    The components in which `show_pets` shows its answer; the last of them, a button to turn the
+    photo; and the cards and the photo, in which a visitor chooses a pet.
     """
     message = gr.HTML(
         markup.notice(mark("pets.hint"), invites=True),
@@ -50,13 +69,16 @@ def build(current: gr.State) -> tuple[list[gr.Component], gr.Button]:
         alt_text=mark("pets.alt"),
         elem_id="pets-picture",
     )
-    cards = gr.HTML(padding=False, elem_id="pets")
+    with gr.HTML(
+        html_template="@children", js_on_load=CHOOSE, padding=False, elem_id="choose-pet"
+    ) as chooser:
+        cards = gr.HTML(padding=False, elem_id="pets")
     with gr.Row(visible=False) as downloads:
         download = gr.Button(mark("pets.download"), size="sm", elem_id="pets-download")
         share = gr.Button(mark("pets.card"), size="sm", elem_id="share-card")
     events.save_on_click(download, write_picture, [current])
     events.save_on_click(share, write_card, [current])
-    return [message, picture, cards, downloads, turn], turn
+    return [message, picture, cards, downloads, turn], turn, chooser, picture
 
 
 def show_pets(upload: Upload | None) -> tuple[str, str | None, str, object, object]:
@@ -77,7 +99,7 @@ def show_pets(upload: Upload | None) -> tuple[str, str | None, str, object, obje
         return markup.no_pet(breed.nothing(upload)), None, "", none, turn
     colors = theme.pet_colors(len(found.pets))
     cards = "".join(
-        card(number, pet, color, photo)
+        card(number, pet, color, photo, upload.key if len(found.pets) > 1 else None)
         for number, (pet, color) in enumerate(zip(found.pets, colors, strict=True), start=1)
     )
     picture = annotated(upload)
@@ -143,10 +165,13 @@ def named(pet: Pet) -> tuple[str, str]:
     return name, percent(best.probability, 0)
 
 
-def card(place: int, pet: Pet, color: Color, photo: Photo | None = None) -> str:
+def card(
+    place: int, pet: Pet, color: Color, photo: Photo | None = None, key: str | None = None
+) -> str:
     """A pet as HTML: its five breeds; of the photo, if given, what was seen and the evidence.
 
-    If the breeds are refused, it says so and shows them pale.
+    If the breeds are refused, it says so and shows them pale. With the `key` of its upload, it has
+    a button to choose this pet.
     """
     known = len(pet.answer.labels)
     name = (
@@ -165,8 +190,44 @@ def card(place: int, pet: Pet, color: Color, photo: Photo | None = None) -> str:
     return (
         f'<section class="{kind}"><h2>{markup.swatch(color)}{place}. {html.escape(name)}</h2>'
         f'<p class="hint">{html.escape(hint)}</p>'
-        f"{figures}{breed.bars(pet.breeds)}{_look_alikes(pet)}{wrong}</section>"
+        f"{figures}{breed.bars(pet.breeds)}{_look_alikes(pet)}"
+        f"{_choice(place, key) if key else ''}{wrong}</section>"
     )
+
+
+def _choice(place: int, key: str) -> str:
+    text = html.escape(say("pets.only", number=place))
+    name = html.escape(choice(key, place))
+    return f'<button type="button" data-pet="{name}" aria-pressed="false">{text}</button>'
+
+
+def choice(key: str, place: int) -> str:
+    """The name of a pet among those of all uploads."""
+    return f"{key}:{place}"
+
+
+def toggle(name: str | None, only: Sequence[str]) -> list[str]:
+    """The pets that stay in the cut-out when one is clicked: it alone, or all if it was alone."""
+    return [name] if name and list(only) != [name] else []
+
+
+def toggle_at(upload: Upload | None, only: Sequence[str], clicked: gr.SelectData) -> object:
+    """The same for the pet at a place of the photo; nothing changes where there is none to choose.
+
+    `clicked` has the place in pixels of the picture that is shown.
+    """
+    try:
+        pets = upload.pets.pets if upload else []
+    except PhotoError:  # the tab says it
+        pets = []
+    if upload is None or len(pets) < 2:
+        return gr.skip()
+    height, width = upload.preview.shape[:2]
+    column, row = (int(place) for place in clicked.index)
+    if not (0 <= row < height and 0 <= column < width):
+        return gr.skip()
+    number = int(numbered([pet.region for pet in pets], height, width)[row, column])
+    return toggle(choice(upload.key, number), only) if number else gr.skip()
 
 
 def _look_alikes(pet: Pet) -> str:

@@ -9,12 +9,15 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from tests.browser.visits import (
+    SCREENSHOTS,
+    comes_to_rest,
     downloaded,
     on_desktop,
     on_phone,
     open_tab,
     picture_file,
     shown_size,
+    upload,
 )
 
 pytestmark = pytest.mark.browser
@@ -125,3 +128,43 @@ def test_a_browser_that_refuses_to_copy_is_explained_in_one_sentence(page: Page)
     page.locator("#cut-out-copy").click()
 
     expect(page.locator("#cut-out-copied")).to_contain_text("does not let this page copy")
+
+
+@on_desktop
+def test_a_pet_is_chosen_by_its_card_and_by_its_place_in_the_photo(page: Page) -> None:
+    upload(page, "pets.jpg", (EXAMPLES / "cat_and_dog.jpg").read_bytes())
+    first, second = page.locator("#pets button[data-pet]").nth(0), page.locator("#pets .pet").nth(1)
+    expect(first).to_have_attribute("aria-pressed", "false")
+    comes_to_rest(page)
+    open_tab(page, "Cut out")
+    page.locator("#cut-out img").nth(1).wait_for()
+    both = np.asarray(downloaded(page, "#cut-out-download"))[:, :, 3] > 127
+    open_tab(page, "Pets")
+
+    first.press("Enter")
+
+    expect(first).to_have_attribute("aria-pressed", "true")
+    open_tab(page, "Cut out")
+    expect(page.locator("#only-pets input").nth(0)).to_be_checked()
+    alone = np.asarray(downloaded(page, "#cut-out-download"))[:, :, 3] > 127
+    assert not (alone & ~both).any()
+    assert alone.sum() < 0.9 * both.sum()
+
+    rest = np.argwhere(both & ~alone)
+    row, column = rest[np.abs(rest - np.median(rest, axis=0)).sum(axis=1).argmin()] / both.shape
+    open_tab(page, "Pets")
+    image = page.locator("#pets-picture img")
+    box = image.bounding_box()
+    assert box is not None
+    image.click(position={"x": float(column) * box["width"], "y": float(row) * box["height"]})
+
+    expect(second).to_have_class(re.compile("chosen"))
+    expect(first).to_have_attribute("aria-pressed", "false")
+    page.screenshot(path=SCREENSHOTS / "pet-chosen.png", full_page=True)
+    open_tab(page, "Cut out")
+    expect(page.locator("#only-pets input").nth(1)).to_be_checked()
+    other = np.asarray(downloaded(page, "#cut-out-download"))[:, :, 3] > 127
+    np.testing.assert_array_equal(alone | other, both)
+    page.locator("#only-pets input").nth(1).uncheck()
+    open_tab(page, "Pets")
+    expect(second).not_to_have_class(re.compile("chosen"))

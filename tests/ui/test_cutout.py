@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+import gradio as gr
 import numpy as np
 import pytest
 from PIL import Image
 
-from ui import cutout, examples, result_files
+from ui import cutout, examples, pets, result_files
 from ui.memory import Memory
 from ui.uploads import Edge, Upload
 
@@ -35,6 +36,31 @@ def test_a_pet_that_is_chosen_is_cut_out_alone(upload: Upload) -> None:
     np.testing.assert_array_equal(first | second, both)
     mask = upload.pets.pets[1].region.mask
     assert (second & mask).sum() > 0.9 * second.sum()
+
+
+def test_a_pet_that_is_clicked_is_chosen_alone_and_let_go_by_another_click(upload: Upload) -> None:
+    names = [str(value) for _, value in cutout.offer_pets(upload).choices]
+    cards = pets.show_pets(upload)[2]
+    assert all(f'data-pet="{name}" aria-pressed="false"' in cards for name in names)
+    for name, pet in zip(names, upload.pets.pets, strict=True):
+        rows, columns = np.nonzero(pet.region.mask)
+        middle = len(rows) // 2
+        clicked = gr.SelectData(
+            None, {"index": [int(columns[middle]), int(rows[middle])], "value": None}
+        )
+
+        assert pets.toggle_at(upload, names, clicked) == [name]
+        assert pets.toggle_at(upload, [name], clicked) == []
+        assert pets.toggle(name, []) == [name]
+        assert pets.toggle(name, [name]) == []
+
+
+@pytest.mark.parametrize("place", [(0, 0), (-1, 5), (100_000, 5)])
+def test_a_click_beside_the_pets_chooses_none(upload: Upload, place: tuple[int, int]) -> None:
+    clicked = gr.SelectData(None, {"index": list(place), "value": None})
+
+    assert pets.toggle_at(upload, ["kept"], clicked) == gr.skip()
+    assert pets.toggle_at(None, [], clicked) == gr.skip()
 
 
 def test_one_pet_alone_is_not_offered() -> None:
