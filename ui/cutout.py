@@ -153,10 +153,7 @@ def build(
         [
             *(each.change for each in (current, other_background, color, own)),
             only.input,
-            *(
-                each.release if isinstance(each, gr.Slider) else each.input
-                for each in shape.values()
-            ),
+            *(each.input for each in shape.values()),
         ],
         **shows,
     )

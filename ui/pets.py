@@ -28,14 +28,14 @@ CARD_SIDE = 800
 HEAT = 0.75  # opacity of the colour at the strongest place
 
 CHOOSE = """element.addEventListener("click", ({ target }) => {
-  const button = target.closest?.("button[data-pet]");
+  const button = target.closest?.("button[data-choice]");
   if (!button) return;
-  props.value = button.dataset.pet;
+  props.value = button.dataset.choice;
   trigger("submit");
 });"""
 MARK_CHOSEN = """(only) => {
-  for (const button of document.querySelectorAll("#pets button[data-pet]")) {
-    const chosen = only.includes(button.dataset.pet);
+  for (const button of document.querySelectorAll("#pets button[data-choice]")) {
+    const chosen = only.includes(button.dataset.choice);
     const was = button.getAttribute("aria-pressed") === "true";
     button.setAttribute("aria-pressed", chosen);
     const card = button.closest(".pet");
@@ -198,7 +198,7 @@ def card(
 def _choice(place: int, key: str) -> str:
     text = html.escape(say("pets.only", number=place))
     name = html.escape(choice(key, place))
-    return f'<button type="button" data-pet="{name}" aria-pressed="false">{text}</button>'
+    return f'<button type="button" data-choice="{name}" aria-pressed="false">{text}</button>'
 
 
 def choice(key: str, place: int) -> str:

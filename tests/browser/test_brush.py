@@ -91,8 +91,19 @@ def test_strokes_by_mouse_and_keys_change_all_that_is_made_of_the_mask(page: Pag
     np.testing.assert_array_equal(again, before)
 
 
+def spread_two_fingers(page: Page, x: float, y: float) -> None:
+    """Spread two fingers around a place, as to zoom."""
+    hand = page.context.new_cdp_session(page)
+    for distance in range(10, 90, 5):
+        fingers = [{"x": x - distance, "y": y, "id": 0}, {"x": x + distance, "y": y, "id": 1}]
+        kind = "touchMove" if distance > 10 else "touchStart"
+        hand.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": fingers})
+        page.evaluate("new Promise(requestAnimationFrame)")
+    hand.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+
 def test_a_finger_draws_and_two_do_not(browser: Browser, served: Served) -> None:
-    context = browser.new_context(has_touch=True, reduced_motion="reduce")
+    context = browser.new_context(has_touch=True, is_mobile=True, reduced_motion="reduce")
     with opened(context, served[0], 390, "dark") as page:
         open_brush(page, "Cut out", "cut-out")
         heights = page.locator("#brush-cut-out button").evaluate_all(
@@ -100,6 +111,12 @@ def test_a_finger_draws_and_two_do_not(browser: Browser, served: Served) -> None
         )
         assert min(heights) >= 44
         page.locator("#brush-cut-out .remove").tap()
+
+        x, y = place(page, "cut-out", 0.5, 0.5)
+        spread_two_fingers(page, x, y)
+        page.wait_for_function("visualViewport.scale > 1.2")
+        expect(page.locator("#brush-cut-out .undo")).to_be_disabled()
+        page.screenshot(path=SCREENSHOTS / "brush-pinched.png")
 
         page.touchscreen.tap(*place(page, "cut-out", 0.5, 0.5))
 

@@ -1,5 +1,6 @@
 """The Cut out tab: the pet alone, on any background, to download or copy."""
 
+import io
 import re
 from pathlib import Path
 
@@ -133,7 +134,10 @@ def test_a_browser_that_refuses_to_copy_is_explained_in_one_sentence(page: Page)
 @on_desktop
 def test_a_pet_is_chosen_by_its_card_and_by_its_place_in_the_photo(page: Page) -> None:
     upload(page, "pets.jpg", (EXAMPLES / "cat_and_dog.jpg").read_bytes())
-    first, second = page.locator("#pets button[data-pet]").nth(0), page.locator("#pets .pet").nth(1)
+    first, second = (
+        page.locator("#pets button[data-choice]").nth(0),
+        page.locator("#pets .pet").nth(1),
+    )
     expect(first).to_have_attribute("aria-pressed", "false")
     comes_to_rest(page)
     open_tab(page, "Cut out")
@@ -168,3 +172,38 @@ def test_a_pet_is_chosen_by_its_card_and_by_its_place_in_the_photo(page: Page) -
     page.locator("#only-pets input").nth(1).uncheck()
     open_tab(page, "Pets")
     expect(second).not_to_have_class(re.compile("chosen"))
+
+
+@on_phone
+def test_with_an_edge_and_a_frame_the_preview_is_the_file(page: Page) -> None:
+    show_cut_out(page)
+    comes_to_rest(page)
+    page.locator("#edge > button").click()
+    page.locator("#edge-outline input[type=range]").wait_for()
+    comes_to_rest(page)
+    after = page.locator("#cut-out img").nth(1)
+    for control in ("#edge-outline input[type=range]", "#edge-softness input[type=range]"):
+        slider = page.locator(control)
+        before = after.get_attribute("src") or ""
+        slider.focus()
+        slider.press("End")
+        expect(slider).to_have_js_property("value", slider.get_attribute("max"))
+        expect(after).not_to_have_attribute("src", before)
+    for name in ("#crop input", "#square input"):
+        before = after.get_attribute("src") or ""
+        page.locator(name).check()
+        expect(after).not_to_have_attribute("src", before)
+
+    saved = downloaded(page, "#cut-out-download")
+
+    width, height = saved.size
+    assert width == height
+    assert shown_size(after) == saved.size
+    answer = page.request.get(page.evaluate("image => image.src", after.element_handle()))
+    shown = np.asarray(Image.open(io.BytesIO(answer.body())).convert("RGBA"), float)
+    kept = np.asarray(saved.convert("RGBA"), float)
+    assert np.abs(shown[:, :, 3] - kept[:, :, 3]).mean() < 1
+    seen = kept[:, :, 3] > 250
+    assert np.abs(shown - kept)[seen].mean() < 4
+    edge = (kept[:, :, 3] > 250) & (kept[:, :, :3] > 240).all(axis=2)
+    assert edge.mean() > 0.02  # the white outline

@@ -41,7 +41,13 @@ def test_a_photo_is_described_in_one_line_of_json(
     (line,) = capsys.readouterr().out.splitlines()
     described = json.loads(line)
     (pet,) = described.pop("pets")
-    assert described == {"photo": photo, "width": 256, "height": 256, "cuts": [76.0]}
+    assert described == {
+        "photo": photo,
+        "width": 256,
+        "height": 256,
+        "turn": 0,
+        "cuts": [76.0],
+    }
     assert pet["box"] == [60, 100, 160, 200]
     assert pet["share"] == pytest.approx(0.1526, abs=1e-4)
     assert [breed["name"] for breed in pet["breeds"]] == ["Pug", "Sphynx"]

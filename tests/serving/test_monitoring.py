@@ -2,10 +2,10 @@ import json
 
 import pytest
 
-from models.breeds import BreedClassifier
 from serving import metrics
 from tests.raw_http import Served, everything, file_data
 from ui.texts import TEXTS
+from ui.uploads import Upload
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_an_error_in_the_network_is_one_sentence_and_the_next_visitor_is_served(
         raise RuntimeError(f"CUDA failed on {uploaded}")
 
     with monkeypatch.context() as patch:
-        patch.setattr(BreedClassifier, "predict", broken)
+        patch.setattr(Upload, "ranking", property(broken))
         kind, said = served.call("breed", file_data(uploaded))
 
     assert (kind, said["error"]) == ("error", TEXTS["en"]["server.failed"])

@@ -614,7 +614,7 @@ def test_without_a_decoder_the_app_lives_and_says_that_it_is_not_ready(tmp_path:
 def test_an_error_behind_the_page_is_one_sentence_and_one_fault(tmp_path: Path) -> None:
     code = (
         "import models.thresholding; models.thresholding.compare_all = None;"  # for the warm-up
-        "from models.breeds import BreedClassifier; BreedClassifier.predict = None;"
+        "from ui.uploads import Upload; Upload.ranking = None;"
     )
     with changed(code, tmp_path / "log", PETSCOPE_BEHIND_PROXY="1") as app:
         (path,) = json.loads(app.upload(CAT.read_bytes()).body)

@@ -317,6 +317,9 @@ def test_writing_changes_the_card_s_figures_and_the_readme_s_table_alone(
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n{tables.START}\nold\n{tables.END}\nafter\n")
     (short := tmp_path / "SHORT.md").write_text(f"{summary.START}{summary.END}")
+    (weights := tmp_path / "WEIGHTS.md").write_text(
+        f"{tables.START_OF_WEIGHTS}{tables.END_OF_WEIGHTS}"
+    )
     monkeypatch.setattr(documents, "ROOT", tmp_path)
     monkeypatch.setattr(store, "EMBEDDED", pet_card.parent)
     before = json.loads(pet_card.read_text())
@@ -333,6 +336,7 @@ def test_writing_changes_the_card_s_figures_and_the_readme_s_table_alone(
     assert "binary Dice 0.941, boundary F 0.500 | test, 2 pictures | 32 px |" in table
     assert "boundary F 0.500 | test, 2 pictures | photo's own size |" in table
     assert "| `pet` | mean IoU 0.917" in short.read_text()
+    assert tables.weights_table([store.read_card("pet")]) in weights.read_text()
 
 
 def test_the_table_tells_what_the_cards_have(pet_card: Path) -> None:

@@ -334,6 +334,7 @@ def test_evaluation_writes_the_figures_into_card_and_readme(
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n{tables.START}\nold\n{tables.END}\nafter\n")
     (tmp_path / "SHORT.md").write_text(f"{summary.START}{summary.END}")
+    (tmp_path / "WEIGHTS.md").write_text(f"{tables.START_OF_WEIGHTS}{tables.END_OF_WEIGHTS}")
     monkeypatch.setattr(documents, "ROOT", tmp_path)
     monkeypatch.setattr(store, "EMBEDDED", exported)
     for name in ("pet", "breeds"):

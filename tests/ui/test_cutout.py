@@ -41,7 +41,7 @@ def test_a_pet_that_is_chosen_is_cut_out_alone(upload: Upload) -> None:
 def test_a_pet_that_is_clicked_is_chosen_alone_and_let_go_by_another_click(upload: Upload) -> None:
     names = [str(value) for _, value in cutout.offer_pets(upload).choices]
     cards = pets.show_pets(upload)[2]
-    assert all(f'data-pet="{name}" aria-pressed="false"' in cards for name in names)
+    assert all(f'data-choice="{name}" aria-pressed="false"' in cards for name in names)
     for name, pet in zip(names, upload.pets.pets, strict=True):
         rows, columns = np.nonzero(pet.region.mask)
         middle = len(rows) // 2

@@ -142,7 +142,7 @@ def test_what_is_kept_is_what_was_shown_without_what_the_file_says(cat: Upload, 
 
 def test_a_correction_closes_no_form_and_is_what_is_kept(cat: Upload, kept: Path) -> None:
     form = feedback.answer(cat, {"step": "open"}, MODEL)
-    corrected = replace(cat, strokes=(Stroke(False, ((0.5, 0.5),), 0.05),))
+    corrected = replace(cat, strokes=(Stroke(True, ((0.1, 0.05),), 0.03),))
 
     again = feedback.show(corrected, sent(form, step="open", breed="Bengal"), MODEL)
     assert "feedback-form" in again
@@ -154,7 +154,7 @@ def test_a_correction_closes_no_form_and_is_what_is_kept(cat: Upload, kept: Path
 
     (line,) = lines(kept)
     trimap = np.asarray(Image.open(kept / "annotations" / "trimaps" / f"{line.split()[0]}.png"))
-    assert trimap[trimap.shape[0] // 2, trimap.shape[1] // 2] != 1
+    assert trimap[round(0.05 * trimap.shape[0]), round(0.1 * trimap.shape[1])] != 2
 
 
 def test_of_several_pets_one_is_kept_with_its_surroundings(two: Upload, kept: Path) -> None:
