@@ -12,6 +12,7 @@ from onnx import numpy_helper
 
 from bench.networks import Chain, Layer
 from models import store
+from models.half import unpacked
 
 LINEAR = ("Conv", "ConvTranspose", "Gemm")
 # Nodes between a layer and its scale and offset that change neither.
@@ -44,7 +45,7 @@ def read(model: str) -> list[Chain]:
                 chain.layers.append(_layer(node, constants, readers))
         elif source in before:
             scale, shift = before[source]
-            if node.op_type in ("Transpose", "Cast"):
+            if node.op_type in ("Transpose", "Cast", "Clip"):  # the range of int8
                 before[node.output[0]] = scale, shift
             elif node.op_type == "Mul":
                 factor = constants[node.input[1]].ravel()
@@ -60,12 +61,13 @@ def read(model: str) -> list[Chain]:
 
 
 def _simplified(file: Path) -> onnx.GraphProto:
-    """The graph with constants computed, and scales folded into convolutions where possible."""
+    """The graph in float32, with constants computed, and scales folded into convolutions."""
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     with tempfile.TemporaryDirectory() as folder:
         options.optimized_model_filepath = str(Path(folder) / file.name)
-        onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+        content = unpacked(onnx.load(file)).SerializeToString()
+        onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         return onnx.load(options.optimized_model_filepath).graph
 
 
