@@ -3,10 +3,10 @@
     python -m bench.strokes            # about half a minute; renews its table
     python -m bench.strokes --print    # only prints it
 
-In the browser (Chromium, headless, on the same machine), it is the time from the end of a click
-until the corrected mask is drawn. The clicks come one after another, each when the page is at rest.
-On the server it is the time of the function that takes the strokes: it corrects the mask and draws
-the layer for the page.
+In the browser (Chromium, headless, without a GPU, on the same machine), it is the time from the end
+of a click until the page has the corrected mask, and until it is drawn. The clicks come one after
+another, each when the page is at rest. On the server it is the time of the function that takes the
+strokes: it corrects the mask and draws the layer for the page.
 """
 
 from models import commandline
@@ -48,14 +48,22 @@ PAUSE = 1500  # milliseconds until all that follows a stroke is answered
 SEED = 42
 CHROMIUMS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 
-# The page says what the mask covers, and draws it with the next frame.
+# The page says what the mask covers when it has the answer, and again when all that is made of it
+# has followed; that is not counted. What it has is drawn with the next frame.
 MEASURE = """() => {
   window.strokesTook = [];
-  let ended = 0;
-  addEventListener("pointerup", (event) => { ended = event.timeStamp; }, true);
-  new MutationObserver(() => requestAnimationFrame(() => requestAnimationFrame(() => {
-    window.strokesTook.push(performance.now() - ended);
-  }))).observe(document.querySelector("#brush-cut-out .brush-said"), { childList: true });
+  let ended = null;
+  addEventListener("pointerup", (event) => {
+    if (event.target.matches("#brush-cut-out canvas")) ended = event.timeStamp;
+  }, true);
+  new MutationObserver(() => {
+    if (ended === null) return;
+    const began = ended, answered = performance.now();
+    ended = null;
+    requestAnimationFrame(() => requestAnimationFrame(() => {
+      window.strokesTook.push([answered - began, performance.now() - began]);
+    }));
+  }).observe(document.querySelector("#brush-cut-out .brush-said"), { childList: true });
 }"""
 
 
@@ -93,8 +101,8 @@ def on_server(picture: bytes) -> list[float]:
         return seconds
 
 
-def in_browser(picture: bytes) -> list[float]:
-    """Seconds from the end of each click until its mask is drawn."""
+def in_browser(picture: bytes) -> tuple[list[float], list[float]]:
+    """Seconds from the end of each click until the page has its mask, and until it is drawn."""
     from playwright.sync_api import sync_playwright
 
     with socket.socket() as probe:
@@ -140,7 +148,8 @@ def in_browser(picture: bytes) -> list[float]:
         app.wait()
     if len(took) != CLICKS:
         raise RuntimeError(f"{CLICKS} clicks got {len(took)} answers.")
-    return [milliseconds / 1000 for milliseconds in took]
+    answered, drawn = np.array(took).T / 1000
+    return answered.tolist(), drawn.tolist()
 
 
 def _wait_for(port: int, app: subprocess.Popen[bytes]) -> None:
@@ -174,8 +183,10 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--print", action="store_true", help="only print the table")
     arguments = parser.parse_args(words)
     picture = photo()
+    answered, drawn = in_browser(picture)
     seconds = {
-        "click to picture, in Chromium": in_browser(picture),
+        "from the click until Chromium has the mask": answered,
+        "until it is drawn": drawn,
         "the server's part": on_server(picture),
     }
     written = f"{table(seconds)}\n\nOn {usable_cores()} cores."
