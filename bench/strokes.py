@@ -17,9 +17,6 @@ if __name__ == "__main__":
 import argparse
 import io
 import shutil
-import socket
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -105,62 +102,41 @@ def in_browser(picture: bytes) -> tuple[list[float], list[float]]:
     """Seconds from the end of each click until the page has its mask, and until it is drawn."""
     from playwright.sync_api import sync_playwright
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    app = subprocess.Popen(  # noqa: S603 -- our own words
-        [sys.executable, "app.py", "--port", str(port)],
-        cwd=visitors.ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
     chromium = next(filter(None, map(shutil.which, CHROMIUMS)))
-    try:
-        _wait_for(port, app)
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-            page = browser.new_page(viewport={"width": 1280, "height": 1200})
-            page.set_default_timeout(1000 * PATIENCE)
-            page.goto(f"http://127.0.0.1:{port}")
-            page.locator("#photo input[type=file]").set_input_files(
-                {"name": "photo.jpg", "mimeType": "image/jpeg", "buffer": picture}
-            )
-            page.locator("#pets .pet").first.wait_for()
-            page.get_by_role("tab", name="Cut out", exact=True).click()
-            page.locator("#brush-cut-out .brush-open").click()
-            canvas = page.locator("#brush-cut-out canvas")
-            page.locator("#brush-cut-out .brush-layer").wait_for(state="attached")
-            page.wait_for_timeout(2 * PAUSE)
-            page.evaluate(MEASURE)
-            for number, (x, y) in enumerate(places()):
-                page.locator(f"#brush-cut-out .{'remove' if number % 2 else 'keep'}").click()
-                canvas.scroll_into_view_if_needed()
-                box = canvas.bounding_box()
-                if box is None:
-                    raise RuntimeError("The canvas is gone.")
-                page.mouse.click(box["x"] + x * box["width"], box["y"] + y * box["height"])
-                page.wait_for_function("n => window.strokesTook.length > n", arg=number)
-                page.wait_for_timeout(PAUSE)
-            took = page.evaluate("window.strokesTook")
-            browser.close()
-    finally:
-        app.terminate()
-        app.wait()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        visitors.served(Path(folder) / "log") as (port, _),
+        sync_playwright() as playwright,
+    ):
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1280, "height": 1200})
+        page.set_default_timeout(1000 * PATIENCE)
+        page.goto(f"http://127.0.0.1:{port}")
+        page.locator("#photo input[type=file]").set_input_files(
+            {"name": "photo.jpg", "mimeType": "image/jpeg", "buffer": picture}
+        )
+        page.locator("#pets .pet").first.wait_for()
+        page.get_by_role("tab", name="Cut out", exact=True).click()
+        page.locator("#brush-cut-out .brush-open").click()
+        canvas = page.locator("#brush-cut-out canvas")
+        page.locator("#brush-cut-out .brush-layer").wait_for(state="attached")
+        page.wait_for_timeout(2 * PAUSE)
+        page.evaluate(MEASURE)
+        for number, (x, y) in enumerate(places()):
+            page.locator(f"#brush-cut-out .{'remove' if number % 2 else 'keep'}").click()
+            canvas.scroll_into_view_if_needed()
+            box = canvas.bounding_box()
+            if box is None:
+                raise RuntimeError("The canvas is gone.")
+            page.mouse.click(box["x"] + x * box["width"], box["y"] + y * box["height"])
+            page.wait_for_function("n => window.strokesTook.length > n", arg=number)
+            page.wait_for_timeout(PAUSE)
+        took = page.evaluate("window.strokesTook")
+        browser.close()
     if len(took) != CLICKS:
         raise RuntimeError(f"{CLICKS} clicks got {len(took)} answers.")
     answered, drawn = np.array(took).T / 1000
     return answered.tolist(), drawn.tolist()
-
-
-def _wait_for(port: int, app: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline and app.poll() is None:
-        try:
-            if visitors.get(port, "/")[0] == 200:
-                return
-        except OSError:  # not listening yet
-            time.sleep(0.1)
-    raise RuntimeError("The app did not start.")
 
 
 def table(seconds: dict[str, list[float]]) -> str:
