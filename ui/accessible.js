@@ -29,8 +29,39 @@
     return element.id;
   }
 
-  const opened = new WeakSet(); // dialogs of colours
+  const opened = new WeakSet(); // colour dialogs
   let shownTab = null; // the last one that was scrolled to
+
+  /** Hue of a CSS colour, in degrees; 0 for greys. */
+  function hue(color) {
+    const context = document.createElement("canvas").getContext("2d");
+    context.fillStyle = color; // which makes #rrggbb of it
+    const [red, green, blue] = [1, 3, 5].map((at) => parseInt(context.fillStyle.slice(at, at + 2), 16));
+    const most = Math.max(red, green, blue);
+    const range = most - Math.min(red, green, blue);
+    if (!range) return 0;
+    if (most === red) return (60 * (green - blue) / range + 360) % 360;
+    return most === green ? 120 + 60 * (blue - red) / range : 240 + 60 * (red - green) / range;
+  }
+
+  /**
+   * Have a colour dialog show the hue of its colour. Gradio works the hue out some time after it has
+   * drawn the dialog, and draws it only when the colour changes. So change it, and back, until then.
+   */
+  function showHue(dialog, tries = 40) {
+    const input = dialog.querySelector("input[type=text]");
+    const shown = Number(dialog.querySelector(".hue-slider").getAttribute("aria-valuenow"));
+    const { value } = input;
+    const wrong = Math.abs(hue(value) - shown) % 360;
+    if (!dialog.isConnected || !tries || (value && Math.min(wrong, 360 - wrong) <= 1)) return;
+    if (value) {
+      for (const color of [hue(value) ? "#000000" : "#ff0000", value]) {
+        input.value = color;
+        input.dispatchEvent(new Event("change", { bubbles: true }));
+      }
+    }
+    setTimeout(showHue, 50, dialog, tries - 1);
+  }
 
   /** Gradio's wording in the page's own words; two of the phrases end in a slider's name. */
   function inOtherWords(word) {
@@ -137,15 +168,11 @@
       if (image.style.getPropertyValue("--beside") !== padding) image.style.setProperty("--beside", padding);
     },
 
-    // The colour dialog opens at the current colour instead of at red: it only follows changes.
-    ".color-picker input[type=text]": (input) => {
-      if (!input.value || opened.has(input)) return;
-      opened.add(input);
-      const { value } = input;
-      for (const color of [value === "#000000" ? "#ffffff" : "#000000", value]) {
-        input.value = color;
-        input.dispatchEvent(new Event("change", { bubbles: true }));
-      }
+    // The colour dialog opens at red instead of at the current colour.
+    ".color-picker": (dialog) => {
+      if (opened.has(dialog)) return;
+      opened.add(dialog);
+      showHue(dialog);
     },
 
     // The line between before and after.
