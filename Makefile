@@ -30,7 +30,8 @@ test-setup: $(VENV)/.tests
 test: $(VENV)/.tests chromium $(AXE)
 	@$(BIN)/python tests/pythons.py & $(BIN)/ruff check . && $(BIN)/ruff format --check . && \
 	  $(BIN)/mypy && $(BIN)/python tests/audit.py && wait $$!
-	$(ONE_CORE) $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m 'not alone'
+	$(ONE_CORE) $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m 'not alone' || \
+	  $(BIN)/python tests/again.py $$?
 	$(BIN)/python -m pytest -m alone $$(grep -rl pytest.mark.alone tests --include='test_*.py')
 
 $(BIN)/python:
