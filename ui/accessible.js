@@ -50,7 +50,7 @@
    */
   function showHue(dialog, tries = 40) {
     const input = dialog.querySelector("input[type=text]");
-    const shown = Number(dialog.querySelector(".hue-slider").getAttribute("aria-valuenow"));
+    const shown = Number(dialog.querySelector(".color-gradient").style.getPropertyValue("--hue"));
     const { value } = input;
     const wrong = Math.abs(hue(value) - shown) % 360;
     if (!dialog.isConnected || !tries || (value && Math.min(wrong, 360 - wrong) <= 1)) return;
@@ -168,11 +168,15 @@
       if (image.style.getPropertyValue("--beside") !== padding) image.style.setProperty("--beside", padding);
     },
 
-    // The colour dialog opens at red instead of at the current colour.
+    // The colour dialog opens at red instead of at the current colour, and its slider of hues says 0
+    // wherever it stands.
     ".color-picker": (dialog) => {
-      if (opened.has(dialog)) return;
+      if (!opened.has(dialog)) showHue(dialog);
       opened.add(dialog);
-      showHue(dialog);
+    },
+    ".color-picker .hue-slider": (slider) => {
+      const shown = slider.parentElement.querySelector(".color-gradient").style.getPropertyValue("--hue");
+      set(slider, { "aria-valuenow": Math.round(Number(shown)) });
     },
 
     // The line between before and after.
@@ -345,9 +349,9 @@
     });
   }
 
-  // Of all styles only the line's matters, which is its position; others change all the time.
+  // Of all styles only the line's position and the hue matter; others change all the time.
   const matters = ({ attributeName, target }) =>
-    attributeName !== "style" || target.matches("[data-testid=slider]");
+    attributeName !== "style" || target.matches("[data-testid=slider], .color-gradient");
   const observer = new MutationObserver((changes) => {
     if (changes.some(matters)) mendSoon();
   });

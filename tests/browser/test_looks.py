@@ -91,6 +91,7 @@ def test_a_colour_is_chosen_from_swatches_and_its_dialog_opens_there(page: Page)
     expect(page.locator("#ground-color input[type=text]")).to_have_value("#2e8b57")
     hue = page.locator("#ground-color .hue-slider .marker")
     expect(hue).to_have_css("background-color", "rgb(0, 255, 112)")  # and not the red of 0 degrees
+    expect(page.get_by_role("slider", name="Hue")).to_have_attribute("aria-valuenow", "146")
     page.locator("#ground").get_by_label("Transparent").check()
     expect(page.locator("#swatches")).to_be_hidden()
 
