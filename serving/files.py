@@ -147,11 +147,14 @@ class Store:
 
     def take(self, size: int) -> bool:
         """Reserve so many bytes; return whether there is space."""
-        if not self.has_room(size):
-            return False
-        with self._lock:
+        return self._reserve(size) or (self.has_room(size) and self._reserve(size))
+
+    def _reserve(self, size: int) -> bool:
+        with self._lock:  # otherwise two uploads could reserve the same space
+            if not self.fits(size):
+                return False
             self._coming += size
-        return True
+            return True
 
     @contextmanager
     def reserved(self) -> Iterator[Reservation]:

@@ -7,9 +7,9 @@ import secrets
 import time
 import traceback
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import parse_qs, urlsplit
@@ -19,8 +19,8 @@ from starlette.exceptions import HTTPException
 from serving import clients, health, log, metrics, routes
 from serving.files import Reservation, Store, touch
 from serving.internals import CLIENT, FOR_CLIENT, INTERNAL
-from serving.messages import Translate
-from serving.queueing import MAX_PENDING, AnswerQueue
+from serving.messages import Refused, Translate
+from serving.queueing import AnswerQueue
 from serving.routes import Route
 from serving.settings import Settings
 from serving.uploads import BadForm, OpenFiles, UploadForm
@@ -57,16 +57,6 @@ FILE_HEADERS = {
     b"last-modified",
     b"vary",
 }
-
-
-@dataclass
-class Refused(Exception):  # noqa: N818 -- it is the visitor who is refused
-    """A refused request: a key of `messages`, and values for its placeholders."""
-
-    status: int
-    reason: str
-    retry_after: float = 0
-    values: Mapping[str, str | int] = field(default_factory=dict)
 
 
 _BROKEN = Refused(500, "fault")
@@ -256,8 +246,8 @@ class Guard:
         if route.cost and self.queue.closing:
             raise Refused(503, "closing", 10)
         if route.name in ("join", "call", "mcp") and route.cost:
-            # MCP's own calls were admitted together with the MCP request.
-            self._admit_to_queue(caller)
+            # Before its body is read; the queue checks this again when the answer enters it.
+            self.queue.check_place(caller.client)
         if route.body == "upload":
             await self._admit_upload(headers, caller, size, body, stack)
 
@@ -270,15 +260,6 @@ class Guard:
         if wait:
             values = {"seconds": int(wait) + 1, "limit": self._settings.per_minute}
             raise Refused(429, "rate", wait, values)
-
-    def _admit_to_queue(self, caller: Caller) -> None:
-        if self.queue.waiting >= self.queue.max_waiting:
-            place, seconds = self.queue.next_place(caller.client)
-            raise Refused(503, "queue", seconds, {"place": place, "seconds": seconds})
-        mine = self.queue.waiting_for(caller.client)
-        if mine >= MAX_PENDING:
-            seconds = self.queue.seconds_left(caller.client)
-            raise Refused(429, "waiting", seconds, {"answers": mine})
 
     async def _admit_upload(
         self,

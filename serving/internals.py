@@ -12,6 +12,7 @@ import secrets
 import sys
 from base64 import b64decode
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from copy import copy
 from dataclasses import dataclass
@@ -454,8 +455,8 @@ Outcome = Literal["answered", "left", "refused", "odd", "failed"]
 class Rules(Protocol):
     """Who is admitted, whose turn it is, and what is recorded about each answer."""
 
-    def admit(self, scope: Any, session: str | None) -> None:  # noqa: ANN401 -- an ASGI scope
-        """Raise fastapi.HTTPException if an event is refused."""
+    def place(self, client: str, session: str | None) -> AbstractContextManager[None]:
+        """A place for an answer that enters in this context; an error if there is none."""
 
     def entered(self, answer: Answer) -> None:
         """An answer waits."""
@@ -582,11 +583,11 @@ class Queue(queueing.Queue):
             raise fastapi.HTTPException(404, "There is no such function.")
         if not _has_its_event(self.blocks.fns[body.fn_index], body.event_data):
             raise fastapi.HTTPException(422, "This event lacks its data.")
-        self._rules.admit(request.scope, body.session_hash)
-        if self.blocks.fns[body.fn_index].api_visibility == "public":
-            # As files, so that waiting events take no memory.
-            body.data = await run_in_threadpool(_stored, body.data)
-        result = await super().push(body, request, username)
+        with self._rules.place(request.scope[CLIENT], body.session_hash):
+            if self.blocks.fns[body.fn_index].api_visibility == "public":
+                # As files, so that waiting events take no memory.
+                body.data = await run_in_threadpool(_stored, body.data)
+            result = await super().push(body, request, username)
         if event := self.event_ids_to_events.get(str(result[1])):
             self._answer(event)
         return result

@@ -1,6 +1,7 @@
 """The server's own messages to visitors: a key for each reason; `ui/texts` has the sentences."""
 
 from collections.abc import Callable, Mapping, MutableMapping
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 KEYS = frozenset(
@@ -28,6 +29,17 @@ KEYS = frozenset(
         "no_room",
     }
 )
+
+
+@dataclass
+class Refused(Exception):  # noqa: N818 -- it is the visitor who is refused
+    """A refused request: one of `KEYS`, and values for its placeholders."""
+
+    status: int
+    reason: str
+    retry_after: float = 0
+    values: Mapping[str, str | int] = field(default_factory=dict)
+
 
 # Gives the sentence for a key, with values for its placeholders, in the language that a request's
 # ASGI scope requests; English for an empty scope.

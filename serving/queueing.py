@@ -7,16 +7,14 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import gradio as gr
-from fastapi import HTTPException
 
 from models import runtime
 from serving import internals, log, metrics
 from serving.files import Store
-from serving.internals import CLIENT, Answer, Outcome, Session
-from serving.messages import Translate
+from serving.internals import Answer, Outcome, Session
+from serving.messages import Refused, Translate
 from serving.sessions import Full, Sessions
 
 __all__ = ["AnswerQueue", "Session"]
@@ -62,6 +60,7 @@ class AnswerQueue:
         self._started: dict[str, float] = {}
         self._turns: dict[str, int] = {}  # the number of each client's last turn
         self._asked: dict[str, float] = {}  # when each client last sent a request
+        self._entering: Counter[str] = Counter()  # each client's places that are not yet taken
         self._turn = 0
         self._streams: Counter[str] = Counter()  # open streams of each session
         self._queue = internals.Queue(blocks, self, max_waiting, workers)
@@ -78,11 +77,27 @@ class AnswerQueue:
         """How many answers wait."""
         return len(self._queue)
 
-    def waiting_for(self, client: str) -> int:
-        """How many answers a client waits for."""
-        return sum(answer.client == client for answer in self._queue.pending)
+    def check_place(self, client: str) -> None:
+        """Check whether one more answer of a client may wait.
 
-    def next_place(self, client: str) -> tuple[int, int]:
+        Raises
+        ------
+        Refused
+            If the queue is full, or this client waits for too many.
+        """
+        if self.waiting + self._entering.total() >= self.max_waiting:
+            place, seconds = self._next_place(client)
+            raise Refused(503, "queue", seconds, {"place": place, "seconds": seconds})
+        mine = self._waiting_for(client)
+        if mine >= MAX_PENDING:
+            raise Refused(429, "waiting", self._seconds_left(client), {"answers": mine})
+
+    def _waiting_for(self, client: str) -> int:
+        """How many answers a client waits for, and how many more already have a place."""
+        pending = sum(answer.client == client for answer in self._queue.pending)
+        return pending + self._entering[client]
+
+    def _next_place(self, client: str) -> tuple[int, int]:
         """The place of a client's next answer in the queue, and the seconds until it is ready."""
         new = Answer("", client, "", "", "", {}, time.monotonic())
         order = self.estimate([*self._queue.waiting, new], self._queue.running)
@@ -91,7 +106,7 @@ class AnswerQueue:
         )
         return place + 1, max(math.ceil(seconds), 1)
 
-    def seconds_left(self, client: str) -> int:
+    def _seconds_left(self, client: str) -> int:
         """About how long it takes until a client's first answer is ready, in whole seconds."""
         times = [
             seconds
@@ -141,13 +156,31 @@ class AnswerQueue:
 
     # The calls from `internals.Queue`; see `internals.Rules`.
 
-    def admit(self, scope: Any, session: str | None) -> None:  # noqa: ANN401 -- an ASGI scope
-        """Refuse a session that would be one too many for its client."""
+    @contextmanager
+    def place(self, client: str, session: str | None) -> Iterator[None]:
+        """A place for an answer that enters the queue in this context.
+
+        It counts from the check on, so that answers that come together cannot all find the last
+        place free.
+
+        Raises
+        ------
+        Refused
+            If there is none, or the session would be one too many for its client.
+        """
+        self.check_place(client)
         try:
-            self._sessions.admit(scope[CLIENT], session)
+            self._sessions.admit(client, session, self._entering[client])
         except Full:
-            mine = self.waiting_for(scope[CLIENT])
-            raise HTTPException(429, self._translate(scope, "waiting", {"answers": mine})) from None
+            values = {"answers": self._waiting_for(client)}
+            raise Refused(429, "waiting", values=values) from None
+        self._entering[client] += 1
+        try:
+            yield
+        finally:
+            self._entering[client] -= 1
+            if not self._entering[client]:
+                del self._entering[client]
 
     def entered(self, answer: Answer) -> None:
         """Keep the answer's session, and forget those that it replaces."""

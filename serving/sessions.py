@@ -33,8 +33,8 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._owner)
 
-    def admit(self, client: str, session: str | None) -> None:
-        """Check whether a client may use a session.
+    def admit(self, client: str, session: str | None, coming: int = 0) -> None:
+        """Check whether a client may use a session, while it is about to use so many others.
 
         Raises
         ------
@@ -44,7 +44,7 @@ class Sessions:
         mine = list(self._sessions.get(client, ()))
         if (
             session not in self._owner
-            and len(mine) >= self._per_client
+            and len(mine) + coming >= self._per_client
             and self._idle(client) is None
         ):
             raise Full

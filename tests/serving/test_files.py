@@ -1,9 +1,13 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections import namedtuple
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -112,6 +116,29 @@ def test_uploads_that_come_at_the_same_time_count_together(
     with store.reserved() as first, store.reserved() as second, store.reserved() as third:
         assert (first.grow(60), second.grow(60), third.grow(40)) == (True, False, True)
     assert not store.has_room(1)  # both are there now
+    store.sweep()
+
+
+def test_two_threads_do_not_reserve_the_same_space(
+    store: files.Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage, both = shutil.disk_usage, threading.Barrier(2)
+
+    def look(folder: Path) -> object:
+        """Let the two look at the same time, if nothing keeps them from it."""
+        with suppress(threading.BrokenBarrierError):
+            both.wait(0.3)
+        return usage(folder)
+
+    monkeypatch.setattr(files, "LARGEST", store.size + 100)
+    monkeypatch.setattr("serving.files.shutil.disk_usage", look)
+    monkeypatch.setattr(store, "sweep", lambda: None)
+
+    with store.reserved() as first, store.reserved() as second, ThreadPoolExecutor(2) as threads:
+        taken = list(threads.map(lambda upload: upload.grow(60), (first, second)))
+
+    assert sorted(taken) == [False, True]
+    monkeypatch.undo()
     store.sweep()
 
 

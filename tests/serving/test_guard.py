@@ -5,12 +5,14 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from gradio_client import Client, handle_file
 
-from serving import connections, guard, metrics, queueing, routes
+from serving import connections, guard, internals, metrics, queueing, routes
+from serving.messages import Refused
 from tests.raw_http import CAT, Served, everything, file_data, within
 
 JOIN = "/gradio_api/queue/join"
@@ -234,7 +236,6 @@ def test_one_client_cannot_fill_the_queue(
     served: Served, uploaded: str, slow_answers: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(queueing, "MAX_PENDING", 4)
-    monkeypatch.setattr(guard, "MAX_PENDING", 4)
     greedy = served.new_client()
     data = {"data": [file_data(uploaded)]}
 
@@ -245,6 +246,62 @@ def test_one_client_cannot_fill_the_queue(
     assert served.post("/gradio_api/call/breed", data).status == 200
     slow_answers.set()
     assert within(10, lambda: served.running.queue.length == 0)
+
+
+@pytest.mark.parametrize("limited", ["client", "queue"])
+def test_requests_that_come_together_do_not_all_get_the_last_place(
+    served: Served,
+    uploaded: str,
+    slow_answers: threading.Event,
+    monkeypatch: pytest.MonkeyPatch,
+    limited: str,
+) -> None:
+    queue, data = served.running.queue, {"data": [file_data(uploaded)]}
+    clients = [served.new_client()] * 6
+    if limited == "client":
+        monkeypatch.setattr(queueing, "MAX_PENDING", 4)
+        accepted, refused = 4, 429
+    else:
+        clients = [served.new_client() for _ in range(6)]
+        for _ in range(2):  # the workers are busy
+            served.post("/gradio_api/call/breed", data)
+        assert within(20, lambda: queue.waiting == 0 and queue.length == 2)
+        monkeypatch.setattr(queue, "max_waiting", 3)
+        accepted, refused = 3, 503
+    # Those that are accepted wait just before they enter the queue, until the others are refused.
+    go_on, store = threading.Event(), internals._stored
+    monkeypatch.setattr(internals, "_stored", lambda given: go_on.wait(60) and store(given))
+    statuses: list[int] = []
+
+    def ask(client: str) -> None:
+        statuses.append(served.post("/gradio_api/call/breed", data, client=client).status)
+
+    visitors = [threading.Thread(target=ask, args=[client]) for client in clients]
+    for visitor in visitors:
+        visitor.start()
+    assert within(60, lambda: len(statuses) == 6 - accepted)
+    go_on.set()
+    for visitor in visitors:
+        visitor.join(60)
+
+    assert sorted(statuses) == [200] * accepted + [refused] * (6 - accepted)
+    slow_answers.set()
+    assert within(20, lambda: queue.length == 0)
+
+
+def test_a_place_is_given_back_if_no_answer_took_it(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queueing, "MAX_PENDING", 1)
+    queue, client = served.running.queue, served.new_client()
+
+    with suppress(OSError), queue.place(client, "x"):
+        with pytest.raises(Refused), queue.place(client, "x"):
+            pass
+        raise OSError("The disk is full.")
+
+    with queue.place(client, "x"):  # it is free again
+        pass
 
 
 def test_no_more_answers_are_computed_at_a_time_than_there_are_workers(

@@ -348,7 +348,7 @@ def test_an_internal_error_is_one_sentence(served: Served, monkeypatch: pytest.M
     def fail(*_: object) -> None:
         raise ValueError("/photos/minka.jpg")
 
-    monkeypatch.setattr(served.running.queue, "admit", fail)
+    monkeypatch.setattr(served.running.queue, "place", fail)
 
     event = {"data": [], "fn_index": 0, "session_hash": "x"}
     answer = served.post("/gradio_api/queue/join", event)
