@@ -71,6 +71,7 @@ __all__ = [
     "Session",
     "Unexpected",
     "check",
+    "component_kinds",
     "current_answer",
     "current_client",
     "current_request",
@@ -79,6 +80,8 @@ __all__ = [
     "mounted",
     "open_tunnel",
     "page_files",
+    "page_paths",
+    "page_scripts",
     "protect",
     "shared",
     "start_node",
@@ -752,6 +755,27 @@ def start_node(host: str, python_port: int) -> tuple["Popen[bytes] | None", int]
 def stop_node(process: "Popen[bytes]") -> None:
     """Stop Node."""
     node_server.stop_node_process(process)
+
+
+def page_paths(blocks: gr.Blocks) -> set[str]:
+    """The paths of the pages and of their layouts, without slashes at the ends."""
+    pages = set(blocks.config["page"])
+    return pages | {f"{page}/config".strip("/") for page in pages}
+
+
+def page_scripts() -> Path:
+    """The folder of the scripts and styles that Gradio's pages load."""
+    return Path(gr.__file__).parent / "templates" / "frontend" / "assets"
+
+
+def component_kinds(blocks: gr.Blocks, page: str) -> set[str]:
+    """The kinds of components that a browser loads with a page: those that it shows."""
+    held = set(blocks.config["page"][page]["components"])
+    return {
+        component["type"]
+        for component in blocks.config["components"]
+        if component["id"] in held and component["props"].get("visible") is not False
+    }
 
 
 def _send_no_descriptions(blocks: gr.Blocks) -> None:

@@ -11,6 +11,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
 from subprocess import Popen
@@ -22,10 +23,11 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 from starlette.responses import FileResponse
 
-from serving import decoding, heap, internals, log, routes
+from serving import decoding, heap, internals, log, preloads, routes
 from serving.connections import Connection
 from serving.files import Store
 from serving.guard import GUARD_PROBE, Guard
+from serving.kept import Kept, Pages
 from serving.messages import Translate
 from serving.node import NodePages
 from serving.queueing import AnswerQueue
@@ -164,20 +166,32 @@ def launch(
     internals.mounted(app, blocks, f"http://{reachable}:{port}/", token, mcp_bytes)
     open_limit = _open_files() * 8 // 10
     pages = NodePages(app)
-    guard = Guard(pages, queue, store, settings, open_limit, translate, token)
+    rendered = os.environ.get("GRADIO_SSR_MODE", "").lower() == "true" if ssr is None else ssr
+    finish = partial(_with_links, blocks)
+    kept = Kept(pages, Pages(internals.page_paths(blocks), finish, rendered))
+    guard = Guard(kept, queue, store, settings, open_limit, translate, token)
     Connection.limit = open_limit
     Connection.translate = staticmethod(translate)
     server, thread = _start(guard, blocks, listening)
     running = Running(blocks, guard, server, thread, None)
     _check_guard(reachable, port, guard)
-    if ssr if ssr is not None else os.environ.get("GRADIO_SSR_MODE", "").lower() == "true":
+    if rendered:
         running._node = pages.start(reachable, port, token, look.node_imports)
+        kept.pages.rendered = running._node is not None
     store.keep_tidy()
     print(f"* Running on local URL:  http://{host}:{port}", flush=True)  # as Gradio says it
     if settings.share:
         _share(blocks, reachable, port)
+        kept.forget()
     log.write("serving", workers=workers, max_waiting=settings.max_waiting)
     return running
+
+
+def _with_links(blocks: gr.Blocks, path: str, page: str) -> str:
+    """A page with links to its scripts and styles in its head."""
+    kinds = internals.component_kinds(blocks, path)
+    links = preloads.links(page, kinds, internals.page_scripts())
+    return page.replace("<head>", f"<head>{links}", 1)
 
 
 def _mount(blocks: gr.Blocks, settings: Settings, look: Look, host: str, port: int) -> FastAPI:

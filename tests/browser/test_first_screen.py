@@ -56,6 +56,19 @@ def test_the_page_opens_with_an_answered_example(phone: Page) -> None:
     expect(phone.locator("#share-card")).to_have_count(0)  # there is no photo to share
 
 
+def test_the_head_names_what_the_page_loads_and_nothing_else(phone: Page) -> None:
+    named, styles, loaded = phone.evaluate("""() => {
+      const links = (rel) =>
+        [...document.querySelectorAll(`link[rel=${rel}]`)].map(({ href }) => href);
+      const files = performance.getEntriesByType("resource").map(({ name }) => name);
+      return [[...links("modulepreload"), ...links("preload")], links("stylesheet"), files];
+    }""")
+    assets = {file for file in loaded if "/assets/" in file}
+
+    assert assets == {file for file in named if "/assets/" in file}
+    assert {file for file in named if file.endswith(".css")} <= set(styles)
+
+
 def test_after_an_upload_the_answer_is_in_view(phone: Page) -> None:
     upload(phone, "cat.png", (EXAMPLES / "cat_chelsea.png").read_bytes())
     expect(phone.locator("#pets .pet")).to_have_count(1)
