@@ -17,7 +17,7 @@ from models.images import Photo
 from models.picture import Values
 from models.preprocessing import as_image
 from models.regions import Box, Region, enlarged, of_numbers
-from models.segmentation import Segmentation, Segmenter
+from models.segmentation import Look, Segmentation, Segmenter
 from models.thresholding import Histogram
 from models.turning import QUARTERS, Turn, back, turn_box, turn_image
 
@@ -187,13 +187,25 @@ def find(
     models.store.ModelError
         When a model is missing or damaged.
     """
-    return _detected(as_image(photo), segmenter) or of_numbers(whole())
+    image = as_image(photo)
+    return _settled(image, look_closer(image, segmenter)) or of_numbers(whole())
 
 
-def _detected(photo: Image.Image, segmenter: Segmenter) -> list[Region]:
+def look_closer(photo: Photo | Image.Image, segmenter: Segmenter) -> list[Look]:
+    """Look closer at each pet that is detected in a photo, the most certain first.
+
+    Raises
+    ------
+    models.store.ModelError
+        When a model is missing or damaged.
+    """
+    image = as_image(photo)
     detector = detection.default()
-    found = detector.detect(photo)[:MOST_PETS] if detector else []
-    looks = [segmenter.look_closer(photo, each.box) for each in found]
+    found = detector.detect(image)[:MOST_PETS] if detector else []
+    return [segmenter.look_closer(image, each.box) for each in found]
+
+
+def _settled(photo: Image.Image, looks: Sequence[Look]) -> list[Region]:
     return segmentation.settle(looks, photo.height, photo.width)
 
 
@@ -202,6 +214,7 @@ def recognize(
     segmenter: Segmenter,
     classifier: BreedClassifier,
     whole: Callable[[], NDArray[np.uint8]],
+    looks: Sequence[Look] | None = None,
 ) -> list[Pet]:
     """Find the pets in a photo and name them, the largest first.
 
@@ -220,6 +233,8 @@ def recognize(
         As for `find`.
     classifier
         The model that names the pets, and says whether they are upright if its card has a rule.
+    looks
+        The photo's `look_closer`, if it is there already.
 
     Raises
     ------
@@ -227,24 +242,26 @@ def recognize(
         When a model is missing or damaged.
     """
     image = as_image(photo)
-    pets = _as_it_is(image, segmenter, classifier, whole)
+    looks = look_closer(image, segmenter) if looks is None else looks
+    pets = _as_it_is(image, looks, classifier, whole)
     turn = _turn(image, pets, classifier) if pets else 0
     if not turn:
         return pets
     turned = turn_image(image, turn)
-    again = _as_it_is(turned, segmenter, classifier, lambda: segmenter.predict(turned).regions())
+    looks = look_closer(turned, segmenter)
+    again = _as_it_is(turned, looks, classifier, lambda: segmenter.predict(turned).regions())
     # Cups and clouds have no upright that the rule knows.
     return [_turned_back(pet, turn) for pet in again] if any(p.is_animal for p in again) else pets
 
 
 def _as_it_is(
     photo: Image.Image,
-    segmenter: Segmenter,
+    looks: Sequence[Look],
     classifier: BreedClassifier,
     whole: Callable[[], NDArray[np.uint8]],
 ) -> list[Pet]:
     """Like `recognize`, for a photo that is taken as upright."""
-    if regions := _detected(photo, segmenter):
+    if regions := _settled(photo, looks):
         return _named(photo, regions, classifier)
     return _joined(photo, _named(photo, of_numbers(whole()), classifier), classifier)
 
@@ -282,15 +299,31 @@ def _turned_back(pet: Pet, turn: Turn) -> Pet:
 def outline(
     photo: Photo | Image.Image, segmenter: Segmenter, classifier: BreedClassifier
 ) -> tuple[Segmentation, list[Pet]]:
-    """The mask of a photo as a whole, seen upright, and its pets as `recognize` finds them.
+    """The mask of a photo, seen upright, and its pets as `recognize` finds them.
 
     The parameters are those of `recognize`.
     """
     image = as_image(photo)
-    found = segmenter.predict(image)
-    pets = recognize(image, segmenter, classifier, found.regions)
-    turn = turn_of(pets)
-    return segmenter.predict(image, turn) if turn else found, pets
+    looks = look_closer(image, segmenter)
+    found = segment(image, segmenter, looks)
+    pets = recognize(image, segmenter, classifier, found.regions, looks)
+    if turn := turn_of(pets):
+        turned = turn_image(image, turn)
+        found = segment(turned, segmenter, look_closer(turned, segmenter)).turned(back(turn))
+    return found, pets
+
+
+def segment(
+    photo: Photo | Image.Image, segmenter: Segmenter, looks: Sequence[Look]
+) -> Segmentation:
+    """The mask of a photo: the answer to the whole, averaged with those of its `look_closer`."""
+    image = as_image(photo)
+    whole = next((look for look in looks if look.window == (0, 0, image.width, image.height)), None)
+    if whole is None or whole.answer is None:
+        return segmentation.averaged(segmenter.predict(image), looks)
+    # A pet that fills the photo was looked at in all of it.
+    answer = Segmentation(whole.answer, segmenter.classes, (image.height, image.width))
+    return segmentation.averaged(answer, [look for look in looks if look is not whole])
 
 
 def _joined(photo: Image.Image, pets: list[Pet], classifier: BreedClassifier) -> list[Pet]:

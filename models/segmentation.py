@@ -1,8 +1,10 @@
 """Segments a pet (or another subject): a probability per class and pixel, at photo size."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +24,7 @@ from models.preprocessing import (
 from models.regions import HALF, Region, claimed
 from models.runtime import Network
 from models.scaling import reduced_size, scaled, scaled_rows, strips
-from models.turning import Turn, back, turn_array, turn_image
+from models.turning import Turn, turn_array
 
 # Probabilities of the interior at which distances to its edge are measured, and how much deeper, in
 # pixels, two parts must be than the neck between them to count as two. Anything that is nowhere
@@ -43,6 +45,7 @@ BOX_INSIDE = 0.9  # of the smaller of two boxes, for one pet that was found twic
 SAME_PET = 0.7  # of the smaller of two masks: with a larger overlap they are one pet
 CLOSE_MARGIN = 0.15  # of a box's longer side, as a margin for a closer look
 SMALLEST_PART = 0.3  # of the region's area: smaller parts are heads, legs and tails
+FADE = 0.08  # of a close look's side, along which it counts for less and less towards its edge
 
 
 @dataclass(frozen=True)
@@ -245,11 +248,15 @@ class Look:
     belonging
         `(rows, columns)` uint8, of any size: how certainly each place in it belongs to the pet;
         above 127 it does.
+    answer
+        The network's answer to the crop: `(rows, columns, classes)` float32. None of a model that
+        was told which pet is meant, and so takes the others for background.
     """
 
     box: tuple[int, int, int, int]
     window: tuple[int, int, int, int]
     belonging: NDArray[np.uint8]
+    answer: NDArray[np.float32] | None = None
 
     def on(self, height: int, width: int, photo: tuple[int, int]) -> NDArray[np.uint8]:
         """The same for the whole photo, of size `photo`, as `(height, width)` uint8; 0 outside."""
@@ -262,6 +269,77 @@ class Look:
             Image.fromarray(self.belonging).resize((right - left, bottom - top), BILINEAR)
         )[: height - top, : width - left]
         return canvas
+
+
+def averaged(whole: Segmentation, looks: Sequence[Look]) -> Segmentation:
+    """A photo's segmentation, averaged with what closer looks at its pets have seen.
+
+    The larger a look shows its part of the photo, the more it counts. Towards the edge of its
+    window, beyond which it has seen nothing, it counts less and less.
+
+    Parameters
+    ----------
+    whole
+        The answer to the photo as a whole.
+    looks
+        Of the same model at the same photo.
+    """
+    height, width = whole.shape
+    rows, columns = whole.answer.shape[:2]
+    total = whole.answer.copy()
+    weights = np.ones((rows, columns, 1), np.float32)
+    for look in looks:
+        if look.answer is None:
+            continue
+        left, top, right, bottom = look.window
+        across = _covered(left, right, width, columns)
+        down = _covered(top, bottom, height, rows)
+        if not (len(across.weights) and len(down.weights)):
+            continue  # the window is smaller than a place
+        seen_rows, seen_columns = look.answer.shape[:2]
+        density = seen_rows * seen_columns / ((right - left) * (bottom - top))
+        zoom = (density * height * width / (rows * columns)) ** 0.5
+        weight = np.minimum.outer(down.weights, across.weights)[:, :, np.newaxis]
+        weight *= np.float32(zoom)
+        box = (
+            across.first * seen_columns,
+            down.first * seen_rows,
+            across.last * seen_columns,
+            down.last * seen_rows,
+        )
+        size = len(across.weights), len(down.weights)
+        planes = [_plane(look.answer, index) for index in range(len(whole.classes))]
+        part = np.dstack([np.asarray(plane.resize(size, BILINEAR, box)) for plane in planes])
+        total[down.places, across.places] += weight * part
+        weights[down.places, across.places] += weight
+    return Segmentation(total / weights, whole.classes, whole.size)
+
+
+class _Covered(NamedTuple):
+    """The places of an answer that a window covers wholly, along one axis.
+
+    `first` and `last` are where they begin and end in the window, in [0, 1]; `weights` are in
+    [0, 1] too.
+    """
+
+    places: slice
+    first: float
+    last: float
+    weights: NDArray[np.float32]
+
+
+def _covered(start: int, end: int, length: int, places: int) -> _Covered:
+    """What a window from `start` to `end`, in a photo of a `length` in pixels, covers."""
+    begin, side = start * places / length, (end - start) * places / length
+    covered = slice(math.ceil(begin), max(int(end * places / length), math.ceil(begin)))
+    first, last = ((each - begin) / side for each in (covered.start, covered.stop))
+    middles = (np.arange(covered.start, covered.stop) + 0.5 - begin) / side
+    weights = np.ones(len(middles), np.float32)
+    if start > 0:
+        weights = np.minimum(weights, middles / FADE)
+    if end < length:
+        weights = np.minimum(weights, (1 - middles) / FADE)
+    return _Covered(covered, first, min(last, 1.0), weights.astype(np.float32))
 
 
 def settle(looks: Sequence[Look], height: int, width: int) -> list[Region]:
@@ -469,15 +547,13 @@ class Segmenter:
         rows = 2 if self.card.input.layout == "NCHW" else 1
         return self._network.input_shape[rows : rows + 2] == (None, None)
 
-    def predict(self, photo: Photo | Image.Image, turn: Turn = 0) -> Segmentation:
-        """Segment a photo.
+    def predict(self, photo: Photo | Image.Image) -> Segmentation:
+        """Segment a photo as a whole.
 
         Parameters
         ----------
         photo
             `(height, width, 3)` uint8 RGB, or the same as a Pillow image.
-        turn
-            By how much it is turned for the network; the answer is turned back.
 
         Examples
         --------
@@ -486,10 +562,9 @@ class Segmenter:
         >>> segmentation.probabilities.shape
         (300, 451, 3)
         """
-        image = turn_image(as_image(photo), turn)
+        image = as_image(photo)
         (small,) = self.run(prepare(image, self.card.input))
-        found = at_photo_size(small, self.classes, self.card.input, image.height, image.width)
-        return found.turned(back(turn)) if turn else found
+        return at_photo_size(small, self.classes, self.card.input, image.height, image.width)
 
     def look_closer(self, photo: Photo | Image.Image, box: tuple[int, int, int, int]) -> "Look":
         """Segment the surroundings of one pet, seen larger than in the whole photo.
@@ -517,7 +592,9 @@ class Segmenter:
             seen = point_out(seen, inside)
         (small,) = self.run(np.ascontiguousarray(normalize(seen[np.newaxis], spec)))
         found = at_photo_size(small, self.classes, spec, bottom - top, right - left)
-        return Look(box, window, found.belonging(None if self.card.pointing else inside))
+        if self.card.pointing:
+            return Look(box, window, found.belonging(None))
+        return Look(box, window, found.belonging(inside), found.answer)
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Segment a prepared batch at the network's size.

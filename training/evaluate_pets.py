@@ -1,14 +1,18 @@
-"""Count and outline the pets of pictures, as the Pets tab does.
+"""Count and outline the pets of pictures, as the page does.
 
     python -m training.evaluate_pets                            # scenes of held-out pictures
     python -m training.evaluate_pets --split test --write       # of test pictures, and the list
 
-Two kinds of pictures are analysed with the default mask model, detector and breed model:
+Two kinds of pictures are analysed with the default mask model, detector and breed model, as in the
+Pets tab:
 
 - scenes of one, two and three pets, cut from pictures of the split and pasted onto backgrounds that
   training does not use (see `training.composites`); their masks are known, and every run uses the
   same scenes;
 - the photos of `training/pets_per_photo.csv`, whose pets were counted by eye.
+
+The masks of the Mask tab, for which the network looks closer at each pet too, are compared with the
+trimaps of all pictures of the split, as `training.evaluate` does with a network's own masks.
 
 The script prints the share of pictures in which the right number of pets was found and, for the
 scenes, the average precision at IoU 0.5: found / (found + missed + invented). `--write` stores the
@@ -24,10 +28,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from models import pipeline, store
+from models import pipeline, previews, segmentation, store
 from models.images import open_photo
+from models.segmentation import Segmentation
 from training import command_line, others, pets
 from training.composites import BACKGROUND, Scene, Scenes
+from training.evaluation.scores import COMMON_SIDE, compare_masks
 from training.evaluation.tables import store_figures
 from training.metrics import Figures, instance_precision
 from training.runs import command
@@ -102,6 +108,22 @@ def measure_photos(examples: Sequence[pets.Example], counts: dict[str, int]) -> 
     return figures
 
 
+def measure_masks(examples: Sequence[pets.Example]) -> Figures:
+    """How well the masks of the Mask tab fit, at a common size and at each photo's own."""
+    segmenter = segmentation.load(store.default("segmentation"))
+
+    def found() -> Iterator[Segmentation]:
+        for example in tqdm(examples, desc="masks"):
+            photo = open_photo(example.photo)
+            seen = previews.preview(photo)
+            looks = pipeline.look_closer(seen, segmenter)
+            yield pipeline.segment(seen, segmenter, looks).resized(*photo.shape[:2])
+
+    sizes = {f"at {COMMON_SIDE} px": (COMMON_SIDE, COMMON_SIDE)}
+    figures, _ = compare_masks(examples, found(), segmenter.classes, sizes)
+    return {f"{size}, as on the page": values for size, values in figures.items()}
+
+
 def main(words: Sequence[str] | None = None) -> None:
     """Measure with the models that are used by default."""
     parser = command_line.parser(__doc__)
@@ -130,6 +152,7 @@ def main(words: Sequence[str] | None = None) -> None:
         "at photos counted by eye, as on the page": measure_photos(
             pets.split(root, official), counted(official)
         ),
+        **measure_masks(examples),
     }
     print(json.dumps(figures, indent=2))
     if arguments.write:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from models import (
     breeds,
@@ -29,6 +30,7 @@ from models.picture import AXES, FIRST, PhotoError, Picture, Place
 from models.pipeline import Pet
 from models.preprocessing import as_image, scaled_size
 from models.regions import numbered, of_numbers
+from models.segmentation import Look, Segmenter
 from models.thresholding import Channel, Histogram, Settings
 from models.turning import Turn, turn_array
 from serving import decoding
@@ -243,6 +245,11 @@ class Upload:
             return self._once(("mask", model), lambda: _segment(self, model))
         return self._once(("mask", model, self.strokes), lambda: _correct(self, model))
 
+    def looks(self, segmenter: Segmenter, preview: Image.Image) -> Sequence[Look]:
+        """A mask model's closer looks at the pets detected in the preview."""
+        name = ("looks", segmenter.card.name)
+        return self._once(name, lambda: pipeline.look_closer(preview, segmenter))
+
     @property
     def uncorrected(self) -> "Upload":
         """The same without strokes."""
@@ -336,7 +343,9 @@ def _segment(upload: Upload, model: str) -> MaskResult:
     segmenter = segmentation.load(model)
     if not segmenter.card.instances:
         start = time.perf_counter()
-        result = segmenter.predict(upload.preview)
+        image = as_image(upload.preview)
+        looks = upload.looks(segmenter, image) if "pet" in segmenter.classes else ()
+        result = pipeline.segment(image, segmenter, looks)
         shown = result.resized(*upload.preview.shape[:2])
         return MaskResult(shown, None, time.perf_counter() - start, segmenter.device)
     # Objects are counted and measured in pixels of the photo, in the file's own values.
@@ -389,7 +398,8 @@ def _recognize(upload: Upload) -> PetsResult:
         numbers = correcting.correct_regions(found, before, after)
         pets = pipeline.name_pets(image, of_numbers(numbers), classifier, seen.turn)
     else:
-        pets = pipeline.recognize(image, segmenter, classifier, whole)
+        looks = upload.looks(segmenter, image)
+        pets = pipeline.recognize(image, segmenter, classifier, whole, looks)
     return PetsResult(pets, time.perf_counter() - start, classifier.device)
 
 

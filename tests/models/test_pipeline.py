@@ -10,8 +10,9 @@ import pytest
 
 from models import breeds, detection, pipeline, segmentation
 from models.images import open_photo
+from models.measuring import iou
 from models.regions import Box, Region, of_numbers
-from models.segmentation import Look, Segmenter
+from models.segmentation import Look, Segmentation, Segmenter
 from models.store import ModelError
 
 AddModel = Callable[..., Path]
@@ -22,6 +23,7 @@ RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
 # The mask model takes green as background and all else as pet; the classifier takes red as a Pug.
 MASK = np.array([[0.0, -20, 0], [0, 20, 0], [0, 0, 0]])
+CLASSES = ("pet", "background", "border")
 LABELS = [{"name": "Pug", "species": "dog"}, {"name": "Sphynx", "species": "cat"}]
 BREEDS = np.array([[5.0, 0, 0], [0, 0, 5]])
 
@@ -376,6 +378,42 @@ def test_a_tiny_pet_of_a_wide_picture_is_found_by_its_box(monkeypatch: pytest.Mo
     detected(monkeypatch, (469, 59, 498, 81))
     (pet,) = pipeline.analyze(photo)
     assert pet.box == pytest.approx((470, 60, 497, 80), abs=3)
+
+
+def test_the_mask_shows_what_only_a_closer_look_sees(monkeypatch: pytest.MonkeyPatch) -> None:
+    box = (300, 400, 460, 560)
+    detected(monkeypatch, box)
+    nothing = np.broadcast_to(np.float32([0.1, 0.9, 0]), (64, 64, 3))
+    a_pet = np.broadcast_to(np.float32([0.9, 0.1, 0]), (64, 64, 3))
+    segmenter = SimpleNamespace(
+        predict=lambda photo: Segmentation(nothing, CLASSES, (photo.height, photo.width)),
+        look_closer=lambda _, box: Look(box, box, np.full((64, 64), 255, np.uint8), a_pet),
+    )
+    judge = cast("breeds.BreedClassifier", Judge(lambda share: 1.0))
+    photo = np.zeros((800, 800, 3), np.uint8)
+
+    found, (pet,) = pipeline.outline(photo, cast("Segmenter", segmenter), judge)
+
+    assert pet.box == box
+    assert iou(found.mask != 2, pet.mask) > 0.75
+
+
+def test_a_pet_that_fills_the_photo_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    box = (0, 0, 80, 60)
+    detected(monkeypatch, box)
+    answer = np.random.default_rng(0).random((64, 64, 3), np.float32)
+    segmenter = SimpleNamespace(
+        classes=CLASSES,
+        look_closer=lambda _, box: Look(box, box, np.full((64, 64), 255, np.uint8), answer),
+    )
+    judge = cast("breeds.BreedClassifier", Judge(lambda share: 1.0))
+
+    found, _ = pipeline.outline(
+        np.zeros((60, 80, 3), np.uint8), cast("Segmenter", segmenter), judge
+    )
+
+    assert found.shape == (60, 80)
+    np.testing.assert_allclose(found.answer, answer, atol=1e-6)
 
 
 @pytest.mark.usefixtures("models")

@@ -714,3 +714,65 @@ def test_looking_closer_sees_a_small_pet_large(add_segmenter: AddModel) -> None:
     assert regions[201:229, 301:339].all()
     regions[195:235, 295:345] = 0
     assert not regions.any()
+
+
+def answer_of(pet: NDArray[np.floating]) -> NDArray[np.float32]:
+    """A network's answer, from the probability of a pet at each place."""
+    return np.stack([pet, 1 - pet, np.zeros_like(pet)], axis=2).astype(np.float32)
+
+
+def closer(window: tuple[int, int, int, int], pet: NDArray[np.floating]) -> segmentation.Look:
+    return segmentation.Look(window, window, np.zeros((2, 2), np.uint8), answer_of(pet))
+
+
+def test_a_closer_look_counts_the_more_the_larger_it_sees() -> None:
+    whole = Segmentation(answer_of(np.full((64, 64), 0.2)), CLASSES, (400, 800))
+    half = closer((200, 100, 600, 300), np.full((64, 64), 0.8))
+    all_of_it = closer((0, 0, 800, 400), np.full((64, 64), 0.8))
+
+    found = segmentation.averaged(whole, [half])
+
+    assert found.shape == (400, 800)
+    np.testing.assert_allclose(found.answer.sum(axis=2), 1, atol=1e-5)
+    pet = found.answer[:, :, 0]
+    np.testing.assert_allclose(pet[22:42, 22:42], (0.2 + 2 * 0.8) / 3, atol=1e-5)
+    outside = np.ones((64, 64), bool)
+    outside[16:48, 16:48] = False
+    np.testing.assert_allclose(pet[outside], 0.2, atol=1e-5)
+    # It fades to the edge of its window, but not to that of the photo.
+    assert (np.diff(pet[32, 15:19]) > 0.05).all()
+    equal = segmentation.averaged(whole, [all_of_it]).answer[:, :, 0]
+    np.testing.assert_allclose(equal, 0.5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "window",
+    [(0, 0, 400, 300), (37, 51, 311, 288), (0, 120, 90, 300), (333, 7, 400, 60)],
+    ids=str,
+)
+def test_closer_looks_lie_where_they_were_taken(window: tuple[int, int, int, int]) -> None:
+    def ramp(rows: int, columns: int, box: tuple[int, int, int, int]) -> NDArray[np.float64]:
+        """What a network would answer whose probability rises with column and row."""
+        x = box[0] + (np.arange(columns) + 0.5) * (box[2] - box[0]) / columns
+        y = box[1] + (np.arange(rows) + 0.5) * (box[3] - box[1]) / rows
+        return (x / 400 + y[:, np.newaxis] / 300) / 2
+
+    whole = Segmentation(answer_of(ramp(96, 128, (0, 0, 400, 300))), CLASSES, (300, 400))
+
+    found = segmentation.averaged(whole, [closer(window, ramp(256, 256, window))])
+
+    # Interpolation has nothing to go on beyond the edge of the crop.
+    np.testing.assert_allclose(found.answer, whole.answer, atol=2e-3)
+    assert segmentation.averaged(whole, []).answer == pytest.approx(whole.answer)
+
+
+def test_what_lies_between_the_places_of_an_answer_is_not_seen() -> None:
+    whole = Segmentation(answer_of(np.full((8, 8), 0.2)), CLASSES, (800, 800))
+    tiny = closer((110, 110, 190, 190), np.full((8, 8), 0.9))
+    np.testing.assert_allclose(segmentation.averaged(whole, [tiny]).answer, whole.answer)
+
+
+def test_a_look_that_was_told_which_pet_is_meant_hides_no_other() -> None:
+    whole = Segmentation(answer_of(np.full((8, 8), 0.9)), CLASSES, (80, 80))
+    told = segmentation.Look((0, 0, 40, 80), (0, 0, 80, 80), np.zeros((8, 8), np.uint8))
+    np.testing.assert_allclose(segmentation.averaged(whole, [told]).answer, whole.answer)

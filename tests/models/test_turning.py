@@ -171,10 +171,11 @@ def test_a_picture_turns_with_its_values_and_pixels() -> None:
 
 
 def test_a_mask_of_a_turned_photo_is_where_the_photo_is(photo: Photo) -> None:
-    segmenter = segmentation.load("pet")
-    turned = turn_array(photo, 90)
-    mask = segmenter.predict(turned, back(90)).mask
-    np.testing.assert_array_equal(mask, turn_array(segmenter.predict(photo).mask, 90))
+    segmenter, judge = segmentation.load("pet"), cast("BreedClassifier", Compass(RULE))
+    upright, _ = pipeline.outline(photo, segmenter, judge)
+    found, (pet,) = pipeline.outline(turn_array(photo, 90), segmenter, judge)
+    assert pet.turn == back(90)
+    np.testing.assert_array_equal(found.mask, turn_array(upright.mask, 90))
 
 
 @pytest.mark.usefixtures("fresh_models")

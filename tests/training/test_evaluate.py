@@ -183,7 +183,7 @@ def test_masks_at_the_photo_s_size_are_those_served(
     measured = models.segmentations(models.open_model("pet", folder), photos)
 
     segmenter = segmentation.Segmenter(*store.load("pet", "segmentation", folder))
-    for photo, (_, full) in zip(photos, measured, strict=True):
+    for photo, full in zip(photos, measured, strict=True):
         served = segmenter.predict(open_photo(photo))
         np.testing.assert_allclose(full.probabilities, served.probabilities, atol=1e-6)
         assert full.classes == served.classes

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models import matting, pipeline, segmentation, store, thresholding
+from models import breeds, detection, matting, pipeline, segmentation, store, thresholding
 from models.images import Photo, PhotoError, open_photo
 from serving import decoding
 from ui import breed, cutout, examples, mask, mask_lesson, pets, threshold
@@ -48,6 +48,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         (pipeline, "recognize"),
         (matting, "extract"),
         (segmentation, "load"),
+        (detection.Detector, "detect"),
     ):
         count(module, name)
     return counted
@@ -71,7 +72,14 @@ def test_all_tabs_together_compute_each_result_once(upload: Upload, calls: Count
 
     assert calls.pop("load") == 3  # by mask, pets, and cut-out, which needs its card
     assert calls == Counter(
-        {"open_picture": 1, "prepare": 1, "histogram": 1, "recognize": 1, "extract": 1}
+        {
+            "open_picture": 1,
+            "prepare": 1,
+            "histogram": 1,
+            "detect": 1,
+            "recognize": 1,
+            "extract": 1,
+        }
     )
 
 
@@ -108,6 +116,18 @@ def test_results_are_those_of_the_models(upload: Upload) -> None:
         found, expected = upload.histogram(channel), thresholding.histogram(gray)
         np.testing.assert_array_equal(found.counts, expected.counts)
         np.testing.assert_array_equal(found.centers, expected.centers)
+
+
+def test_the_mask_is_that_of_the_endpoints() -> None:
+    path = examples.FOLDER / "cat_and_dog.jpg"
+    segmenter = segmentation.load(store.default("segmentation"))
+    classifier = breeds.load(store.default("classification"))
+    found = Upload(str(path), Memory(10_000_000)).mask(segmenter.card.name).segmentation
+    expected, pets_found = pipeline.outline(open_photo(path), segmenter, classifier)
+    assert len(pets_found) == 2
+    np.testing.assert_allclose(found.answer, expected.answer, atol=1e-5)
+    whole = segmenter.predict(open_photo(path))
+    assert np.abs(found.answer - whole.answer).max() > 0.1  # it looked closer
 
 
 def test_no_tab_can_write_into_what_others_get(upload: Upload) -> None:

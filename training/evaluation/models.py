@@ -167,9 +167,7 @@ def predictions(model: Model, paths: Sequence[Path]) -> Iterator[tuple[Photo, ND
         yield from zip(photos, chain.from_iterable(answers), strict=True)
 
 
-def segmentations(
-    model: Model, paths: Sequence[Path]
-) -> Iterator[tuple[NDArray[np.float32], Segmentation]]:
-    """Each photo's probabilities at the network's size, and its segmentation as served."""
+def segmentations(model: Model, paths: Sequence[Path]) -> Iterator[Segmentation]:
+    """Each photo's segmentation as it is served for the photo as a whole."""
     for photo, small in predictions(model, paths):
-        yield small, at_photo_size(small, model.labels, model.input, *photo.shape[:2])
+        yield at_photo_size(small, model.labels, model.input, *photo.shape[:2])

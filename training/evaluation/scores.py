@@ -1,6 +1,6 @@
 """Figures of mask, breed and nucleus models on examples, with their plots."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from models.images import open_picture
-from models.segmentation import at_photo_size
+from models.segmentation import Segmentation
 from models.stains import micrograph
 from models.windows import find_objects
 from training import nuclei
@@ -47,42 +47,69 @@ def score_masks(
 
     Writes `per_breed.png` into the folder `out`.
     """
-    classes, background = len(model.labels), model.labels.index(BACKGROUND)
     sides = dict.fromkeys(((model.input.height, model.input.width), (COMMON_SIDE, COMMON_SIDE)))
     sizes = {
         f"at {height} px" if height == width else f"at {height}x{width} px": (height, width)
         for height, width in sides
     }
-    counts = {
-        size: np.zeros((len(labels), classes, classes), np.int64) for size in (*sizes, AT_PHOTO)
-    }
-    outlines: dict[str, list[tuple[float, float, float]]] = {size: [] for size in counts}
-    photos = [example.photo for example in examples]
-    for example, (small, full) in zip(examples, segmentations(model, photos), strict=True):
-        masks = {
-            size: at_photo_size(small, model.labels, model.input, *side).mask
-            for size, side in sizes.items()
-        }
-        for size, mask in (*masks.items(), (AT_PHOTO, full.mask)):
-            truth = example.read_classes(*sizes.get(size, ()))
-            counts[size][example.label] += confusion_matrix(truth, mask - 1, classes)
-            outlines[size].append(boundary_scores(truth != background, mask - 1 != background))
-    figures: Figures = {"pictures": len(examples)}
-    for size, confusion in counts.items():
-        precision, recall, score = np.mean(outlines[size], axis=0).tolist()
-        figures[size] = {
-            **mask_figures(confusion.sum(axis=0), model.labels),
-            "boundary_f": score,
-            "boundary_precision": precision,
-            "boundary_recall": recall,
-        }
+    found = segmentations(model, [example.photo for example in examples])
+    figures, confusions = compare_masks(examples, found, model.labels, sizes)
+    figures = {"pictures": len(examples), **figures}
+    counts = np.zeros((len(labels), *confusions[0].shape), np.int64)
+    np.add.at(counts, [example.label for example in examples], confusions)
     figures["mean_iou_per_breed"] = {
         label: mask_figures(confusion, model.labels)["mean_iou"]
-        for label, confusion in zip(labels, counts[AT_PHOTO], strict=True)
+        for label, confusion in zip(labels, counts, strict=True)
         if confusion.any()
     }
     plot_per_class(figures["mean_iou_per_breed"], out / "per_breed.png", "mean IoU")
     return figures
+
+
+def compare_masks(
+    examples: Examples,
+    found: Iterable[Segmentation],
+    labels: Sequence[str],
+    sizes: Mapping[str, tuple[int, int]],
+) -> tuple[Figures, list[NDArray[np.int64]]]:
+    """Figures of photos' segmentations at some sizes and, last, at each photo's own.
+
+    Parameters
+    ----------
+    examples, found
+        The pictures, and what was found in the photo of each.
+    labels
+        The classes.
+    sizes
+        Heights and widths, by the names that they get among the figures.
+
+    Returns
+    -------
+    The figures, and each picture's `confusion_matrix` at its own size.
+    """
+    classes, background = len(labels), labels.index(BACKGROUND)
+    counts = {size: np.zeros((classes, classes), np.int64) for size in (*sizes, AT_PHOTO)}
+    outlines: dict[str, list[tuple[float, float, float]]] = {size: [] for size in counts}
+    confusions = []
+    for example, each in zip(examples, found, strict=True):
+        for size in counts:
+            side = sizes.get(size)
+            mask = (each.resized(*side) if side else each).mask - 1
+            truth = example.read_classes(*(side or ()))
+            confusion = confusion_matrix(truth, mask, classes)
+            counts[size] += confusion
+            outlines[size].append(boundary_scores(truth != background, mask != background))
+        confusions.append(confusion)  # at the photo's own size
+    figures: Figures = {}
+    for size, confusion in counts.items():
+        precision, recall, score = np.mean(outlines[size], axis=0).tolist()
+        figures[size] = {
+            **mask_figures(confusion, labels),
+            "boundary_f": score,
+            "boundary_precision": precision,
+            "boundary_recall": recall,
+        }
+    return figures, confusions
 
 
 def score_breeds(
