@@ -307,6 +307,8 @@ def explain(model: str) -> str:
     sentences = [
         say("lesson.classes", classes=", ".join(say_name("class", name) for name in names))
     ]
+    if "pet" in names and not card.instances:
+        sentences.append(say("lesson.looks"))
     if "border" in names and card.instances:
         sentences.append(say("lesson.border_between", subject=subject))
     elif "border" in names:
