@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 import documents
 from bench.click_rivals import GraphCut, RandomWalker, Rival
-from models import segmentation, store
+from models import pipeline, segmentation, store
 from models.correcting import Corrector, Stroke
 from models.images import open_photo
 from models.runtime import usable_cores
@@ -88,7 +88,8 @@ def click_through(
     """Click on one picture until its mask is good enough."""
     photo = open_photo(example.photo)
     truth = pets.read_trimap(example.trimap) != pets.BACKGROUND
-    found = segmenter.predict(photo).resized(*truth.shape)
+    looks = pipeline.look_closer(photo, segmenter)
+    found = pipeline.segment(photo, segmenter, looks).resized(*truth.shape)
     background = found.classes.index("background") + 1
     corrector = method(found, photo)
     corrected, mask = found, found.mask != background

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from bench import clicks
+from models import detection
 from models.segmentation import Segmentation, Segmenter
 from training import clicking, pets
 
@@ -41,15 +42,16 @@ def test_an_error_at_the_pictures_edge_is_not_clicked_at_the_edge() -> None:
 class WrongHalf:
     """A mask model that sees the left half of a pet that fills the middle."""
 
-    def predict(self, photo: np.ndarray) -> Segmentation:
+    def predict(self, photo: Image.Image) -> Segmentation:
         answer = np.zeros((64, 64, 3), np.float32)
         answer[..., 1] = 1
         answer[16:48, 16:32] = (1, 0, 0)
-        return Segmentation(answer, ("pet", "background", "border"), photo.shape[:2])
+        return Segmentation(answer, ("pet", "background", "border"), (photo.height, photo.width))
 
 
 @pytest.fixture
-def example(tmp_path: Path) -> pets.Example:
+def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pets.Example:
+    monkeypatch.setattr(detection, "default", lambda: None)
     photo, trimap = np.full((64, 64, 3), 40, np.uint8), np.full((64, 64), 2, np.uint8)
     photo[16:48, 16:48], trimap[16:48, 16:48] = 220, 1
     Image.fromarray(photo).save(tmp_path / "cat.png")
