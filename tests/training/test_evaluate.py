@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import numpy as np
@@ -15,10 +16,10 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 import documents
-from models import segmentation, store
+from models import detection, segmentation, store
 from models.images import open_photo
 from models.preprocessing import InputSpec
-from training import evaluate, metrics, nuclei, pets, summary
+from training import evaluate, evaluate_pets, metrics, nuclei, pets, summary
 from training.errors import UserError
 from training.evaluation import models, scores, tables
 from training.runs import write_facts
@@ -162,6 +163,24 @@ def test_masks_against_counting_by_hand(pet_card: Path, striped_pets: Path, tmp_
     assert "boundary_f | 0.5000 | 0.5000 |" in (tmp_path / "out" / "figures.md").read_text()
     with Image.open(tmp_path / "out" / "per_breed.png") as image:
         assert image.format == "PNG"
+
+
+def test_the_masks_of_the_page_against_counting_by_hand(
+    pet_card: Path, striped_pets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segmenter = segmentation.Segmenter(*store.load("pet", "segmentation", pet_card.parent))
+    monkeypatch.setattr(store, "default", lambda task: "pet")
+    monkeypatch.setattr(segmentation, "load", lambda name: segmenter)
+    found = [SimpleNamespace(box=(0, 0, 20, SIDE))]  # all of what is red in one of the pictures
+    monkeypatch.setattr(detection, "default", lambda: SimpleNamespace(detect=lambda photo: found))
+
+    figures = evaluate_pets.measure_masks(pets.split(striped_pets, "test"))
+
+    assert set(figures) == {"at 128 px, as on the page", "at the photo's own size, as on the page"}
+    for each in figures.values():
+        assert each["mean_iou"] == pytest.approx((7 / 8 + 7 / 8 + 1) / 3)
+        assert each["binary_iou"] == pytest.approx(32 / 36)
+        assert each["boundary_f"] == pytest.approx(1 / 2)
 
 
 @pytest.mark.parametrize(
