@@ -64,7 +64,7 @@ def build(current: gr.State, model: gr.Radio, chosen: gr.State) -> None:
     gr.HTML(f"<h2>{mark('lesson.sizes')}</h2>", padding=False)
     button = gr.Button(mark("lesson.sizes_button"), size="sm", elem_id="compare-sizes")
     sizes = gr.HTML(padding=False, elem_id="sizes")
-    with gr.Accordion(mark("lesson.how_good"), open=False, elem_id="how-good"):
+    with gr.Accordion(mark("lesson.how_good"), open=False, elem_id="how-good") as how_good:
         explanation = gr.HTML(padding=False)
     events.save_on_click(labels, write_labels, [current, model, pixel])
     events.save_on_click(rois, write_rois, [current, model])
@@ -108,14 +108,13 @@ def build(current: gr.State, model: gr.Radio, chosen: gr.State) -> None:
         api_visibility="private",
     )
     gr.on(
-        None,  # once, when the page is opened
-        lambda: explain(model.value),
-        None,
+        [how_good.expand, chosen.change],
+        explain,
+        model,
         explanation,
         show_progress="hidden",
         api_visibility="private",
     )
-    chosen.change(explain, model, explanation, show_progress="hidden", api_visibility="private")
 
 
 def show_probabilities(upload: Upload | None, model: str) -> str:

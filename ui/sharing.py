@@ -40,6 +40,13 @@ async (query) => {{
 }}
 """
 
+# What a link says, apart from the language.
+LINK = f"""() => {{
+  const parameters = new URLSearchParams(location.search);
+  parameters.delete("{PARAMETER}");
+  return parameters.toString();
+}}"""
+
 
 def build(
     photo: gr.Image,
@@ -59,7 +66,7 @@ def build(
     controls
         The settings, by their name in the link.
     opening
-        The component for the opening example, which is part of the same answer.
+        The component for the opening example, unless a link names another.
     """
     button = gr.Button(mark("share.button"), size="sm", elem_id="share")
     link = gr.Textbox(
@@ -86,6 +93,7 @@ def build(
         return urlencode(parameters, safe=",")
 
     def open_link(request: gr.Request) -> list[object]:
+        """The photo, the tab and the controls."""
         given = request.query_params
         example, tab = _examples().get(given.get("example", "")), given.get("tab")
         names = [child.id for child in tabs.children if isinstance(child, gr.Tab)]
@@ -98,7 +106,6 @@ def build(
         return [
             gr.skip() if example is None else str(example),
             gr.Tabs(selected=tab) if tab in names else gr.skip(),
-            gr.skip() if example else opening_example.shown(),
             *values.values(),
         ]
 
@@ -119,11 +126,27 @@ def build(
         show_progress="hidden",
         api_visibility="private",
     )
-    gr.on(
-        None,  # once, when the page is opened
+    # Once, when the page is opened. Each component that an event changes takes the browser's time,
+    # so they change only if there is a link.
+    opened = gr.Textbox(visible="hidden")
+    gr.on(None, None, None, opened, js=LINK, api_visibility="private")
+    opened.change(
         open_link,
         None,
-        [photo, tabs, opening, *controls.values()],
+        [photo, tabs, *controls.values()],
+        show_progress="hidden",
+        api_visibility="private",
+    )
+
+    def show_opening(request: gr.Request) -> object:
+        named = request.query_params.get("example") in _examples()
+        return gr.skip() if named else opening_example.shown()
+
+    gr.on(
+        None,
+        show_opening,
+        None,
+        opening,
         show_progress="hidden",
         api_visibility="private",
     )
