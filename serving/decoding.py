@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 ROOT = Path(__file__).parent.parent
 SECONDS = 15.0  # for a picture, however busy the machine is; `decoder` limits processor time
-START = 15.0  # seconds for a process to start
+START = 60.0  # seconds for a process to start
 WAIT = 60.0  # seconds after which a request gives up if all processes are busy
 KEPT = 40_000_000  # bytes of shared memory that are wiped rather than given back
 PIECE = 8_000_000  # bytes of it that are copied at a time
@@ -117,12 +117,12 @@ class Decoder:
         PhotoError
             When the picture cannot be used, or its decoder crashed or took too long.
         """
-        deadline = time.monotonic() + SECONDS
         written = None
         try:
             if not self.waits():
                 raise ConnectionError
             self._waits = False
+            deadline = time.monotonic() + SECONDS
             self._connection.settimeout(SECONDS)
             wanted = [getattr(place, name) for name in AXES]
             request = REQUEST.pack(side, *(ANY if index is None else index for index in wanted))

@@ -20,6 +20,7 @@ let logarithmic = false; // how high the bars are
 let texts = {}; // sentences with placeholders
 let preview = null; // the bar of each pixel, once decoded: { width, height, values }
 let drag = null; // the slider that is held, and how far from its line
+let pointed = null; // the bar under the pointer
 let moved = false; // whether the server does not know the cuts yet
 let settled = true; // whether the server's picture shows them
 
@@ -76,7 +77,7 @@ async function readChart() {
     return;
   }
   key = chart?.dataset.key;
-  drag = preview = null;
+  drag = pointed = preview = null;
   moved = false;
   settled = true;
   canvas.remove();
@@ -101,13 +102,14 @@ async function readChart() {
   const values = new Uint8Array(width * height);
   for (let i = 0; i < values.length; i++) values[i] = data[4 * i];
   preview = { width, height, values };
+  if (pointed !== null || !settled) paint(); // the visitor was faster
 }
 
 /**
  * Paint the classes over the server's picture. A bar that is pointed at stands out in red, and its
  * class from the others.
  */
-function paint(pointed = null) {
+function paint() {
   const picture = document.querySelector("#classes-picture");
   const image = picture?.querySelector("img");
   if (!preview || !image) return;
@@ -206,6 +208,7 @@ function follow() {
   showOnCurve();
   moved = true;
   settled = false;
+  pointed = null;
   paint();
 }
 
@@ -234,10 +237,12 @@ function point(event) {
   const mark = element.querySelector(".pointed");
   mark.setAttribute("x", `${(100 * bar) / scale.bars}%`);
   mark.setAttribute("visibility", "visible");
-  paint(bar);
+  pointed = bar;
+  paint();
 }
 
 function pointNowhere() {
+  pointed = null;
   element.querySelector(".pointed")?.setAttribute("visibility", "hidden");
   if (settled) canvas.remove();
   else paint();

@@ -21,6 +21,7 @@ from tests.browser.visits import PATIENCE, Served, opened
 
 ROOT = Path(__file__).parent.parent.parent
 WEIGHTS = ROOT / "models" / "weights"
+START = 600  # seconds that the app may take to start, or to stop
 expect.set_options(timeout=PATIENCE)
 # The first one has no windows at all, and is twice as fast as the others.
 CHROMIUMS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
@@ -40,17 +41,19 @@ def serve(**environment: str) -> Iterator[Served]:
         env={**os.environ, "PETSCOPE_PORT": str(port), **environment},
     )
     try:
-        for _ in range(720):  # three minutes
+        deadline = time.monotonic() + START
+        while True:
             try:
-                urllib.request.urlopen(url, timeout=5).close()
+                urllib.request.urlopen(url, timeout=PATIENCE / 1000).close()
                 break
             except OSError:
                 assert process.poll() is None, "the app ended before it served a page"
+                assert time.monotonic() < deadline, "the app serves no page"
                 time.sleep(0.25)
         yield url, process
     finally:
         process.terminate()
-        process.wait(timeout=20)
+        process.wait(timeout=START)
 
 
 @pytest.fixture(scope="session")

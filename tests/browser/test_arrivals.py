@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from tests.browser.visits import Served, open_tab, opened
+from tests.browser.visits import Served, comes_to_rest, open_tab, opened
 
 pytestmark = pytest.mark.browser
 
@@ -50,6 +50,7 @@ def test_a_photo_is_taken_wherever_it_is_dropped(page: Page) -> None:
 
 
 def test_what_is_saved_is_named_after_the_photo(page: Page) -> None:
+    comes_to_rest(page)
     for tab, button, name in (
         ("Pets", "#share-card", "bella-petscope.png"),
         ("Pets", "#pets-download", "bella-pets.jpg"),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.test_access import AXE, BARS
+from tests.browser.test_access import bars
 from tests.browser.visits import (
     SCREENSHOTS,
     Served,
@@ -27,7 +27,19 @@ def open_brush(page: Page, tab: str, name: str) -> None:
     page.locator(f"#brush-{name} .brush-open").click()
     expect(page.locator(f"#brush-{name} canvas")).to_be_visible()
     expect(page.locator(f"#brush-{name} .brush-layer")).to_be_attached()
+    can_draw(page, name)
+
+
+def can_draw(page: Page, name: str) -> None:
+    """Wait until the canvas has the photo, before which it takes no strokes."""
     comes_to_rest(page)
+    page.wait_for_function(
+        """(brush) => {
+          const [canvas, photo] = ["canvas", "img"].map((part) => brush.querySelector(part));
+          return photo.naturalWidth && canvas.width === photo.naturalWidth;
+        }""",
+        arg=page.locator(f"#brush-{name}").element_handle(),
+    )
 
 
 def place(page: Page, name: str, x: float, y: float) -> tuple[float, float]:
@@ -65,6 +77,7 @@ def test_strokes_by_mouse_and_keys_change_all_that_is_made_of_the_mask(page: Pag
     expect(page.locator("#legend")).to_contain_text("What changed")
     page.locator("#brush-mask .brush-open").click()
     expect(page.locator("#brush-mask .undo")).to_be_enabled()
+    can_draw(page, "mask")
     canvas = page.locator("#brush-mask canvas")
     canvas.focus()
 
@@ -123,8 +136,6 @@ def test_a_finger_draws_and_two_do_not(browser: Browser, served: Served) -> None
         expect(page.locator("#brush-cut-out .brush-said")).to_contain_text("now covers")
         layer = page.locator("#brush-cut-out .brush-layer")
         expect(layer).to_have_attribute("data-strokes", re.compile(r'^\[{"keep": false, .*}\]$'))
-        if AXE.exists():
-            page.evaluate(AXE.read_text())
-            assert page.evaluate(BARS) == []
+        assert bars(page) == []
         page.screenshot(path=SCREENSHOTS / "brush-phone.png", full_page=True)
     context.close()

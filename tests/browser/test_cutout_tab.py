@@ -13,11 +13,11 @@ from tests.browser.visits import (
     SCREENSHOTS,
     comes_to_rest,
     downloaded,
+    expect_size,
     on_desktop,
     on_phone,
     open_tab,
     picture_file,
-    shown_size,
     upload,
 )
 
@@ -31,15 +31,18 @@ def show_cut_out(page: Page) -> Image.Image:
     page.locator("#examples button").filter(has_text="German shepherd").click()
     open_tab(page, "Cut out")
     page.locator("#cut-out img").nth(1).wait_for()
+    comes_to_rest(page)
     return Image.open(EXAMPLES / "german_shepherd.jpg").convert("RGB")
 
 
 def put_behind(page: Page, ground: str) -> None:
     """Choose a background and wait until it is shown."""
+    comes_to_rest(page)
     after = page.locator("#cut-out img").nth(1)
     before = after.get_attribute("src") or ""
     page.locator("#ground").get_by_label(ground).check()
     expect(after).not_to_have_attribute("src", before)
+    comes_to_rest(page)
 
 
 @on_desktop
@@ -49,7 +52,8 @@ def test_the_cut_out_is_transparent_around_the_pet_and_copied_at_full_size(page:
     before, after = page.locator("#cut-out img").all()
     expect(before).to_have_attribute("alt", "The photo")
     expect(after).to_have_attribute("alt", re.compile("cut-out"))
-    assert shown_size(before) == shown_size(after) == photo.size
+    for picture in (before, after):
+        expect_size(picture, *photo.size)
 
     cut = downloaded(page, "#cut-out-download")
 
@@ -101,6 +105,7 @@ def test_the_pet_is_laid_over_a_picture_of_ones_own_and_a_bad_one_changes_nothin
     photo = show_cut_out(page)
     page.locator("#ground").get_by_label("Your own picture").check()
     expect(page.locator("#cut-out-message")).to_contain_text("Choose a picture")
+    comes_to_rest(page)
     after, own = page.locator("#cut-out img").nth(1), page.locator("#ground-picture")
     before = after.get_attribute("src") or ""
     pink = picture_file("PNG", Image.new("RGB", (90, 400), (250, 90, 160)))
@@ -115,7 +120,8 @@ def test_the_pet_is_laid_over_a_picture_of_ones_own_and_a_bad_one_changes_nothin
     )
 
     expect(page.locator("#ground-message")).to_contain_text("not a picture")
-    assert shown_size(own.locator("img")) == (90, 400)
+    expect_size(own.locator("img"), 90, 400)
+    comes_to_rest(page)
     result = downloaded(page, "#cut-out-download")
     assert (result.mode, result.size) == ("RGB", photo.size)
     assert (np.asarray(result)[:40, :40] == (250, 90, 160)).all()
@@ -142,6 +148,7 @@ def test_a_pet_is_chosen_by_its_card_and_by_its_place_in_the_photo(page: Page) -
     comes_to_rest(page)
     open_tab(page, "Cut out")
     page.locator("#cut-out img").nth(1).wait_for()
+    comes_to_rest(page)
     both = np.asarray(downloaded(page, "#cut-out-download"))[:, :, 3] > 127
     open_tab(page, "Pets")
 
@@ -150,6 +157,7 @@ def test_a_pet_is_chosen_by_its_card_and_by_its_place_in_the_photo(page: Page) -
     expect(first).to_have_attribute("aria-pressed", "true")
     open_tab(page, "Cut out")
     expect(page.locator("#only-pets input").nth(0)).to_be_checked()
+    comes_to_rest(page)
     alone = np.asarray(downloaded(page, "#cut-out-download"))[:, :, 3] > 127
     assert not (alone & ~both).any()
     assert alone.sum() < 0.9 * both.sum()
@@ -167,6 +175,7 @@ def test_a_pet_is_chosen_by_its_card_and_by_its_place_in_the_photo(page: Page) -
     page.screenshot(path=SCREENSHOTS / "pet-chosen.png", full_page=True)
     open_tab(page, "Cut out")
     expect(page.locator("#only-pets input").nth(1)).to_be_checked()
+    comes_to_rest(page)
     other = np.asarray(downloaded(page, "#cut-out-download"))[:, :, 3] > 127
     np.testing.assert_array_equal(alone | other, both)
     page.locator("#only-pets input").nth(1).uncheck()
@@ -177,7 +186,6 @@ def test_a_pet_is_chosen_by_its_card_and_by_its_place_in_the_photo(page: Page) -
 @on_phone
 def test_with_an_edge_and_a_frame_the_preview_is_the_file(page: Page) -> None:
     show_cut_out(page)
-    comes_to_rest(page)
     page.locator("#edge > button").click()
     page.locator("#edge-outline input[type=range]").wait_for()
     comes_to_rest(page)
@@ -193,12 +201,13 @@ def test_with_an_edge_and_a_frame_the_preview_is_the_file(page: Page) -> None:
         before = after.get_attribute("src") or ""
         page.locator(name).check()
         expect(after).not_to_have_attribute("src", before)
+    comes_to_rest(page)
 
     saved = downloaded(page, "#cut-out-download")
 
     width, height = saved.size
     assert width == height
-    assert shown_size(after) == saved.size
+    expect_size(after, *saved.size)
     answer = page.request.get(page.evaluate("image => image.src", after.element_handle()))
     shown = np.asarray(Image.open(io.BytesIO(answer.body())).convert("RGBA"), float)
     kept = np.asarray(saved.convert("RGBA"), float)

@@ -10,7 +10,8 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import serve
-from tests.browser.test_access import AXE, BARS
+from tests.browser.test_access import bars
+from tests.browser.test_brush import can_draw
 from tests.browser.visits import SCREENSHOTS, comes_to_rest, open_tab, opened
 
 pytestmark = pytest.mark.browser
@@ -33,18 +34,13 @@ def trimap_in(folder: Path) -> np.ndarray:
     return np.asarray(Image.open(file))
 
 
-def no_bars(page: Page) -> None:
-    if AXE.exists():
-        page.evaluate(AXE.read_text())
-        assert page.evaluate(BARS) == []
-
-
 def test_a_finger_corrects_a_mask_and_sends_it(browser: Browser, address: str, kept: Path) -> None:
     context = browser.new_context(has_touch=True, is_mobile=True, reduced_motion="reduce")
     with opened(context, address, 390, "light") as page:
         page.locator("#examples button").filter(has_text="Chelsea").tap()
         expect(page.locator("#pets .feedback-open")).to_be_visible()
         open_tab(page, "Cut out")
+        comes_to_rest(page)
         form = page.locator("#feedback-cut-out .feedback-form")
         page.locator("#feedback-cut-out .feedback-open").tap()
         expect(form.get_by_role("heading", name="What is wrong?")).to_be_focused()
@@ -58,7 +54,7 @@ def test_a_finger_corrects_a_mask_and_sends_it(browser: Browser, address: str, k
         form.get_by_role("combobox").select_option("Egyptian Mau")
         agree.tap()
         expect(send).to_be_enabled()
-        no_bars(page)
+        assert bars(page) == []
         page.screenshot(path=SCREENSHOTS / "feedback-phone.png", full_page=True)
 
         # A correction: what was agreed to was another outline.
@@ -66,7 +62,7 @@ def test_a_finger_corrects_a_mask_and_sends_it(browser: Browser, address: str, k
         page.locator("#brush-cut-out .brush-open").tap()
         canvas = page.locator("#brush-cut-out canvas")
         expect(page.locator("#brush-cut-out .brush-layer")).to_be_attached()
-        comes_to_rest(page)
+        can_draw(page, "cut-out")
         canvas.scroll_into_view_if_needed()
         box = canvas.bounding_box()
         assert box is not None
@@ -83,7 +79,7 @@ def test_a_finger_corrects_a_mask_and_sends_it(browser: Browser, address: str, k
         thanks = page.locator("#feedback-cut-out .feedback-kept")
         expect(thanks).to_contain_text("Thank you")
         expect(thanks).to_be_focused()
-        no_bars(page)
+        assert bars(page) == []
         page.screenshot(path=SCREENSHOTS / "feedback-thanks-phone.png", full_page=True)
         name = thanks.locator("code").inner_text()
     context.close()
@@ -111,7 +107,7 @@ def test_one_of_several_pets_in_the_dark_and_in_german(
         form = page.locator("#feedback-pets .feedback-form")
         expect(form.get_by_role("heading", name="Was stimmt bei Tier 2 nicht?")).to_be_focused()
         expect(form).to_contain_text("in einem Ordner")
-        no_bars(page)
+        assert bars(page) == []
         page.screenshot(path=SCREENSHOTS / "feedback-desktop.png", full_page=True)
         form.get_by_role("button", name="Abbrechen").click()
         expect(form).to_have_count(0)

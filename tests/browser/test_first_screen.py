@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from tests.browser.visits import Served, open_tab, opened, upload
+from tests.browser.visits import Served, comes_to_rest, is_painted, open_tab, opened, upload
 
 pytestmark = pytest.mark.browser
 
@@ -50,6 +50,7 @@ def test_the_page_opens_with_an_answered_example(phone: Page) -> None:
 
     expect(example).to_contain_text("Example: now try yours")
     expect(example.locator(".pet")).to_have_count(2)
+    comes_to_rest(phone)
     picture = example.locator("img").bounding_box()
     assert picture
     assert picture["y"] + picture["height"] <= 900  # on the first screen
@@ -72,6 +73,7 @@ def test_the_head_names_what_the_page_loads_and_nothing_else(phone: Page) -> Non
 def test_after_an_upload_the_answer_is_in_view(phone: Page) -> None:
     upload(phone, "cat.png", (EXAMPLES / "cat_chelsea.png").read_bytes())
     expect(phone.locator("#pets .pet")).to_have_count(1)
+    comes_to_rest(phone)
 
     photo, answer = (phone.locator(name).bounding_box() for name in ("#photo", "#pets-picture img"))
     assert photo
@@ -89,6 +91,7 @@ def test_a_finger_is_taken_to_the_answer_and_a_keyboard_is_not(phone: Page) -> N
     before = phone.evaluate("scrollY")
     shepherd.press("Enter")
     expect(phone.locator("#pets .pet")).to_contain_text("It looks like a German shepherd")
+    comes_to_rest(phone)
     assert phone.evaluate("scrollY") >= before > 0
 
     phone.locator("#examples button").filter(has_text="Chelsea").click()
@@ -99,8 +102,10 @@ def test_a_finger_is_taken_to_the_answer_and_a_keyboard_is_not(phone: Page) -> N
 @pytest.mark.parametrize("width", [390, 768])
 def test_all_tabs_stay_in_one_row_in_their_order(phone: Page, width: int) -> None:
     phone.set_viewport_size({"width": width, "height": 900})
+    phone.wait_for_function("width => innerWidth === width", arg=width)
     for name in (TABS[-1], TABS[0]):
         open_tab(phone, name)
+        is_painted(phone)
         assert names_of_tabs(phone) == TABS
         tops = phone.locator("#tabs [role=tab]").evaluate_all(
             "tabs => tabs.map((tab) => tab.getBoundingClientRect().top)"
@@ -116,6 +121,7 @@ def test_fingers_hit_every_control_and_eyes_read_every_caption(phone: Page, tab:
     open_tab(phone, tab)
     if tab == "Threshold":
         phone.locator("#methods figure").nth(15).wait_for()
+    comes_to_rest(phone)
 
     assert phone.evaluate(SMALL) == []
     assert phone.evaluate(CAPTIONS) == []

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from tests.browser.visits import Served, as_file, on_desktop, opened, upload
+from tests.browser.visits import Served, as_file, comes_to_rest, on_desktop, opened, upload
 from ui.texts import TEXTS
 
 pytestmark = pytest.mark.browser
@@ -77,6 +77,7 @@ def test_every_tab_is_german_with_and_without_a_photo(german_page: Page) -> None
     page = german_page
     expect(page.locator("html")).to_have_attribute("lang", "de")
     expect(page.get_by_role("tab", name="Ausschneiden")).to_be_visible()
+    comes_to_rest(page)
     for tab in RESULTS:
         page.locator(f'#tabs [role=tab][data-tab-id="{tab}"]').click()
         expect_german(page)
@@ -89,6 +90,7 @@ def test_every_tab_is_german_with_and_without_a_photo(german_page: Page) -> None
     for tab, result in RESULTS.items():
         page.locator(f'#tabs [role=tab][data-tab-id="{tab}"]').click()
         page.locator(result).wait_for()
+        comes_to_rest(page)
         if tab == "threshold":
             page.locator("#histogram .cut").first.press("PageUp")
             expect(page.locator("#histogram .readout")).to_have_text(re.compile("Schnitt 1 bei"))
@@ -99,6 +101,7 @@ def test_every_tab_is_german_with_and_without_a_photo(german_page: Page) -> None
             expect(page.locator("#legend")).to_contain_text("Gefundene Objekte")
             page.locator("#compare-sizes").click()
             expect(page.locator("#sizes")).to_contain_text("übliche Größe")
+        comes_to_rest(page)
         expect_german(page)
     expect(page.locator("#album-table")).to_contain_text("beschädigt")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from tests.browser.visits import Served, open_tab, opened, upload
+from tests.browser.visits import Served, comes_to_rest, open_tab, opened, upload
 
 pytestmark = pytest.mark.browser
 
@@ -25,12 +25,14 @@ def test_a_number_beyond_a_slider_s_range_becomes_the_nearest(page: Page) -> Non
     open_tab(page, "Threshold")
     number = page.locator("#classes input[type=number]")
     number.wait_for()  # it is hidden until the photo is there
+    comes_to_rest(page)
     for typed, taken in (("20", "8"), ("1", "2"), ("5", "5")):
         number.press("ControlOrMeta+a")
         number.press_sequentially(typed)
         number.press("Enter")
         expect(number).to_have_value(taken)
         expect(page.locator("#cuts tbody tr")).to_have_count(int(taken))
+        comes_to_rest(page)
     expect(page.locator("[data-testid=toast-body]")).to_have_count(0)
 
 
@@ -41,6 +43,7 @@ def test_nothing_is_offered_that_the_page_has_not(page: Page) -> None:
 
 
 def test_the_language_can_be_changed_and_the_view_stays(page: Page) -> None:
+    comes_to_rest(page)
     page.goto(f"{page.url.split('?')[0]}?example=coins&tab=threshold&classes=3")
     page.get_by_role("link", name="Deutsch").click()
 

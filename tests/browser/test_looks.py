@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from tests.browser.visits import Scheme, Served, open_tab, opened, upload
+from tests.browser.visits import Scheme, Served, comes_to_rest, is_painted, open_tab, opened, upload
 
 pytestmark = pytest.mark.browser
 
@@ -64,6 +64,7 @@ def test_edges_and_bars_can_be_told_from_what_is_behind_them(page: Page, scheme:
     page.wait_for_function(
         "dark => document.body.classList.contains('dark') === dark", arg=scheme == "dark"
     )
+    comes_to_rest(page)
     for tab, selector, part in (
         ("Pets", "#share, #share-card", "edge"),
         ("Pets", ".pet .bar", "ring"),
@@ -112,6 +113,8 @@ def test_the_pattern_lies_only_behind_the_picture(page: Page) -> None:
 
 def test_on_a_phone_no_button_lies_on_the_strip(page: Page) -> None:
     page.set_viewport_size({"width": 390, "height": 800})
+    page.wait_for_function("innerWidth === 390")
+    is_painted(page)
     photo = page.locator("#photo .image-frame img").bounding_box()
     button = page.get_by_label("Remove Image").bounding_box()
     assert photo

@@ -10,7 +10,14 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from models import store
-from tests.browser.visits import downloaded, on_desktop, on_phone, open_tab, shown_size
+from tests.browser.visits import (
+    comes_to_rest,
+    downloaded,
+    expect_size,
+    on_desktop,
+    on_phone,
+    open_tab,
+)
 
 pytestmark = pytest.mark.browser
 
@@ -20,6 +27,7 @@ def test_the_masks_download_holds_the_data_set_s_values(page: Page) -> None:
     page.locator("#examples button").filter(has_text="German shepherd").click()
     open_tab(page, "Mask")
     page.locator("#overlay img").wait_for()
+    comes_to_rest(page)
     mask = downloaded(page, "#mask-download")
     assert mask.size == (800, 600)
     assert set(np.unique(np.asarray(mask))) <= {1, 2, 3}
@@ -31,9 +39,11 @@ def test_opacity_and_border_change_the_overlay(page: Page) -> None:
     open_tab(page, "Mask")
     picture = page.locator("#overlay img")
     picture.wait_for()
+    comes_to_rest(page)
     first = picture.get_attribute("src") or ""
     page.locator("#border input").uncheck()
     expect(picture).not_to_have_attribute("src", first)
+    comes_to_rest(page)
     second = picture.get_attribute("src") or ""
     page.locator("#opacity input[type=number]").fill("0.9")
     page.locator("#opacity input[type=number]").press("Enter")
@@ -46,6 +56,7 @@ def test_each_class_has_a_probability_map_and_they_add_up_to_one(page: Page) -> 
     open_tab(page, "Mask")
     pictures = page.locator("#probabilities figure img")
     expect(pictures).to_have_count(3)
+    comes_to_rest(page)
     maps = []
     for name, figure in zip(
         ("pet", "border", "background"), page.locator("#probabilities figure").all(), strict=True
@@ -70,6 +81,7 @@ def test_sizes_are_compared_on_demand_and_forgotten_with_the_photo(page: Page) -
     page.locator("#examples button").filter(has_text="German shepherd").click()
     open_tab(page, "Mask")
     page.locator("#probabilities img").first.wait_for()
+    comes_to_rest(page)
     expect(page.locator("#sizes figure")).to_have_count(0)
 
     page.locator("#compare-sizes").click()
@@ -80,7 +92,7 @@ def test_sizes_are_compared_on_demand_and_forgotten_with_the_photo(page: Page) -
         expect(figures.filter(has_text=size)).to_have_text(re.compile(r"IoU [01]\.\d\d, \d+ ms"))
     for picture in figures.locator("img").all():
         assert picture.get_attribute("alt")
-        assert shown_size(picture) == (360, 270)
+        expect_size(picture, 360, 270)
     expect(page.locator("#sizes .hint")).to_have_text(
         re.compile("takes 256 x 256 pixels|given the photo at each of these sizes")
     )

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageDraw
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.visits import picture_file, upload
+from tests.browser.visits import comes_to_rest, picture_file, upload
 
 pytestmark = pytest.mark.browser
 
@@ -33,6 +33,7 @@ def show(page: Page, picture: Image.Image) -> None:
     upload(page, "photo.png", picture_file("PNG", picture))
     page.get_by_role("tab", name="Mask").click()
     page.locator("#mask-model").wait_for()
+    comes_to_rest(page)
 
 
 def fetched(page: Page, picture: Locator) -> np.ndarray:
@@ -56,6 +57,7 @@ def test_a_model_is_chosen_by_its_title_and_counts_what_it_finds(page_with_nucle
 
     expect(legend).to_contain_text("Objects found: 4")
     expect(legend.locator("tbody tr").first).to_contain_text("nucleus")
+    comes_to_rest(page)
     with page.expect_download() as download:
         page.locator("#mask-download").click()
     mask = np.asarray(Image.open(download.value.path()))
@@ -70,9 +72,11 @@ def test_objects_are_outlined_unless_the_border_is_hidden(page_with_nuclei: Page
     show(page, nuclei())
     page.locator("#mask-model").get_by_label("Cell nuclei").check()
     expect(page.locator("#legend")).to_contain_text("Objects found: 4")
+    comes_to_rest(page)
     with_outlines, address = fetched(page, overlay), overlay.get_attribute("src") or ""
     page.locator("#border input").uncheck()
     expect(overlay).not_to_have_attribute("src", address)
+    comes_to_rest(page)
     without = fetched(page, overlay)
 
     def white(picture: np.ndarray) -> int:
@@ -92,6 +96,7 @@ def test_the_objects_are_measured_and_downloaded_as_they_are_counted(
     page.locator("#mask-model").get_by_label("Cell nuclei").check()
     expect(page.locator("#legend")).to_contain_text("Objects found: 4")
     expect(objects.locator("tr").first).to_have_text(re.compile(r"Objects\s*4"))
+    comes_to_rest(page)
 
     with page.expect_download() as download:
         page.locator("#objects-download").click()
@@ -143,6 +148,7 @@ def test_the_choice_of_a_model_outlives_the_photo(page_with_nuclei: Page) -> Non
     page.get_by_label("Remove Image").click()
     expect(page.locator("#legend table")).to_have_count(0)
     page.locator("#photo input[type=file]").wait_for(state="attached")
+    comes_to_rest(page)
     show(page, nuclei())
     expect(page.locator("#legend")).to_contain_text("Objects found: 4")
 

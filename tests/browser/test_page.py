@@ -12,13 +12,14 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.visits import (
     Served,
+    becomes,
     comes_to_rest,
     downloaded,
+    expect_size,
     on_desktop,
     on_phone,
     open_tab,
     picture_file,
-    shown_size,
     upload,
 )
 
@@ -43,7 +44,7 @@ def test_an_upload_is_answered_on_every_tab_with_little_memory(page: Page, serve
     expect(page.locator("#pets .pet")).to_have_count(1)
     expect(page.locator("#pets .pet li").nth(1)).to_be_visible()
     expect(page.locator("#pets .pet li").first).to_contain_text("cat")
-    assert shown_size(page.locator("#pets-picture img")) == (451, 300)
+    expect_size(page.locator("#pets-picture img"), 451, 300)
     expect(page.get_by_text("One pet found and named")).to_be_visible()
     expect(page.locator("#share-card")).to_be_enabled()
     card = downloaded(page, "#share-card")
@@ -51,8 +52,9 @@ def test_an_upload_is_answered_on_every_tab_with_little_memory(page: Page, serve
     assert len(card.convert("RGB").getcolors(1_000_000) or ()) > 10_000
 
     open_tab(page, "Cut out")
-    for picture in page.locator("#cut-out img").all():
-        assert shown_size(picture) == (451, 300)
+    expect(page.locator("#cut-out img")).to_have_count(2)
+    for number in range(2):
+        expect_size(page.locator("#cut-out img").nth(number), 451, 300)
     expect(page.locator("#cut-out-copied")).to_have_text(TOOK)
     downloaded(page, "#cut-out-download")
 
@@ -60,12 +62,12 @@ def test_an_upload_is_answered_on_every_tab_with_little_memory(page: Page, serve
     expect(page.locator("#cuts tbody tr")).to_have_count(2)
     expect(page.locator("#histogram .cut")).to_have_count(1)
     expect(page.locator("#methods figure")).to_have_count(16)
-    assert shown_size(page.locator("#classes-picture img")) == (451, 300)
+    expect_size(page.locator("#classes-picture img"), 451, 300)
     expect(page.get_by_text("Cut found at 115")).to_be_visible()
     expect(page.locator("#cuts .took")).to_have_text(TOOK)
 
     open_tab(page, "Mask")
-    assert shown_size(page.locator("#overlay img")) == (451, 300)
+    expect_size(page.locator("#overlay img"), 451, 300)
     expect(page.locator("#legend .took")).to_have_text(TOOK)
     shares = [float(text.rstrip("%")) for text in page.locator("#legend td + td").all_inner_texts()]
     assert len(shares) == 3
@@ -92,7 +94,7 @@ def test_at_least_eight_examples_are_offered_with_credits_and_answered(page: Pag
     page.locator("#examples button").filter(has_text="German shepherd").click()
     open_tab(page, "Threshold")
     expect(page.locator("#cuts tbody tr")).to_have_count(2)
-    assert shown_size(page.locator("#photo .image-frame img")) == (800, 600)
+    expect_size(page.locator("#photo .image-frame img"), 800, 600)
     open_tab(page, "Breed")
     expect(page.locator("#breeds li").nth(1)).to_be_visible()
 
@@ -104,8 +106,7 @@ def test_formats_that_browsers_cannot_show_are_answered_and_shown(page: Page) ->
     open_tab(page, "Threshold")
     for name, kind, size in (("dog.heic", "HEIF", (800, 600)), ("dog.tiff", "TIFF", (600, 450))):
         upload(page, name, picture_file(kind, dog.resize(size)))
-        expect(page.locator("#photo .image-frame img")).to_have_js_property("naturalWidth", size[0])
-        assert shown_size(page.locator("#photo .image-frame img")) == size
+        expect_size(page.locator("#photo .image-frame img"), *size)
         expect(page.locator("#cuts tbody tr")).to_have_count(2)
         expect(page.locator("#classes-picture img")).to_have_js_property("naturalWidth", size[0])
 
@@ -117,7 +118,7 @@ def test_a_text_file_gets_one_sentence_and_the_photo_before_stays(page: Page) ->
     upload(page, "notes.jpg", b"this is no picture")
     expect(page.locator("#message")).to_contain_text("not a picture")
     expect(page.locator("#cuts tbody tr")).to_have_count(2)
-    assert shown_size(page.locator("#photo .image-frame img")) == (451, 300)
+    expect_size(page.locator("#photo .image-frame img"), 451, 300)
 
     page.locator("#examples button").first.click()
     expect(page.locator("#message")).to_be_hidden()
@@ -155,7 +156,7 @@ def test_two_pets_get_a_card_each(page: Page) -> None:
     upload(page, "both.png", picture_file("PNG", both))
 
     expect(page.locator("#pets .pet")).to_have_count(2)
-    assert shown_size(page.locator("#pets-picture img")) == both.size
+    expect_size(page.locator("#pets-picture img"), *both.size)
     for picture in page.locator("#pets img").all():
         assert picture.get_attribute("alt")
     expect(page.get_by_text(re.compile("^2 pets found"))).to_be_visible()
@@ -198,6 +199,7 @@ def test_a_link_opens_the_page_as_it_was(page: Page) -> None:
         f"{address}?example=german_shepherd&tab=threshold&classes=3&channel=red&cuts=60,150"
         "&ground=color&color=%2310ff00&model=pet&opacity=0.9&border=no&lang=de"
     )
+    after = page.locator("#cut-out img").nth(1)
     for _ in range(2):
         expect(page.locator("#histogram .cut")).to_have_count(2)
         for cut, value in zip(page.locator("#histogram .cut").all(), ("60", "150"), strict=True):
@@ -207,9 +209,9 @@ def test_a_link_opens_the_page_as_it_was(page: Page) -> None:
         expect(page.locator("#channel input")).to_have_value("Rot")
         open_tab(page, "Ausschneiden")
         expect(page.locator("#ground").get_by_label("Eine Farbe")).to_be_checked()
-        after = page.locator("#cut-out img").nth(1)
-        assert shown_size(after) == (800, 600)
-        assert corner(page, after) == pytest.approx((0x10, 0xFF, 0), abs=4)  # shown as WebP
+        expect_size(after, 800, 600)
+        green = pytest.approx((0x10, 0xFF, 0), abs=4)  # shown as WebP
+        becomes(page, lambda: corner(page, after), green)
         open_tab(page, "Maske")
         expect(page.locator("#opacity input[type=number]")).to_have_value("0.9")
         expect(page.locator("#border input")).not_to_be_checked()
@@ -227,6 +229,7 @@ def test_a_link_opens_the_page_as_it_was(page: Page) -> None:
 def test_a_cut_that_was_dragged_is_in_the_link(page: Page) -> None:
     page.goto(f"{page.url.split('?')[0]}?example=cat_chelsea&tab=threshold&classes=2")
     expect(page.locator("#cuts tbody tr")).to_have_count(2)
+    comes_to_rest(page)
     cut = page.locator("#histogram .cut")
     cut.press("PageUp")
     expect(page.locator("#score")).to_contain_text("of the best possible")
@@ -260,6 +263,7 @@ def test_a_link_with_nonsense_opens_the_page_as_it_is(page: Page) -> None:
 @on_phone
 def test_on_a_phone_the_answers_begin_on_the_first_screen(page: Page) -> None:
     page.locator("#examples img").first.wait_for()
+    comes_to_rest(page)
     tops = page.locator("#examples .thumbnail-item").evaluate_all(
         "items => items.map(item => Math.round(item.getBoundingClientRect().top))"
     )

@@ -13,7 +13,15 @@ import pytest
 from PIL import Image
 from playwright.sync_api import BrowserContext, Page, Request, Route, expect
 
-from tests.browser.visits import SCREENSHOTS, Served, comes_to_rest, open_tab, opened, upload
+from tests.browser.visits import (
+    SCREENSHOTS,
+    Served,
+    becomes,
+    comes_to_rest,
+    open_tab,
+    opened,
+    upload,
+)
 
 pytestmark = pytest.mark.browser
 
@@ -77,24 +85,26 @@ def test_the_pets_tab_answers_an_upload_quickly(page: Page) -> None:
     assert statistics.median(times[1:]) < LIMIT  # the first one is slower
 
 
+def measured(address: str, name: str) -> int:
+    """The sum of a metric of the app."""
+    with urllib.request.urlopen(f"{address}/metrics") as told:
+        return sum(map(int, re.findall(rf"^{name} (\d+)", told.read().decode(), re.M)))
+
+
 def answers(address: str) -> int:
     """How often the Pets tab has been answered since the app started."""
-    with urllib.request.urlopen(f"{address}/metrics") as told:
-        counted = re.findall(
-            r'^petscope_answers_total{.*"show_pets".*} (\d+)', told.read().decode(), re.M
-        )
-    return sum(map(int, counted))
+    return measured(address, 'petscope_answers_total{.*"show_pets".*}')
 
 
 def test_each_photo_is_answered_once_however_it_comes(page: Page, served: Served) -> None:
     dog = base64.b64decode(photo(250))
+    becomes(page, lambda: measured(served[0], "petscope_queue_length"), 0)  # pages closed before
     before = answers(served[0])
 
     def answered_once() -> None:
         nonlocal before
-        while answers(served[0]) == before:
-            page.wait_for_timeout(100)
-        page.wait_for_timeout(400)  # for a superfluous answer
+        becomes(page, lambda: answers(served[0]) > before, True)
+        comes_to_rest(page)  # after a superfluous answer, if there is one
         assert answers(served[0]) == before + 1
         before += 1
 
@@ -110,8 +120,6 @@ def test_each_photo_is_answered_once_however_it_comes(page: Page, served: Served
     answered_once()
     page.locator("#examples .thumbnail-item").nth(2).click()
     answered_once()
-    page.wait_for_timeout(2000)  # for a late answer
-    assert answers(served[0]) == before
 
 
 def test_another_tab_asks_the_server_nothing(page: Page) -> None:
@@ -124,15 +132,12 @@ def test_another_tab_asks_the_server_nothing(page: Page) -> None:
     page.on("request", watch)
     page.evaluate(ANSWERED, [photo(200), "photo.jpg"])
     expect(page.locator("#share-card")).to_be_enabled()
-    before = -1
-    while len(asked) > before:  # the tabs that are not shown are answered too
-        before = len(asked)
-        page.wait_for_timeout(1000)
+    comes_to_rest(page)  # the tabs that are not shown are answered too
     asked.clear()
     for tab, result in RESULTS.items():
         open_tab(page, tab)
         page.locator(result).first.wait_for()
-        page.wait_for_timeout(300)
+        comes_to_rest(page)
     assert asked == []
 
 
@@ -156,9 +161,9 @@ def test_a_waiting_visitor_is_told_and_old_answers_turn_pale(page: Page) -> None
     SCREENSHOTS.mkdir(exist_ok=True)
     page.screenshot(path=SCREENSHOTS / "Looking 1280 light.png")
 
+    page.unroute("**/queue/join*")
     for route in held:
         route.continue_()
-    page.unroute("**/queue/join*")
     expect(breeds).not_to_contain_text("Egyptian Mau")
     expect(waits).to_be_hidden()
     expect(page.locator("#tab-breed")).to_have_css("opacity", "1")

@@ -7,7 +7,7 @@ import pytest
 import tifffile
 from playwright.sync_api import Page, expect
 
-from tests.browser.visits import on_desktop, open_tab, upload
+from tests.browser.visits import comes_to_rest, on_desktop, open_tab, upload
 
 pytestmark = pytest.mark.browser
 
@@ -33,11 +33,13 @@ def test_a_plane_of_a_stack_is_chosen_and_its_nuclei_are_counted(page: Page) -> 
     page.get_by_label("Cell nuclei").check()
     expect(page.locator("#legend")).to_contain_text("Objects found: 1")
 
+    comes_to_rest(page)
     page.locator("#axis-z input[type=number]").fill("3")
     page.locator("#axis-z input[type=number]").press("Enter")
 
     expect(said).to_contain_text("z 3 of 3")
     expect(page.locator("#legend")).to_contain_text("Objects found: 3")
+    comes_to_rest(page)
     with page.expect_download() as download:
         page.locator("#labels-download").click()
     labels = tifffile.imread(download.value.path())

@@ -13,12 +13,13 @@ from playwright.sync_api import Locator, Page, expect
 
 from models.thresholding import GLOBAL_METHODS
 from tests.browser.visits import (
+    comes_to_rest,
     downloaded,
+    expect_size,
     on_desktop,
     on_phone,
     open_tab,
     picture_file,
-    shown_size,
     upload,
 )
 from ui import theme
@@ -62,17 +63,18 @@ def test_a_deep_picture_keeps_its_numbers_and_a_mask_shows_its_python(page: Page
 @on_phone
 def test_the_controls_change_the_classes(page: Page) -> None:
     page.locator("#examples button").filter(has_text="Chelsea, a cat").click()
-    page.locator("#pets .pet").first.wait_for()  # the example has opened its tab
     open_tab(page, "Threshold")
     choose_classes(page, 5)
     expect(page.locator("#cuts tbody tr")).to_have_count(5)
     expect(page.locator("#histogram .cut")).to_have_count(4)
+    comes_to_rest(page)
     before = page.locator("#histogram .grey-values").get_attribute("aria-label")
     page.locator("#channel input").click()
     page.get_by_role("option", name="saturation").click()
     expect(page.locator("#histogram .grey-values")).not_to_have_attribute(
         "aria-label", before or ""
     )
+    comes_to_rest(page)
     mask = downloaded(page, "#classes-download")
     assert mask.size == (451, 300)
     assert np.unique(np.asarray(mask)).tolist() == [0, 1, 2, 3, 4]
@@ -85,7 +87,8 @@ def open_cat_for_cutting(page: Page) -> None:
     choose_classes(page, 3)
     expect(page.locator("#histogram .cut")).to_have_count(2)
     expect(page.locator("#methods figure")).to_have_count(16)
-    shown_size(page.locator("#classes-picture img"))
+    expect_size(page.locator("#classes-picture img"), 451, 300)
+    comes_to_rest(page)
     slider(page, 1).scroll_into_view_if_needed()
 
 
@@ -138,6 +141,7 @@ def test_keys_move_a_cut_and_everything_follows(page: Page) -> None:
     expect(page.locator("#classes-picture img")).not_to_have_attribute("src", first)
     expect(page.locator("#classes-picture canvas")).to_have_count(0)
     expect_areas(page, 91, 132)
+    comes_to_rest(page)
     mask = downloaded(page, "#classes-download")
     np.testing.assert_array_equal(np.asarray(mask), cat_cut_at(91, 132))
 
@@ -290,6 +294,7 @@ def test_one_cut_is_a_lesson_that_agrees_with_itself(page: Page) -> None:
     cut, share = int(found[1]), float(found[2])
     expect_cuts(page, cut)
     expect(page.locator("#variance")).to_contain_text(f"the best is {cut}, Otsu’s cut")
+    comes_to_rest(page)
     gray = np.asarray(Image.open(EXAMPLES / "coins.png").convert("L"))
     assert share == pytest.approx(100 * (gray > cut).mean(), abs=0.051)
     np.testing.assert_array_equal(
@@ -314,6 +319,7 @@ def test_one_cut_is_a_lesson_that_agrees_with_itself(page: Page) -> None:
     assert places["under"]
     assert places["x"] == pytest.approx([places["x"][0]] * 3, abs=1.5)
     slider(page, 1).press("PageUp")
+    expect(slider(page, 1)).to_have_attribute("aria-valuenow", str(cut + 10))
     moved = page.locator("circle.own").bounding_box()
     assert moved
     assert moved["x"] > places["own"]

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.browser.visits import on_desktop, open_tab, picture_file, shown_size, upload
+from tests.browser.visits import expect_size, on_desktop, open_tab, picture_file, upload
 
 pytestmark = pytest.mark.browser
 
@@ -25,7 +25,7 @@ def test_a_photo_on_its_side_is_turned_for_all_tabs_and_back(page: Page) -> None
     expect(message).to_contain_text("seems to lie on its side")
     expect(button).to_have_text("Turn the photo upright")
     picture = page.locator("#pets-picture img")
-    assert shown_size(picture) == kitten.size[::-1]
+    expect_size(picture, *kitten.size[::-1])
 
     button.click()
 
@@ -33,7 +33,7 @@ def test_a_photo_on_its_side_is_turned_for_all_tabs_and_back(page: Page) -> None
     expect(message).to_contain_text("pet found")
     expect(message).not_to_contain_text("side")
     expect(page.locator("#photo img")).to_have_js_property("naturalWidth", kitten.width)
-    assert shown_size(picture) == kitten.size
+    expect_size(picture, *kitten.size)
     open_tab(page, "Mask")
     overlay = page.get_by_role("tabpanel", name="Mask", exact=True).locator("img").first
     expect(overlay).to_have_js_property("naturalWidth", kitten.width)

@@ -3,10 +3,12 @@
 import io
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+from weakref import WeakKeyDictionary
 
 import pytest
 from PIL import Image
@@ -20,12 +22,41 @@ from playwright.sync_api import (
     expect,
 )
 
-PATIENCE = 60_000  # milliseconds: a busy machine is slow, not wrong
+PATIENCE = 180_000  # milliseconds: a busy machine is slow, not wrong
 SCREENSHOTS = Path(__file__).parent / "screenshots"
 LEFT = ("AbortError", "errored out")  # Gradio's message for requests aborted by leaving a page
 
 Scheme = Literal["light", "dark"]
 Served = tuple[str, subprocess.Popen[bytes]]  # the app's address and its process
+
+# Until the page has nothing to do, not even after the pause that it makes before it asks on.
+IDLE = """() => new Promise((done) =>
+  requestIdleCallback(() => setTimeout(() => requestIdleCallback(done), 300)))"""
+
+
+@dataclass
+class Traffic:
+    """What a page has asked the server for."""
+
+    asked: int = 0
+    underway: set[Request] = field(default_factory=set)
+
+    def watch(self, page: Page) -> None:
+        page.on("request", self._begin)
+        page.on("requestfinished", self._end)
+        page.on("requestfailed", self._end)
+        page.on("domcontentloaded", lambda _: self.underway.clear())  # of the document before
+
+    def _begin(self, sent: Request) -> None:
+        if sent.url.startswith("http") and "/heartbeat/" not in sent.url:  # that one never ends
+            self.asked += 1
+            self.underway.add(sent)
+
+    def _end(self, sent: Request) -> None:
+        self.underway.discard(sent)
+
+
+TRAFFIC: WeakKeyDictionary[Page, Traffic] = WeakKeyDictionary()
 
 # For tests that do not depend on the kind of screen.
 on_desktop = pytest.mark.parametrize(
@@ -55,6 +86,7 @@ def opened(context: BrowserContext, address: str, width: int, scheme: Scheme) ->
     page.on("console", hear)
     page.on("pageerror", lambda error: wrong.append(f"page: {error}"))
     page.on("request", watch)
+    follow_traffic(page)
     page.goto(address)
     page.locator("#photo").wait_for()
     yield page
@@ -77,24 +109,52 @@ def open_tab(page: Page, name: str) -> None:
     page.get_by_role("tabpanel", name=name, exact=True).wait_for()
 
 
+def follow_traffic(page: Page) -> None:
+    """Let `comes_to_rest` know what the page asks for from now on."""
+    TRAFFIC[page] = Traffic()
+    TRAFFIC[page].watch(page)
+
+
 def comes_to_rest(page: Page) -> None:
-    """Wait until the page has requested nothing from the server for two seconds."""
-    asked = [time.monotonic()]
-    page.on("request", lambda sent: asked.append(time.monotonic()) if "join" in sent.url else None)
+    """Wait until every answer has come and is shown, and the page asks for nothing more."""
+    traffic, deadline = TRAFFIC[page], time.monotonic() + 2 * PATIENCE / 1000
+    while True:
+        before = traffic.asked
+        page.evaluate(IDLE)
+        if traffic.asked == before and not traffic.underway:
+            break
+        assert time.monotonic() < deadline, [sent.url for sent in traffic.underway]
+
+
+def is_painted(page: Page) -> None:
+    """Wait until what was changed last is laid out, mended, painted and still."""
+    page.evaluate("""async () => {
+      for (let i = 0; i < 3; i++) await new Promise(requestAnimationFrame);
+      await Promise.all(document.getAnimations().map(({ finished }) => finished.catch(() => {})));
+      await new Promise(requestIdleCallback);
+    }""")
+
+
+def becomes(page: Page, read: Callable[[], object], wanted: object) -> None:
+    """Wait until something that is read of the page is as wanted."""
     deadline = time.monotonic() + PATIENCE / 1000
-    while time.monotonic() - asked[-1] < 2:
-        assert time.monotonic() < deadline, "the page asks without end"
+    while (found := read()) != wanted and time.monotonic() < deadline:
         page.wait_for_timeout(100)
+    assert found == wanted, found
 
 
-def shown_size(picture: Locator) -> tuple[int, int]:
-    """Size of the picture itself, not of its element on the page."""
-    picture.wait_for()
-    expect(picture).to_have_js_property("complete", True)
-    return (
-        picture.evaluate("image => image.naturalWidth"),
-        picture.evaluate("image => image.naturalHeight"),
+def size(picture: Locator) -> tuple[int, int]:
+    """Size of the picture itself, not of its element on the page; (0, 0) until it is loaded."""
+    width, height = picture.evaluate(
+        "image => image.complete ? [image.naturalWidth, image.naturalHeight] : [0, 0]"
     )
+    return width, height
+
+
+def expect_size(picture: Locator, width: int, height: int) -> None:
+    """Wait until the picture that is shown has this size itself."""
+    expect(picture).to_be_visible()
+    becomes(picture.page, lambda: size(picture), (width, height))
 
 
 def downloaded(page: Page, button: str) -> Image.Image:

@@ -9,8 +9,6 @@ import pytest
 from tests.raw_http import CAT, Served
 from tests.serving.real_app import App, started
 
-KEPT = 4.0  # seconds that the real app's files stay after their last use
-
 
 class _Kept(logging.Handler):
     """Collects log records."""
@@ -64,7 +62,6 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     log, folder = (tmp_path_factory.mktemp(name) for name in ("log", "files"))
     given = {
         "PETSCOPE_BEHIND_PROXY": "1",
-        "PETSCOPE_KEEP_MINUTES": str(KEPT / 60),
         "SECRET": "known-to-the-app-alone",
     }
     with started(log / "log", folder, **given) as app:

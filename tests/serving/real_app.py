@@ -49,11 +49,20 @@ class App(Served):
 
     def decoders(self) -> dict[int, int]:
         """The processes that decode pictures, and the one of each that waits for the next."""
-        found = {}
-        for number in self.children():
-            if b"serving.decoder" in Path(f"/proc/{number}/cmdline").read_bytes():
-                (waits,) = Path(f"/proc/{number}/task/{number}/children").read_text().split()
-                found[number] = int(waits)
+        found: dict[int, int] = {}
+
+        def all_wait() -> bool:
+            found.clear()
+            try:
+                for number in self.children():
+                    if b"serving.decoder" in Path(f"/proc/{number}/cmdline").read_bytes():
+                        children = Path(f"/proc/{number}/task/{number}/children").read_text()
+                        (found[number],) = map(int, children.split())
+            except (OSError, ValueError):  # one has ended, or the next one has not begun
+                return False
+            return True
+
+        assert within(60, all_wait)
         return found
 
     def files(self) -> set[Path]:
@@ -92,11 +101,11 @@ def changed(code: str, log: Path, **environment: str) -> Iterator[App]:
     app = App(port, None)
     app.process, app.log = process, log
     try:
-        assert within(120, lambda: "Running" in log.read_text() or process.poll() is not None)
+        assert within(400, lambda: "Running" in log.read_text() or process.poll() is not None)
         yield app
     finally:
         process.terminate()
-        assert process.wait(60) == 0
+        assert process.wait(300) == 0
 
 
 class OpenPage:

@@ -65,7 +65,7 @@ def assert_works(pool: Pool) -> None:
     np.testing.assert_array_equal(pool.open_photo(CAT), images.open_photo(CAT))
 
 
-def gone(pid: int, seconds: float = 10) -> bool:
+def gone(pid: int, seconds: float = 60) -> bool:
     """Whether a process ends in time, and is not a zombie."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -170,6 +170,7 @@ def test_a_hanging_process_is_given_up(one: Pool, monkeypatch: pytest.MonkeyPatc
     assert_works(one)
     decoder = decoder_of(one)
     worker(decoder)
+    usual = decoding.SECONDS
     monkeypatch.setattr(decoding, "SECONDS", 0.5)
     os.killpg(decoder.process.pid, signal.SIGSTOP)
     start = time.monotonic()
@@ -177,7 +178,7 @@ def test_a_hanging_process_is_given_up(one: Pool, monkeypatch: pytest.MonkeyPatc
     error = refusal(one, CAT)
 
     assert error.key == "photo_takes_too_long"
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < usual
     assert gone(decoder.process.pid)
     monkeypatch.undo()
     assert_works(one)
@@ -269,16 +270,16 @@ def test_an_answer_that_makes_no_sense_is_not_believed(one: Pool) -> None:
 
 def worker(decoder: Decoder) -> int:
     """The process that is waiting for a picture."""
-    assert select.select([decoder._ready], [], [], 15)[0]  # the previous one is gone
+    assert select.select([decoder._ready], [], [], 60)[0]  # the previous one is gone
     children = Path(f"/proc/{decoder.process.pid}/task/{decoder.process.pid}/children")
-    assert within(15, lambda: bool(children.read_text()))
+    assert within(60, lambda: bool(children.read_text()))
     return int(children.read_text().split()[0])
 
 
 def locked_down(pid: int) -> None:
     """Wait until a process is locked down, and so waits for a picture or soon will."""
     status = Path(f"/proc/{pid}/status")
-    assert within(15, lambda: "Seccomp:\t2\n" in status.read_text())
+    assert within(60, lambda: "Seccomp:\t2\n" in status.read_text())
 
 
 def peak_memory(pid: int) -> int:
@@ -294,7 +295,8 @@ def peak_memory(pid: int) -> int:
 @contextmanager
 def watched(decoder: Decoder) -> Iterator[list[int]]:
     """Peak memory of the process for the next picture, sampled many times."""
-    pid, seen, over = worker(decoder), [0], threading.Event()
+    pid = worker(decoder)
+    seen, over = [peak_memory(pid)], threading.Event()
 
     def look() -> None:
         while not over.wait(0.005):
@@ -403,7 +405,7 @@ def test_a_decoder_knows_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
 
     pid = worker(decoder)
     assert b"hf_secret" not in Path(f"/proc/{pid}/environ").read_bytes()
-    assert within(5, lambda: open_files(pid) == {"socket", "/dev/null", "/memfd"}), open_files(pid)
+    assert within(60, lambda: open_files(pid) == {"socket", "/dev/null", "/memfd"}), open_files(pid)
     pool.close()
 
 
@@ -457,7 +459,7 @@ def test_closing_leaves_no_process() -> None:
 
     pool.close()
 
-    assert all(gone(pid, 1) for pid in pids)
+    assert all(gone(pid) for pid in pids)
 
 
 @pytest.mark.alone
@@ -486,7 +488,7 @@ def test_nothing_of_one_picture_is_left_for_the_next(one: Pool, tmp_path: Path) 
 
     assert_works(one)
 
-    assert within(5, lambda: gone(before))
+    assert within(60, lambda: gone(before))
     assert worker(decoder) != before
     assert not np.frombuffer(decoder._shared, np.uint8, 3 * 300 * 451).any()
 

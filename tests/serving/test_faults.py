@@ -14,7 +14,7 @@ import pytest
 
 from bench import visitors
 from tests.raw_http import CAT, EXAMPLES, Answer, Served, file_data
-from tests.serving.real_app import FORM, NAMED, started
+from tests.serving.real_app import FORM, NAMED, picture, started
 
 ROOT = EXAMPLES.parent
 DISK = 24_000_000  # bytes
@@ -64,7 +64,8 @@ def test_a_full_disk_an_unwritable_home_and_a_clean_shutdown(
         assert again.status == 200
         assert room[0] == "complete"
 
-        asked = [app.post("/gradio_api/call/analyze", analysis(path)) for _ in range(6)]
+        photos = [json.loads(app.upload(picture(1600 + n, 1200)).body)[0] for n in range(6)]
+        asked = [app.post("/gradio_api/call/analyze", analysis(photo)) for photo in photos]
         events = [json.loads(answer.body)["event_id"] for answer in asked]
         answers: list[Answer] = []
         readers = [
@@ -84,7 +85,7 @@ def test_a_full_disk_an_unwritable_home_and_a_clean_shutdown(
         late = app.post("/gradio_api/call/analyze", analysis(path))
         for reader in readers:
             reader.join()
-        process.wait(40)
+        process.wait(300)
 
     assert late.status == 503
     assert late.sentence == "Petscope is being restarted: please try again."

@@ -46,7 +46,7 @@ def run(*words: str) -> tuple[int, str, str]:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=400,
     )
     return done.returncode, done.stdout, done.stderr
 

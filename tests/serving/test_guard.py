@@ -72,7 +72,7 @@ def test_a_photo_may_have_the_allowed_size_and_no_more(served: Served) -> None:
 
     assert answer.status == 413
     assert answer.sentence == "A file is larger than the 2 MB allowed: please send a smaller copy."
-    assert within(10, lambda: not list(uploads(served).glob("tmp*")))
+    assert within(60, lambda: not list(uploads(served).glob("tmp*")))
 
 
 @pytest.mark.parametrize("in_pieces", [False, True])
@@ -102,7 +102,8 @@ def test_slow_headers_are_refused(served: Served, monkeypatch: pytest.MonkeyPatc
     silent, dripping = served.raw(b""), served.raw(b"GET / HTTP/1.1\r\nHo")
     kept = served.raw(head("GET", "/healthz"))
     time.sleep(0.2)
-    dripping.sendall(b"st: ")
+    with suppress(OSError):  # it was too slow already, where this machine is
+        dripping.sendall(b"st: ")
     kept.sendall(b"GET / HT")  # a second request over the same connection
 
     for connection in (silent, dripping, kept):
@@ -124,7 +125,7 @@ def test_a_slow_body_is_refused(served: Served, monkeypatch: pytest.MonkeyPatch)
         answer = everything(connection)
         assert status(answer) == 408
         assert "too slowly" in sentence(answer)
-    assert within(10, lambda: not list(uploads(served).glob("tmp*")))
+    assert within(60, lambda: not list(uploads(served).glob("tmp*")))
 
 
 def test_a_client_that_does_not_read_is_disconnected(
@@ -138,7 +139,7 @@ def test_a_client_that_does_not_read_is_disconnected(
     for _ in range(30):
         connection.sendall(head("GET", "/config"))
 
-    assert within(10, lambda: len(connections_of(served)) <= before)
+    assert within(60, lambda: len(connections_of(served)) <= before)
     connection.close()
 
 
@@ -158,7 +159,7 @@ def test_an_aborted_upload_leaves_nothing_behind(served: Served) -> None:
         for _ in range(5):
             served.raw(content).close()
 
-    assert within(15, lambda: metrics.open_files() <= before + 2)
+    assert within(60, lambda: metrics.open_files() <= before + 2)
     faults = [line for line in served.lines if line["event"] == "fault"]
     assert not any("ClientDisconnect" in str(line["kind"]) for line in faults)
 
@@ -204,7 +205,7 @@ def slow_answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     from ui import programs
 
     go, read = threading.Event(), programs.read
-    monkeypatch.setattr(programs, "read", lambda path: go.wait(30) and read(path))
+    monkeypatch.setattr(programs, "read", lambda path: go.wait(600) and read(path))
     yield go
     go.set()
 
@@ -216,7 +217,7 @@ def test_a_full_queue_is_reported_with_place_and_time(
     monkeypatch.setattr(queue, "max_waiting", 3)
     data = {"data": [file_data(uploaded)]}
     first = [served.post("/gradio_api/call/breed", data) for _ in range(2)]
-    assert within(10, lambda: queue.waiting == 0 and queue.length == 2)
+    assert within(60, lambda: queue.waiting == 0 and queue.length == 2)
     waiting = [served.post("/gradio_api/call/breed", data) for _ in range(3)]
 
     refused = served.post("/gradio_api/call/breed", data)
@@ -229,7 +230,7 @@ def test_a_full_queue_is_reported_with_place_and_time(
         assert int(answer.headers["retry-after"]) >= 1
     assert served.ask("GET", "/healthz").status == 200
     slow_answers.set()
-    assert within(10, lambda: queue.length == 0)
+    assert within(60, lambda: queue.length == 0)
 
 
 def test_one_client_cannot_fill_the_queue(
@@ -245,7 +246,7 @@ def test_one_client_cannot_fill_the_queue(
     assert answers[-1].sentence.startswith("You are already waiting for 4 answers")
     assert served.post("/gradio_api/call/breed", data).status == 200
     slow_answers.set()
-    assert within(10, lambda: served.running.queue.length == 0)
+    assert within(60, lambda: served.running.queue.length == 0)
 
 
 @pytest.mark.parametrize("limited", ["client", "queue"])
@@ -312,10 +313,10 @@ def test_no_more_answers_are_computed_at_a_time_than_there_are_workers(
         served.post("/gradio_api/call/breed", {"data": [file_data(uploaded)]})
     queue = served.running.queue
 
-    assert within(10, lambda: queue.length - queue.waiting == 2)
+    assert within(60, lambda: queue.length - queue.waiting == 2)
     assert queue.waiting >= 2
     slow_answers.set()
-    assert within(20, lambda: queue.length == 0)
+    assert within(60, lambda: queue.length == 0)
 
 
 def test_gradio_s_own_client_gets_its_answer(served: Served) -> None:

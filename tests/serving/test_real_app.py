@@ -21,8 +21,7 @@ import pytest
 from PIL import Image
 
 from serving import uploads
-from tests.raw_http import CAT, EXAMPLES, everything, file_data, within
-from tests.serving.conftest import KEPT
+from tests.raw_http import CAT, EXAMPLES, Answer, everything, file_data, within
 from tests.serving.real_app import FORM, NAMED, App, OpenPage, changed, head, picture, started
 
 ROOT = EXAMPLES.parent
@@ -38,6 +37,20 @@ WRONG = (
     ("/gradio_api/call/v2/breed", b'{"smell": 1}'),
 )
 REPORTS = ("/healthz", "/gradio_api/healthz", "/metrics", "/gradio_api/metrics")
+KEPT = 10.0  # seconds for which the forgetful app keeps a file after its last use
+# An album takes a second for each photo, however fast the machine is.
+SLOW_ALBUM = """
+import time
+from models import album
+
+examine = album.examine
+
+def slowly(*given, **named):
+    time.sleep(1)
+    return examine(*given, **named)
+
+album.examine = slowly
+"""
 NAMELESS = b'--x\r\nContent-Disposition: form-data; name="files"\r\n\r\n'
 
 
@@ -56,6 +69,20 @@ def slow(app: App) -> Iterator[dict[str, socket.socket]]:
         "unread": unread,
     }
     unread.close()
+
+
+@pytest.fixture(scope="module")
+def forgetful(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    """The app with slow albums, which keeps files for seconds only."""
+    log, folder = (tmp_path_factory.mktemp(name) for name in ("log", "files"))
+    given = {
+        "PETSCOPE_BEHIND_PROXY": "1",
+        "PETSCOPE_KEEP_MINUTES": str(KEPT / 60),
+        "GRADIO_TEMP_DIR": str(folder),
+    }
+    with changed(SLOW_ALBUM, log / "log", **given) as app:
+        app.folder = folder
+        yield app
 
 
 def test_a_part_without_a_file_name_is_refused_before_it_is_collected(app: App) -> None:
@@ -77,7 +104,7 @@ def test_an_upload_has_no_more_files_than_an_album(app: App) -> None:
 
     assert answer.status == 413
     assert answer.sentence == "No more than 200 files can be uploaded at a time."
-    assert within(5, lambda: app.files() <= before)
+    assert within(60, lambda: app.files() <= before)
 
 
 def test_unfinished_uploads_hold_few_files_open(app: App) -> None:
@@ -88,7 +115,7 @@ def test_unfinished_uploads_hold_few_files_open(app: App) -> None:
         "Content-Type: multipart/form-data; boundary=x",
     )  # fmt: skip
     held = [app.raw(request + part) for _ in range(2)]
-    assert within(10, lambda: app.metric("petscope_open_files") - before > 390)
+    assert within(60, lambda: app.metric("petscope_open_files") - before > 390)
 
     third = everything(app.raw(request + part))
 
@@ -97,7 +124,7 @@ def test_unfinished_uploads_hold_few_files_open(app: App) -> None:
     assert app.upload(CAT.read_bytes()).status == 200  # another client's
     for connection in held:
         connection.close()
-    assert within(10, lambda: app.metric("petscope_open_files") - before < 10)
+    assert within(60, lambda: app.metric("petscope_open_files") - before < 10)
 
 
 def test_a_chunked_upload_is_charged_its_own_size(app: App) -> None:
@@ -130,15 +157,26 @@ def test_what_is_larger_than_allowed_is_refused(app: App) -> None:
 def test_a_client_that_asks_without_end_is_told_to_wait_and_no_other_is(app: App) -> None:
     client, body = app.new_client(), {"data": [], "fn_index": 10_000, "session_hash": "x"}
 
-    with ThreadPoolExecutor(8) as threads:
-        answers = list(threads.map(lambda _: app.post(JOIN, body, client), range(260)))
-    forged = app.post(JOIN, body, f"{app.new_client()}, {client}")
+    def ask(number: int) -> Answer:
+        """Every other time, another address is written before its own."""
+        return app.post(JOIN, body, f"{app.new_client()}, {client}" if number % 2 else client)
 
-    refused = [answer for answer in answers if answer.status == 429]
-    assert 10 <= len(refused) <= 60
-    assert "600 a minute" in refused[0].sentence
-    assert 1 <= int(refused[0].headers["retry-after"]) <= 61
-    assert forged.status == 429  # another address written before its own
+    answers: list[Answer] = []
+    start = time.monotonic()
+    with ThreadPoolExecutor(8) as threads:
+        for _ in range(20):
+            answers += threads.map(ask, range(100))
+            plain, forged = ([a for a in answers[n::2] if a.status == 429] for n in (0, 1))
+            if plain and forged:
+                break
+    seconds = time.monotonic() - start
+
+    assert plain
+    assert forged
+    let_in = len(answers) - len(plain) - len(forged)
+    assert 200 <= let_in <= 200 + 10 * seconds + 1
+    assert "600 a minute" in plain[0].sentence
+    assert 1 <= int(plain[0].headers["retry-after"]) <= 61
     assert app.post(JOIN, body).status == 404  # another's
     assert app.ask("GET", "/", client=client).status == 200  # it sees the page still
 
@@ -158,14 +196,14 @@ def test_one_client_waits_for_forty_answers_at_most(app: App) -> None:
     assert found is not None
     assert 40 <= int(found[1]) < 48
     assert app.post("/gradio_api/call/breed", data).status == 200
-    assert within(90, lambda: app.metric("petscope_queue_length") == 0)
+    assert within(600, lambda: app.metric("petscope_queue_length") == 0)
 
 
 def test_made_up_sessions_cost_only_those_who_make_them_up(app: App) -> None:
     (path,) = json.loads(app.upload(CAT.read_bytes()).body)
     joined = app.post("/gradio_api/call/breed", {"data": [file_data(path)]}, "9.9.9.9")
     event = json.loads(joined.body)["event_id"]
-    assert within(20, lambda: any(line.get("id") == event for line in app.logged()))
+    assert within(60, lambda: any(line.get("id") == event for line in app.logged()))
     greedy = app.new_client()
 
     def ask(number: int) -> int:
@@ -200,28 +238,31 @@ def test_one_client_s_large_answers_leave_a_worker_to_the_others(app: App) -> No
     def answers() -> list[dict[str, object]]:
         return [line for line in app.logged() if line.get("function") == "breed"]
 
-    assert within(5, lambda: bool(answers()))
-    before = len(answers())
+    assert within(60, lambda: bool(answers()))
+    before, lines = len(answers()), len(app.logged())
     body = {"data": [file_data(path)]}
     for _ in range(6):
         assert app.post("/gradio_api/call/cut_out", body, greedy).status == 200
 
-    start = time.monotonic()
     kind, _ = app.call("breed", file_data(small))
-    own = time.monotonic() - start
 
     assert kind == "complete"
     waiting = app.metric("petscope_queue_length")
     assert waiting >= 3, "the greedy client's answers came before the other's"
-    assert within(5, lambda: len(answers()) > before)  # a line follows its answer
+    assert within(60, lambda: len(answers()) > before)  # a line follows its answer
     answer = answers()[-1]
-    assert float(str(answer["wait_ms"])) < 500
-    assert own < 5
-    assert within(90, lambda: app.metric("petscope_queue_length") == 0)
+    assert within(600, lambda: app.metric("petscope_queue_length") == 0)
+
+    def large_ones() -> list[float]:
+        done = [line for line in app.logged()[lines:] if line.get("function") == "cut_out"]
+        return [float(str(line["run_ms"])) for line in done]
+
+    assert within(60, lambda: len(large_ones()) == 6)
+    assert float(str(answer["wait_ms"])) < min(large_ones())
 
 
-def test_files_go_after_their_last_use_and_not_while_a_page_shows_them(app: App) -> None:
-    client = app.new_client()
+def test_files_go_after_their_last_use_and_not_while_a_page_shows_them(forgetful: App) -> None:
+    app, client = forgetful, forgetful.new_client()
     (shown,) = json.loads(app.upload(CAT.read_bytes() + b"1", client=client).body)
     (looked_at,) = json.loads(app.upload(CAT.read_bytes() + b"2", client=client).body)
     (unused,) = json.loads(app.upload(CAT.read_bytes() + b"3", client=client).body)
@@ -231,20 +272,22 @@ def test_files_go_after_their_last_use_and_not_while_a_page_shows_them(app: App)
     event = {"data": [file_data(shown)], "fn_index": breed, "session_hash": "page1"}
     assert app.post(JOIN, event, client).status == 200
 
-    for _ in range(10):
-        time.sleep(1)
+    def only_the_unused_is_gone() -> bool:
         assert app.ask("GET", f"/gradio_api/file={looked_at}").status == 200
-    assert within(10, lambda: not Path(unused).exists())
+        time.sleep(0.5)
+        return not Path(unused).exists()
+
+    assert within(60, only_the_unused_is_gone)
     assert Path(shown).exists()
     heartbeat.close()
-    assert within(20, lambda: not Path(shown).exists())
-    assert within(20, lambda: not Path(looked_at).exists())
+    assert within(60, lambda: not Path(shown).exists())
+    assert within(60, lambda: not Path(looked_at).exists())
 
 
-def test_an_album_that_takes_longer_than_files_are_kept_loses_none(app: App) -> None:
-    page, photos = OpenPage(app), 16
+def test_an_album_that_takes_longer_than_files_are_kept_loses_none(forgetful: App) -> None:
+    app, page, photos = forgetful, OpenPage(forgetful), 12
     content = io.BytesIO()
-    Image.open(CAT).convert("RGB").resize((1600, 1064)).save(content, "JPEG")
+    Image.open(CAT).convert("RGB").save(content, "JPEG")
     named = [" -0.jpg", *(f"{n}.jpg" for n in range(1, photos))]  # a spreadsheet computes the first
     paths = [page.upload(content.getvalue() + bytes([n]), name) for n, name in enumerate(named)]
     shown = page.elements("finish")
@@ -254,7 +297,7 @@ def test_an_album_that_takes_longer_than_files_are_kept_loses_none(app: App) -> 
     took = time.monotonic() - start
     told = dict(zip(shown, page.send("finish", [None]), strict=True))
 
-    assert took > KEPT + 1, "all was done before a file could have gone"
+    assert took > KEPT + 1
     assert f"{photos} photos analysed." in told["album-message"]
     assert "could not" not in told["album-message"]
     with zipfile.ZipFile(told["album-download"]["value"]["path"]) as archive:
@@ -268,7 +311,7 @@ def test_an_album_that_takes_longer_than_files_are_kept_loses_none(app: App) -> 
     lost.unlink()
     told = dict(zip(shown, page.send("finish", [None]), strict=True))
     page.close()
-    assert "15 photos analysed. 1 file could not be used" in told["album-message"]
+    assert f"{photos - 1} photos analysed. 1 file could not be used" in told["album-message"]
     with zipfile.ZipFile(told["album-download"]["value"]["path"]) as archive:
         (table,) = [name for name in archive.namelist() if name.endswith(".csv")]
         lines = archive.read(table).decode().splitlines()
@@ -304,12 +347,11 @@ def test_each_picture_has_a_new_process_and_empty_memory(app: App) -> None:
     for _ in range(2):
         assert app.call("breed", file_data(path))[0] == "complete"
 
-    assert within(10, lambda: app.decoders().keys() == before.keys())
+    assert within(60, lambda: (app.decoders().keys() == before.keys()) and app.decoders() != before)
     after = app.decoders()
-    assert after != before
     for waits in after.values():
         status = Path(f"/proc/{waits}/status")
-        assert within(10, partial(_has, status, "Seccomp:\t2\n"))
+        assert within(60, partial(_has, status, "Seccomp:\t2\n"))
         assert b"known-to-the-app-alone" not in Path(f"/proc/{waits}/environ").read_bytes()
     assert b"known-to-the-app-alone" in Path(f"/proc/{app.process.pid}/environ").read_bytes()
     for number in before:
@@ -375,7 +417,7 @@ def test_a_client_that_keeps_sending_after_its_answer_is_disconnected(app: App) 
     connection = app.raw(head("POST", "/nothing", "Content-Length: 100000000"))
     connection.settimeout(1)
     ended, start = False, time.monotonic()
-    while not ended and time.monotonic() - start < 20:
+    while not ended and time.monotonic() - start < 120:
         try:
             connection.sendall(b"x" * 100)
             ended = connection.recv(65536) == b""
@@ -421,7 +463,7 @@ def test_a_client_s_mistake_is_not_a_fault_and_is_logged_in_one_short_line(app: 
 
     assert told.count("process_completed") > 40
     assert unknown.status == 404
-    assert within(5, lambda: any(each.get("route") == "healthz" for each in app.logged()[before:]))
+    assert within(60, lambda: any(each.get("route") == "healthz" for each in app.logged()[before:]))
     text = app.log.read_text()
     assert not [line for line in app.logged()[before:] if line["event"] == "fault"]
     for secret in ("secret", "Minka", path, Path(path).parent.name, client):
@@ -450,7 +492,7 @@ def test_a_photo_through_mcp_may_be_as_large_as_one_of_the_page(app: App) -> Non
     assert answer.status == 200, answer.body[:300]
     assert b"species" in answer.body, answer.body[:300]
     # MCP's calls for it count as those of the client that asked.
-    assert within(5, lambda: any(each.get("route") == "mcp" for each in app.logged()[before:]))
+    assert within(60, lambda: any(each.get("route") == "mcp" for each in app.logged()[before:]))
     lines = app.logged()[before:]
     (outer,) = [line for line in lines if line.get("route") == "mcp"]
     (inner,) = [line for line in lines if line["event"] == "answer"]
@@ -483,7 +525,7 @@ def test_connections_that_do_not_move_on_are_let_go(
         assert b"too slowly" in answer
     text = 'petscope_refused_total{reason="unread_answer"} 1.0'
     metrics = head("GET", "/metrics", "Connection: close")
-    assert within(40, lambda: text in everything(app.raw(metrics)).decode())
+    assert within(120, lambda: text in everything(app.raw(metrics)).decode())
 
 
 @pytest.mark.parametrize(
@@ -503,7 +545,7 @@ def test_a_damaged_model_is_reported_at_the_start(tmp_path: Path, change: str, s
 
     done = subprocess.run(
         [sys.executable, "app.py", "--models", str(tmp_path)],
-        cwd=ROOT, capture_output=True, text=True, timeout=120,
+        cwd=ROOT, capture_output=True, text=True, timeout=400,
     )  # fmt: skip
 
     assert done.returncode == 1
@@ -521,7 +563,7 @@ def test_a_gradio_that_checks_no_paths_is_not_served(tmp_path: Path) -> None:
 
     done = subprocess.run(
         [sys.executable, "-c", code],
-        cwd=ROOT, env=given, capture_output=True, text=True, timeout=120,
+        cwd=ROOT, env=given, capture_output=True, text=True, timeout=400,
     )  # fmt: skip
 
     assert done.returncode == 1
@@ -552,7 +594,7 @@ def test_what_a_killed_server_left_is_deleted_and_one_that_runs_loses_nothing(
     with started(tmp_path / "log2", app.folder, **given) as following:
         assert not Path(left).exists()
         assert alive.exists()
-        assert not any(Path(f"/proc/{number}").exists() for number in children)
+        assert within(60, lambda: not any(Path(f"/proc/{each}").exists() for each in children))
         assert_reports_are_for_the_own_network(following)
         assert_clients_behind_two_proxies_are_told_apart(following)
         assert_a_full_queue_says_the_place_and_the_time(following)
@@ -578,7 +620,7 @@ def assert_clients_behind_two_proxies_are_told_apart(app: App) -> None:
     def asked() -> list[object]:
         return [line["client"] for line in app.logged() if line.get("route") == "asset"]
 
-    assert within(5, lambda: len(asked()) >= 3)  # a line follows its answer
+    assert within(60, lambda: len(asked()) >= 3)  # a line follows its answer
     first, second, again = asked()[-3:]
     assert first == again != second
 
@@ -631,7 +673,7 @@ def test_an_error_behind_the_page_is_one_sentence_and_one_fault(tmp_path: Path) 
         def faults() -> list[str]:
             return [str(line["at"]) for line in app.logged() if line["event"] == "fault"]
 
-        assert within(20, lambda: any("warm_up" in places for places in faults()))
+        assert within(60, lambda: any("warm_up" in places for places in faults()))
         assert sum("programs.py" in places for places in faults()) == 1
         assert len(faults()) == 2
         assert app.process.poll() is None
@@ -644,6 +686,6 @@ def test_a_port_in_use_is_reported_in_one_sentence() -> None:
         port = taken.getsockname()[1]
         done = subprocess.run(
             [sys.executable, "app.py", "--port", str(port)],
-            cwd=ROOT, capture_output=True, text=True, timeout=120,
+            cwd=ROOT, capture_output=True, text=True, timeout=400,
         )  # fmt: skip
     assert done.stderr == f"The port {port} of 127.0.0.1 cannot be used: Address already in use.\n"
