@@ -92,7 +92,8 @@ def test_a_finger_is_taken_to_the_answer_and_a_keyboard_is_not(phone: Page) -> N
     shepherd.press("Enter")
     expect(phone.locator("#pets .pet")).to_contain_text("It looks like a German shepherd")
     comes_to_rest(phone)
-    assert phone.evaluate("scrollY") >= before > 0
+    expect(shepherd).to_be_in_viewport()
+    assert phone.evaluate("scrollY") > before / 2 > 0  # what is above it has another height now
 
     phone.locator("#examples button").filter(has_text="Chelsea").click()
     expect(phone.locator("#pets .pet")).not_to_contain_text("Not one of")

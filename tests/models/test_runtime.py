@@ -55,7 +55,7 @@ def test_batches_that_come_while_the_gpu_is_busy_go_together() -> None:
         sizes.append(len(batch))
         if len(sizes) == 1:
             started.set()
-            assert go_on.wait(10)
+            assert go_on.wait(60)
         return double(batch)
 
     gathered = Gathered(run, most=5)
@@ -67,14 +67,14 @@ def test_batches_that_come_while_the_gpu_is_busy_go_together() -> None:
 
     threads = [threading.Thread(target=ask, args=(index,)) for index in range(len(batches))]
     threads[0].start()
-    assert started.wait(10)
+    assert started.wait(60)
     for thread in threads[1:]:
         thread.start()
     while len(gathered._waiting) < 4:
         threading.Event().wait(0.001)
     go_on.set()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     for index, batch in enumerate(batches):
         for answer, expected in zip(answers[index], double(batch), strict=True):
             np.testing.assert_array_equal(answer, expected)
@@ -278,8 +278,8 @@ def test_runs_that_happen_at_the_same_time_share_the_cores(
         def run(self, *words: Any) -> list[NDArray[np.float32]]:  # noqa: ANN401
             taken.append(self.threads)
             if waiting:
-                inside.wait(10)
-                assert go_on.wait(10)
+                inside.wait(60)
+                assert go_on.wait(60)
             return super().run(*words)
 
     def open_session(content: bytes, providers: object, keeps: bool, threads: int) -> Session:
@@ -300,11 +300,11 @@ def test_runs_that_happen_at_the_same_time_share_the_cores(
     ]
     for thread in threads:
         thread.start()
-    inside.wait(10)
+    inside.wait(60)
     waiting = False
     go_on.set()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     network.run(photos(3, 1))
     assert sorted(taken) == [2, 4, 8, 8, 8]
     assert sorted(opened) == [2, 4, 8]

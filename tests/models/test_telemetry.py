@@ -36,7 +36,7 @@ def test_onnx_runtime_sends_no_telemetry(tmp_path: Path) -> None:
         cwd=ROOT,
         env=environment | {"HOME": str(home), "XDG_CACHE_HOME": str(home)},
         check=True,
-        timeout=120,
+        timeout=400,
     )
 
     assert not list(home.rglob("*"))

@@ -602,8 +602,12 @@ def test_what_a_killed_server_left_is_deleted_and_one_that_runs_loses_nothing(
 
 
 def assert_reports_are_for_the_own_network(app: App) -> None:
-    page = app.ask("GET", "/").body.decode()
-    assert "For programs" in page.partition("<body")[2], "Node does not render the page"
+    def rendered() -> bool:
+        """Whether Node has rendered the page: if it takes long, the browser has to."""
+        page = app.ask("GET", "/").body.decode()
+        return "For programs" in page.partition("<body")[2]
+
+    assert within(120, rendered), "Node does not render the page"
     inside = {path: everything(app.raw(head("GET", path, "Connection: close"))) for path in REPORTS}
     for path, answer in inside.items():
         assert b" 200 " in answer.split(b"\r\n")[0], path

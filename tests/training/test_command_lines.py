@@ -372,9 +372,9 @@ def test_weights_that_cannot_be_downloaded_are_reported_with_alternatives(
     given = [*words.split(), "--root", places["ROOT"], "--out", str(tmp_path / "run")]
     for fault in (404, 429, 503, "cut"):
         hub.faults["GET /api"] = fault
-        start = time.monotonic()
+        before = len(hub.requests)
         said = ends(script, given, capsys)
-        assert time.monotonic() - start < 15
+        assert len(hub.requests) == before + 1  # it gives up at once
         assert "cannot be downloaded (the Hub" in said, fault
         assert otherwise in said
     assert not (tmp_path / "run").exists()

@@ -234,7 +234,7 @@ def test_two_devices_share_each_batch_and_learn_as_one_does(
         [sys.executable, "-c", TWO_DEVICES, *scratch(tiny_pets, run)],
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
@@ -286,7 +286,7 @@ def test_two_processes_train_one_network_and_the_first_writes_it(
         )
     try:
         for process in processes:
-            said, _ = process.communicate(timeout=240)
+            said, _ = process.communicate(timeout=600)
             assert process.returncode == 0, said[-2000:]
     finally:
         for process in processes:
