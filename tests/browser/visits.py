@@ -1,6 +1,7 @@
 """What a visitor does on the page, for all tests that drive a browser."""
 
 import io
+import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +27,8 @@ PATIENCE = 180_000  # milliseconds: a busy machine is slow, not wrong
 SCREENSHOTS = Path(__file__).parent / "screenshots"
 LEFT = ("AbortError", "errored out")  # Gradio's message for requests aborted by leaving a page
 
+STAYS_OPEN = re.compile("/heartbeat/|/queue/data")
+
 Scheme = Literal["light", "dark"]
 Served = tuple[str, subprocess.Popen[bytes]]  # the app's address and its process
 
@@ -34,21 +37,62 @@ IDLE = """() => new Promise((done) =>
   requestIdleCallback(() => setTimeout(() => requestIdleCallback(done), 300)))"""
 
 
+# The events whose answers have not come, by their ids, and the requests for an id. The stream of
+# answers tells nothing by itself: Gradio may leave it open.
+UNANSWERED = """(() => {
+  const ids = new Set(), early = new Set();
+  let joining = 0;
+  window.unanswered = () => [...ids, ...Array(joining).fill("joining")];
+  const end = (id) => { if (!ids.delete(id)) early.add(id); };
+  const hear = async (stream) => {
+    let rest = "";
+    for await (const part of stream.pipeThrough(new TextDecoderStream())) {
+      const lines = (rest + part).split("\\n");
+      rest = lines.pop();
+      for (const line of lines.filter((each) => each.startsWith("data:"))) {
+        const said = JSON.parse(line.slice(5));
+        if (said.msg === "process_completed") end(said.event_id);
+      }
+    }
+  };
+  const real = window.fetch;
+  window.fetch = async (...words) => {
+    const path = String(words[0]?.url ?? words[0]);
+    if (path.includes("/queue/data")) {
+      const answer = await real(...words);
+      hear(answer.clone().body).catch(() => {}); // the page has left it
+      return answer;
+    }
+    if (!path.includes("/queue/join")) return real(...words);
+    joining += 1;
+    try {
+      const answer = await real(...words);
+      const { event_id: id } = await answer.clone().json();
+      if (id && !early.delete(id)) ids.add(id);
+      return answer;
+    } finally {
+      joining -= 1;
+    }
+  };
+})()"""
+
+
 @dataclass
 class Traffic:
-    """What a page has asked the server for."""
+    """What a page has asked the server for; the stream of answers and the heartbeat stay open."""
 
     asked: int = 0
     underway: set[Request] = field(default_factory=set)
 
     def watch(self, page: Page) -> None:
+        page.add_init_script(UNANSWERED)
         page.on("request", self._begin)
         page.on("requestfinished", self._end)
         page.on("requestfailed", self._end)
         page.on("domcontentloaded", lambda _: self.underway.clear())  # of the document before
 
     def _begin(self, sent: Request) -> None:
-        if sent.url.startswith("http") and "/heartbeat/" not in sent.url:  # that one never ends
+        if sent.url.startswith("http") and not STAYS_OPEN.search(sent.url):
             self.asked += 1
             self.underway.add(sent)
 
@@ -121,9 +165,10 @@ def comes_to_rest(page: Page) -> None:
     while True:
         before = traffic.asked
         page.evaluate(IDLE)
-        if traffic.asked == before and not traffic.underway:
+        missing = [sent.url for sent in traffic.underway] + page.evaluate("unanswered()")
+        if traffic.asked == before and not missing:
             break
-        assert time.monotonic() < deadline, [sent.url for sent in traffic.underway]
+        assert time.monotonic() < deadline, missing
 
 
 def is_painted(page: Page) -> None:
