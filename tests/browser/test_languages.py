@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,7 @@ def german_page(context: BrowserContext, served: Served) -> Iterator[Page]:
         yield page
 
 
+@cache
 def english_forms() -> list[re.Pattern[str]]:
     """How each English text looks on the page, if the German one differs."""
     german = {str(text) for text in TEXTS["de"].values()}

@@ -183,7 +183,7 @@ def test_a_client_that_asks_without_end_is_told_to_wait_and_no_other_is(app: App
 
 def test_one_client_waits_for_forty_answers_at_most(app: App) -> None:
     greedy = app.new_client()
-    (path,) = json.loads(app.upload(picture(1600, 1200), client=greedy).body)
+    (path,) = json.loads(app.upload(picture(1000, 750), client=greedy).body)
     data = {"data": [file_data(path)]}
 
     with ThreadPoolExecutor(8) as threads:
