@@ -62,8 +62,13 @@ class NodePages:
                 if value is not None:
                     os.environ[name] = value
         if process:
+            # A connection for each page: Node would close an idle one just when it is used again,
+            # and that page would come without having been rendered.
             self._client = httpx.AsyncClient(
-                base_url=f"http://{host}:{port}", timeout=SECONDS, trust_env=False
+                base_url=f"http://{host}:{port}",
+                timeout=SECONDS,
+                limits=httpx.Limits(max_keepalive_connections=0),
+                trust_env=False,
             )
         return process
 

@@ -1,15 +1,14 @@
 import hashlib
 import json
 import os
+import re
 import shutil
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Timer
 
 import numpy as np
 import onnx
@@ -21,7 +20,7 @@ from tests.browser.visits import PATIENCE, Served, opened
 
 ROOT = Path(__file__).parent.parent.parent
 WEIGHTS = ROOT / "models" / "weights"
-START = 600  # seconds that the app may take to start, or to stop
+STOP = 600  # seconds that the app may take to end
 expect.set_options(timeout=PATIENCE)
 # The first one has no windows at all, and is twice as fast as the others.
 CHROMIUMS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
@@ -31,29 +30,24 @@ CHROMIUM = next(filter(None, map(shutil.which, CHROMIUMS)), None)
 @contextmanager
 def serve(**environment: str) -> Iterator[Served]:
     """Run the app by its own command on a free port: its address and its process."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
     process = subprocess.Popen(
         [sys.executable, "app.py"],
         cwd=ROOT,
-        env={**os.environ, "PETSCOPE_PORT": str(port), **environment},
+        env={**os.environ, "PETSCOPE_PORT": "0", **environment},
+        stdout=subprocess.PIPE,
     )
+    assert process.stdout
+    late = Timer(PATIENCE / 1000, process.kill)
+    late.start()
     try:
-        deadline = time.monotonic() + START
-        while True:
-            try:
-                urllib.request.urlopen(url, timeout=PATIENCE / 1000).close()
-                break
-            except OSError:
-                assert process.poll() is None, "the app ended before it served a page"
-                assert time.monotonic() < deadline, "the app serves no page"
-                time.sleep(0.25)
-        yield url, process
+        told = process.stdout.readline().decode()  # nothing, should the app end
+        late.cancel()
+        found = re.fullmatch(r"\* Running on local URL:  (http\S+)\n", told)
+        assert found, f"the app does not serve the page: {told!r}"
+        yield found[1], process
     finally:
         process.terminate()
-        process.wait(timeout=START)
+        process.wait(timeout=STOP)
 
 
 @pytest.fixture(scope="session")

@@ -3,8 +3,8 @@
 import io
 import json
 import os
+import re
 import secrets
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -85,10 +85,7 @@ def started(log: Path, folder: Path, **environment: str) -> Iterator[App]:
 @contextmanager
 def changed(code: str, log: Path, **environment: str) -> Iterator[App]:
     """The app after this code has changed a part of it, once it listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    given = {"GRADIO_SSR_MODE": "False", **environment, "PETSCOPE_PORT": str(port)}
+    given = {"GRADIO_SSR_MODE": "False", **environment, "PETSCOPE_PORT": "0"}
     run = f"{code}\nimport runpy; runpy.run_path('app.py', run_name='__main__')"
     with log.open("w") as file:
         process = subprocess.Popen(
@@ -98,10 +95,11 @@ def changed(code: str, log: Path, **environment: str) -> Iterator[App]:
             stdout=file,
             stderr=file,
         )
-    app = App(port, None)
-    app.process, app.log = process, log
     try:
         assert within(400, lambda: "Running" in log.read_text() or process.poll() is not None)
+        (port,) = re.findall(r"Running on local URL:  http://\S+:(\d+)\n", log.read_text())
+        app = App(int(port), None)
+        app.process, app.log = process, log
         yield app
     finally:
         process.terminate()

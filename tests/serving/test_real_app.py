@@ -364,14 +364,24 @@ def test_each_picture_has_a_new_process_and_empty_memory(app: App) -> None:
             pytest.fail("The shared memory is not found.")
 
 
+def _has_ended(number: int) -> bool:
+    """Whether a process is gone, or a zombie."""
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
 def _has(file: Path, text: str) -> bool:
     return text in file.read_text()
 
 
 def test_a_decoder_that_dies_costs_nobody_else_anything(app: App) -> None:
     (path,) = json.loads(app.upload(CAT.read_bytes()).body)
-    for number in app.decoders():
+    killed = app.decoders()
+    for number in killed:
         os.kill(number, signal.SIGKILL)
+    assert within(60, lambda: all(map(_has_ended, killed)))
 
     assert app.call("breed", file_data(path))[0] == "complete"
     assert app.ask("GET", "/healthz").status == 200
