@@ -48,7 +48,7 @@ from timm.models import save_for_hf  # isort: skip
 
 from models.images import open_photo
 from models.preprocessing import InputSpec, prepare, resize_photo
-from training import command_line, data_sets, runs, starting_weights
+from training import command_line, data_sets, pets, runs, starting_weights
 from training.breed_classifier import (
     accuracies,
     data_loaders,
@@ -366,7 +366,13 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         "split can measure; random: a fifth of all pictures held out",
     )
     parser.add_argument(
-        "--fold", type=int, choices=range(10), default=0, help="official: the tenth to hold out"
+        "--fold",
+        type=int,
+        choices=range(2 * pets.FOLDS),
+        metavar="FOLD",
+        default=0,
+        help="official: the tenth to hold out, 0 to 9 drawn at random, 10 to 19 a range of each "
+        "breed's numbers, which seldom divides the photos of one animal",
     )
     runs.add_arguments(parser, epochs=EPOCHS, batch=BATCH, rate=RATE, seed=SEED)
     return parser.parse_args(words)

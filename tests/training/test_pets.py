@@ -579,13 +579,28 @@ def test_the_split_depends_on_the_seed_alone(root: Path) -> None:
     assert names(pets.split(root, "test", seed=1)) == names(pets.split(root, "test", seed=2))
 
 
-def test_ten_folds_hold_everything_out_once(root: Path) -> None:
-    folds = [names(pets.split(root, "validation", fold=fold)) for fold in range(10)]
+@pytest.mark.parametrize("first", [0, 10])
+def test_ten_folds_hold_everything_out_once(root: Path, first: int) -> None:
+    numbers = range(first, first + 10)
+    folds = [names(pets.split(root, "validation", fold=fold)) for fold in numbers]
 
-    assert folds[0] == names(pets.split(root, "validation"))
+    if first == 0:
+        assert folds[0] == names(pets.split(root, "validation"))
     assert Counter(chain.from_iterable(folds)) == Counter(names(pets.split(root, "trainval")))
-    for fold, held_out in enumerate(folds):
+    for fold, held_out in zip(numbers, folds, strict=True):
         assert set(names(pets.split(root, "train", fold=fold))).isdisjoint(held_out)
+
+
+def test_the_later_folds_hold_ranges_of_each_breed_s_numbers_out(root: Path) -> None:
+    def numbers(split: str, fold: int) -> list[int]:
+        found = pets.split(root, split, fold=fold)
+        return sorted(int(each.name.rpartition("_")[2]) for each in found if each.label == 1)
+
+    everything = numbers("trainval", 0)
+    for fold in range(10):
+        held_out = numbers("validation", 10 + fold)
+        assert held_out == everything[4 * fold : 4 * fold + 4]
+        assert numbers("train", 10 + fold) == sorted(set(everything) - set(held_out))
 
 
 @pytest.mark.parametrize("name", ["val", "Train", "", "list"])
