@@ -33,11 +33,13 @@ def unpacked(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy of a model that computes only in float32, with weights stored as float32.
 
     Values that it computed in int8 keep their limits: an activation that only bounds values, such
-    as ReLU, is not in the file if a range of int8 does the same.
+    as ReLU, is not in the file if a range of int8 does the same. What it computes only if that is
+    needed, it always computes: a schedule for a GPU has no conditions.
     """
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     graph = Graph(copy)
+    _compute_always(graph)
     for node in [node for node in graph.proto.node if node.op_type in UNPACKING]:
         if node.input[0] in graph.constants:
             graph.add(node.output[0], _value(graph, node))
@@ -46,6 +48,22 @@ def unpacked(model: onnx.ModelProto) -> onnx.ModelProto:
             graph.replace(node, [_limited(graph, graph.maker(node.input[0]), node.output[0])])
     graph.remove_unused()
     return copy
+
+
+def _compute_always(graph: Graph) -> None:
+    """Replace each condition by what is computed if it holds.
+
+    For conditions as of `training.second_opinion`: where one does not hold, its answer is not used.
+    """
+    for node in [node for node in graph.proto.node if node.op_type == "If"]:
+        branch = attributes(node)["then_branch"]
+        graph.proto.initializer.extend(branch.initializer)
+        names = {inner.name: name for inner, name in zip(branch.output, node.output, strict=True)}
+        steps = list(branch.node)
+        for step in steps:
+            step.output[:] = [names.get(name, name) for name in step.output]
+        graph.replace(node, steps)
+    graph.constants = {each.name: each for each in graph.proto.initializer}
 
 
 def _limited(graph: Graph, quantizing: onnx.NodeProto, name: str) -> onnx.NodeProto:

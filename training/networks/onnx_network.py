@@ -139,6 +139,8 @@ ELEMENTWISE: dict[str, Callable[..., torch.Tensor]] = {
     "Mul": torch.mul,
     "Div": _divide,
     "Exp": torch.exp,
+    "Less": torch.lt,
+    "Where": torch.where,
     "Relu": torch.relu,
 }
 REDUCTIONS: dict[str, Callable[..., torch.Tensor]] = {
