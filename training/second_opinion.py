@@ -180,7 +180,6 @@ def add_opinion(
     facts = dict(first.facts)
     for stale in ("refusal", "evidence"):
         facts.pop(stale, None)
-    training = second.facts["training"]
     facts["second_opinion"] = {
         "architecture": second.facts["architecture"],
         "parameters": second.facts["parameters"],
@@ -189,8 +188,8 @@ def add_opinion(
             *(card.facts["output"]["temperature"] for card in (first, second)),
             temperature,
         ],
-        "training": training,
-        "starting_weights": second.facts.get("starting_weights"),
+        "training": second.facts["training"],
+        **{key: second.facts[key] for key in ("starting_weights",) if key in second.facts},
         "export": second.facts["export"]["command"],
         "compression": second.facts.get("compression", {}).get("command"),
         "command": command(),

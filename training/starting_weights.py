@@ -106,11 +106,13 @@ def of_runs(facts: Sequence[Mapping[str, Any]], told: Mapping[str, str]) -> dict
 
 
 def listed(card: Mapping[str, Any]) -> list[Start | None]:
-    """A card's entries, if it has any."""
-    if "starting_weights" not in card:
-        return []
-    entry = card["starting_weights"]
-    return entry if isinstance(entry, list) else [entry]
+    """A card's entries, if it has any; that of a second opinion is the last."""
+    entries: list[Start | None] = []
+    for told in (card, card.get("second_opinion", {})):
+        if "starting_weights" in told:
+            entry = told["starting_weights"]
+            entries += entry if isinstance(entry, list) else [entry]
+    return entries
 
 
 def as_text(start: Start | None) -> str:

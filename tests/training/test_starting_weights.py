@@ -50,6 +50,14 @@ def test_an_embedded_card_says_whose_weights_it_started_from(path: Path) -> None
         assert ModelCard(page).data["base_model"] == [start["repository"]]
 
 
+def test_a_second_opinion_s_weights_are_listed_after_the_first_network_s() -> None:
+    other = {"project": "TensorFlow-Slim", "network": "mobilenetv2_100"}
+    facts = {"starting_weights": START, "second_opinion": {"starting_weights": other}}
+    assert starting_weights.listed(facts) == [START, other]
+    assert starting_weights.listed({"second_opinion": {"starting_weights": other}}) == [other]
+    assert starting_weights.listed({"starting_weights": START, "second_opinion": {}}) == [START]
+
+
 def test_the_documents_have_the_table_of_the_cards() -> None:
     cards = [store.read_card(name, store.EMBEDDED) for name in store.names(folder=store.EMBEDDED)]
     path = documents.find(tables.START_OF_WEIGHTS)
