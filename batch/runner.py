@@ -15,20 +15,19 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from batch import places, rounds, rows, sources
 from batch.places import PLAN, SourceError
-from batch.rounds import Settings
+from batch.rounds import Report, Settings
 from batch.sources import Part, Plan
 from models import commandline
 
 LOG = "_log.txt"
 LEFT_OUT = "_left_out.json"
-PARTS_A_ROUND = 10_000  # parts at a time; each is a Ray object
+PARTS_A_ROUND = 10_000  # parts at a time, of which a round's process has a copy
 START_PATIENCE = 600.0  # seconds, instead of `patience`, until a round's first report
 FRUITLESS_ROUNDS = 3  # rounds in a row without progress, after which the run gives up
 PASSED_ON = ("HF_", "HUGGINGFACE_", "PETSCOPE_", "AWS_", "FSSPEC_")
@@ -151,13 +150,13 @@ def run(
         finished = set()
         chosen = [(number, parts[number]) for number in missing[:PARTS_A_ROUND]]
         for report in _round(chosen, settings, patience):
-            number = report["number"]
+            number = report.number
             if not progress.done:
                 progress.began = time.monotonic() - rounds.REPORT_SECONDS
-            progress.done[number], progress.failed[number] = report["done"], report["failed"]
-            if report["error"]:
-                reasons[number] = report["error"]
-            if report["finished"]:
+            progress.done[number], progress.failed[number] = report.done, report.failed
+            if report.error:
+                reasons[number] = report.error
+            if report.finished:
                 finished.add(number)
             progress.parts_done = len(parts) - len(missing) + len(finished)
             show(progress)
@@ -286,7 +285,7 @@ def _rows_before(results: Path, parts: Sequence[Part], missing: set[int]) -> int
 
 def _round(
     parts: Sequence[tuple[int, Part]], settings: Settings, patience: float
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Report]:
     """The reports of a round, until it ends, dies, or is silent for too long."""
     context = multiprocessing.get_context("spawn")
     pipe, other = context.Pipe(duplex=False)

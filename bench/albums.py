@@ -44,7 +44,7 @@ END = "<!-- /albums -->"
 PHOTOS, PART = 60, 6
 WIDTH, HEIGHT = 4032, 3024
 NOISE = 5.0  # standard deviation, of 255
-TURNS = 2
+TURNS = 5
 
 Row = Mapping[str, Any]
 

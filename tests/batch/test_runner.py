@@ -69,12 +69,12 @@ def names(results: Path) -> list[str]:
 
 
 def workers(node: Node) -> list[psutil.Process]:
-    """The actors in Ray Data's pool on a machine."""
+    """The workers on a machine."""
     raylet = psutil.Process(node.all_processes[PROCESS_TYPE_RAYLET][0].process.pid)
     found = []
     for process in raylet.children(recursive=True):
         with suppress(psutil.NoSuchProcess):  # it has ended meanwhile
-            if "MapWorker" in " ".join(process.cmdline()):
+            if "ray::Worker" in " ".join(process.cmdline()):
                 found.append(process)
     return found
 
@@ -129,6 +129,19 @@ def test_a_stalled_round_is_ended_and_reported(
         runner.run([str(photos / "0*.jpg")], settings, size=20, patience=3)
 
     assert not list((tmp_path / "results").glob("part-*"))
+
+
+def test_a_round_ends_when_no_worker_can_begin(
+    cluster: Cluster, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They have too little memory to load the models."""
+    monkeypatch.setattr(runner, "FRUITLESS_ROUNDS", 1)
+    settings = Settings(results=tmp_path / "results", address=cluster.address, memory=1_000_000)
+
+    with pytest.raises(RunError, match="5 of 5 parts could not be finished"):
+        runner.run([str(photos)], settings, size=8)
+
+    assert "A worker is lost" in (tmp_path / "results" / runner.LOG).read_text()
 
 
 def test_odd_names_and_failing_sources_affect_no_other_row(
