@@ -1,6 +1,7 @@
 """Whole runs on a cluster of two simulated machines: no crash loses anything."""
 
 import json
+import multiprocessing
 import os
 import socket
 import tarfile
@@ -18,8 +19,9 @@ from ray._private.ray_constants import PROCESS_TYPE_RAYLET
 from ray.cluster_utils import Cluster
 
 from batch import __main__, rounds, rows, runner
-from batch.rounds import Settings
+from batch.rounds import Report, Settings
 from batch.runner import Progress, RunError
+from batch.sources import Part
 from models import store
 from tests.hub import FakeHub
 
@@ -129,6 +131,39 @@ def test_a_stalled_round_is_ended_and_reported(
         runner.run([str(photos / "0*.jpg")], settings, size=20, patience=3)
 
     assert not list((tmp_path / "results").glob("part-*"))
+
+
+def test_a_part_that_ends_its_worker_is_tried_again_and_costs_no_other(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Fragile:
+        def __init__(self, settings: Settings) -> None:
+            self.results = settings.results
+
+        def process(self, number: int, part: Part) -> Iterator[Report]:
+            path = self.results / str(number)
+            tries = 1 + len(path.read_text()) if path.exists() else 1
+            path.write_text("x" * tries)
+            if number == 1 or (number == 2 and tries == 1):
+                os._exit(1)
+            if number == 3:
+                raise ValueError
+            yield Report(number, tries, finished=True)
+
+    monkeypatch.setattr(rounds, "Worker", Fragile)
+    monkeypatch.setattr(rounds, "calm", lambda: None)  # the cluster's fixture has done so
+    monkeypatch.setenv("PYTHONPATH", os.environ.get("PYTHONPATH", ""))
+    came, sent = multiprocessing.Pipe(duplex=False)
+    parts = [(number, Part("photos", 0, 8)) for number in range(5)]
+
+    rounds.run(sent, parts, Settings(results=tmp_path, address=cluster.address))
+
+    reports = []
+    while came.poll():
+        reports.append(came.recv())
+    assert {report.number: report.done for report in reports} == {0: 1, 2: 2, 4: 1}
+    tries = [(tmp_path / str(number)).stat().st_size for number in range(5)]
+    assert tries == [1, rounds.TRIES, 2, 1, 1]
 
 
 def test_a_round_ends_when_no_worker_can_begin(
