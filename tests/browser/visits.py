@@ -45,9 +45,10 @@ UNANSWERED = """(() => {
   window.unanswered = () => [...ids, ...Array(joining).fill("joining")];
   const end = (id) => { if (!ids.delete(id)) early.add(id); };
   const hear = async (stream) => {
+    const decoder = new TextDecoder();
     let rest = "";
-    for await (const part of stream.pipeThrough(new TextDecoderStream())) {
-      const lines = (rest + part).split("\\n");
+    for await (const bytes of stream) {
+      const lines = (rest + decoder.decode(bytes, { stream: true })).split("\\n");
       rest = lines.pop();
       for (const line of lines.filter((each) => each.startsWith("data:"))) {
         const said = JSON.parse(line.slice(5));
@@ -67,7 +68,7 @@ UNANSWERED = """(() => {
     joining += 1;
     try {
       const answer = await real(...words);
-      const { event_id: id } = await answer.clone().json();
+      const { event_id: id } = await answer.clone().json().catch(() => ({}));
       if (id && !early.delete(id)) ids.add(id);
       return answer;
     } finally {
