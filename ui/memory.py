@@ -1,14 +1,20 @@
 """Results in memory, limited in bytes; each is computed once, however many threads need it."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from threading import Lock
 from typing import Any, TypeVar
 
 import numpy as np
 
+from models import breeds, store
+
 Result = TypeVar("Result")
+
+PLAIN = frozenset({bool, float, int, str, type(None)})
+# Parts of models, which their answers refer to: a thousand classes, which no answer frees.
+OF_MODELS = (breeds.Others, store.Label)
 
 
 class Memory:
@@ -69,14 +75,16 @@ class Memory:
 
 
 def bytes_of(result: object) -> int:
-    """Bytes of the NumPy arrays in a result; shared arrays count once."""
+    """Bytes of the NumPy arrays in a result; shared arrays count once, those of models not."""
     found: dict[int, int] = {}
 
     def look(value: object) -> None:
+        if type(value) in PLAIN or isinstance(value, OF_MODELS):
+            return
         if isinstance(value, np.ndarray):
             owner = value if value.base is None else value.base
             found[id(owner)] = getattr(owner, "nbytes", value.nbytes)
-        elif isinstance(value, Mapping):
+        elif isinstance(value, dict):
             for each in value.values():
                 look(each)
         elif isinstance(value, list | tuple):

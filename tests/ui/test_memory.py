@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from models import breeds, store
 from ui.memory import Memory, bytes_of
 
 
@@ -137,6 +138,17 @@ def test_an_array_that_several_parts_share_counts_once() -> None:
     assert bytes_of(Parts(whole, [whole[1:], whole[:2, 3:]], {"again": whole, "text": "a"})) == 60
     assert bytes_of(Parts(whole, [pixels(5)], {"numbers": (pixels(2), 1.5)})) == 67
     assert bytes_of(None) == bytes_of("text") == bytes_of(3) == 0
+
+
+def test_what_an_answer_shares_with_its_model_does_not_count() -> None:
+    classes = (store.OtherClass("cup", "thing"), store.OtherClass("tiger", "other animal"))
+    others = breeds.Others(store.SecondHead(classes, 1.0, {}))
+    probabilities, logits = np.ones(1, np.float32), np.zeros(2, np.float32)
+    labels = (store.Label("Beagle", "dog"),)
+    answer = breeds.Classification(probabilities, labels, None, logits, others)
+
+    assert others.things.nbytes
+    assert bytes_of([answer, answer]) == probabilities.nbytes + logits.nbytes
 
 
 def test_with_no_room_only_the_last_result_is_kept() -> None:
