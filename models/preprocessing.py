@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from models import convolving
 from models.images import Photo
 from models.scaling import scaled
 
@@ -128,11 +129,17 @@ def resize_photo(
     # As by Pillow's `reducing_gap`, but without a copy of the window.
     across = max(int((box[2] - box[0]) / width / GAP), 1)
     down = max(int((box[3] - box[1]) / height / GAP), 1)
-    alone = (across, down) == (1, 1)
-    part = image.crop(window) if alone else image.reduce((across, down), box=window)
+    part = image
+    if (across, down) != (1, 1):
+        part = image.reduce((across, down), box=window)
+    elif (columns, rows) != image.size:
+        part = image.crop(window)
     box = (box[0] / across, box[1] / down, box[2] / across, box[3] / down)
-    resampling = Image.Resampling[spec.interpolation.upper()]
-    resized = np.asarray(part.resize((width, height), resampling, box=box))
+    if spec.interpolation == "bilinear":
+        seen = convolving.bilinear(part, height, width, box)
+    else:
+        seen = part.resize((width, height), Image.Resampling.BICUBIC, box=box)
+    resized = np.asarray(seen)
     if spec.resize in ("squash", "crop"):
         return resized
     padding = (-height % spec.multiple, -width % spec.multiple)
