@@ -31,7 +31,7 @@ from PIL import Image
 from models import tiff
 from models.images import PhotoError, open_picture, set_limits
 from models.picture import AXES, Picture, Place
-from serving.lockdown import end_with_parent, lock_down
+from serving.lockdown import end_with_parent, forbid_calls, forbid_files
 
 REQUEST = struct.Struct(f"!I{len(AXES)}i")  # the side, and the place, whose numbers may be ANY
 ANY = -1
@@ -111,9 +111,15 @@ def main() -> None:
     set_limits(max_bytes, max_pixels)
     with socket.socket(fileno=connection_number) as connection:
         shared = Shared(mmap.mmap(memory_number, 0))
+        nowhere = os.open(os.devnull, os.O_WRONLY)
         Image.init()  # loads the modules of all formats, which is impossible later
         tiff.preload()
-        gc.freeze()  # so that reference counts do not cause copies of shared pages
+        open_picture(SMALL)  # loads what decoders need
+        # Whatever is done here is done once. A new process has a copy of each page that it or its
+        # reference counts write to, so the less it does, the sooner it is there.
+        forbid_files(MEMORY)
+        gc.disable()
+        gc.freeze()
         while True:
             try:
                 os.write(ready, b".")
@@ -122,7 +128,7 @@ def main() -> None:
             child = os.fork()
             if not child:
                 os.close(ready)  # only the parent says when this process is gone
-                answer_one(connection, shared)
+                answer_one(connection, shared, nowhere)
             _, status = os.waitpid(child, 0)
             if os.WIFSIGNALED(status):
                 # This process ends in the same way, which tells the app.
@@ -133,15 +139,12 @@ def main() -> None:
                 sys.exit(os.waitstatus_to_exitcode(status) % NO_MORE)
 
 
-def answer_one(connection: socket.socket, shared: Shared) -> NoReturn:
-    """Answer one request, and end."""
+def answer_one(connection: socket.socket, shared: Shared, nowhere: int) -> NoReturn:
+    """Answer one request, and end; `nowhere` takes what decoders say."""
     end_with_parent()
-    gc.disable()
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    lock_down(MEMORY)
+    forbid_calls()
     os.dup2(nowhere, 2)  # decoders may quote a visitor's picture there
     os.close(nowhere)
-    open_picture(SMALL)  # loads what decoders need now, not while a visitor waits
     request, files, *_ = socket.recv_fds(connection, REQUEST.size, 1)
     if not request:
         os._exit(NO_MORE)

@@ -48,11 +48,16 @@ DENIED = {
 }
 
 
+# Looked up once: a process that is forked off would have to copy many pages of memory for it.
+_libc = ctypes.CDLL(None)
+_prctl = getattr(_libc, "prctl", None)
+
+
 def end_with_parent() -> None:
     """Let this process end when its parent does (Linux)."""
-    if sys.platform == "linux":
+    if sys.platform == "linux" and _prctl:
         parent = os.getppid()
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        _prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != parent:  # the parent has ended meanwhile
             os._exit(1)
 
@@ -65,6 +70,15 @@ def lock_down(memory: int) -> None:
     memory
         Bytes that the process may allocate beyond what it has.
     """
+    forbid_files(memory)
+    forbid_calls()
+
+
+def forbid_files(memory: int) -> None:
+    """Forbid files and take the memory's limit: all of `lock_down` but `forbid_calls`.
+
+    Processes that this one forks are limited likewise, so they have less left to do.
+    """
     if sys.platform != "linux":
         return
     pages = int(Path("/proc/self/statm").read_text().split()[0])
@@ -72,15 +86,13 @@ def lock_down(memory: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    libc = ctypes.CDLL(None)
-    libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)  # without it the next two need privileges
-    _forbid_files(libc)
-    _forbid_calls(libc)
+    _libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)  # without it the next two need privileges
+    _landlock()
 
 
-def _forbid_files(libc: ctypes.CDLL) -> None:
+def _landlock() -> None:
     """Landlock: no file or folder can be opened any more, nor a TCP connection."""
-    version = libc.syscall(LANDLOCK_CREATE_RULESET, None, ctypes.c_size_t(0), 1)
+    version = _libc.syscall(LANDLOCK_CREATE_RULESET, None, ctypes.c_size_t(0), 1)
     if version < 1:
         return
     files = 2 ** (13 + (version >= 2) + (version >= 3) + (version >= 5)) - 1
@@ -88,17 +100,26 @@ def _forbid_files(libc: ctypes.CDLL) -> None:
     others = 0b11 if version >= 6 else 0  # abstract sockets and signals to other processes
     rules = struct.pack("=3Q", files, connections, others)
     size = 24 if version >= 6 else 16 if version >= 4 else 8
-    handle = libc.syscall(LANDLOCK_CREATE_RULESET, rules, ctypes.c_size_t(size), 0)
+    handle = _libc.syscall(LANDLOCK_CREATE_RULESET, rules, ctypes.c_size_t(size), 0)
     if handle >= 0:
-        libc.syscall(LANDLOCK_RESTRICT_SELF, handle, 0)
+        _libc.syscall(LANDLOCK_RESTRICT_SELF, handle, 0)
         os.close(handle)
 
 
-def _forbid_calls(libc: ctypes.CDLL) -> None:
-    """Seccomp: no socket, program, process or new limit; threads stay allowed."""
+def forbid_calls() -> None:
+    """Forbid sockets, programs, processes and new limits; threads stay allowed.
+
+    The process must not gain privileges any more: see `forbid_files`.
+    """
+    if _program and _prctl:
+        _prctl(PR_SET_SECCOMP, 2, _filter, 0, 0)
+
+
+def _make_filter() -> bytes:
+    """The program for seccomp(2); empty if there is none for this machine."""
     machine = platform.machine()
-    if machine not in AUDIT_ARCH:
-        return
+    if sys.platform != "linux" or machine not in AUDIT_ARCH:
+        return b""
     column = list(AUDIT_ARCH).index(machine)
     load, equal, at_least, any_bit, give = 0x20, 0x15, 0x35, 0x45, 0x06  # instructions of BPF
     allow, deny, kill = 0x7FFF0000, 0x00050000, 0x80000000
@@ -123,7 +144,9 @@ def _forbid_calls(libc: ctypes.CDLL) -> None:
         (give, 0, 0, deny | errno.EPERM),
         (give, 0, 0, allow),
     ]
-    code = b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
-    buffer = ctypes.create_string_buffer(code)
-    header = struct.pack("@HP", len(program), ctypes.addressof(buffer))
-    libc.prctl(PR_SET_SECCOMP, 2, header, 0, 0)
+    return b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
+
+
+_program = _make_filter()
+_code = ctypes.create_string_buffer(_program)
+_filter = struct.pack("@HP", len(_program) // 8, ctypes.addressof(_code))
