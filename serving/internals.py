@@ -12,7 +12,7 @@ import secrets
 import sys
 from base64 import b64decode
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from copy import copy
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from importlib import import_module
 from operator import attrgetter
 from pathlib import Path
 from subprocess import Popen
-from types import ModuleType, SimpleNamespace
+from types import FunctionType, ModuleType, SimpleNamespace
 from typing import Any, Literal, NamedTuple, Protocol
 from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
@@ -37,7 +37,9 @@ from gradio import (
     queueing,
     route_utils,
     state_holder,
+    utils,
 )
+from gradio import routes as gradio_routes
 from gradio.context import LocalContext
 from gradio.data_classes import PredictBodyInternal
 from gradio.mcp import GradioMCPServer
@@ -50,7 +52,7 @@ from gradio.server_messages import (
     ProcessStartsMessage,
 )
 from gradio.state_holder import SessionState
-from gradio.utils import get_node_path, get_upload_folder
+from gradio.utils import get_node_path, get_upload_folder, is_static_file
 from starlette.datastructures import FormData
 from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
 
@@ -77,6 +79,7 @@ __all__ = [
     "current_request",
     "draw_no_plots",
     "forget_deleted_files",
+    "login_needs_no_thread",
     "mounted",
     "open_tunnel",
     "page_files",
@@ -87,6 +90,7 @@ __all__ = [
     "start_node",
     "stop_node",
     "upload_folder",
+    "uploads_are_not_static",
 ]
 
 # Seconds between two messages that tell waiting clients their place in the queue. By default, each
@@ -247,6 +251,18 @@ NEEDS = (
     Need(
         "gradio.utils:MatplotlibBackendMananger", type, "imports Matplotlib; left out", guard=False
     ),
+    Need(
+        "gradio.routes:Depends",
+        FunctionType,
+        "declares a route's check of the login, which needs no thread; wrapped",
+        guard=False,
+    ),
+    Need(
+        "gradio.utils:is_static_file",
+        "file_path",
+        "compares a file with the page's icons; skipped for uploads",
+        guard=False,
+    ),
 )
 
 
@@ -381,6 +397,46 @@ def draw_no_plots() -> None:
     from gradio import utils
 
     utils.MatplotlibBackendMananger = nullcontext  # type: ignore[assignment, misc]
+
+
+def uploads_are_not_static() -> None:
+    """Keep Gradio from comparing each upload and result with the page's own icons."""
+
+    def is_static(file_path: Any) -> bool:  # noqa: ANN401 -- whatever Gradio's own takes
+        path = getattr(file_path, "path", file_path)
+        stored = isinstance(path, str) and path.startswith(get_upload_folder() + os.sep)
+        return not stored and is_static_file(file_path)
+
+    utils.is_static_file = is_static
+
+
+@contextmanager
+def login_needs_no_thread() -> Iterator[None]:
+    """Let the routes that are made check the login where they run.
+
+    Gradio's check compares two values, but is no coroutine: FastAPI would have it done by another
+    thread, at every request.
+    """
+    declare = gradio_routes.Depends
+
+    def depends(dependency: Callable[..., Any] | None = None, **options: Any) -> Any:  # noqa: ANN401
+        if dependency is not None and dependency.__name__ == "login_check":
+            dependency = _as_coroutine(dependency)
+        return declare(dependency, **options)
+
+    vars(gradio_routes)["Depends"] = depends
+    try:
+        yield
+    finally:
+        vars(gradio_routes)["Depends"] = declare
+
+
+def _as_coroutine(function: Callable[..., Any]) -> Callable[..., Any]:
+    async def coroutine(**values: Any) -> Any:  # noqa: ANN401
+        return function(**values)
+
+    vars(coroutine)["__signature__"] = inspect.signature(function)
+    return coroutine
 
 
 class Session(SessionState):

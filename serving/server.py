@@ -10,6 +10,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from http.client import HTTPConnection
@@ -158,10 +159,13 @@ def launch(
     internals.protect(log.fault)
     if not any("Matplotlib" in place for place in changed):
         internals.draw_no_plots()
+    if "gradio.utils:is_static_file" not in changed:
+        internals.uploads_are_not_static()
     store = Store(blocks, settings.keep_seconds)
     queue = AnswerQueue(blocks, store, settings.max_waiting, workers, translate)
     token = secrets.token_urlsafe(32)
-    app = _mount(blocks, settings, look, host, port)
+    with nullcontext() if "gradio.routes:Depends" in changed else internals.login_needs_no_thread():
+        app = _mount(blocks, settings, look, host, port)
     mcp_bytes = routes.photo_as_text(settings.photo_bytes)
     internals.mounted(app, blocks, f"http://{reachable}:{port}/", token, mcp_bytes)
     open_limit = _open_files() * 8 // 10
