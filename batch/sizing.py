@@ -20,8 +20,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pyarrow import dataset
-
 from batch import rows, runner, sources
 from batch.analyst import Analyst, AnalystError
 from batch.places import SourceError
@@ -71,6 +69,8 @@ def measure(folder: str) -> dict[str, Any]:
             show=lambda progress: words.append((time.monotonic(), sum(progress.done.values()))),
         )
         whole = time.monotonic() - began
+        from pyarrow import dataset  # slow to import: not for --help
+
         together = Path(results) / "together.parquet"  # small files are more than their rows
         with rows.PartFile(together, {}) as file:
             for row in dataset.dataset(list(Path(results).glob("part-*"))).to_table().to_pylist():

@@ -29,7 +29,6 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from pyarrow import dataset
 
 import documents
 from batch import rle
@@ -88,6 +87,8 @@ def rate(results: Path, workers: int) -> float:
 
 def rows(results: Path) -> dict[str, Row]:
     """The rows by the photos' names."""
+    from pyarrow import dataset  # slow to import: not for --help
+
     table = dataset.dataset(list(map(str, results.glob("part-*.parquet")))).to_table()
     return {row["name"]: row for row in table.to_pylist()}
 

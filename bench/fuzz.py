@@ -58,6 +58,8 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--seconds", type=int, default=600, help="how long")
     parser.add_argument("--out", type=Path, default=Path("runs/fuzz"), help="for what is found")
     settings, arguments = parser.parse_known_args(words)
+    if arguments and arguments[0].startswith("--"):  # libFuzzer's own have one dash
+        parser.error(f"unrecognized arguments: {' '.join(arguments)}")
     if arguments:
         fuzz(arguments)
         return

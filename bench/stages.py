@@ -23,11 +23,9 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import gradio as gr
 import numpy as np
-from gradio.blocks import BlockFunction
 from PIL import Image
 
 import documents
@@ -36,14 +34,18 @@ from models import breeds, drawing, previews, regions, segmentation, store
 from models.preprocessing import prepare
 from models.runtime import usable_cores
 from serving import decoding
-from serving.queueing import Session
-from ui import examples, page, photo_input, result_files, uploads
+
+if TYPE_CHECKING:
+    import gradio as gr
+    from gradio.blocks import BlockFunction
+
+# Functions import what needs Gradio themselves, so that --help does not wait for it.
 
 START = "<!-- stages: written by bench.stages -->"
 END = "<!-- /stages -->"
 
 ROUNDS = 7
-DOG = examples.FOLDER / "german_shepherd.jpg"  # one pet, in a phone's 4 to 3
+DOG = documents.ROOT / "examples" / "german_shepherd.jpg"  # one pet, in a phone's 4 to 3
 NOISE = 5.0  # standard deviation, of 255
 ORIENTATION, TURNED = 0x0112, 3  # EXIF: how a phone held upside down stores a photo
 
@@ -92,6 +94,8 @@ def timed(times: Times, name: str, call: Callable[[], Result]) -> Result:
 
 def measure_stages(path: Path) -> Times:
     """The app's work on a photo, one stage after another."""
+    from ui import result_files
+
     times: Times = {}
     segmenter = segmentation.load(store.default("segmentation"))
     classifier = breeds.load(store.default("classification"))
@@ -130,7 +134,10 @@ def measure_stages(path: Path) -> Times:
 class Visit:
     """A page opened by a visitor, and its handlers' answers for one photo."""
 
-    def __init__(self, blocks: gr.Blocks, path: Path) -> None:
+    def __init__(self, blocks: "gr.Blocks", path: Path) -> None:
+        from serving.queueing import Session
+        from ui import result_files
+
         self._blocks = blocks
         self._state = Session(blocks)
         self._file = result_files.new_folder() / path.name  # an upload
@@ -138,6 +145,10 @@ class Visit:
 
     async def ask(self, name: str) -> None:
         """Let a handler answer."""
+        import gradio as gr
+
+        from ui import photo_input, uploads
+
         function = handler(self._blocks, name)
         inputs = []
         for component in function.inputs:
@@ -150,12 +161,12 @@ class Visit:
         await self._blocks.process_api(function, inputs, self._state)
 
 
-def handler(blocks: gr.Blocks, name: str) -> BlockFunction:
+def handler(blocks: "gr.Blocks", name: str) -> "BlockFunction":
     """The page's handler with a function's name."""
     return next(each for each in blocks.fns.values() if each.name == name)
 
 
-async def measure_tabs(blocks: gr.Blocks, path: Path) -> Times:
+async def measure_tabs(blocks: "gr.Blocks", path: Path) -> Times:
     """Each tab's handlers by themselves, and all of them in the way that the page calls them."""
     times: Times = {}
     visit = Visit(blocks, path)
@@ -181,6 +192,8 @@ async def measure_tabs(blocks: gr.Blocks, path: Path) -> Times:
 
 def measure(rounds: int = ROUNDS) -> dict[str, Times]:
     """Medians over several rounds, for each photo by name; the first round does not count."""
+    from ui import page
+
     blocks = page.build()
     measured = {}
     with tempfile.TemporaryDirectory() as folder:

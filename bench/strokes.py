@@ -31,9 +31,6 @@ from bench import visitors
 from models import store
 from models.images import open_photo
 from models.runtime import usable_cores
-from ui import brush
-from ui.memory import Memory
-from ui.uploads import Upload
 
 START, END = "<!-- strokes: written by bench.strokes -->", "<!-- /strokes -->"
 PHOTO = visitors.ROOT / "examples" / "german_shepherd.jpg"
@@ -82,6 +79,10 @@ def places() -> list[tuple[float, float]]:
 
 def on_server(picture: bytes) -> list[float]:
     """Seconds of the answer to each click."""
+    from ui import brush  # slow to import: not for --help
+    from ui.memory import Memory
+    from ui.uploads import Upload
+
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "photo.jpg"
         path.write_bytes(picture)

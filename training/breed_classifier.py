@@ -1,6 +1,8 @@
-"""The breed classifier as a network to fine-tune: input, layer groups, start, end, accuracy."""
+"""The breed classifier as a network to fine-tune: input, learner, start, end, results."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,15 +11,34 @@ from numpy.typing import NDArray
 
 from training import fastai_runs  # before timm and fastai
 
-from fastai.vision.all import CategoryBlock, DataLoaders  # isort: skip
+from fastai.vision.all import (  # isort: skip
+    Callback,
+    CategoryBlock,
+    CutMix,
+    DataLoaders,
+    LabelSmoothingCrossEntropyFlat,
+    Learner,
+    MixUp,
+    accuracy,
+    top_k_accuracy,
+)
+from timm.models import save_for_hf  # isort: skip
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
-from models.preprocessing import InputSpec, normalize
+from models.images import open_photo
+from models.preprocessing import InputSpec, normalize, prepare, resize_photo
+from training.data_sets import DataSet, Examples
+from training.distillation import Distillation, Teacher
+from training.pictures import decode, few
 from training.pretrained import TorchNetwork
+from training.reports import plot_classifications, plot_curves
+from training.runs import Run, RunError
 
 MIN_SCALE = 0.5  # smallest share of the picture's area that a random crop keeps
+WEIGHT_DECAY = 0.05
+LABEL_SMOOTHING = 0.1
 PROBE_BATCH = 32
 PROBE_COST = 0.05  # inverse regularisation of the linear classifier that fine-tuning starts from
 
@@ -161,3 +182,125 @@ def accuracies(
             hits.append(best == breeds[:, None])
     found = torch.cat(hits).float()
     return float(found[:, 0].mean()), float(found.amax(dim=1).mean())
+
+
+def blending(mix: str) -> list[Callback]:
+    """The callback that blends training pictures: "mixup", "cutmix" or, for none, "none"."""
+    return {"none": [], "mixup": [MixUp(0.2)], "cutmix": [CutMix(1.0)]}[mix]
+
+
+def teaching(teachers: Sequence[Path], spec: InputSpec, data: DataSet) -> list[Callback]:
+    """The callback for the teachers, if there are any."""
+    if not teachers:
+        return []
+    networks = [Teacher(Path(teacher), spec) for teacher in teachers]
+    labels = [label["name"] for label in data.labels]
+    for teacher, network in zip(teachers, networks, strict=True):
+        if network.labels != labels:
+            raise RunError(f"{teacher} has other classes than {data.name}: it cannot teach them.")
+    return [Distillation(networks)]
+
+
+def make_learner(
+    model: TorchNetwork,
+    train_part: Examples,
+    held_out: Examples,
+    data: DataSet,
+    spec: InputSpec,
+    batch: int,
+    pretrained: bool,
+    frozen: float,
+    taught: bool,
+) -> Learner:
+    """A learner of a timm network on pictures that are decoded once.
+
+    Parameters
+    ----------
+    model
+        The network; a pretrained one gets the best linear classifier of its features.
+    train_part, held_out
+        Examples with a `photo` and a `label`.
+    data, spec, batch
+        Their data set, the network's input, and pictures a step.
+    pretrained, frozen
+        Whether the body is pretrained, and what share of it then stays frozen.
+    taught
+        Whether the targets are teachers' probabilities instead of labels.
+    """
+    photos = decode(train_part, fastai_runs.presized(spec), "training photos")
+    held_out_photos = decode(held_out, spec, "held-out photos")
+    labels = [label["name"] for label in data.labels]
+    indices = [example.label for example in (*train_part, *held_out)]
+    if pretrained:
+        fit_classifier(model, photos, np.array(indices[: len(photos)]), spec)
+    loss = (
+        torch.nn.CrossEntropyLoss() if taught else LabelSmoothingCrossEntropyFlat(LABEL_SMOOTHING)
+    )
+    loaders = data_loaders(
+        photos, held_out_photos, [labels[index] for index in indices], labels, spec, batch
+    )
+    return fastai_runs.fast(
+        Learner(
+            loaders,
+            model,
+            loss_func=loss,
+            splitter=lambda network: layer_groups(network, frozen if pretrained else 0.0),
+            metrics=[accuracy, partial(top_k_accuracy, k=min(5, len(labels)))],
+            wd=WEIGHT_DECAY,
+        )
+    )
+
+
+def write_results(
+    run: Run,
+    model: TorchNetwork,
+    network_args: Mapping[str, Any],
+    data: DataSet,
+    held_out: Examples,
+    spec: InputSpec,
+    rows: Sequence[Mapping[str, float]],
+) -> None:
+    """Write the network as timm's standard checkpoint, the curves and a sheet of predictions."""
+    labels = [label["name"] for label in data.labels]
+    save_for_hf(
+        model.to(memory_format=torch.contiguous_format),
+        str(run.folder),
+        model_config={"label_names": labels},
+        model_args=dict(network_args),
+        safe_serialization=True,
+        data_config={
+            "input_size": (3, spec.height, spec.width),
+            "interpolation": spec.interpolation,
+            "mean": spec.mean,
+            "std": spec.std,
+            "crop_pct": 1.0,
+            "crop_mode": "squash",
+        },
+    )
+    curves = {"loss": "loss"}
+    if held_out:
+        curves["accuracy"] = "accuracy"
+        plot_predictions(model, few(held_out, 16), labels, spec, run.folder)
+    plot_curves(rows, run.folder / "curves.png", curves)
+
+
+def plot_predictions(
+    model: TorchNetwork,
+    examples: Examples,
+    labels: Sequence[str],
+    spec: InputSpec,
+    folder: Path,
+) -> None:
+    """Write the sheet of held-out photos with their predicted and true classes."""
+    photos = [open_photo(example.photo) for example in examples]
+    inputs = torch.from_numpy(np.concatenate([prepare(photo, spec) for photo in photos]))
+    with torch.inference_mode():
+        probabilities = model.eval().cpu()(inputs).softmax(dim=1)
+    best = probabilities.max(dim=1)
+    plot_classifications(
+        [resize_photo(photo, spec) for photo in photos],
+        [labels[example.label] for example in examples],
+        [labels[index] for index in best.indices],
+        best.values.tolist(),
+        folder / "predictions.png",
+    )

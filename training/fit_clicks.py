@@ -13,7 +13,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
 from tqdm import tqdm
 
 from models import segmentation, store
@@ -68,6 +67,8 @@ def examples_of(
 def fit(values: NDArray[np.float32], meant: NDArray[np.bool_]) -> tuple[float, dict[str, float]]:
     """The log odds without any evidence, and the weight of each kind of evidence."""
     middle, spread = values.mean(axis=0), values.std(axis=0) + 1e-6
+    from sklearn.linear_model import LogisticRegression  # slow to import: not for --help
+
     model = LogisticRegression(C=10).fit((values - middle) / spread, meant)
     weights = model.coef_[0] / spread
     start = float(model.intercept_[0] - weights @ middle)

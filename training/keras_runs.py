@@ -10,7 +10,9 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import keras
+import training.tensorflow_quietly  # noqa: F401  (before Keras)
+
+import keras  # isort: skip
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray

@@ -190,3 +190,24 @@ def plot_rates(
     axis.set(xscale="log", xlabel="learning rate", ylabel="loss")
     axis.grid(alpha=0.3)
     _save(figure, path)
+
+
+def plot_learning_curve(
+    rows: Sequence[dict[str, float]], commoner_share: float, path: Path
+) -> None:
+    """Plot accuracies over the number of pictures, beside always saying the commoner species.
+
+    Each row has the `pictures` trained on, and the accuracies on them, `accuracy`, and on held-out
+    ones, `val_accuracy`.
+    """
+    figure, axis = plt.subplots(figsize=(5, 3.6))
+    pictures = [row["pictures"] for row in rows]
+    for key, label in (("accuracy", "training"), ("val_accuracy", "held out")):
+        axis.plot(pictures, [row[key] for row in rows], marker=".", label=label)
+    axis.axhline(commoner_share, color="black", linestyle="--", label="always the commoner species")
+    axis.set(xlabel="training pictures", ylabel="accuracy")
+    axis.grid(alpha=0.3)
+    axis.legend()
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+    plt.close(figure)

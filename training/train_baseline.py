@@ -19,16 +19,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import matplotlib.pyplot as plt
 import numpy as np
 from numpy.typing import NDArray
-from skimage.feature import hog
-from sklearn.base import ClassifierMixin
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC, LinearSVC
 from tqdm import tqdm
 
 from models.images import Photo
@@ -37,8 +31,12 @@ from models.thresholding import gray_channel
 from training import command_line, data_sets, pets, runs
 from training.metrics import Figures, class_scores, confusion_matrix
 from training.pictures import decode, few
-from training.reports import plot_classifications
 from training.runs import Run
+
+if TYPE_CHECKING:
+    from sklearn.base import ClassifierMixin
+
+# Functions import scikit-image, scikit-learn and Matplotlib themselves: so --help need not wait.
 
 SPECIES = ("cat", "dog")  # labels are indices into it
 SIDE = 150  # of the squashed photo, in pixels
@@ -78,6 +76,8 @@ def hog_features(photo: Photo) -> NDArray[np.float32]:
     -------
     `(blocks * BLOCK**2 * ORIENTATIONS,)` float32 in [0, 1].
     """
+    from skimage.feature import hog
+
     features = hog(
         photo,
         orientations=ORIENTATIONS,
@@ -97,18 +97,24 @@ def gaussian_kernel(first: Vectors, second: Vectors, gamma: float) -> NDArray[np
     return np.exp(-gamma * np.maximum(distances, 0))
 
 
-def gaussian_svm(features: Vectors, labels: Labels, cost: float) -> ClassifierMixin:
+def gaussian_svm(features: Vectors, labels: Labels, cost: float) -> "ClassifierMixin":
     """Train as `SVC(C=cost)` does, with the same result in a fraction of the time.
 
     The kernel has the width of `gamma="scale"`. One matrix product in single precision gives all
     its values, which libsvm would compute pair by pair in double precision.
     """
+    from sklearn.svm import SVC
+
     gamma = 1 / (features.shape[1] * float(features.var()))
     return SVC(C=cost, kernel=partial(gaussian_kernel, gamma=gamma)).fit(features, labels)
 
 
-def linear_svm(features: Vectors, labels: Labels, cost: float) -> ClassifierMixin:
+def linear_svm(features: Vectors, labels: Labels, cost: float) -> "ClassifierMixin":
     """Train a linear SVM on features scaled to mean 0 and standard deviation 1."""
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import LinearSVC
+
     svm = LinearSVC(C=cost, random_state=SEED)
     return make_pipeline(StandardScaler(), svm).fit(features, labels)
 
@@ -134,7 +140,7 @@ class Method:
 
     architecture: str
     extract: Callable[[Photo], NDArray[np.float32]]
-    fit: Callable[[Vectors, Labels, float], ClassifierMixin]
+    fit: "Callable[[Vectors, Labels, float], ClassifierMixin]"
     costs: tuple[float, ...]
     mirror: bool
 
@@ -216,18 +222,18 @@ def load(
     return Part(photos, np.stack(features), np.array(labels))
 
 
-def fit(method: Method, part: Part, cost: float) -> ClassifierMixin:
+def fit(method: Method, part: Part, cost: float) -> "ClassifierMixin":
     """Train on the part's photos and, where it has them, their mirror images."""
     copies, _, length = part.features.shape
     return method.fit(part.features.reshape(-1, length), np.tile(part.labels, copies), cost)
 
 
-def predicted_labels(classifier: ClassifierMixin, part: Part) -> Labels:
+def predicted_labels(classifier: "ClassifierMixin", part: Part) -> Labels:
     """The labels that a classifier gives the part's photos."""
     return classifier.predict(part.features[0])
 
 
-def accuracy(classifier: ClassifierMixin, part: Part) -> float:
+def accuracy(classifier: "ClassifierMixin", part: Part) -> float:
     """The share of the part's photos that a classifier is right about."""
     return float(np.mean(predicted_labels(classifier, part) == part.labels))
 
@@ -291,6 +297,8 @@ def train(
     training.errors.UserError
         When something is wrong with them, before anything is written.
     """
+    from training import reports
+
     run = Run(
         out or Path("runs") / f"baseline-{method}",
         "train_baseline",
@@ -322,7 +330,9 @@ def train(
     held_out_figures = species_figures(held_out.labels, predicted_labels(chosen, held_out))
     test_figures = species_figures(test.labels, predicted_labels(final, test))
     folder = run.folder
-    plot_learning_curve(curve, held_out_figures["commoner_share"], folder / "learning_curve.png")
+    reports.plot_learning_curve(
+        curve, held_out_figures["commoner_share"], folder / "learning_curve.png"
+    )
     plot_predictions(chosen, held_out, folder / "predictions.png")
     run.finish(
         task="classification",
@@ -351,36 +361,23 @@ def train(
     return folder
 
 
-def plot_learning_curve(
-    rows: Sequence[dict[str, float]], commoner_share: float, path: Path
-) -> None:
-    """Plot the rows of `learning_curve`, beside always saying the commoner species."""
-    figure, axis = plt.subplots(figsize=(5, 3.6))
-    pictures = [row["pictures"] for row in rows]
-    for key, label in (("accuracy", "training"), ("val_accuracy", "held out")):
-        axis.plot(pictures, [row[key] for row in rows], marker=".", label=label)
-    axis.axhline(commoner_share, color="black", linestyle="--", label="always the commoner species")
-    axis.set(xlabel="training pictures", ylabel="accuracy")
-    axis.grid(alpha=0.3)
-    axis.legend()
-    figure.tight_layout()
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
-
-
-def plot_predictions(classifier: ClassifierMixin, part: Part, path: Path) -> None:
+def plot_predictions(classifier: "ClassifierMixin", part: Part, path: Path) -> None:
     """Write a sheet of the part's photos with their predicted and true species.
 
     An SVM gives no probabilities, so a sigmoid of its decision values is fitted to the part: Platt,
     "Probabilistic outputs for support vector machines", 1999.
     """
+    from sklearn.linear_model import LogisticRegression
+
+    from training import reports
+
     values = classifier.decision_function(part.features[0])[:, np.newaxis]
     # Without an intercept it is 50 % at the SVM's decision boundary.
     sigmoid = LogisticRegression(fit_intercept=False).fit(values, part.labels)
     probabilities = sigmoid.predict_proba(values).max(axis=1)
     prediction = predicted_labels(classifier, part)
     shown = range(len(part.labels))[:: max(len(part.labels) // 16, 1)][:16]
-    plot_classifications(
+    reports.plot_classifications(
         list(part.photos[shown]),
         [SPECIES[part.labels[index]] for index in shown],
         [SPECIES[prediction[index]] for index in shown],

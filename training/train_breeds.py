@@ -23,47 +23,14 @@ teacher is patient and consistent", CVPR 2022).
 
 import argparse
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
-from training import fastai_runs  # before timm and fastai
-
-from fastai.vision.all import (  # isort: skip
-    Callback,
-    CutMix,
-    LabelSmoothingCrossEntropyFlat,
-    Learner,
-    MixUp,
-    accuracy,
-    rank_distrib,
-    set_seed,
-    top_k_accuracy,
-)
-from fastai.distributed import num_distrib  # isort: skip
-from timm.models import save_for_hf  # isort: skip
-
-from models.images import open_photo
-from models.preprocessing import InputSpec, prepare, resize_photo
 from training import command_line, data_sets, pets, runs, starting_weights
-from training.breed_classifier import (
-    accuracies,
-    data_loaders,
-    fit_classifier,
-    go_back,
-    input_spec,
-    layer_groups,
-)
-from training.data_sets import CLASS_FOLDER, DataSet, Examples
-from training.distillation import Distillation, Teacher
+from training.data_sets import CLASS_FOLDER
 from training.errors import UserError
-from training.pictures import decode, few
-from training.pretrained import TorchNetwork, timm_network
-from training.reports import plot_classifications, plot_curves
-from training.runs import Run, RunError
+from training.pretrained import timm_network
+from training.runs import Run
 
 OUT = Path("runs/breeds")
 ARCH = "mobilenetv2_100"
@@ -73,11 +40,9 @@ BATCH = 32
 RATE = 2e-4  # peak rate of the classifier; the first trained layers get it divided by RATE_SPREAD
 RATE_SPREAD = 10
 FROZEN = 1 / 3  # share of a pretrained body's layers that are not trained
-WEIGHT_DECAY = 0.05
-LABEL_SMOOTHING = 0.1
 DROPOUT = 0.2
 TUNED = 0.5  # share of the way from the start to the fine-tuned weights at which the result lies
-MIX = {"none": [], "mixup": [MixUp(0.2)], "cutmix": [CutMix(1.0)]}
+MIX = ("none", "mixup", "cutmix")
 SEED = 42
 
 
@@ -120,6 +85,12 @@ def train(
     settings = runs.settings(locals())
     if teachers and mix != "none":
         raise UserError("--teachers are always used with mixed pictures: leave --mix out.")
+    # Imported here, so that --help and a wrong option need not wait for it.
+    from training import breed_classifier, fastai_runs  # before timm and fastai
+
+    from fastai.distributed import num_distrib, rank_distrib  # isort: skip
+    from fastai.vision.all import set_seed  # isort: skip
+
     run = Run(
         out,
         "train_breeds",
@@ -147,10 +118,10 @@ def train(
             pretrained_cfg=pretrained_cfg,
             model_args=network_args,
         )
-        spec = input_spec(model.pretrained_cfg, size)
-        callbacks = [*MIX[mix], *_teaching(teachers, spec, data)]
+        spec = breed_classifier.input_spec(model.pretrained_cfg, size)
+        callbacks = breed_classifier.blending(mix) + breed_classifier.teaching(teachers, spec, data)
         run.begin()
-        learn = make_learner(
+        learn = breed_classifier.make_learner(
             model, train_part, held_out, data, spec, batch, pretrained, frozen, bool(teachers)
         )
         start = {name: one.detach().clone() for name, one in model.named_parameters()}
@@ -166,12 +137,12 @@ def train(
         if rank_distrib():  # one process writes the results
             return run.folder
         if pretrained:
-            go_back(model, start, tuned)
+            breed_classifier.go_back(model, start, tuned)
         figures = {}
         if held_out:
-            top_1, top_5 = accuracies(model, learn.dls.valid)
+            top_1, top_5 = breed_classifier.accuracies(model, learn.dls.valid)
             figures = {"top1": top_1, "top5": top_5}
-        write_results(run, model, network_args, data, held_out, spec, rows)
+        breed_classifier.write_results(run, model, network_args, data, held_out, spec, rows)
         run.finish(
             task="classification",
             framework="timm",
@@ -198,123 +169,6 @@ def _start(arch: str, pretrained: bool, pretrained_cfg: Mapping[str, Any] | None
     if not pretrained:
         return {"start": None}
     return {"start": starting_weights.of_timm(arch, pretrained_cfg)} if ":" not in arch else {}
-
-
-def _teaching(teachers: Sequence[Path], spec: InputSpec, data: DataSet) -> list[Callback]:
-    """The callback for the teachers, if there are any."""
-    if not teachers:
-        return []
-    networks = [Teacher(Path(teacher), spec) for teacher in teachers]
-    labels = [label["name"] for label in data.labels]
-    for teacher, network in zip(teachers, networks, strict=True):
-        if network.labels != labels:
-            raise RunError(f"{teacher} has other classes than {data.name}: it cannot teach them.")
-    return [Distillation(networks)]
-
-
-def make_learner(
-    model: TorchNetwork,
-    train_part: Examples,
-    held_out: Examples,
-    data: DataSet,
-    spec: InputSpec,
-    batch: int,
-    pretrained: bool,
-    frozen: float,
-    taught: bool,
-) -> Learner:
-    """A learner of a timm network on pictures that are decoded once.
-
-    Parameters
-    ----------
-    model
-        The network; a pretrained one gets the best linear classifier of its features.
-    train_part, held_out
-        Examples with a `photo` and a `label`.
-    data, spec, batch
-        Their data set, the network's input, and pictures a step.
-    pretrained, frozen
-        Whether the body is pretrained, and what share of it then stays frozen.
-    taught
-        Whether the targets are teachers' probabilities instead of labels.
-    """
-    photos = decode(train_part, fastai_runs.presized(spec), "training photos")
-    held_out_photos = decode(held_out, spec, "held-out photos")
-    labels = [label["name"] for label in data.labels]
-    indices = [example.label for example in (*train_part, *held_out)]
-    if pretrained:
-        fit_classifier(model, photos, np.array(indices[: len(photos)]), spec)
-    loss = (
-        torch.nn.CrossEntropyLoss() if taught else LabelSmoothingCrossEntropyFlat(LABEL_SMOOTHING)
-    )
-    loaders = data_loaders(
-        photos, held_out_photos, [labels[index] for index in indices], labels, spec, batch
-    )
-    return fastai_runs.fast(
-        Learner(
-            loaders,
-            model,
-            loss_func=loss,
-            splitter=lambda network: layer_groups(network, frozen if pretrained else 0.0),
-            metrics=[accuracy, partial(top_k_accuracy, k=min(5, len(labels)))],
-            wd=WEIGHT_DECAY,
-        )
-    )
-
-
-def write_results(
-    run: Run,
-    model: TorchNetwork,
-    network_args: Mapping[str, Any],
-    data: DataSet,
-    held_out: Examples,
-    spec: InputSpec,
-    rows: Sequence[Mapping[str, float]],
-) -> None:
-    """Write the network as timm's standard checkpoint, the curves and a sheet of predictions."""
-    labels = [label["name"] for label in data.labels]
-    save_for_hf(
-        model.to(memory_format=torch.contiguous_format),
-        str(run.folder),
-        model_config={"label_names": labels},
-        model_args=dict(network_args),
-        safe_serialization=True,
-        data_config={
-            "input_size": (3, spec.height, spec.width),
-            "interpolation": spec.interpolation,
-            "mean": spec.mean,
-            "std": spec.std,
-            "crop_pct": 1.0,
-            "crop_mode": "squash",
-        },
-    )
-    curves = {"loss": "loss"}
-    if held_out:
-        curves["accuracy"] = "accuracy"
-        plot_predictions(model, few(held_out, 16), labels, spec, run.folder)
-    plot_curves(rows, run.folder / "curves.png", curves)
-
-
-def plot_predictions(
-    model: TorchNetwork,
-    examples: Examples,
-    labels: Sequence[str],
-    spec: InputSpec,
-    folder: Path,
-) -> None:
-    """Write the sheet of held-out photos with their predicted and true classes."""
-    photos = [open_photo(example.photo) for example in examples]
-    inputs = torch.from_numpy(np.concatenate([prepare(photo, spec) for photo in photos]))
-    with torch.inference_mode():
-        probabilities = model.eval().cpu()(inputs).softmax(dim=1)
-    best = probabilities.max(dim=1)
-    plot_classifications(
-        [resize_photo(photo, spec) for photo in photos],
-        [labels[example.label] for example in examples],
-        [labels[index] for index in best.indices],
-        best.values.tolist(),
-        folder / "predictions.png",
-    )
 
 
 def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:

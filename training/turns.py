@@ -28,8 +28,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
 from models import detection, pipeline, segmentation, store
@@ -84,6 +82,9 @@ def fit(logits: NDArray[np.float32]) -> store.Upright:
     """Fit the rule to `(photos, turns, classes)` logits, the first turn of each being upright."""
     values = logits.reshape(-1, logits.shape[2])
     upright = np.tile(np.arange(logits.shape[1]) == 0, len(logits))
+    from sklearn.linear_model import LogisticRegression  # slow to import: not for --help
+    from sklearn.preprocessing import StandardScaler
+
     scaler = StandardScaler().fit(values)
     regression = LogisticRegression(
         C=COST, l1_ratio=1.0, solver="saga", class_weight="balanced", max_iter=STEPS

@@ -12,7 +12,7 @@ from PIL import Image
 from skimage.segmentation import find_boundaries
 
 from models.preprocessing import prepare
-from training import nuclei, train_unet
+from training import keras_unet, nuclei, train_unet
 from training.archives import DataError
 
 COLORS = {"fluorescence": ((10, 10, 10), (150, 150, 150)), "bright": ((220,) * 3, (120,) * 3)}
@@ -132,7 +132,7 @@ def test_windows_show_picture_and_nuclei_alike() -> None:
 def test_a_dry_run_of_the_nuclei_network(
     tiny_nuclei: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(train_unet, "WINDOW", 32)
+    monkeypatch.setattr(keras_unet, "WINDOW", 32)
     words = [
         *("nuclei", "--root", str(tiny_nuclei), "--out", str(tmp_path), "--dry-run"),
         *("--filters", "2", "--depth", "2", "--batch", "4", "--verbose", "0"),
@@ -144,5 +144,5 @@ def test_a_dry_run_of_the_nuclei_network(
     assert [label["name"] for label in facts["labels"]] == ["nucleus", "background", "border"]
     model = keras.models.load_model(run / "model.keras")
     photo, _ = picture("stained", 0)
-    batch = prepare(photo, train_unet.nuclei_spec(4))
+    batch = prepare(photo, keras_unet.nuclei_spec(4))
     assert model(batch).shape == (1, 40, 56, 3)

@@ -12,9 +12,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from models import detection, store
 from models.images import open_photo
-from training import convert_detector, pets, train_detector
+from training import convert_detector, detector_network, pets, train_detector
+from training.detector_pictures import Drawn
 from training.networks.onnx_network import OnnxNetwork, with_weights
-from training.train_detector import Drawn
 
 OUTPUTS = convert_detector.CLASSES + 4 * convert_detector.BINS
 
@@ -75,16 +75,18 @@ def test_the_torch_network_answers_as_the_graph(tiny_detector: Path) -> None:
     model = convert_detector.convert(onnx.load(tiny_detector))
     network = OnnxNetwork(model)
     photo = torch.randn(2, 3, 128, 192)
-    detector = train_detector.detector_of(model)
+    detector = detector_network.detector_of(model)
     expected = detector._network.run(photo.numpy())
     np.testing.assert_allclose(network(photo).detach().numpy(), expected, atol=1e-5)
     again = with_weights(model, {name: value + 1 for name, value in network.stored().items()})
-    assert not np.allclose(train_detector.detector_of(again)._network.run(photo.numpy()), expected)
+    assert not np.allclose(
+        detector_network.detector_of(again)._network.run(photo.numpy()), expected
+    )
 
 
 def test_the_loss_is_least_where_boxes_and_classes_are_right() -> None:
     side = 128
-    grid = train_detector.places(side)
+    grid = detector_network.places(side)
     boxes = np.array([[16, 16, 80, 96]], np.float32)
     drawn = [Drawn(np.zeros((3, side, side), np.float32), boxes, np.array([1]))]
 
@@ -103,19 +105,19 @@ def test_the_loss_is_least_where_boxes_and_classes_are_right() -> None:
         bins.scatter_(2, lower[..., None] + 1, torch.log(share + 1e-6)[..., None] + 10)
         return torch.cat([logits, bins.reshape(1, len(grid), 32)], dim=2)
 
-    right = train_detector.loss_of(output((16, 16, 80, 96), 1), drawn, grid)
-    wrong_box = train_detector.loss_of(output((16, 16, 110, 60), 1), drawn, grid)
-    wrong_species = train_detector.loss_of(output((16, 16, 80, 96), 0), drawn, grid)
+    right = detector_network.loss_of(output((16, 16, 80, 96), 1), drawn, grid)
+    wrong_box = detector_network.loss_of(output((16, 16, 110, 60), 1), drawn, grid)
+    wrong_species = detector_network.loss_of(output((16, 16, 80, 96), 0), drawn, grid)
     assert right < wrong_box
     assert right < wrong_species
 
 
 def test_generalized_iou_is_the_paper_s() -> None:
     one, other = torch.tensor([0.0, 0, 10, 10]), torch.tensor([20.0, 0, 30, 10])
-    iou, giou = train_detector.iou_of(one, other)
+    iou, giou = detector_network.iou_of(one, other)
     assert iou == 0
     assert giou == pytest.approx(-100 / 300)  # the hull has 300 pixels, the boxes cover 200 of them
-    iou, giou = train_detector.iou_of(one, torch.tensor([5.0, 0, 15, 10]))
+    iou, giou = detector_network.iou_of(one, torch.tensor([5.0, 0, 15, 10]))
     assert iou == pytest.approx(50 / 150)
     assert giou == pytest.approx(50 / 150)
 

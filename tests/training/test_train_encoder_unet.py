@@ -8,7 +8,7 @@ import torch
 from models import segmentation, store
 from models.images import open_photo
 from models.preprocessing import prepare
-from training import export, pets, train_encoder_unet
+from training import encoder_unet, export, pets, train_encoder_unet
 
 import segmentation_models_pytorch as smp  # isort: skip
 
@@ -87,5 +87,5 @@ def test_the_loss_is_cross_entropy_plus_dice() -> None:
     overlap = (probabilities * target).sum(dim=(0, 2, 3))
     dice = 2 * overlap / (probabilities + target).sum(dim=(0, 2, 3))
     expected = torch.nn.functional.cross_entropy(logits, truth) + 1 - dice.mean()
-    loss = train_encoder_unet.DiceCrossEntropy()(logits, truth)
+    loss = encoder_unet.DiceCrossEntropy()(logits, truth)
     torch.testing.assert_close(loss, expected)

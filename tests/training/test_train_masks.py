@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import save_file
 
 from models.preprocessing import InputSpec
-from training import pets, train_masks
+from training import mask_network, mask_pictures, pets, train_masks
 from training.composites import BACKGROUND, PET, Scenes
+from training.deeplab import GRID, MEAN, STD, DeepLab, read_deeplab
 from training.exporting.common import Run
 from training.exporting.of_smp import export_smp
 from training.runs import RunError
@@ -24,7 +25,7 @@ from timm.layers import Conv2dSame  # isort: skip
 def deeplab(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Random weights with the names of the real file."""
     torch.manual_seed(0)
-    model = train_masks.DeepLab()
+    model = DeepLab()
     weights = {
         name.removeprefix("heads."): value.contiguous()
         for name, value in model.state_dict().items()
@@ -35,7 +36,7 @@ def deeplab(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_deeplab_is_read_and_answers_as_its_parts_do(deeplab: Path) -> None:
-    model = train_masks.read_deeplab(deeplab)
+    model = read_deeplab(deeplab)
     weights = model.heads.state_dict()
     photo = torch.randn(1, 3, 64, 96)
     with torch.inference_mode():
@@ -62,24 +63,24 @@ def test_deeplab_is_read_and_answers_as_its_parts_do(deeplab: Path) -> None:
 
 
 def test_the_encoder_starts_as_deeplab_s(deeplab: Path) -> None:
-    encoder = train_masks.build(deeplab)[0].encoder.model.state_dict()
-    theirs = train_masks.read_deeplab(deeplab).encoder.state_dict()
+    encoder = mask_network.build(deeplab, 256)[0].encoder.model.state_dict()
+    theirs = read_deeplab(deeplab).encoder.state_dict()
     for name in ("conv_stem.weight", "blocks.6.0.conv_pwl.weight"):
         torch.testing.assert_close(encoder[name], theirs[name])
 
 
 def test_training_pictures_show_pets_whole_small_close_and_none(tiny_pets: Path) -> None:
     examples = pets.split(tiny_pets, "train")
-    doubtful = np.zeros((len(examples), train_masks.GRID, train_masks.GRID), np.bool_)
-    spec = InputSpec(64, 64, "squash", "bilinear", train_masks.MEAN, train_masks.STD, layout="NCHW")
-    pictures = train_masks.Pictures(Scenes(examples, []), spec, doubtful)
+    doubtful = np.zeros((len(examples), GRID, GRID), np.bool_)
+    spec = InputSpec(64, 64, "squash", "bilinear", MEAN, STD, layout="NCHW")
+    pictures = mask_pictures.Pictures(Scenes(examples, []), spec, doubtful)
     random = np.random.default_rng(3)
     shares = []
     for index in range(60):
         photo, classes = pictures.draw(index % len(examples), random)
         assert photo.shape == (64, 64, 3)
         assert classes.shape == (64, 64)
-        assert set(np.unique(classes)) <= {0, 1, 2, train_masks.IGNORED}
+        assert set(np.unique(classes)) <= {0, 1, 2, mask_pictures.IGNORED}
         shares.append(float(np.mean(classes == PET)))
         # The synthetic pets are bright, and their backgrounds dark.
         if shares[-1] > 0.05 and (classes == BACKGROUND).any():
@@ -92,8 +93,8 @@ def test_training_pictures_show_pets_whole_small_close_and_none(tiny_pets: Path)
 def test_pixels_that_teach_nothing_change_no_loss() -> None:
     torch.manual_seed(0)
     logits, truth = torch.randn(2, 3, 8, 8), torch.randint(0, 3, (2, 8, 8))
-    truth[:, :2] = train_masks.IGNORED
-    loss = train_masks.BelievedLoss()
+    truth[:, :2] = mask_pictures.IGNORED
+    loss = mask_network.BelievedLoss()
     other = logits.clone()
     other[:, :, :2] = torch.randn(2, 3, 2, 8) * 5
     torch.testing.assert_close(loss(logits, truth), loss(other, truth))
@@ -124,11 +125,11 @@ def test_a_run_says_that_it_knows_what_is_pointed_out(
 
 
 def test_what_is_no_run_of_a_mask_network_is_refused(tmp_path: Path) -> None:
-    spec = InputSpec(64, 64, "squash", "bilinear", train_masks.MEAN, train_masks.STD, layout="NCHW")
+    spec = InputSpec(64, 64, "squash", "bilinear", MEAN, STD, layout="NCHW")
     facts = {"input": vars(spec)}
     (tmp_path / "run.json").write_text(json.dumps(facts))
     with pytest.raises(RunError, match="no network that can be trained on"):
-        train_masks.read_run(tmp_path)
+        mask_network.read_run(tmp_path)
 
 
 def test_a_run_is_exported_as_tensorflow_s_padding_has_it_at_any_size(tmp_path: Path) -> None:
@@ -142,7 +143,7 @@ def test_a_run_is_exported_as_tensorflow_s_padding_has_it_at_any_size(tmp_path: 
     ).eval()
     assert any(isinstance(module, Conv2dSame) for module in unet.modules())
     unet.save_pretrained(tmp_path / "run")
-    spec = InputSpec(64, 64, "squash", "bilinear", train_masks.MEAN, train_masks.STD, layout="NCHW")
+    spec = InputSpec(64, 64, "squash", "bilinear", MEAN, STD, layout="NCHW")
     target = tmp_path / "masks.onnx"
     run = Run(tmp_path / "run", {"input": spec})
     exported = export_smp([run], target, mirror=False, calibrations=[])

@@ -12,7 +12,7 @@ import pytest
 
 from models.images import open_photo
 from models.preprocessing import normalize, prepare
-from training import augmentation, keras_runs, pets, train_unet
+from training import augmentation, keras_runs, keras_unet, pets, train_unet
 from training.errors import UserError
 from training.networks import mobilenet_unet, unet
 from training.runs import read_history
@@ -98,7 +98,7 @@ def test_augmentation_moves_photo_and_mask_together(kind: str, height: int, widt
 
 def test_held_out_pictures_are_prepared_as_at_serving(tiny_pets: Path) -> None:
     examples = pets.split(tiny_pets, "validation")
-    data = train_unet.load_whole(examples, examples, (64, 64), batch=4, seed=0)
+    data = keras_unet.load_whole(examples, examples, (64, 64), batch=4, seed=0)
     served = np.concatenate([prepare(open_photo(one.photo), data.spec) for one in examples])
     np.testing.assert_array_equal(normalize(data.photos, data.spec), served)
     assert served.min() >= -1

@@ -29,7 +29,6 @@ from training.metrics import (
     negative_log_likelihood,
     reliability,
 )
-from training.reports import plot_confusion, plot_per_class, plot_reliability
 
 MISTAKEN = 5  # pictures mistaken for each other make two breeds look-alikes
 CONFUSED_PAIRS = 20  # the most frequent ones are listed
@@ -62,7 +61,9 @@ def score_masks(
         for label, confusion in zip(labels, counts, strict=True)
         if confusion.any()
     }
-    plot_per_class(figures["mean_iou_per_breed"], out / "per_breed.png", "mean IoU")
+    from training import reports  # Matplotlib is slow to import: not for --help
+
+    reports.plot_per_class(figures["mean_iou_per_breed"], out / "per_breed.png", "mean IoU")
     return figures
 
 
@@ -139,9 +140,11 @@ def score_breeds(
     ]
     precision, recall, f1 = per_breed
     pairs = look_alikes(probabilities, truth, labels, MISTAKEN)
-    plot_per_class(recall, out / "per_breed.png", "top-1 accuracy")
-    plot_confusion(confusion, labels, out / "confusion.png")
-    plot_reliability(bins, out / "reliability.png")
+    from training import reports
+
+    reports.plot_per_class(recall, out / "per_breed.png", "top-1 accuracy")
+    reports.plot_confusion(confusion, labels, out / "confusion.png")
+    reports.plot_reliability(bins, out / "reliability.png")
     return {
         "pictures": len(examples),
         "size": model.input.height,
@@ -209,7 +212,9 @@ def score_nuclei(model: Model, examples: Sequence[nuclei.Example], out: Path) ->
         chosen = kinds == kind
         figures[kind] = _nuclei_figures(np.array(counts)[chosen], np.array(precisions)[chosen])
     per_kind = {kind: figures[kind]["ap50"] for kind in np.unique(kinds).tolist()}
-    plot_per_class(per_kind, out / "per_kind.png", "average precision at IoU 0.5")
+    from training import reports
+
+    reports.plot_per_class(per_kind, out / "per_kind.png", "average precision at IoU 0.5")
     return figures
 
 

@@ -13,8 +13,10 @@ in the training.
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import keras
+if TYPE_CHECKING:  # it takes seconds to import, and the command line reads only `BOTTOMS`
+    import keras
 
 # Encoder activations that the decoder sees again, from 1/2 to 1/16 of the input size, and the
 # bottom at 1/32.
@@ -39,7 +41,7 @@ def build(
     classes: int = 3,
     encoder_weights: str | Path | None = None,
     bottom: str = BOTTOMS[0],
-) -> keras.Model:
+) -> "keras.Model":
     """Build the network.
 
     Parameters
@@ -63,6 +65,8 @@ def build(
     """
     if size is not None and size % MULTIPLE:
         raise ValueError(f"The input size must be divisible by {MULTIPLE}, not {size}.")
+    import keras
+
     encoder = keras.applications.MobileNetV2(
         input_shape=(size, size, 3),
         include_top=False,
@@ -84,8 +88,10 @@ def build(
     return keras.Model(encoder.input, logits, name="mobilenetv2_pix2pix_unet")
 
 
-def _upsample(x: keras.KerasTensor, filters: int) -> keras.KerasTensor:
+def _upsample(x: "keras.KerasTensor", filters: int) -> "keras.KerasTensor":
     """Double height and width: transposed convolution, batch norm, ReLU (pix2pix)."""
+    import keras
+
     x = keras.layers.Conv2DTranspose(
         filters,
         3,
