@@ -31,13 +31,7 @@ from models.store import SOURCE_VARIABLE, ModelError
 from models.thresholding import MAX_CLASSES
 
 
-def main(words: Sequence[str] | None = None) -> int:
-    """Run until every photo has its row.
-
-    Returns
-    -------
-    0, or 1 if the run could not begin, parts are missing, or a source could not be read.
-    """
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m batch",
         description=__doc__,
@@ -72,6 +66,17 @@ def main(words: Sequence[str] | None = None) -> int:
     add("--memory", type=float, default=4, help=memory)
     patience = "seconds of silence until workers are replaced (default: %(default)g)"
     add("--patience", type=float, default=300, help=patience)
+    return parser
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run until every photo has its row.
+
+    Returns
+    -------
+    0, or 1 if the run could not begin, parts are missing, or a source could not be read.
+    """
+    parser = _parser()
     arguments = parser.parse_args(words)
     if arguments.patience <= ATTEMPTS * arguments.seconds:
         parser.error(f"--patience must be more than {ATTEMPTS} times --seconds")

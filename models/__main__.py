@@ -22,13 +22,7 @@ from models.images import PhotoError, open_picture
 from models.picture import AXES, Place
 
 
-def main(words: Sequence[str] | None = None) -> int:
-    """Print what is in each photo; report unusable ones on stderr, and continue with the others.
-
-    Returns
-    -------
-    0, or 1 if any photo could not be used.
-    """
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m models",
         description=__doc__,
@@ -58,6 +52,17 @@ def main(words: Sequence[str] | None = None) -> int:
         parser.add_argument(
             f"--{axis}", type=_ordinal, metavar="N", help=f"of a stack, the {axis} from 1 on"
         )
+    return parser
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Print what is in each photo; report unusable ones on stderr, and continue with the others.
+
+    Returns
+    -------
+    0, or 1 if any photo could not be used.
+    """
+    parser = _parser()
     arguments = parser.parse_args(words)
     chosen = {axis: getattr(arguments, axis) for axis in AXES}
     place = Place(**{axis: number - 1 for axis, number in chosen.items() if number})

@@ -6,7 +6,7 @@ wrong. For each other such place, a logistic model says how likely the stroke me
 geodesic distances (Bai, Sapiro, "Geodesic matting", IJCV 2009), colours, and the mask network's own
 probabilities. `training.fit_clicks` fits the model.
 
-Everything is computed at the size of the network's answer, so it takes some milliseconds for a
+Everything is computed at the size of the network's answer, so it takes a few milliseconds for a
 photo of any size.
 """
 
@@ -31,8 +31,8 @@ MOST_STROKES = 100  # of a photo
 MOST_POINTS = 500  # of a stroke
 UNPAINTED = -1
 
-# Log odds that a stroke means a place, too: this, and so much for each unit of the evidence. Fitted
-# on photos of the train part, as `training.fit_clicks` does.
+# Log odds that a stroke also means another place: a constant, and a weight for each unit of the
+# evidence. Fitted on photos of the train part, as `training.fit_clicks` does.
 LOG_ODDS = 4.28
 WEIGHTS = {
     "network": 0.24,
@@ -48,19 +48,19 @@ WEIGHTS = {
 # Lengths are in units, of which the longer side of the network's answer has 256. Depths are those
 # of the error that is pointed at: how far the stroke is from what was right already, because an
 # error is seldom thicker than that.
-SHALLOWEST = 1.5  # of depths; less counts as this
-SURE = 0.6  # of the depth: so far around a stroke all counts as meant
+SHALLOWEST = 1.5  # of depths; a smaller one counts as this
+SURE = 0.6  # depths from a stroke within which everything counts as meant
 LEAST_SURE = 2.5
 FAR = 10.0  # depths from a stroke; nothing changes beyond
 LEAST_FAR, MOST_FAR = 48.0, 128.0
 AWAY = 3.0  # depths from a stroke, beyond which its surroundings end
-STEEPEST = 3.0  # times the photo's mean contrast; more costs a step no more
-DOUBTS = 0.3  # what a step costs more for each unit of log odds that differs from the stroke's
-COLOR_UNIT = 20.0  # of CIELAB's distance to the stroke's colour, for which a step costs 1 more
-FARTHEST_COLOR = 3.0  # units; more costs no more
+STEEPEST = 3.0  # multiple of the photo's mean contrast, beyond which a step costs no more
+DOUBTS = 0.3  # extra cost of a step for each unit of log odds between a place and the stroke
+COLOR_UNIT = 20.0  # distance in CIELAB from the stroke's colour that adds 1 to a step's cost
+FARTHEST_COLOR = 3.0  # of these units; a larger distance costs no more
 LIMIT = 7.0  # of the network's log odds
 COLOR_CELLS = (10, 14, 14)  # of CIELAB, in which colours are counted
-COLOR_SPAN = 56.0  # of a and b to both sides of grey; what is beyond counts as this
+COLOR_SPAN = 56.0  # of a and b, on either side of grey; a value beyond counts as this
 SCARCE = 1e-5  # share of a colour that never occurs
 FARTHEST_RIVAL = 3.0  # logarithm of how much nearer one of two opposite strokes is, at most
 FARTHEST_OUTLINE = 6.0  # depths
@@ -143,7 +143,7 @@ class Stroke:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What speaks for it that a stroke means a place, too.
+    """The evidence that a stroke also means other places.
 
     Attributes
     ----------
@@ -249,7 +249,7 @@ class Corrector:
     def evidence(
         self, inside: NDArray[np.bool_], earlier: Sequence[Stroke], stroke: Stroke
     ) -> Evidence | None:
-        """What speaks for it that a stroke means more than it covers; None if it covers no error.
+        """The evidence that a stroke means more than it covers; None if it covers no error.
 
         Parameters
         ----------

@@ -32,7 +32,7 @@ SENTENCES = {
     "minute.",
     "photo_no_decoder": "Pictures cannot be read at the moment: please send it again in a minute.",
     "photo_no_room": "There was no room on the disk for the results of this photo: please analyse "
-    "it again in some minutes.",
+    "it again in a few minutes.",
     "photo_results_lost": "The mask or the cut-out of this photo is no longer there: please "
     "analyse it again.",
     "photo_left_out": "This photo was not analysed, because the run was stopped before it or there "

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from models.runtime import Answers, Gathered, Network
 
 Refusal = Literal["quota", "refused", "ended"]
-"""Why there is no GPU: the visitor's time is used up, none was free, or its time was over."""
+"""Why there is no GPU: the visitor's time is used up, none was free, or its time ran out."""
 
 # How long a GPU is requested for: first networks are loaded on it, then it waits for photos that
 # two cores decode. A single request is never longer than the daily time of a visitor without an

@@ -7,8 +7,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 # Each of them takes half a second to ten seconds to import.
-SLOW = ("fastai", "gradio", "keras", "matplotlib", "pandas", "ray", "skimage", "sklearn")
-SLOW += ("tensorflow", "timm", "torch", "transformers")
+SLOW = (
+    *("fastai", "gradio", "keras", "matplotlib", "pandas", "ray", "skimage", "sklearn"),
+    *("tensorflow", "timm", "torch", "transformers"),
+)
 
 # Runs each command with each list of words in a fork of a process that has imported what many of
 # them need, and prints what it wrote, its exit code, and the slow packages that it imported.

@@ -46,7 +46,7 @@ from training.exporting.common import Predict
 from training.graphs import simplify
 from training.pictures import few
 from training.quantization import encoder, plain_weights, quantize
-from training.runs import command
+from training.runs import command, facts_of
 
 INT8_FROM = 100_000
 LEARNED = 64  # photos on which the ranges of int8 values are measured
@@ -264,7 +264,7 @@ def main(words: Sequence[str] | None = None) -> None:
     """Compress the model that the command line names."""
     arguments = parse_arguments(words)
     card = store.read_card(arguments.name, arguments.models)
-    facts = {**card.facts["training"], "task": card.task, "labels": card.facts["labels"]}
+    facts = facts_of(card)
     data = data_sets.open_for(
         facts, root=arguments.root, source=arguments.source, folder=arguments.folder
     )

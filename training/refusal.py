@@ -50,7 +50,7 @@ from training.data_sets import EITHER_FOLDER, Examples
 from training.errors import UserError
 from training.evaluation.tables import store_facts
 from training.metrics import Figures
-from training.runs import command
+from training.runs import command, facts_of
 
 FEWEST = 2  # least photos with a region, both of the classes and of other things
 REFUSED = 0.025  # share of refused pets, among those that the rule is fitted on
@@ -292,7 +292,7 @@ def fit_and_score(
     card = store.read_card(model, models)
     if card.task != "classification":
         raise UserError(f"{model} is for {card.task}: only classifiers name a class wrongly.")
-    facts = {**card.facts["training"], "task": card.task, "labels": card.facts["labels"]}
+    facts = facts_of(card)
     data = data_sets.open_for(facts, root=root, source=source, folder=folder)
     if others_folder:
         strangers = others.own(others_folder)

@@ -24,6 +24,7 @@ from types import TracebackType
 from typing import Any
 
 from models.preprocessing import InputSpec
+from models.store import Card
 from training.command_line import positive, positive_float, without_folder_options
 from training.errors import Interrupted, UserError
 
@@ -321,6 +322,11 @@ def read_facts(folder: Path) -> dict[str, Any]:
         raise RunError(
             f"{folder} is not a finished training run: its {FILE} cannot be used ({error!r})."
         ) from error
+
+
+def facts_of(card: Card) -> dict[str, Any]:
+    """A model's facts from its card, as of a run: those of its training, its task and labels."""
+    return {**card.facts["training"], "task": card.task, "labels": card.facts["labels"]}
 
 
 def trained_on(facts: Mapping[str, Any]) -> str:

@@ -40,7 +40,7 @@ from training.data_sets import Examples
 from training.errors import UserError
 from training.evaluation.tables import store_facts
 from training.metrics import Figures
-from training.runs import command
+from training.runs import command, facts_of
 
 PHOTOS = 1000  # of the training photos, drawn at random
 SEED = 42
@@ -157,7 +157,7 @@ def fit_and_measure(
             f"{model} is for {card.task}: only classifiers see which photos are turned."
         )
     classifier = BreedClassifier(*store.load(model, "classification", models))
-    facts = {**card.facts["training"], "task": card.task, "labels": card.facts["labels"]}
+    facts = facts_of(card)
     data = data_sets.open_for(facts, root=root, source=source, folder=folder)
 
     def drawn(name: str, number: int | None) -> Examples:

@@ -28,26 +28,17 @@ SPOKEN = ("brush.inside", "brush.outside")  # by the script
 CLOSED = '<button type="button" class="brush-open" aria-expanded="false">{text}</button>'
 
 
-def build(
-    current: gr.State,
-    corrected: gr.State,
-    name: str,
-    model: gr.Radio | None = None,
-    chosen: gr.State | None = None,
-) -> None:
+def build(shown: events.ShownMask, corrected: gr.State, name: str) -> None:
     """Lay out a canvas that is opened by a button.
 
     Parameters
     ----------
-    current
-        The upload.
+    shown
+        The mask to correct.
     corrected
         Where the upload with the visitor's strokes comes.
     name
         Of the tab, for the element's id.
-    model, chosen
-        The choice of the mask model whose mask is shown, and what changes with it; without them it
-        is the default one.
     """
     with gr.HTML(
         html_template="@children",
@@ -56,26 +47,9 @@ def build(
         elem_classes="brush",
     ) as drawn:
         area, layer = gr.HTML(padding=False), gr.HTML(padding=False)
-    inputs = [current, drawn, *([model] if model else [])]
-    gr.on(
-        [each.change for each in (current, chosen) if each],
-        show_canvas,
-        inputs,
-        [area, layer],
-        show_progress="hidden",
-        trigger_mode="always_last",
-        concurrency_id=events.INFERENCE,
-        api_visibility="private",
-    )
-    drawn.release(
-        take_strokes,
-        inputs,
-        [corrected, area, layer],
-        show_progress="hidden",
-        trigger_mode="always_last",
-        concurrency_id=events.INFERENCE,
-        api_visibility="private",
-    )
+    inputs = shown.inputs(drawn)
+    gr.on(shown.changes, show_canvas, inputs, [area, layer], **events.HIDDEN)
+    drawn.release(take_strokes, inputs, [corrected, area, layer], **events.HIDDEN)
 
 
 def show_canvas(

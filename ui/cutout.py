@@ -103,8 +103,9 @@ def build(
         elem_id="cut-out",
         elem_classes="checkered",
     )
-    brush.build(current, corrected, "cut-out")
-    feedback.build(current, "cut-out")
+    shown = events.ShownMask(current)
+    brush.build(shown, corrected, "cut-out")
+    feedback.build(shown, "cut-out")
     only = gr.CheckboxGroup(
         [],
         label=mark("cutout.only"),
@@ -124,6 +125,38 @@ def build(
     said = gr.HTML(padding=False, elem_id="cut-out-copied", elem_classes=markup.SPOKEN)
 
     photo_input.keep_usable(picture, own, own_message)
+    other_background = _follow_background(background, swatches, color, picture)
+    chosen = [only, *shape.values()]
+    ground = [current, background, color, own]
+    current.change(offer_pets, current, only, show_progress="hidden", api_visibility="private")
+    shows: dict[str, Any] = {
+        "fn": show_cut_out,
+        "inputs": [*ground, *chosen],
+        "outputs": [message, slider, download, copy, said],
+        "show_progress": "minimal",
+        **events.LATEST,
+    }
+    gr.on(
+        [
+            *(each.change for each in (current, other_background, color, own)),
+            only.input,
+            *(each.input for each in shape.values()),
+        ],
+        **shows,
+    )
+    _choose_on_pets_tab(chooser, pets_picture, current, only, shows)
+    only.input(None, only, js=pets.MARK_CHOSEN)
+    slider.change(None, js=SET_ALTERNATIVE_TEXTS)
+    events.save_on_click(download, write_cut_out, [*ground, kind, *chosen])
+    copied, file = events.on_click(copy, copy_cut_out, [*ground, *chosen], js=START_COPYING)
+    copied.success(None, file, said, js=FINISH_COPYING)
+    return {"ground": background, "color": color, **shape, "kind": kind}
+
+
+def _follow_background(
+    background: gr.Radio, swatches: gr.HTML, color: gr.ColorPicker, picture: photo_input.PhotoInput
+) -> gr.State:
+    """Show what the chosen background needs; return a state that changes with the choice."""
     other_background = events.followed(background)
     other_background.change(
         lambda background: (
@@ -137,38 +170,23 @@ def build(
         api_visibility="private",
     )
     swatches.submit(None, swatches, color, js="(chosen) => chosen", api_visibility="private")
-    chosen = [only, *shape.values()]
-    ground = [current, background, color, own]
-    current.change(offer_pets, current, only, show_progress="hidden", api_visibility="private")
-    shows: dict[str, Any] = {
-        "fn": show_cut_out,
-        "inputs": [*ground, *chosen],
-        "outputs": [message, slider, download, copy, said],
-        "show_progress": "minimal",
-        "trigger_mode": "always_last",
-        "concurrency_id": events.INFERENCE,
-        "api_visibility": "private",
-    }
-    gr.on(
-        [
-            *(each.change for each in (current, other_background, color, own)),
-            only.input,
-            *(each.input for each in shape.values()),
-        ],
-        **shows,
-    )
+    return other_background
+
+
+def _choose_on_pets_tab(
+    chooser: gr.HTML,
+    pets_picture: gr.Image,
+    current: gr.State,
+    only: gr.CheckboxGroup,
+    shows: dict[str, Any],
+) -> None:
+    """Let the Pets tab's cards and photo choose pets too; `shows` then shows the cut-out."""
     hidden: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     by_card = chooser.submit(pets.toggle, [chooser, only], only, **hidden)
     by_place = pets_picture.select(pets.toggle_at, [current, only], only, **hidden)
     for choice in (by_card, by_place):
         choice.then(None, only, js=pets.MARK_CHOSEN)
         choice.then(**shows)
-    only.input(None, only, js=pets.MARK_CHOSEN)
-    slider.change(None, js=SET_ALTERNATIVE_TEXTS)
-    events.save_on_click(download, write_cut_out, [*ground, kind, *chosen])
-    copied, file = events.on_click(copy, copy_cut_out, [*ground, *chosen], js=START_COPYING)
-    copied.success(None, file, said, js=FINISH_COPYING)
-    return {"ground": background, "color": color, **shape, "kind": kind}
 
 
 def _lay_out_background() -> tuple[gr.Radio, gr.HTML, gr.ColorPicker, photo_input.PhotoInput]:

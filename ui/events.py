@@ -1,7 +1,9 @@
 """Shared by several tabs' events: following a control, and files made on a click."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import wraps
+from typing import Any
 
 import gradio as gr
 from gradio.events import Dependency
@@ -12,6 +14,15 @@ from ui.uploads import Upload
 
 INFERENCE = "inference"  # events that compute share a limit on how many run at a time
 
+# Of an event that shows what is computed: while one answer is on its way, the next event waits, and
+# only the last one is answered.
+LATEST: dict[str, Any] = {
+    "trigger_mode": "always_last",
+    "concurrency_id": INFERENCE,
+    "api_visibility": "private",
+}
+HIDDEN: dict[str, Any] = {"show_progress": "hidden", **LATEST}  # without the spinner
+
 # A separate link, because Gradio's button would save the file that it had before the click.
 SAVE = """(file) => {
   const link = document.createElement("a");
@@ -19,6 +30,32 @@ SAVE = """(file) => {
   link.download = file.orig_name;
   link.click();
 }"""
+
+
+@dataclass(frozen=True)
+class ShownMask:
+    """The mask that a tab shows, and what changes it.
+
+    Attributes
+    ----------
+    current
+        The upload.
+    model, chosen
+        The choice of its mask model, and what changes with it; without them it is the default one.
+    """
+
+    current: gr.State
+    model: gr.Radio | None = None
+    chosen: gr.State | None = None
+
+    @property
+    def changes(self) -> list[Callable[..., Dependency]]:
+        """The events with which it changes."""
+        return [each.change for each in (self.current, self.chosen) if each]
+
+    def inputs(self, control: gr.Component) -> list[gr.Component]:
+        """The inputs of a function of the upload, a control's value and, if chosen, the model."""
+        return [self.current, control, *([self.model] if self.model else [])]
 
 
 def followed(control: gr.Radio | gr.Dropdown) -> gr.State:

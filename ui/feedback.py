@@ -64,22 +64,15 @@ class Example:
         return best if best in pet_folders.SPECIES else "dog"
 
 
-def build(
-    current: gr.State,
-    name: str,
-    model: gr.Radio | None = None,
-    chosen: gr.State | None = None,
-) -> None:
+def build(shown: events.ShownMask, name: str) -> None:
     """Lay out the button and its form; nothing where nobody asks for corrections.
 
     Parameters
     ----------
-    current
-        The upload.
+    shown
+        The mask that may be wrong.
     name
         Of the tab, for the element's id. On the Pets tab, the buttons are in the pets' cards.
-    model, chosen
-        As for `brush.build`.
     """
     if feedback.keeper() is None:
         return
@@ -90,7 +83,7 @@ def build(
         elem_classes="feedback",
     ) as asked:
         area = gr.HTML(padding=False)
-    inputs = [current, asked, *([model] if model else [])]
+    inputs = shown.inputs(asked)
     of_pets = name == "pets"
 
     def follow_feedback(upload: Upload | None, said: object, model: str | None = None) -> str:
@@ -99,16 +92,7 @@ def build(
     def answer_feedback(upload: Upload | None, said: object, model: str | None = None) -> str:
         return answer(upload, said, None if of_pets else model or store.default("segmentation"))
 
-    gr.on(
-        [each.change for each in (current, chosen) if each],
-        follow_feedback,
-        inputs,
-        area,
-        show_progress="hidden",
-        trigger_mode="always_last",
-        concurrency_id=events.INFERENCE,
-        api_visibility="private",
-    )
+    gr.on(shown.changes, follow_feedback, inputs, area, **events.HIDDEN)
     asked.submit(
         answer_feedback,
         inputs,

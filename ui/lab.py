@@ -54,9 +54,7 @@ def build(
         [picture, message, download, button, code],
         show_progress="minimal",
         show_progress_on=message,
-        trigger_mode="always_last",
-        concurrency_id=events.INFERENCE,
-        api_visibility="private",
+        **events.LATEST,
     )
     other_method.change(
         show_controls, method, [window, k, inner], show_progress="hidden", api_visibility="private"

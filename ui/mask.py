@@ -77,17 +77,16 @@ def build(
                     mark("mask.again"), visible=False, size="sm", elem_id="mask-again"
                 )
     chosen = events.followed(model)
-    brush.build(current, corrected, "mask", model, chosen)
-    feedback.build(current, "mask", model, chosen)
+    shown = events.ShownMask(current, model, chosen)
+    brush.build(shown, corrected, "mask")
+    feedback.build(shown, "mask")
     gr.on(
         [current.change, chosen.change, opacity.change, border.change],
         show_overlay,
         [current, model, opacity, border],
         [message, outlined, legend, download, stop, again],
         show_progress="minimal",
-        trigger_mode="always_last",
-        concurrency_id=events.INFERENCE,
-        api_visibility="private",
+        **events.LATEST,
     )
     # Not in the group of events that compute, so it need not wait for the search.
     stop.click(stop_search, [current, model], show_progress="hidden", api_visibility="private")

@@ -74,20 +74,14 @@ def build(current: gr.State, model: gr.Radio, chosen: gr.State) -> None:
         show_objects,
         [current, model, pixel],
         [objects, download, more],
-        show_progress="hidden",
-        trigger_mode="always_last",
-        concurrency_id=events.INFERENCE,
-        api_visibility="private",
+        **events.HIDDEN,
     )
     gr.on(
         [current.change, chosen.change],
         show_probabilities,
         [current, model],
         maps,
-        show_progress="hidden",
-        trigger_mode="always_last",
-        concurrency_id=events.INFERENCE,
-        api_visibility="private",
+        **events.HIDDEN,
     )
     comparison = gr.State(Comparison())
     button.click(

@@ -72,7 +72,7 @@ def build() -> gr.Blocks:
             ):
                 with gr.Tab(mark("tab.pets"), id="pets", elem_id="tab-pets"):
                     answers, turn, pet_chooser, pets_picture = pets.build(current)
-                    feedback.build(current, "pets")
+                    feedback.build(events.ShownMask(current), "pets")
                     example = opening.build()
                 with gr.Tab(mark("tab.cut-out"), id="cut-out", elem_id="tab-cut-out"):
                     controls = cutout.build(answered, corrected, pet_chooser, pets_picture)
@@ -95,10 +95,7 @@ def build() -> gr.Blocks:
             follow_strokes,
             [corrected, current],
             [current, *answers],
-            show_progress="hidden",
-            trigger_mode="always_last",
-            concurrency_id=events.INFERENCE,
-            api_visibility="private",
+            **events.HIDDEN,
         )
         # The other tabs wait until this answer is painted: they would slow it down.
         current.change(

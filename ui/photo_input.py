@@ -13,7 +13,7 @@ from PIL import Image
 from models.images import PhotoError, open_file
 from models.picture import AXES, FIRST, Axis, AxisName, Place
 from ui import markup, result_files
-from ui.events import INFERENCE
+from ui.events import LATEST
 from ui.texts import mark, say, say_error
 from ui.uploads import Upload
 
@@ -189,9 +189,7 @@ def keep_usable(
         [replacement, accepted, message, pictures, *answers],
         show_progress="minimal" if answers else "hidden",
         show_progress_on=list(answers) or None,
-        trigger_mode="always_last",
-        concurrency_id=INFERENCE,
-        api_visibility="private",
+        **LATEST,
     )
 
     def answered(
@@ -206,9 +204,7 @@ def keep_usable(
             [replacement, accepted, message, pictures, *answers],
             show_progress="minimal",
             show_progress_on=list(answers) or None,
-            trigger_mode="always_last",
-            concurrency_id=INFERENCE,
-            api_visibility="private",
+            **LATEST,
         )
 
     if turner:

@@ -3,6 +3,7 @@
 import filecmp
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -48,6 +49,52 @@ LINK = f"""() => {{
 }}"""
 
 
+@dataclass(frozen=True)
+class Links:
+    """What links say about a page.
+
+    Attributes
+    ----------
+    tabs
+        The tabs, each with an id.
+    controls
+        The settings, by their name in the link.
+    """
+
+    tabs: gr.Tabs
+    controls: Mapping[str, gr.Component]
+
+    def query(self, upload: Upload | None, *values: object) -> str:
+        """The parameters for an upload and the settings' values, except those by default."""
+        parameters = {}
+        for (name, control), value in zip(self.controls.items(), values, strict=True):
+            text = written(control, value)
+            if text not in (None, written(control, control.value)):
+                parameters[name] = text
+        if example := _example_of(upload):
+            parameters["example"] = example
+        else:
+            parameters.pop("cuts", None)  # they belong to the photo
+        return urlencode(parameters, safe=",")
+
+    def open_link(self, request: gr.Request) -> list[object]:
+        """The photo, the tab and the settings that the page's own address names."""
+        given = request.query_params
+        example, tab = _examples().get(given.get("example", "")), given.get("tab")
+        names = [child.id for child in self.tabs.children if isinstance(child, gr.Tab)]
+        values = {name: read(control, given.get(name)) for name, control in self.controls.items()}
+        cuts = histogram.valid_cuts(values["cuts"])
+        if cuts is not None and "classes" not in given:  # which cuts say too
+            values["classes"] = len(cuts) + 1
+        if example is None:
+            values["cuts"] = gr.skip()
+        return [
+            gr.skip() if example is None else str(example),
+            gr.Tabs(selected=tab) if tab in names else gr.skip(),
+            *values.values(),
+        ]
+
+
 def build(
     photo: gr.Image,
     current: gr.State,
@@ -61,10 +108,8 @@ def build(
     ----------
     photo, current
         The photo input, and the upload that was accepted last.
-    tabs
-        The tabs, each with an id.
-    controls
-        The settings, by their name in the link.
+    tabs, controls
+        As of `Links`.
     opening
         The component for the opening example, unless a link names another.
     """
@@ -78,37 +123,7 @@ def build(
         elem_id="share-message",
         elem_classes=markup.SPOKEN,
     )
-    defaults = {name: written(control, control.value) for name, control in controls.items()}
-
-    def query(upload: Upload | None, *values: object) -> str:
-        parameters = {}
-        for (name, control), value in zip(controls.items(), values, strict=True):
-            text = written(control, value)
-            if text not in (None, defaults[name]):
-                parameters[name] = text
-        if example := _example_of(upload):
-            parameters["example"] = example
-        else:
-            parameters.pop("cuts", None)  # they belong to the photo
-        return urlencode(parameters, safe=",")
-
-    def open_link(request: gr.Request) -> list[object]:
-        """The photo, the tab and the controls."""
-        given = request.query_params
-        example, tab = _examples().get(given.get("example", "")), given.get("tab")
-        names = [child.id for child in tabs.children if isinstance(child, gr.Tab)]
-        values = {name: read(control, given.get(name)) for name, control in controls.items()}
-        cuts = histogram.valid_cuts(values["cuts"])
-        if cuts is not None and "classes" not in given:  # which cuts say too
-            values["classes"] = len(cuts) + 1
-        if example is None:
-            values["cuts"] = gr.skip()
-        return [
-            gr.skip() if example is None else str(example),
-            gr.Tabs(selected=tab) if tab in names else gr.skip(),
-            *values.values(),
-        ]
-
+    links = Links(tabs, controls)
     current.change(
         show_hint,
         current,
@@ -118,7 +133,11 @@ def build(
     )
     text = gr.Textbox(visible=False)
     button.click(
-        query, [current, *controls.values()], text, show_progress="hidden", api_visibility="private"
+        links.query,
+        [current, *controls.values()],
+        text,
+        show_progress="hidden",
+        api_visibility="private",
     ).then(None, text, [link, message], js=COPY).then(
         lambda: gr.Textbox(visible=True),
         None,
@@ -131,17 +150,12 @@ def build(
     opened = gr.Textbox(visible="hidden")
     gr.on(None, None, None, opened, js=LINK, api_visibility="private")
     opened.change(
-        open_link,
+        links.open_link,
         None,
         [photo, tabs, *controls.values()],
         show_progress="hidden",
         api_visibility="private",
     )
-
-    def show_opening(request: gr.Request) -> object:
-        named = request.query_params.get("example") in _examples()
-        return gr.skip() if named else opening_example.shown()
-
     gr.on(
         None,
         show_opening,
@@ -150,6 +164,12 @@ def build(
         show_progress="hidden",
         api_visibility="private",
     )
+
+
+def show_opening(request: gr.Request) -> object:
+    """The opening example, unless the page's own address names another."""
+    named = request.query_params.get("example") in _examples()
+    return gr.skip() if named else opening_example.shown()
 
 
 def show_hint(upload: Upload | None) -> str:

@@ -92,9 +92,7 @@ def build(current: gr.State) -> dict[str, gr.Component]:
         [message, picture, chart, chosen, score, table, download],
         show_progress="minimal",
         show_progress_on=message,  # the others must not turn pale while the visitor works
-        trigger_mode="always_last",
-        concurrency_id=events.INFERENCE,
-        api_visibility="private",
+        **events.LATEST,
     )
     events.save_on_click(download, write_classes, choice)
     gr.on(
@@ -103,9 +101,7 @@ def build(current: gr.State) -> dict[str, gr.Component]:
         [current, channel],
         [methods, marks, curve],
         show_progress="minimal",
-        trigger_mode="always_last",
-        concurrency_id=events.INFERENCE,
-        api_visibility="private",
+        **events.LATEST,
     )
     events.save_on(asked.submit, write_method, [current, channel, asked])
     return {"classes": classes, "channel": channel, "cuts": chosen, **controls}

@@ -1,15 +1,13 @@
 """The protocol of clicks, on shapes whose middle is known, and with a mask model that is wrong."""
 
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from bench import clicks
 from models import detection
-from models.segmentation import Segmentation, Segmenter
+from tests import wrong_half
 from training import clicking, pets
 
 
@@ -39,28 +37,14 @@ def test_an_error_at_the_pictures_edge_is_not_clicked_at_the_edge() -> None:
     assert column == 10
 
 
-class WrongHalf:
-    """A mask model that sees the left half of a pet that fills the middle."""
-
-    def predict(self, photo: Image.Image) -> Segmentation:
-        answer = np.zeros((64, 64, 3), np.float32)
-        answer[..., 1] = 1
-        answer[16:48, 16:32] = (1, 0, 0)
-        return Segmentation(answer, ("pet", "background", "border"), (photo.height, photo.width))
-
-
 @pytest.fixture
 def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pets.Example:
     monkeypatch.setattr(detection, "default", lambda: None)
-    photo, trimap = np.full((64, 64, 3), 40, np.uint8), np.full((64, 64), 2, np.uint8)
-    photo[16:48, 16:48], trimap[16:48, 16:48] = 220, 1
-    Image.fromarray(photo).save(tmp_path / "cat.png")
-    Image.fromarray(trimap).save(tmp_path / "trimap.png")
-    return pets.Example("cat", tmp_path / "cat.png", tmp_path / "trimap.png", 0)
+    return wrong_half.example(tmp_path)
 
 
 def test_clicks_are_given_until_the_mask_is_good_enough(example: pets.Example) -> None:
-    course = clicks.click_through(example, cast(Segmenter, WrongHalf()))
+    course = clicks.click_through(example, wrong_half.WRONG_HALF)
 
     assert course.overlaps[0] == pytest.approx(0.5)
     assert course.enough
@@ -70,7 +54,7 @@ def test_clicks_are_given_until_the_mask_is_good_enough(example: pets.Example) -
 
 @pytest.mark.parametrize("method", clicks.METHODS.values(), ids=list(clicks.METHODS))
 def test_all_methods_mend_it(example: pets.Example, method: clicks.Method) -> None:
-    course = clicks.click_through(example, cast(Segmenter, WrongHalf()), method)
+    course = clicks.click_through(example, wrong_half.WRONG_HALF, method)
 
     assert course.enough
     table = clicks.comparison({"it": [course]}, "validation")

@@ -103,7 +103,7 @@ def albums(scheduler: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str
         ("again", {"GPU"}, "Computed on the GPU"),
         ("refused", {"CPU"}, "Computed on the CPU. No GPU was free."),
         ("quota", {"CPU"}, "Computed on the CPU. Your GPU time for today is used up."),
-        ("ended", {"GPU", "CPU"}, "The GPU’s time was over."),
+        ("ended", {"GPU", "CPU"}, "The GPU time ran out."),
     ],
 )
 def test_every_photo_has_one_row_and_the_page_its_sentence(

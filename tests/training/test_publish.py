@@ -422,7 +422,7 @@ def test_a_name_that_the_hub_cannot_have_is_refused(
     [
         ("repos/create", 401, "the Hub does not know you; log in with `hf auth login` and run"),
         ("repos/create", 403, "your login may not write there; `hf auth login` with a token"),
-        ("repos/create", 429, "too many requests at the moment; wait some minutes and run"),
+        ("repos/create", 429, "too many requests at the moment; wait a few minutes and run"),
         ("repos/create", 503, "answers with error 503; wait a little and run this again"),
         ("repos/create", "cut", "cannot be reached, or the connection was cut; run this again"),
         ("preupload", 404, "the Hub has no me/pets, or not that revision; check the names"),

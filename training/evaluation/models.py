@@ -16,7 +16,7 @@ from models.breeds import BreedClassifier
 from models.images import Photo, open_photo
 from models.preprocessing import InputSpec, prepare
 from models.segmentation import Segmentation, Segmenter, at_photo_size
-from training.runs import FILE, RunError, read_facts, trained_on
+from training.runs import FILE, RunError, facts_of, read_facts, trained_on
 
 if TYPE_CHECKING:
     import torch
@@ -96,7 +96,7 @@ def _open_exported(name: str, folder: Path) -> Model:
         task=card.task,
         labels=tuple(label.name for label in card.labels),
         input=card.input,
-        training={**card.facts["training"], "task": card.task, "labels": card.facts["labels"]},
+        training=facts_of(card),
         card=folder / f"{name}.json",
         predict=kind(*store.load(name, card.task, folder)).run,
     )

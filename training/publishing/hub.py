@@ -180,7 +180,7 @@ def advice(error: Exception, repo: str) -> str:
         403: "your login may not write there; `hf auth login` with a token that may, and run this "
         "again",
         404: f"the Hub has no {wanted}, or not that revision; check the names and run this again",
-        429: "the Hub has too many requests at the moment; wait some minutes and run this again",
+        429: "the Hub has too many requests at the moment; wait a few minutes and run this again",
     }
     if status in known:
         reason = known[status]
