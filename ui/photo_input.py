@@ -151,30 +151,6 @@ def keep_usable(
     # that an event changes, which takes as long as the rest of its work. These states seldom
     # change.
     replacement, pictures = gr.State(None), gr.State(NO_PICTURES)
-
-    def take(upload: Upload | None, before: Upload | None) -> tuple[object, ...]:
-        instead, kept, said = _accept(upload, before)
-        if kept is None or isinstance(kept, Upload):
-            return instead, kept, said, Pictures.of(kept), *answer(kept)
-        return instead, kept, said, *[gr.skip()] * (1 + len(answers))
-
-    nothing = [gr.skip()] * (4 + len(answers))
-
-    def see(change: Callable[[], Upload]) -> tuple[object, ...]:
-        try:
-            upload = change()
-            instead = Replacement(_shown(upload))
-        except PhotoError as error:
-            said = markup.notice(say_error(error), wrong=True)
-            return gr.skip(), gr.skip(), said, *nothing[3:]
-        return instead, upload, "", Pictures.of(upload), *answer(upload)
-
-    def choose(before: Upload | None, *numbers: float) -> tuple[object, ...]:
-        return see(lambda: _chosen(before, numbers)) if before else tuple(nothing)
-
-    def turn(before: Upload | None) -> tuple[object, ...]:
-        return see(lambda: _turned(before)) if before else tuple(nothing)
-
     replacement.change(
         lambda replacement: replacement.picture if replacement else gr.skip(),
         replacement,
@@ -182,36 +158,27 @@ def keep_usable(
         show_progress="hidden",
         api_visibility="private",
     )
-    take.__name__ = answer.__name__ if answers else _accept.__name__  # for logs and metrics
-    _arrived(photo, remembered=chooser is not None).change(
-        take,
-        [photo, accepted],
-        [replacement, accepted, message, pictures, *answers],
-        show_progress="minimal" if answers else "hidden",
-        show_progress_on=list(answers) or None,
+    made = _Answers(answer, len(answers))
+    shown: dict[str, Any] = {
+        "outputs": [replacement, accepted, message, pictures, *answers],
+        "show_progress": "minimal",
+        "show_progress_on": list(answers) or None,
         **LATEST,
-    )
+    }
 
-    def answered(
-        triggers: Sequence[Callable[..., Any]],
-        function: Callable[..., tuple[object, ...]],
-        *more: gr.Component,
-    ) -> None:
-        gr.on(
-            triggers,
-            function,
-            [accepted, *more],
-            [replacement, accepted, message, pictures, *answers],
-            show_progress="minimal",
-            show_progress_on=list(answers) or None,
-            **LATEST,
-        )
+    def take(upload: Upload | None, before: Upload | None) -> tuple[object, ...]:
+        return made.take(upload, before)
 
+    take.__name__ = answer.__name__ if answers else _accept.__name__  # for logs and metrics
+    hidden = {} if answers else {"show_progress": "hidden"}
+    arrived = _arrived(photo, remembered=chooser is not None)
+    arrived.change(take, [photo, accepted], **(shown | hidden))
     if turner:
-        answered([turner.click], turn)
+        turner.click(made.turn, [accepted], **shown)
     if chooser:
-        sliders = chooser.sliders.values()
-        answered([slider.input for slider in sliders], choose, *sliders)
+        sliders = list(chooser.sliders.values())
+        changes = [slider.input for slider in sliders]
+        gr.on(changes, made.choose, [accepted, *sliders], **shown)
         pictures.change(
             _choices,
             pictures,
@@ -219,6 +186,45 @@ def keep_usable(
             show_progress="hidden",
             api_visibility="private",
         )
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """What the events of the photo change.
+
+    Each gives the photo's replacement, the accepted upload, the message, the file's pictures, and
+    the values of `answer`, of which there are `count`.
+    """
+
+    answer: Callable[[Upload | None], Sequence[object]]
+    count: int
+
+    def take(self, upload: Upload | None, before: Upload | None) -> tuple[object, ...]:
+        """A photo has arrived, or was removed."""
+        instead, kept, said = _accept(upload, before)
+        if kept is None or isinstance(kept, Upload):
+            return instead, kept, said, Pictures.of(kept), *self.answer(kept)
+        return instead, kept, said, *self._unchanged(1)
+
+    def choose(self, before: Upload | None, *numbers: float) -> tuple[object, ...]:
+        """Another picture of the file was chosen."""
+        return self._other(lambda: _chosen(before, numbers)) if before else self._unchanged(4)
+
+    def turn(self, before: Upload | None) -> tuple[object, ...]:
+        """The photo is turned upright, or back."""
+        return self._other(lambda: _turned(before)) if before else self._unchanged(4)
+
+    def _other(self, change: Callable[[], Upload]) -> tuple[object, ...]:
+        try:
+            upload = change()
+            instead = Replacement(_shown(upload))
+        except PhotoError as error:
+            said = markup.notice(say_error(error), wrong=True)
+            return gr.skip(), gr.skip(), said, *self._unchanged(1)
+        return instead, upload, "", Pictures.of(upload), *self.answer(upload)
+
+    def _unchanged(self, more: int) -> tuple[object, ...]:
+        return (gr.skip(),) * (more + self.count)
 
 
 def _arrived(photo: PhotoInput, remembered: bool) -> gr.Textbox:
