@@ -20,7 +20,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from tests.hub import FakeHub
-from training import command_line, fastai_runs, pets, pretrained, train_breeds
+from training import breed_classifier, command_line, fastai_runs, pets, pretrained, train_breeds
 from training.runs import read_facts
 
 TRAININGS = ("train_baseline", "train_breeds", "train_encoder_unet", "train_masks", "train_unet")
@@ -226,7 +226,7 @@ def test_a_dry_run_whose_pictures_lack_a_class_starts_from_the_others(
     def first(examples: list[pets.Example], count: int) -> list[pets.Example]:
         return sorted(examples, key=lambda example: example.label)[:count]
 
-    monkeypatch.setattr(train_breeds, "few", first)
+    monkeypatch.setattr(breed_classifier, "few", first)
     words = f"{BREEDS} --pretrained-cfg CFG --dry-run".split()
     train_breeds.main([*(places.get(word, word) for word in words), "--out", str(tmp_path / "run")])
     assert len(read_facts(tmp_path / "run-dry-run")["labels"]) == 6
@@ -418,7 +418,7 @@ def test_ctrl_c_names_the_command_that_goes_on(
     assert Path(found).absolute() == Path(sys.executable)
     assert f"--out '{tmp_path / 'my run'}' --resume" in said
     assert "--overwrite" not in said
-    monkeypatch.setattr(train_breeds, "set_seed", stop)  # before the run has begun
+    monkeypatch.setattr("fastai.vision.all.set_seed", stop)  # before the run has begun
     said = ends("train_breeds", [*words[:-1], "--out", str(tmp_path / "new")], capsys, code=130)
     assert said == "Stopped."
     assert not (tmp_path / "new").exists()
