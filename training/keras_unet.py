@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from training import keras_runs  # before Keras
+from training import keras_runs  # before Keras: it makes TensorFlow quiet
 
 import keras  # isort: skip
 

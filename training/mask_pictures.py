@@ -32,7 +32,7 @@ class Pictures(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor]]):
     spec
         The network's input.
     doubtful
-        For each example of `scenes`, where its trimap is not believed, as of `unbelieved`.
+        For each example of `scenes`, where its trimap is not believed, as of `deeplab.unbelieved`.
     """
 
     def __init__(self, scenes: Scenes, spec: InputSpec, doubtful: NDArray[np.bool_]) -> None:
