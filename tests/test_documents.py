@@ -76,7 +76,8 @@ def place(named: str) -> tuple[str, str]:
 def starts_the_app(file: str, test: str) -> bool:
     """Whether a test runs the app by its own command."""
     found = known_tests(file)[test]
-    if "app" in [argument.arg for argument in found.args.args]:
+    kinds = [each.annotation for each in found.args.args if each.annotation]
+    if "App" in map(ast.unparse, kinds):
         return True
     source = ast.unparse(found)
     return any(way in source for way in ("'app.py'", "started(", "changed(", "visitors.served("))
