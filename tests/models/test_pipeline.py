@@ -383,8 +383,8 @@ def test_a_tiny_pet_of_a_wide_picture_is_found_by_its_box(monkeypatch: pytest.Mo
 def test_the_mask_shows_what_only_a_closer_look_sees(monkeypatch: pytest.MonkeyPatch) -> None:
     box = (300, 400, 460, 560)
     detected(monkeypatch, box)
-    nothing = np.broadcast_to(np.float32([0.1, 0.9, 0]), (64, 64, 3))
-    a_pet = np.broadcast_to(np.float32([0.9, 0.1, 0]), (64, 64, 3))
+    nothing = np.broadcast_to(np.array([0.1, 0.9, 0], np.float32), (64, 64, 3))
+    a_pet = np.broadcast_to(np.array([0.9, 0.1, 0], np.float32), (64, 64, 3))
     segmenter = SimpleNamespace(
         predict=lambda photo: Segmentation(nothing, CLASSES, (photo.height, photo.width)),
         look_closer=lambda _, box: Look(box, box, np.full((64, 64), 255, np.uint8), a_pet),
