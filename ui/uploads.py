@@ -84,6 +84,14 @@ class MaskResult:
 
 
 @dataclass(frozen=True)
+class Looks:
+    """A mask model's closer looks at the pets detected in an upload's preview."""
+
+    looks: Sequence[Look]
+    seconds: float
+
+
+@dataclass(frozen=True)
 class PetsResult:
     """The pets of an upload's preview."""
 
@@ -245,10 +253,10 @@ class Upload:
             return self._once(("mask", model), lambda: _segment(self, model))
         return self._once(("mask", model, self.strokes), lambda: _correct(self, model))
 
-    def looks(self, segmenter: Segmenter, preview: Image.Image) -> Sequence[Look]:
-        """A mask model's closer looks at the pets detected in the preview."""
+    def looks(self, segmenter: Segmenter, preview: Image.Image) -> Looks:
+        """A mask model's closer looks at the pets, which their outlines and the mask need."""
         name = ("looks", segmenter.card.name)
-        return self._once(name, lambda: pipeline.look_closer(preview, segmenter))
+        return self._once(name, lambda: _look_closer(preview, segmenter))
 
     @property
     def uncorrected(self) -> "Upload":
@@ -339,15 +347,23 @@ def _gray(upload: Upload, channel: Channel) -> NDArray[Any]:
     return _read_only(thresholding.prepare(upload._values, Settings(channel=channel)))
 
 
+def _look_closer(preview: Image.Image, segmenter: Segmenter) -> Looks:
+    start = time.perf_counter()
+    looks = pipeline.look_closer(preview, segmenter)
+    return Looks(looks, time.perf_counter() - start)
+
+
 def _segment(upload: Upload, model: str) -> MaskResult:
     segmenter = segmentation.load(model)
     if not segmenter.card.instances:
-        start = time.perf_counter()
         image = as_image(upload.preview)
-        looks = upload.looks(segmenter, image) if "pet" in segmenter.classes else ()
-        result = pipeline.segment(image, segmenter, looks)
+        pets = "pet" in segmenter.classes
+        closer = upload.looks(segmenter, image) if pets else Looks((), 0.0)
+        start = time.perf_counter()
+        result = pipeline.segment(image, segmenter, closer.looks)
         shown = result.resized(*upload.preview.shape[:2])
-        return MaskResult(shown, None, time.perf_counter() - start, segmenter.device)
+        seconds = closer.seconds + time.perf_counter() - start
+        return MaskResult(shown, None, seconds, segmenter.device)
     # Objects are counted and measured in pixels of the photo, in the file's own values.
     picture = upload.picture
     if not picture.deep:
@@ -389,8 +405,8 @@ def _recognize(upload: Upload) -> PetsResult:
             return found.segmentation.regions()
         return np.zeros(photo.shape[:2], np.uint8)
 
-    start = time.perf_counter()
     image = as_image(photo)
+    seconds, start = 0.0, time.perf_counter()
     if upload.strokes and upload.correctable(model):
         before, after = (each.mask(model).segmentation for each in (upload.uncorrected, upload))
         seen = upload.uncorrected.pets
@@ -398,9 +414,10 @@ def _recognize(upload: Upload) -> PetsResult:
         numbers = correcting.correct_regions(found, before, after)
         pets = pipeline.name_pets(image, of_numbers(numbers), classifier, seen.turn)
     else:
-        looks = upload.looks(segmenter, image)
-        pets = pipeline.recognize(image, segmenter, classifier, whole, looks)
-    return PetsResult(pets, time.perf_counter() - start, classifier.device)
+        closer = upload.looks(segmenter, image)
+        seconds, start = closer.seconds, time.perf_counter()
+        pets = pipeline.recognize(image, segmenter, classifier, whole, closer.looks)
+    return PetsResult(pets, seconds + time.perf_counter() - start, classifier.device)
 
 
 def _classify(upload: Upload) -> BreedResult:
