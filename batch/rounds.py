@@ -5,7 +5,7 @@ no objects that must survive when a machine dies. A round may lose parts, or nev
 separate process, which `runner` ends and restarts.
 
 Ray Data could hand out the parts too. But its executor and three actors of its own poll all the
-time: on two cores, that costs the workers 3 % of theirs, and it takes seconds more to start.
+time: on two cores, that costs the workers 2 to 3 % of theirs, and a start takes seconds more.
 """
 
 import json
