@@ -52,6 +52,7 @@ BARS = """async () => {
 }"""
 
 # The focused element: its name, and whether the focus is visible.
+NEXT_FRAME = "new Promise((shown) => requestAnimationFrame(() => requestAnimationFrame(shown)))"
 FOCUSED = """() => {
   const element = document.activeElement;
   if (element === document.body) return null;
@@ -225,7 +226,7 @@ def tab_stops(page: Page, most: int = 150) -> list[dict[str, Any]]:
     stops = []
     for _ in range(most):
         page.keyboard.press("Tab")
-        is_painted(page)  # no person is faster; the page mends a list that opens
+        page.evaluate(NEXT_FRAME)  # no person is faster; the page mends a list that opens
         stop = page.evaluate(FOCUSED)
         if stop is None:
             break
