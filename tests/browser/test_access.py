@@ -97,21 +97,21 @@ def page_with_cat(page: Page) -> Page:
 
 
 def bars(page: Page) -> list[str]:
-    """What axe-core finds on the page at rest; nothing where axe-core is not installed.
+    """What axe-core finds; nothing where axe-core is not installed.
 
-    While an answer is outstanding, what is pale has too little contrast.
+    The page has to be at rest: what is pale while an answer is outstanding has too little contrast.
     """
+    is_painted(page)
     if not AXE.exists():
         return []
     if not page.evaluate("'axe' in window"):
         page.evaluate(AXE.read_text())
-    comes_to_rest(page)
-    is_painted(page)
     return page.evaluate(BARS)
 
 
 def expect_no_bars(page: Page, name: str) -> None:
     """On four kinds of screen: axe-core finds nothing, nothing is clipped; takes a screenshot."""
+    comes_to_rest(page)
     found = []
     for width, scheme in SCREENS:
         page.set_viewport_size({"width": width, "height": 900})
@@ -122,7 +122,6 @@ def expect_no_bars(page: Page, name: str) -> None:
         )
         page.wait_for_function("width => innerWidth === width", arg=width)
         found += [f"{width} {scheme}: {bar}" for bar in bars(page)]
-        is_painted(page)
         if page.evaluate("document.documentElement.scrollWidth > window.innerWidth"):
             found.append(f"{width} {scheme}: wider than the screen")
         SCREENSHOTS.mkdir(exist_ok=True)

@@ -136,6 +136,7 @@ def test_a_finger_draws_and_two_do_not(browser: Browser, served: Served) -> None
         expect(page.locator("#brush-cut-out .brush-said")).to_contain_text("now covers")
         layer = page.locator("#brush-cut-out .brush-layer")
         expect(layer).to_have_attribute("data-strokes", re.compile(r'^\[{"keep": false, .*}\]$'))
+        comes_to_rest(page)
         assert bars(page) == []
         page.screenshot(path=SCREENSHOTS / "brush-phone.png", full_page=True)
     context.close()

@@ -54,6 +54,7 @@ def test_a_finger_corrects_a_mask_and_sends_it(browser: Browser, address: str, k
         form.get_by_role("combobox").select_option("Egyptian Mau")
         agree.tap()
         expect(send).to_be_enabled()
+        comes_to_rest(page)
         assert bars(page) == []
         page.screenshot(path=SCREENSHOTS / "feedback-phone.png", full_page=True)
 
@@ -79,6 +80,7 @@ def test_a_finger_corrects_a_mask_and_sends_it(browser: Browser, address: str, k
         thanks = page.locator("#feedback-cut-out .feedback-kept")
         expect(thanks).to_contain_text("Thank you")
         expect(thanks).to_be_focused()
+        comes_to_rest(page)
         assert bars(page) == []
         page.screenshot(path=SCREENSHOTS / "feedback-thanks-phone.png", full_page=True)
         name = thanks.locator("code").inner_text()
@@ -107,6 +109,7 @@ def test_one_of_several_pets_in_the_dark_and_in_german(
         form = page.locator("#feedback-pets .feedback-form")
         expect(form.get_by_role("heading", name="Was stimmt bei Tier 2 nicht?")).to_be_focused()
         expect(form).to_contain_text("in einem Ordner")
+        comes_to_rest(page)
         assert bars(page) == []
         page.screenshot(path=SCREENSHOTS / "feedback-desktop.png", full_page=True)
         form.get_by_role("button", name="Abbrechen").click()
