@@ -16,6 +16,7 @@ from models.runtime import Network
 from models.turning import Turn, turn_array, turn_image
 
 LEAST = 1e-6  # probability, where its logarithm is taken
+SURE = 0.8  # probability from which on a second head is sure of another animal
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,10 @@ class Others:
         Numbers of the domestic cats.
     breeds
         Numbers of the model's breeds that are not cats.
-    pets, things
-        `(classes,)` bool: dogs that are no breed of the model; other animals and things.
+    pets, any_pet
+        `(classes,)` bool: dogs that are no breed of the model; all dogs and domestic cats.
+    animals, things
+        `(classes,)` bool: other animals; these and things.
     """
 
     def __init__(self, head: store.SecondHead) -> None:
@@ -61,6 +64,8 @@ class Others:
             n for n, each in enumerate(head.classes) if each.breed and each.kind != "cat"
         ]
         self.pets = np.array([each.kind == "dog" and not each.breed for each in head.classes])
+        self.any_pet = np.array([each.kind in ("dog", "cat") for each in head.classes])
+        self.animals = np.array([each.kind == "other animal" for each in head.classes])
         self.things = np.array([each.kind in ("other animal", "thing") for each in head.classes])
 
 
@@ -124,6 +129,17 @@ class Classification:
             return Otherwise("cat", "cat", cats / total)
         found = self.others.head.classes[best]
         return Otherwise(found.name, found.kind, float(shares[best]) / total)
+
+    @cached_property
+    def kinds(self) -> tuple[float, float] | None:
+        """Probabilities, in [0, 1], of a dog or a domestic cat and of another animal.
+
+        They are the second head's; None without one.
+        """
+        if self.other_logits is None or self.others is None:
+            return None
+        shares = softmax(self.other_logits)
+        return float(shares[self.others.any_pet].sum()), float(shares[self.others.animals].sum())
 
     @cached_property
     def signs(self) -> Mapping[str, float]:

@@ -1,7 +1,7 @@
 """Finds cats and dogs: a box around each, however small, by a detector without anchors."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -128,6 +128,10 @@ class Detector:
     def device(self) -> str:
         """Where the model runs, "CPU" or "GPU"."""
         return self._network.device
+
+    def with_rule(self, rule: store.Boxes) -> "Detector":
+        """The same network, its output read in another way."""
+        return Detector(replace(self.card, boxes=rule), self._network)
 
     def detect(self, photo: Photo | Image.Image) -> list[Detection]:
         """Detect the objects in a photo, the most probable first.

@@ -251,12 +251,15 @@ class Look:
     answer
         The network's answer to the crop: `(rows, columns, classes)` float32. None of a model that
         was told which pet is meant, and so takes the others for background.
+    probability
+        Of the box, in [0, 1].
     """
 
     box: tuple[int, int, int, int]
     window: tuple[int, int, int, int]
     belonging: NDArray[np.uint8]
     answer: NDArray[np.float32] | None = None
+    probability: float = 1.0
 
     def on(self, height: int, width: int, photo: tuple[int, int]) -> NDArray[np.uint8]:
         """The same for the whole photo, of size `photo`, as `(height, width)` uint8; 0 outside."""
@@ -369,7 +372,7 @@ def settle(looks: Sequence[Look], height: int, width: int) -> list[Region]:
         same = [
             index
             for index, (other, its_mask) in enumerate(zip(kept, masks, strict=True))
-            if _same(mask, its_mask) and _one_inside(look.box, other.box)
+            if _same(mask, its_mask) and one_inside(look.box, other.box)
         ]
         if not same:
             kept.append(look)
@@ -386,7 +389,7 @@ def _same(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> bool:
     return bool(np.count_nonzero(one & other) > SAME_PET * smaller)
 
 
-def _one_inside(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) -> bool:
+def one_inside(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) -> bool:
     """Whether nearly all of the smaller of two boxes is inside the larger.
 
     This is so for a head and the whole animal. The mask of a half-hidden pet often covers the other

@@ -214,6 +214,49 @@ class Boxes:
 
 
 @dataclass(frozen=True)
+class Candidates:
+    """Which of several boxes in a photo are pets: log-odds that each is one.
+
+    Attributes
+    ----------
+    box, pet, animal, part
+        Weights of the log-odds of the box, of those that a breed model sees a cat or a dog in it,
+        of whether it surely sees another animal, and of whether the box may be a part of another
+        one's pet.
+    intercept
+        Added to the weighted signs.
+    least
+        The least log-odds at which it counts.
+    alone
+        The least probability, in [0, 1], of a box that counts if no box passes, or if it is the
+        only one.
+    """
+
+    box: float
+    pet: float
+    animal: float
+    part: float
+    intercept: float
+    least: float
+    alone: float
+
+    def accepts(self, box: float, pet: float, animal: bool, part: bool) -> bool:
+        """Whether a box is a pet.
+
+        Parameters
+        ----------
+        box, pet
+            Log-odds that it is a pet, from the detector and from the breed model.
+        animal
+            Whether the breed model surely sees another animal.
+        part
+            Whether the box may be a part of another one's pet.
+        """
+        signs = self.box * box + self.pet * pet + self.animal * animal + self.part * part
+        return signs + self.intercept >= self.least
+
+
+@dataclass(frozen=True)
 class Card:
     """The parts of a model card that the app needs, and the whole card for readers.
 
@@ -250,6 +293,8 @@ class Card:
         The rule for photos that lie on their side, if one was fitted to the second head.
     boxes
         How to decode a detector's output.
+    candidates
+        The rule that decides between a detector's boxes, if one was fitted.
     pointing
         Whether a mask model understands greyed surroundings; see `models.segmentation.point_out`.
     """
@@ -269,6 +314,7 @@ class Card:
     second_head: SecondHead | None = None
     upright: Upright | None = None
     boxes: Boxes | None = None
+    candidates: Candidates | None = None
     pointing: bool = False
 
     def look_alikes(self, one: str, other: str) -> LookAlikes | None:
@@ -526,6 +572,7 @@ def _parse(path: Path, changed: int) -> Card:
             second_head=_second_head(facts["otherwise"]) if "otherwise" in facts else None,
             upright=_upright(facts) if "upright" in facts else None,
             boxes=_boxes(facts["boxes"]) if "boxes" in facts else None,
+            candidates=_candidates(facts) if "candidates" in facts else None,
             pointing=facts.get("pointing", False),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -581,6 +628,11 @@ def _second_head(facts: Mapping[str, Any]) -> SecondHead:
 
 def _boxes(facts: Mapping[str, Any]) -> Boxes:
     return Boxes(**{**facts, "strides": tuple(facts["strides"])})
+
+
+def _candidates(facts: Mapping[str, Any]) -> Candidates:
+    """What `training.candidates` wrote into a card."""
+    return Candidates(**{name: float(value) for name, value in facts["candidates"]["rule"].items()})
 
 
 def read_network(card: Card, folder: Path) -> bytes:

@@ -5,8 +5,8 @@ et al., "Simple Copy-Paste is a strong data augmentation method for instance seg
 2021. Their edges are soft, and their colours are shifted towards the background's.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence, Set
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -66,12 +66,20 @@ class Scene:
         background.
     breeds
         The breed of each pet.
+    numbers
+        `(height, width)` uint8: the number of the pet, from 1, of which most of a pixel is; 0 for
+        background. The outer half of a pasted trimap's border shows what is behind the pet, so it
+        belongs to that.
+    sources
+        Names of the examples whose pet or background it may show.
     """
 
     photo: Photo
     classes: Classes
     pets: tuple[Classes, ...]
     breeds: tuple[int, ...]
+    numbers: NDArray[np.uint8]
+    sources: Set[str] = frozenset()
 
 
 def read_classes(example: pets.Example) -> Classes:
@@ -187,6 +195,7 @@ def compose(background: Photo, cut_outs: Sequence[CutOut], random: np.random.Gen
     height, width = background.shape[:2]
     photo = background
     classes = np.full((height, width), BACKGROUND, np.uint8)
+    numbers = np.zeros((height, width), np.uint8)
     placed: list[Classes] = []
     breeds: list[int] = []
     whole: list[int] = []  # how many pixels of each would be visible if nothing hid it
@@ -210,10 +219,11 @@ def compose(background: Photo, cut_outs: Sequence[CutOut], random: np.random.Gen
                 photo = _blend(photo, _in_the_light_of(photo, picture, opacity, random), opacity)
                 classes = np.where(its_classes != BACKGROUND, its_classes, classes)
                 placed = [*hidden, its_classes]
+                numbers[opacity > 0.5] = len(placed)
                 breeds.append(cut.breed)
                 whole.append(new)
                 break
-    return Scene(photo, classes, tuple(placed), tuple(breeds))
+    return Scene(photo, classes, tuple(placed), tuple(breeds), numbers)
 
 
 def _covered(below: Classes, above: Classes) -> Classes:
@@ -283,10 +293,16 @@ class Scenes:
 
     def background(self, random: np.random.Generator) -> Photo:
         """A picture without a pet, of random size and shape."""
+        return self._background(random)[0]
+
+    def _background(self, random: np.random.Generator) -> tuple[Photo, set[str]]:
+        """The same, and the name of the example that it is made of, if any."""
+        names: set[str] = set()
         if self.backgrounds and random.random() < 0.5:
             photo = open_photo(self.backgrounds[int(random.integers(len(self.backgrounds)))])
         else:
             example = self.examples[int(random.integers(len(self.examples)))]
+            names = {example.name}
             photo = without_pet(open_photo(example.photo), read_classes(example), random)
         height, width = (int(side) for side in random.integers(SIDES[0], SIDES[1] + 1, 2))
         rows, columns = photo.shape[:2]
@@ -296,13 +312,15 @@ class Scenes:
         top = random.uniform(0, rows - height * scale)
         box = (left, top, left + width * scale, top + height * scale)
         image = Image.fromarray(photo).resize((width, height), Image.Resampling.BILINEAR, box=box)
-        return np.asarray(image)
+        return np.asarray(image), names
 
     def draw(self, count: int, random: np.random.Generator) -> Scene:
         """A scene with `count` pets, or fewer if there is no room for one."""
         chosen = random.choice(len(self.examples), count, replace=False)
         found = (self._cut(self.examples[index]) for index in chosen)
-        return compose(self.background(random), [cut for cut in found if cut], random)
+        background, names = self._background(random)
+        scene = compose(background, [cut for cut in found if cut], random)
+        return replace(scene, sources=names | {self.examples[index].name for index in chosen})
 
     @staticmethod
     def _cut(example: pets.Example) -> CutOut | None:

@@ -1,25 +1,26 @@
 """Pets found and named, with networks so small that their answers are known."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import ClassVar, cast
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from models import breeds, detection, pipeline, segmentation
 from models.images import open_photo
 from models.measuring import iou
 from models.regions import Box, Region, of_numbers
 from models.segmentation import Look, Segmentation, Segmenter
-from models.store import ModelError
+from models.store import Candidates, ModelError
 
 AddModel = Callable[..., Path]
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 PHOTOS = Path(__file__).parents[3] / "shared" / "photos"
-RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+RED, GREEN, BLUE, YELLOW = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0)
 
 # The mask model takes green as background and all else as pet; the classifier takes red as a Pug.
 MASK = np.array([[0.0, -20, 0], [0, 20, 0], [0, 0, 0]])
@@ -348,10 +349,154 @@ def test_three_dogs_side_by_side_are_three() -> None:
     assert len(pipeline.analyze(open_photo(path))) == 3
 
 
-def detected(monkeypatch: pytest.MonkeyPatch, *boxes: tuple[int, int, int, int]) -> None:
-    found = [SimpleNamespace(box=box) for box in boxes]
-    detector = SimpleNamespace(detect=lambda photo: found)
+def detected(
+    monkeypatch: pytest.MonkeyPatch,
+    *boxes: Box,
+    probabilities: Sequence[float] | None = None,
+    rule: Candidates | None = None,
+) -> None:
+    found = [
+        SimpleNamespace(box=box, probability=probability)
+        for box, probability in zip(boxes, probabilities or [0.9] * len(boxes), strict=True)
+    ]
+    detector = SimpleNamespace(detect=lambda photo: found, card=SimpleNamespace(candidates=rule))
     monkeypatch.setattr(detection, "default", lambda: detector)
+
+
+# A box of probability 0.5 needs even odds of a cat or a dog, one of 0.27 those of 0.73.
+DECIDES = Candidates(box=1, pet=1, animal=-3, part=-3, intercept=0, least=0, alone=0.35)
+
+
+class ByColour:
+    """Stands in for a classifier: red is surely a dog, blue another animal, yellow a thing."""
+
+    card = SimpleNamespace(refusal=None, upright=None)
+    kinds: ClassVar = {RED: (0.98, 0.01), BLUE: (0.02, 0.97), YELLOW: (0.1, 0.1)}
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def classify(self, seen: Image.Image, window: Box | None = None) -> SimpleNamespace:
+        self.looks += 1
+        colours = seen.crop(window).getcolors() if window else seen.getcolors()
+        _, main = max((n, each) for n, each in colours or [] if each in self.kinds)
+        return SimpleNamespace(kinds=self.kinds[main])
+
+
+LEFT, RIGHT = (20, 20, 100, 100), (160, 20, 240, 100)
+EVERYTHING = np.ones((120, 260), np.uint8)
+
+
+def in_colours(left: tuple[int, int, int], right: tuple[int, int, int]) -> np.ndarray:
+    photo = np.full((120, 260, 3), GREEN, np.uint8)
+    for (x, y, x_end, y_end), colour in ((LEFT, left), (RIGHT, right)):
+        photo[y:y_end, x:x_end] = colour
+    return photo
+
+
+def filled(photo: Image.Image, box: Box) -> Look:
+    return Look(box, box, np.full((box[3] - box[1], box[2] - box[0]), 255, np.uint8))
+
+
+def decided(photo: np.ndarray, judge: ByColour | None = None) -> list[Box]:
+    pets = pipeline.recognize(
+        photo,
+        cast("Segmenter", SimpleNamespace(look_closer=filled)),
+        cast("breeds.BreedClassifier", judge or ByColour()),
+        lambda: EVERYTHING,
+    )
+    return [pet.box for pet in pets]
+
+
+@pytest.mark.parametrize(
+    ("right", "probability", "expected"),
+    [
+        (RED, 0.9, [LEFT, RIGHT]),
+        (BLUE, 0.9, [LEFT]),  # a horse beside a dog
+        (RED, 0.27, [LEFT, RIGHT]),  # hardly a box, but surely a dog
+        (YELLOW, 0.27, [LEFT]),
+        (YELLOW, 0.98, [LEFT, RIGHT]),  # the box is surer than the thing
+    ],
+)
+def test_box_and_breed_model_together_decide_what_is_a_pet(
+    right: tuple[int, int, int],
+    probability: float,
+    expected: list[Box],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    detected(monkeypatch, LEFT, RIGHT, probabilities=[0.9, probability], rule=DECIDES)
+    judge = ByColour()
+    assert sorted(decided(in_colours(RED, right), judge)) == expected
+    assert judge.looks == 2  # what is left out was not near enough to be seen beside the other
+
+
+def test_where_no_box_is_a_pet_the_surer_boxes_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    detected(monkeypatch, LEFT, RIGHT, probabilities=[0.5, 0.36], rule=DECIDES)
+    assert sorted(decided(in_colours(BLUE, BLUE))) == [LEFT, RIGHT]
+    detected(monkeypatch, LEFT, RIGHT, probabilities=[0.5, 0.3], rule=DECIDES)
+    assert decided(in_colours(BLUE, BLUE)) == [LEFT]
+    detected(monkeypatch, LEFT, RIGHT, probabilities=[0.3, 0.3], rule=DECIDES)
+    assert decided(in_colours(BLUE, BLUE)) == [(0, 0, 260, 120)]  # the photo as a whole
+
+
+def test_a_single_box_counts_if_it_is_sure_enough_by_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for probability, expected in ((0.36, [LEFT]), (0.34, [(0, 0, 260, 120)])):
+        detected(monkeypatch, LEFT, probabilities=[probability], rule=DECIDES)
+        assert decided(in_colours(BLUE, BLUE)) == expected
+
+
+def test_pixels_of_a_box_that_is_left_out_go_to_the_pet(monkeypatch: pytest.MonkeyPatch) -> None:
+    photo = in_colours(RED, RED)
+    photo[40:80, 60:100] = BLUE  # its own corner, or a bird in front of it
+    bird = (60, 40, 100, 80)
+    detected(monkeypatch, bird, LEFT, probabilities=[0.6, 0.6], rule=DECIDES)
+    pets = pipeline.recognize(
+        photo,
+        cast("Segmenter", SimpleNamespace(look_closer=filled)),
+        cast("breeds.BreedClassifier", ByColour()),
+        lambda: EVERYTHING,
+    )
+    assert [pet.region.area for pet in pets] == [80 * 80]
+
+
+def evidence_of(
+    *seen: tuple[Box, float | None, tuple[float, float] | None],
+) -> list[tuple[float, float, bool, bool]]:
+    looks = [SimpleNamespace(box=box, probability=0.5) for box, _, _ in seen]
+    pets = {
+        number: SimpleNamespace(known=known, answer=SimpleNamespace(kinds=kinds))
+        for number, (_, known, kinds) in enumerate(seen)
+    }
+    signs = pipeline.evidence(cast("list[Look]", looks), cast("dict[int, pipeline.Pet]", pets))
+    return [signs[number] for number in pets]
+
+
+def test_evidence_of_a_pet_is_any_cat_or_dog_or_one_of_the_breeds() -> None:
+    for known, kinds, likely, animal in (
+        (0.5, (0.5, 0.2), np.log(3), False),
+        (None, (0.9, 0.05), np.log(9), False),
+        (0.9, None, np.log(9), False),
+        (0.0, (0.0, 0.9), -pipeline.SUREST, True),
+        (1.0, (1.0, 0.0), pipeline.SUREST, False),
+    ):
+        ((box, pet, *rest),) = evidence_of((LEFT, known, kinds))
+        assert box == 0
+        assert pet == pytest.approx(likely)
+        assert rest == [animal, False]
+
+
+def test_a_box_inside_of_a_surer_one_is_a_part_unless_a_pet_is_seen_in_it() -> None:
+    head, pet, thing = (30, 30, 60, 60), (0.9, 0.05), (0.3, 0.1)
+
+    def parts(*seen: tuple[Box, tuple[float, float]]) -> list[bool]:
+        return [part for *_, part in evidence_of(*((box, None, kinds) for box, kinds in seen))]
+
+    assert parts((LEFT, pet), (head, thing)) == [False, True]
+    assert parts((head, pet), (LEFT, thing)) == [False, True]  # the body without its head
+    assert parts((LEFT, pet), (head, pet)) == [False, False]  # a puppy in front of its mother
+    assert parts((LEFT, pet), (RIGHT, thing)) == [False, False]
 
 
 @pytest.mark.usefixtures("models")

@@ -29,7 +29,7 @@ SCRIPTS = (
     *("export", "compress", "evaluate", "publish", "refusal", "evidence", "edges", "systems"),
     *("pets", "nuclei", "others", "train_detector", "convert_detector", "evaluate_pets"),
     "fit_clicks",
-    *("turns", "calibrate", "second_opinion"),
+    *("turns", "calibrate", "second_opinion", "candidates"),
 )
 ARCH = "test_vit"  # the fastest of timm's networks for tests
 CNN = "test_efficientnet"

@@ -52,6 +52,25 @@ def test_masks_are_the_visible_parts_and_add_up_to_the_whole() -> None:
     assert several >= 8
 
 
+def test_a_pixel_is_of_the_pet_that_it_mostly_shows() -> None:
+    background = np.full((200, 200, 3), 90, np.uint8)
+    for seed in range(5):
+        scene = composites.compose(
+            background, [square(40, (90, 250, 90))], np.random.default_rng(seed)
+        )
+        green = scene.photo[..., 1].astype(float) - 90
+        np.testing.assert_array_equal(scene.numbers == 1, green > green.max() / 2)
+        assert np.count_nonzero(scene.numbers) < np.count_nonzero(scene.classes != BACKGROUND)
+
+
+def test_each_pet_of_a_scene_has_its_number() -> None:
+    background = np.full((200, 200, 3), 90, np.uint8)
+    scene = composites.compose(background, [square(40, (9, 9, 9))] * 3, np.random.default_rng(0))
+    assert len(scene.pets) == scene.numbers.max() > 1
+    for number, classes in enumerate(scene.pets, start=1):
+        assert (scene.numbers[classes == PET] == number).mean() > 0.9
+
+
 def test_at_least_half_of_each_pet_is_seen() -> None:
     background = np.zeros((120, 120, 3), np.uint8)
     cuts = [square(60, (255, 0, 0))] * 4

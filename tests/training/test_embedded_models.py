@@ -10,7 +10,7 @@ from PIL import Image
 from models import pipeline, store
 from models.images import Photo, open_photo
 from models.turning import QUARTERS, back, turn_array
-from training import composites, pets
+from training import composites, evaluate_pets, pets
 from training.evaluation.models import open_model
 from training.evaluation.scores import score_breeds, score_masks
 
@@ -107,3 +107,14 @@ def test_pictures_on_their_side_are_seen_upright(held_out: list[pets.Example]) -
         seen.append((turn != 0, pipeline.turn_of(pets_found) == back(turn)))
     assert all(right for turned, right in seen if not turned)
     assert np.mean([right for turned, right in seen if turned]) > 0.7
+
+
+def test_the_right_number_of_pets_is_found_in_most_photos_of_several(
+    real_root: Path,
+) -> None:
+    several = evaluate_pets.with_several("trainval")
+    counts = evaluate_pets.counted("trainval")
+    chosen = [example for example in pets.split(real_root, "trainval") if example.name in several]
+    right = [len(pipeline.analyze(open_photo(e.photo))) == counts[e.name] for e in chosen]
+    assert len(right) >= 15
+    assert np.mean(right) >= 0.75
