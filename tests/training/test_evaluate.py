@@ -171,8 +171,11 @@ def test_the_masks_of_the_page_against_counting_by_hand(
     segmenter = segmentation.Segmenter(*store.load("pet", "segmentation", pet_card.parent))
     monkeypatch.setattr(store, "default", lambda task: "pet")
     monkeypatch.setattr(segmentation, "load", lambda name: segmenter)
-    found = [SimpleNamespace(box=(0, 0, 20, SIDE))]  # all of what is red in one of the pictures
-    monkeypatch.setattr(detection, "default", lambda: SimpleNamespace(detect=lambda photo: found))
+    box = (0, 0, 20, SIDE)  # all of what is red in one of the pictures
+    found = [SimpleNamespace(box=box, probability=0.9)]
+    card = SimpleNamespace(candidates=None)
+    detector = SimpleNamespace(detect=lambda photo: found, card=card)
+    monkeypatch.setattr(detection, "default", lambda: detector)
 
     figures = evaluate_pets.measure_masks(pets.split(striped_pets, "test"))
 
