@@ -70,6 +70,21 @@
     return kind ? `${window.wording[kind]} ${name}` : word;
   }
 
+  const SIZE = new Intl.NumberFormat(document.documentElement.lang, {
+    minimumFractionDigits: 1,
+    useGrouping: false,
+  });
+
+  /** Write an element's texts anew; those that stay the same are left alone. */
+  function rewrite(element, change) {
+    const texts = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
+    while (texts.nextNode()) {
+      const { data } = texts.currentNode;
+      const said = change(data);
+      if (said !== data) texts.currentNode.data = said;
+    }
+  }
+
   // What to do with each element that matches a selector.
   const MENDS = {
     "[aria-label], [title]": (element) => {
@@ -78,14 +93,14 @@
         if (word) set(element, { [name]: inOtherWords(word) });
       }
     },
-    "#photo, #ground-picture, #album-files, .toast-wrap": (box) => {
-      const texts = document.createTreeWalker(box, NodeFilter.SHOW_TEXT);
-      while (texts.nextNode()) {
-        const { data } = texts.currentNode;
+    "#photo, #ground-picture, #album-files, .toast-wrap": (box) =>
+      rewrite(box, (data) => {
         const said = inOtherWords(data.trim());
-        if (said !== data.trim()) texts.currentNode.data = said;
-      }
-    },
+        return said === data.trim() ? data : said;
+      }),
+    // "94.9 KB" as the page's language writes numbers.
+    ".file-preview .download": (cell) =>
+      rewrite(cell, (data) => data.replace(/\d+\.\d/, (size) => SIZE.format(size))),
 
     // A picture's name says more than "Thumbnail 3 of 12". The caption repeats it.
     ".thumbnail-item": (button) => {

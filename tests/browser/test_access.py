@@ -181,6 +181,15 @@ def test_several_pets_an_unknown_breed_and_no_pet_are_accessible(
         expect_no_bars(page, "Cut out no pet")
 
 
+def test_nuclei_are_accessible(context: BrowserContext, served: Served) -> None:
+    with opened(context, served[0], 1280, "light") as page:
+        page.locator("#examples button").filter(has_text="Cell nuclei").click()
+        page.locator("#objects table").wait_for()
+        page.locator("#geojson-download").wait_for()
+        page.locator("#probabilities img").first.wait_for()
+        expect_no_bars(page, "Nuclei")
+
+
 def test_an_error_message_is_accessible(page_with_cat: Page) -> None:
     open_tab(page_with_cat, "Pets")
     upload(page_with_cat, "notes.jpg", b"this is no picture")

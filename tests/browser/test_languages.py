@@ -85,9 +85,10 @@ def test_every_tab_is_german_with_and_without_a_photo(german_page: Page) -> None
         expect_german(page)
 
     upload(page, "photo.jpg", (EXAMPLES / "german_shepherd.jpg").read_bytes())
-    files = [as_file("bad.jpg", b"no picture"), as_file("again.jpg", b"none either")]
+    files = [as_file("bad.jpg", b"no picture"), as_file("again.jpg", b"none either" * 1000)]
     page.locator("#album-files input[type=file]").set_input_files(files)
     expect(page.locator("#album-files")).to_contain_text("again")
+    expect(page.locator("#album-files")).to_contain_text("10,7\N{NO-BREAK SPACE}KB")
     page.locator("#album-start").click()
     for tab, result in RESULTS.items():
         page.locator(f'#tabs [role=tab][data-tab-id="{tab}"]').click()

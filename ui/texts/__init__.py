@@ -43,8 +43,9 @@ SEPARATORS = str.maketrans(",.", ".,")  # 1,234.5 is 1.234,5 in German
 SPACE = "\N{NO-BREAK SPACE}"  # before the percent sign, in German
 
 # Breeds that have a name of their own in a language, by their English one. The tables say where
-# each is from: the standard of the Fédération Cynologique Internationale (FCI), or the code in the
-# Easy Mind System of the Fédération Internationale Féline (FIFe) under which it is listed.
+# each is from: the standard of the Fédération Cynologique Internationale (FCI), in that language,
+# or the code in the Easy Mind System of the Fédération Internationale Féline (FIFe) under which it
+# is listed.
 BREEDS: dict[Language, dict[str, str]] = {}
 for _language in get_args(Language):
     _file = Path(__file__).parent / f"breeds.{_language}.csv"
