@@ -79,7 +79,7 @@ def build() -> None:
         height=180,
         elem_id="album-files",
     )
-    with gr.Row():
+    with gr.Row(equal_height=True):
         start = gr.Button(mark("album.start"), variant="primary", elem_id="album-start")
         cancel = gr.Button(mark("album.stop"), interactive=False, elem_id="album-stop")
         download = gr.DownloadButton(

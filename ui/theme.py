@@ -64,7 +64,12 @@ ENGLISH = {
     for key, text in TEXTS["en"].items()
     if key.startswith("gradio.")
 }
-WORDING = {**ENGLISH, "Laden Sie ein Bild hier ab, um es hochzuladen.": mark("photo.drop")}
+WORDING = {
+    **ENGLISH,
+    "Laden Sie ein Bild hier ab, um es hochzuladen.": mark("photo.drop"),
+    **dict.fromkeys(("Drop File Here", "Datei hier ablegen"), mark("album.drop")),
+    **dict.fromkeys(("Click to Upload", "Hochladen"), mark("album.choose")),
+}
 ARRIVALS = {
     reason: mark(f"arrival.{reason}")
     for reason in (

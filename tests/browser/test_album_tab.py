@@ -27,6 +27,7 @@ def album_files(count: int) -> list[FilePayload]:
 @on_desktop
 def test_many_photos_are_analysed_and_packed(page: Page) -> None:
     open_tab(page, "Many photos")
+    expect(page.locator("#album-files")).to_contain_text("Drop photos here")
     page.locator("#album-files input[type=file]").set_input_files(album_files(3))
     expect(page.locator("#album-files")).to_contain_text("bad")
     page.locator("#album-start").click()
