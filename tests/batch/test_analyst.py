@@ -12,7 +12,7 @@ from skimage.filters import threshold_otsu
 
 from batch import rle, rows
 from batch.analyst import Analyst, AnalystError
-from models import pipeline, store
+from models import pipeline, runtime, store
 from models.images import open_photo
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
@@ -26,7 +26,9 @@ def analyst(hostile_photos: None) -> Iterator[Analyst]:
     analyst.close()
 
 
-def test_a_row_agrees_with_the_pipeline(analyst: Analyst) -> None:
+def test_a_row_agrees_with_the_pipeline(analyst: Analyst, monkeypatch: pytest.MonkeyPatch) -> None:
+    # With another number of threads, sums are computed in another order: here, too, on one core.
+    monkeypatch.setattr(runtime.running, "answers", lambda: 1024)
     row = analyst.row(CAT.read_bytes())
 
     photo = open_photo(CAT)
@@ -34,8 +36,7 @@ def test_a_row_agrees_with_the_pipeline(analyst: Analyst) -> None:
     expected = pipeline.describe(photo, pets=pets)
     (pet,) = pets
     mask = rle.decode(row["pets"][0].pop("mask"), *photo.shape[:2])
-    # With another number of threads, sums are computed in another order.
-    assert np.mean(mask != pet.mask) < 1e-4
+    np.testing.assert_array_equal(mask, pet.mask)
     assert (row["width"], row["height"], row["cuts"]) == (451, 300, expected["cuts"])
     assert row["pets"][0]["box"] == list(expected["pets"][0]["box"])
     assert row["pets"][0]["breeds"][0]["name"] == expected["pets"][0]["breeds"][0]["name"]
