@@ -101,6 +101,7 @@ def export(
     calibrate: Sequence[Path] = (),
     temperature: float | None = None,
     otherwise: str | None = None,
+    offsets: Mapping[str, float] | None = None,
     start: Mapping[str, str] | None = None,
     root: Path | None = None,
     source: str | Path | None = None,
@@ -138,6 +139,9 @@ def export(
     otherwise
         The weights from which a timm classifier started: a file, or "imagenet" for those that timm
         downloads. Their own classifier becomes another output.
+    offsets
+        Of a mask model's classes, by name: constants to add to their logits, chosen on held-out
+        photos. A loss that favours a class makes it too large, which its offset corrects.
     start
         For the card, what the runs do not say about their starting weights: see
         `training.starting_weights`.
@@ -175,11 +179,13 @@ def export(
         ]
     _fit_together(runs, calibrations, calibrated=bool(calibrate))
     own = {"temperature": temperature, "otherwise": otherwise}
-    more = {option: value for option, value in own.items() if value is not None}
+    more: dict[str, Any] = {option: value for option, value in own.items() if value is not None}
     if more and (facts["framework"], facts["task"]) != ("timm", "classification"):
         raise ExportError(f"Only classifiers of timm take --{' and --'.join(more)}.")
     if otherwise and len(runs) > 1:
         raise ExportError("--otherwise is for one run: several have no body in common.")
+    if offsets:
+        more["offsets"] = _of_classes(offsets, facts)
     photos = [
         open_photo(each.photo) for each in examples[:: max(len(examples) // PARITY_PHOTOS, 1)]
     ]
@@ -191,12 +197,27 @@ def export(
     models.mkdir(parents=True, exist_ok=True)
     (models / f"{name}.onnx").write_bytes(content)
     card = make_card(runs, exported, content, difference, len(photos), start or {})
+    if offsets:
+        card["output"]["offsets"] = dict(offsets)
     if subject and facts["task"] == "segmentation":
         card["subject"] = subject
     shown = {"title": title} if title else {}
     card = {**shown, **({"default": True} if default else {}), **card}
     (models / f"{name}.json").write_text(json.dumps(card, indent=2) + "\n")
     return difference
+
+
+def _of_classes(offsets: Mapping[str, float], facts: Mapping[str, Any]) -> list[float]:
+    """The offset of each class of a run."""
+    if facts["framework"] != "smp":
+        raise ExportError("Only mask models of segmentation-models-pytorch take --offsets.")
+    classes = [label["name"] for label in facts["labels"]]
+    for name, value in offsets.items():
+        if name not in classes:
+            raise ExportError(f"--offsets: the classes are {', '.join(classes)}, not {name!r}.")
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ExportError(f"--offsets: that of {name} must be a number, not {value!r}.")
+    return [float(offsets.get(name, 0)) for name in classes]
 
 
 def _check(
@@ -347,6 +368,12 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         "or imagenet for those that timm downloads",
     )
     parser.add_argument(
+        "--offsets",
+        type=command_line.json_object,
+        metavar="JSON",
+        help="of a mask model's classes, as '{\"border\": -0.3}': constants to add to their logits",
+    )
+    parser.add_argument(
         "--starting-weights",
         dest="start",
         type=command_line.json_object,
@@ -392,6 +419,7 @@ def main(words: Sequence[str] | None = None) -> None:
         calibrate=arguments.calibrate,
         temperature=arguments.temperature,
         otherwise=arguments.otherwise,
+        offsets=arguments.offsets,
         start=arguments.start,
         root=arguments.root,
         source=arguments.source,

@@ -9,6 +9,7 @@ from models import segmentation, store
 from models.images import open_photo
 from models.preprocessing import prepare
 from training import encoder_unet, export, pets, train_encoder_unet
+from training.errors import UserError
 
 import segmentation_models_pytorch as smp  # isort: skip
 
@@ -36,23 +37,43 @@ def test_a_run_ends_in_a_network_the_package_loads_and_pictures(run: Path) -> No
         assert (run / name).stat().st_size > 0
 
 
+def answer(run: Path, batch: np.ndarray, offsets: tuple[float, ...]) -> np.ndarray:
+    """How the framework answers, with constants added to the classes' logits."""
+    with torch.inference_mode():
+        logits = smp.from_pretrained(run).eval()(torch.from_numpy(batch))
+        return (logits + torch.tensor(offsets)[:, None, None]).softmax(dim=1).numpy()
+
+
 def test_its_export_is_served_like_the_framework_answers(
     run: Path, tiny_pets: Path, tmp_path: Path
 ) -> None:
-    export.main([str(run), "fine", "--models", str(tmp_path), "--root", str(tiny_pets)])
+    words = [str(run), "fine", "--models", str(tmp_path), "--root", str(tiny_pets)]
+    export.main([*words, "--offsets", '{"border": -0.3, "background": 0.1}'])
+    offsets = (0.0, 0.1, -0.3)
+    assert store.read_card("fine", tmp_path).facts["output"]["offsets"]["border"] == -0.3
     segmenter = segmentation.Segmenter(*store.load("fine", "segmentation", tmp_path))
     photo = open_photo(pets.split(tiny_pets, "test")[0].photo)
     batch = prepare(photo, segmenter.card.input)
-    with torch.inference_mode():
-        expected = smp.from_pretrained(run).eval()(torch.from_numpy(batch)).softmax(dim=1)
-    np.testing.assert_allclose(segmenter.run(batch), np.moveaxis(expected.numpy(), 1, 3), atol=1e-4)
+    expected = np.moveaxis(answer(run, batch, offsets), 1, 3)
+    np.testing.assert_allclose(segmenter.run(batch), expected, atol=1e-4)
     assert segmenter.predict(photo).probabilities.shape == (*photo.shape[:2], 3)
     assert segmenter.any_size
     larger = np.random.default_rng(0).normal(size=(2, 3, 96, 160)).astype(np.float32)
-    with torch.inference_mode():
-        expected = smp.from_pretrained(run).eval()(torch.from_numpy(larger)).softmax(dim=1)
-    expected = np.moveaxis(expected.numpy(), 1, 3)
+    expected = np.moveaxis(answer(run, larger, offsets), 1, 3)
     np.testing.assert_allclose(segmenter.run(larger), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("offsets", "message"),
+    [('{"tail": 1}', "not 'tail'"), ('{"border": "much"}', "must be a number")],
+)
+def test_offsets_are_of_its_classes(
+    offsets: str, message: str, run: Path, tiny_pets: Path, tmp_path: Path
+) -> None:
+    words = [str(run), "fine", "--models", str(tmp_path / "none"), "--root", str(tiny_pets)]
+    with pytest.raises(UserError, match=message):
+        export.main([*words, "--offsets", offsets])
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_larger_run_starts_from_a_smaller_one(

@@ -79,14 +79,29 @@ def pad_alike(network: torch.nn.Module) -> None:
             pad_alike(child)
 
 
+def with_offsets(unet: torch.nn.Module, offsets: Sequence[float]) -> torch.nn.Module:
+    """Add a constant to each class's logit, in place: a U-Net ends in a convolution with biases."""
+    with torch.no_grad():
+        unet.get_parameter("segmentation_head.0.bias").add_(torch.tensor(offsets))
+    return unet
+
+
 def export_smp(
-    runs: Sequence[Run], target: Path, mirror: bool, calibrations: Sequence[Calibration]
+    runs: Sequence[Run],
+    target: Path,
+    mirror: bool,
+    calibrations: Sequence[Calibration],
+    offsets: Sequence[float] = (),
 ) -> Exported:
-    """Write a segmentation-models-pytorch run as ONNX; batch, height and width are dynamic."""
+    """Write a segmentation-models-pytorch run as ONNX; batch, height and width are dynamic.
+
+    `offsets` are added to the classes' logits, if there are any.
+    """
     run = single(runs)
-    trained, exported = (
-        Softmaxed(smp.from_pretrained(run.folder), mirror).eval() for _ in range(2)
-    )
+    unets = [smp.from_pretrained(run.folder) for _ in range(2)]
+    if offsets:
+        unets = [with_offsets(unet, offsets) for unet in unets]
+    trained, exported = (Softmaxed(unet, mirror).eval() for unet in unets)
     pad_alike(exported)
     facts = export_torch(exported, run.spec, target, any_size=True)
     return replace(facts, predict=predictor(trained))
