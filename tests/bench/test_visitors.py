@@ -29,7 +29,10 @@ def test_each_of_a_crowd_is_answered(build: crowd.Build, event: crowd.Event) -> 
     own = replace(build, times=[], outcomes=type(build.outcomes)())
     with crowd.VISITORS[event](own.port, VISITORS) as everyone:
         everyone = [crowd.mixed(ask, own.port, number) for number, ask in enumerate(everyone)]
-        own.ask(everyone, itertools.count(), seconds=2)
+        turns = itertools.count()
+        while len(own.times) < VISITORS:  # once is enough, unless the machine is very slow
+            own.ask(everyone, turns, seconds=2)
+            assert set(own.outcomes) <= {"answered"}
 
     assert set(own.outcomes) == {"answered"}
     assert len(own.times) == own.outcomes["answered"] >= VISITORS
