@@ -27,7 +27,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
 from tqdm import tqdm
 
 from models import breeds, detection, pipeline, segmentation, store
@@ -137,6 +136,8 @@ def true_boxes(numbers: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 def fit(seen: Iterable[Seen]) -> Candidates:
     """Fit the rule, on boxes in which no other animal is surely seen."""
+    from sklearn.linear_model import LogisticRegression
+
     rows = [each for each in seen if not each.animal]
     signs = np.array([(each.box, each.pet) for each in rows])
     regression = LogisticRegression(C=10).fit(
