@@ -265,16 +265,29 @@ class BreedClassifier:
         (answer,) = self._classify(prepare(photo, self.card.input, window))
         return answer
 
-    def classify_turned(
+    def turned_logits(
         self, photo: Photo | Image.Image, turns: Sequence[Turn]
-    ) -> list[Classification]:
-        """Classify a photo after each of some turns, in one run of the network."""
+    ) -> NDArray[np.float32]:
+        """The second head's logits after each of some turns, as `Upright.score` takes them.
+
+        Returns
+        -------
+        `(turns, classes)` float32, before the head's temperature.
+
+        Raises
+        ------
+        ValueError
+            When the model has no second head.
+        """
+        if self.card.second_head is None:
+            raise ValueError(f"{self.card.name} has no second head.")
         spec = self.card.input
         if spec.height != spec.width or spec.resize not in ("squash", "crop"):
-            return [self.classify(turn_image(as_image(photo), turn)) for turn in turns]
+            batches = (prepare(turn_image(as_image(photo), turn), spec) for turn in turns)
+            return np.concatenate([self._network.run_last(batch) for batch in batches])
         square = resize_photo(photo, spec)  # that of a turned photo is the same, turned
         batch = normalize(np.stack([turn_array(square, turn) for turn in turns]), spec)
-        return self._classify(np.ascontiguousarray(batch))
+        return self._network.run_last(np.ascontiguousarray(batch))
 
     def _classify(self, batch: NDArray[np.float32]) -> list[Classification]:
         probabilities, *more = self._network.run_all(batch)

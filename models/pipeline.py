@@ -382,7 +382,7 @@ def _turn(photo: Image.Image, pets: Sequence[Pet], classifier: BreedClassifier) 
         return 0
     crops = [_alone(photo, pet.crop, pet.others) or photo.crop(pet.crop) for pet in judged]
     scores = [
-        [answer.upright(rule) for answer in classifier.classify_turned(crop, QUARTERS[1:])]
+        [rule.score(logits) for logits in classifier.turned_logits(crop, QUARTERS[1:])]
         for crop in crops
     ]
     return QUARTERS[int(np.argmax([np.mean(first) + rule.margin, *np.mean(scores, axis=0)]))]

@@ -5,7 +5,7 @@ import logging
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from threading import Event, Lock
+from types import MappingProxyType
 
 import numpy as np
 import onnxruntime
@@ -35,6 +36,8 @@ SIZES = (1, 2, 4, 8, 16)
 REPLAYED = (1, 4, 16)
 RUNS_TO_RECORD = 3  # one allocates, one is recorded, and one replayed
 CLOSE = 1e-2  # a replay whose answers are farther from the plain run's is not used
+
+NOTHING: Mapping[str, NDArray[np.float32]] = MappingProxyType({})
 
 Answers = list[NDArray[np.float32]]
 Run = Callable[[NDArray[np.float32]], Answers]
@@ -138,6 +141,10 @@ class Network:
         photo = session.get_inputs()[0]
         self._input = photo.name
         self.input_shape = tuple(n if isinstance(n, int) else None for n in photo.shape)
+        self._off = {
+            each.name: np.zeros(each.shape, np.float32)
+            for each in session.get_overridable_initializers()
+        }
         self._replays: dict[tuple[int, ...], Replay] = {}
         on_gpu = session.get_providers()[0] == "CUDAExecutionProvider"
         self.device = "GPU" if on_gpu else "CPU"
@@ -168,16 +175,33 @@ class Network:
             self._leave_gpu()
             return self._run_on_cpu(batch)
 
-    def _run_on_cpu(self, batch: NDArray[np.float32]) -> Answers:
-        with running.share(self._threads) as threads:
-            return self._run(batch, threads)
+    def run_last(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Run a batch through the network; return its last output alone.
 
-    def _run(self, batch: NDArray[np.float32], threads: int | None = None) -> Answers:
+        Files may have constants that the other outputs alone depend on, and that leave out a part
+        of the network where they are 0; they offer these as inputs. See `training.second_opinion`.
+        """
+        if self.device == "CPU" and away.get() is None:
+            return self._run_on_cpu(batch, self._off)[-1]
+        return self.run_all(batch)[-1]
+
+    def _run_on_cpu(
+        self, batch: NDArray[np.float32], off: Mapping[str, NDArray[np.float32]] = NOTHING
+    ) -> Answers:
+        with running.share(self._threads) as threads:
+            return self._run(batch, threads, off)
+
+    def _run(
+        self,
+        batch: NDArray[np.float32],
+        threads: int | None = None,
+        off: Mapping[str, NDArray[np.float32]] = NOTHING,
+    ) -> Answers:
         options = _give_memory_back() if self._keeps and batch.size > KEPT else None
         with self._lock:
             threads = threads or self._threads
             session = self._sessions.get(threads) or self._open_on_cpu(threads)
-        return session.run(None, {self._input: batch}, options)
+        return session.run(None, {self._input: batch, **off}, options)
 
     def _open_on_cpu(self, threads: int) -> onnxruntime.InferenceSession:
         session = _open(self.content, ["CPUExecutionProvider"], self._keeps, threads)

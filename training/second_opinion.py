@@ -12,7 +12,9 @@ class-activation maps, whose means are the logits. What the first network says o
 as it is.
 
 Both networks lie in one `.onnx` file, in which a condition decides whether the second one runs. So
-nothing changes for those who use the file. The models must have the same classes, input and maps.
+nothing changes for those who use the file. Those who want the first network's last output alone may
+set the limit, an input with a value of its own, to 0: the second one then never runs. The models
+must have the same classes, input and maps.
 
 `training.evaluate` measures the result, and the rules of `training.refusal` must be fitted anew.
 """
@@ -66,7 +68,8 @@ def join(
         graph.maker(name).output[0] = f"first_{name}"
         graph.redirect(name, f"first_{name}")
     weight = np.array(1 / (2 * temperature), np.float32)
-    limit = graph.add("below", np.array(below, np.float32))
+    limit = graph.add("below", np.array([below], np.float32))
+    graph.proto.input.append(helper.make_tensor_value_info(limit, TensorProto.FLOAT, [1]))
     places = graph.add("places", np.array([2, 3], np.int64))
     breeds = graph.add("breeds_axis", np.array([1], np.int64))
     each = graph.add("each_photo", np.array([-1, 1, 1, 1], np.int64))

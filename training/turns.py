@@ -58,24 +58,26 @@ def logits_of(photo: Photo, classifier: BreedClassifier) -> NDArray[np.float32]:
     height, width = photo.shape[:2]
     box = pipeline.crop_box(found[0].box, height, width) if found else (0, 0, width, height)
     crop = as_image(photo).crop(box)
-    answers = classifier.classify_turned(crop, QUARTERS)
-    return np.stack([uncalibrated(answer.other_logits, classifier.card) for answer in answers])
+    return classifier.turned_logits(crop, QUARTERS)
 
 
-def uncalibrated(logits: NDArray[np.float32] | None, card: store.Card) -> NDArray[np.float32]:
-    """The second head's logits as the network gives them.
+def check(card: store.Card) -> None:
+    """Check that a model can see which photos are turned.
 
     Raises
     ------
     training.errors.UserError
-        When the model has no second head.
+        If it cannot.
     """
-    if logits is None or card.second_head is None:
+    if card.task != "classification":
+        raise UserError(
+            f"{card.name} is for {card.task}: only classifiers see which photos are turned."
+        )
+    if card.second_head is None:
         raise UserError(
             f"{card.name} has no second head: only with `training.export --otherwise` does a model "
             "see which photos are turned."
         )
-    return logits * np.float32(card.second_head.temperature)
 
 
 def fit(logits: NDArray[np.float32]) -> store.Upright:
@@ -152,10 +154,7 @@ def fit_and_measure(
         When the data cannot be had, or the model has no second head.
     """
     card = store.read_card(model, models)
-    if card.task != "classification":
-        raise UserError(
-            f"{model} is for {card.task}: only classifiers see which photos are turned."
-        )
+    check(card)
     classifier = BreedClassifier(*store.load(model, "classification", models))
     facts = facts_of(card)
     data = data_sets.open_for(facts, root=root, source=source, folder=folder)

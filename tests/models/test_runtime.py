@@ -110,6 +110,9 @@ class FakeSession:
     def get_inputs(self) -> list[SimpleNamespace]:
         return [SimpleNamespace(name="photo", shape=["batch", 2])]
 
+    def get_overridable_initializers(self) -> list[SimpleNamespace]:
+        return []
+
     def get_providers(self) -> list[str]:
         return ["CUDAExecutionProvider"] * self.on_gpu + ["CPUExecutionProvider"]
 

@@ -61,8 +61,10 @@ class Compass:
             self.others,
         )
 
-    def classify_turned(self, photo: Image.Image, turns: Sequence[Turn]) -> list[Classification]:
-        return [self.classify(turn_image(photo, turn)) for turn in turns]
+    def turned_logits(
+        self, photo: Image.Image, turns: Sequence[Turn]
+    ) -> list[NDArray[np.float32] | None]:
+        return [self.classify(turn_image(photo, turn)).other_logits for turn in turns]
 
 
 @pytest.fixture

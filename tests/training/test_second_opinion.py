@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from scipy.special import softmax
 
 from models import store
 from models.half import unpacked
+from models.runtime import Network
 from training import second_opinion
 from training.errors import UserError
 
@@ -119,8 +121,36 @@ def test_the_second_network_is_not_computed_for_a_photo_that_is_sure(
         joined.SerializeToString(), providers=["CPUExecutionProvider"]
     )
     session.run(None, {"photo": photos[best.argmax()][np.newaxis]})
+    unsure = photos[best.argmin()][np.newaxis]
     with pytest.raises(Exception, match="Gather"):
-        session.run(None, {"photo": photos[best.argmin()][np.newaxis]})
+        session.run(None, {"photo": unsure})
+    # Nor for any photo where the limit is 0.
+    off = np.zeros(1, np.float32)
+    *_, otherwise = session.run(None, {"photo": unsure, "below": off})
+    np.testing.assert_array_equal(otherwise, answers(first, unsure)[-1])
+
+
+def test_a_network_sets_the_limit_to_0_for_the_last_output_alone(
+    first: onnx.ModelProto,
+    second: onnx.ModelProto,
+    photos: NDArray[np.float32],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    content = second_opinion.join(first, second, BELOW).SerializeToString()
+    network = Network(content, photos[:1].shape, providers=["CPUExecutionProvider"])
+    fed = []
+    run = network._run
+
+    def listen(
+        batch: NDArray[np.float32], threads: int, off: Mapping[str, NDArray[np.float32]]
+    ) -> list[NDArray[np.float32]]:
+        fed.append(off)
+        return run(batch, threads, off)
+
+    monkeypatch.setattr(network, "_run", listen)
+    np.testing.assert_array_equal(network.run_last(photos), answers(first, photos)[-1])
+    network.run_all(photos)
+    assert [dict(each) for each in fed] == [{"below": 0}, {}]
 
 
 def write(folder: Path, name: str, model: onnx.ModelProto, **changes: object) -> None:

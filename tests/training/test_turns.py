@@ -37,9 +37,9 @@ def test_the_rule_knows_upright_photos_by_few_classes() -> None:
 
 
 def test_a_model_without_a_second_head_cannot_tell() -> None:
-    card = cast("store.Card", SimpleNamespace(name="mine", second_head=None))
+    card = cast("store.Card", SimpleNamespace(name="mine", task="classification", second_head=None))
     with pytest.raises(UserError, match="mine has no second head"):
-        turns.uncalibrated(None, card)
+        turns.check(card)
 
 
 def test_a_card_whose_rule_names_unknown_classes_is_refused(tmp_path: Path) -> None:
