@@ -168,7 +168,7 @@ def main(words: Sequence[str] | None = None) -> None:
     )
     pets.add_arguments(parser)
     parser.add_argument("--split", choices=("validation", "test"), default="test")
-    parser.add_argument("--every", type=int, default=1, help="only each so manieth picture")
+    parser.add_argument("--every", type=int, default=1, help="only every EVERY-th picture")
     parser.add_argument(
         "--compare", action="store_true", help="compare methods on held-out pictures; renew a table"
     )

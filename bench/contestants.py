@@ -293,8 +293,12 @@ def classifier(means: Means) -> "torch.nn.Module":
     facts, _ = card(BREED)
     temperature = facts["output"]["temperature"]
     breeds = len(facts["labels"])
+    architectures, opinion = facts["architecture"].split(" + "), None
+    if second := facts.get("second_opinion"):
+        architectures.append(second["architecture"])
+        opinion = networks.Opinion(second["below"], second["temperatures"])
     return networks.timm_classifier(
-        means.weights[BREED], facts["architecture"], breeds, temperature
+        means.weights[BREED], architectures, breeds, temperature, opinion
     )
 
 

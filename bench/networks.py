@@ -74,21 +74,39 @@ def keras_unet(chain: Chain, size: int, classes: int) -> "keras.Model":
     return keras.Model(unet.input, keras.layers.Softmax()(unet.output))
 
 
+@dataclass
+class Opinion:
+    """When a second network is asked, as a card's `second_opinion` says.
+
+    `below` is the first one's largest probability below which it is, and `temperatures` are those
+    of the first network's logits, the second one's, and the mean of both.
+    """
+
+    below: float
+    temperatures: Sequence[float]
+
+
 def timm_classifier(
-    chains: Sequence[Chain], architecture: str, classes: int, temperature: float
+    chains: Sequence[Chain],
+    architectures: Sequence[str],
+    classes: int,
+    temperature: float,
+    opinion: Opinion | None = None,
 ) -> "torch.nn.Module":
-    """The timm networks of the breed model, as a module that averages their calibrated logits.
+    """The timm networks of the breed model, as a module.
 
     Parameters
     ----------
     chains
         The networks' weights.
-    architecture
-        Their names in timm, joined by " + ".
+    architectures
+        Their names in timm.
     classes
         Number of breeds.
     temperature
         The divisor of the mean of their logits.
+    opinion
+        When the second network is asked; without it, the mean of all is the answer.
 
     Returns
     -------
@@ -101,7 +119,7 @@ def timm_classifier(
     import timm  # isort: skip
 
     networks = []
-    for name, chain in zip(architecture.split(" + "), chains, strict=True):
+    for name, chain in zip(architectures, chains, strict=True):
         network = timm.create_model(name, num_classes=classes, pad_type=chain.padding)
         # A second head, of other classes, is left out.
         layers = iter(
@@ -119,7 +137,7 @@ def timm_classifier(
         networks.append(network)
 
     class Average(torch.nn.Module):
-        """The mean of the networks' logits, each on its own range of values, calibrated."""
+        """The networks' calibrated logits, each network on its own range of values."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -129,12 +147,21 @@ def timm_classifier(
                     values = torch.from_numpy(getattr(chain, part).reshape(-1, 1, 1))
                     self.register_buffer(f"{part}_{index}", values)
 
+        def logits(self, index: int, photo: torch.Tensor) -> torch.Tensor:
+            scale, shift = getattr(self, f"scale_{index}"), getattr(self, f"shift_{index}")
+            return self.networks[index](photo * scale + shift)
+
         def forward(self, photo: torch.Tensor) -> torch.Tensor:
-            logits = [
-                network(photo * getattr(self, f"scale_{index}") + getattr(self, f"shift_{index}"))
-                for index, network in enumerate(self.networks)
-            ]
-            return torch.stack(logits).mean(dim=0) / temperature
+            if opinion is None:
+                every = [self.logits(index, photo) for index in range(len(networks))]
+                return torch.stack(every).mean(dim=0) / temperature
+            own, other, both = opinion.temperatures
+            first = self.logits(0, photo) / own
+            sure = first.softmax(dim=1).amax(dim=1, keepdim=True) >= opinion.below
+            if bool(sure.all()):
+                return first
+            mean = (first + self.logits(1, photo) / other) / 2 / both
+            return torch.where(sure, first, mean)
 
     return Average().eval()
 
