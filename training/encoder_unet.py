@@ -102,15 +102,23 @@ def known_part(model: TorchNetwork, start_from: Path | None, size: int) -> torch
     return model if same else model.encoder
 
 
-def make_learner(model: TorchNetwork, loaders: DataLoaders, frozen: float) -> Learner:
-    """A learner of a U-Net of segmentation-models-pytorch, whose encoder keeps a share frozen."""
+def make_learner(
+    model: TorchNetwork,
+    loaders: DataLoaders,
+    frozen: float,
+    loss: torch.nn.Module | None = None,
+) -> Learner:
+    """A learner of a U-Net of segmentation-models-pytorch, whose encoder keeps a share frozen.
+
+    The loss is cross-entropy and Dice unless given.
+    """
     body = list(model.encoder.parameters())
     head = [*model.decoder.parameters(), *model.segmentation_head.parameters()]
     return fastai_runs.fast(
         Learner(
             loaders,
             model,
-            loss_func=DiceCrossEntropy(),
+            loss_func=loss or DiceCrossEntropy(),
             splitter=lambda _: fastai_runs.body_groups(body, head, frozen),
             metrics=[pixel_accuracy],
             wd=WEIGHT_DECAY,

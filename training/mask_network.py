@@ -13,10 +13,9 @@ from fastai.vision.all import DataLoader, DataLoaders, Learner  # isort: skip
 from safetensors.torch import load_file
 
 from models.preprocessing import InputSpec
-from training import pets
+from training import encoder_unet, pets
 from training.composites import Scenes
 from training.deeplab import GRID, MEAN, STD, read_deeplab, unbelieved
-from training.encoder_unet import WEIGHT_DECAY, pixel_accuracy
 from training.mask_pictures import IGNORED, HeldOut, Pictures
 from training.pretrained import TorchNetwork
 from training.runs import RunError, read_facts
@@ -94,15 +93,4 @@ def make_learner(
         DataLoader(HeldOut(held_out, spec), bs=batch, device=device),
         device=device,
     )
-    body = list(model.encoder.parameters())
-    head = [*model.decoder.parameters(), *model.segmentation_head.parameters()]
-    return fastai_runs.fast(
-        Learner(
-            loaders,
-            model,
-            loss_func=BelievedLoss(),
-            splitter=lambda _: fastai_runs.body_groups(body, head, frozen),
-            metrics=[pixel_accuracy],
-            wd=WEIGHT_DECAY,
-        )
-    )
+    return encoder_unet.make_learner(model, loaders, frozen, BelievedLoss())
