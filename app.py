@@ -7,6 +7,7 @@ Each option can be given as an environment variable instead; the option wins.
 """
 
 from models import commandline
+from models.cards import ModelError
 
 if __name__ == "__main__":
     commandline.quiet_interrupts()
@@ -30,7 +31,7 @@ def check_models() -> None:
 
     Raises
     ------
-    models.store.ModelError
+    models.cards.ModelError
         If one is missing, or its checksum is not the card's.
     """
     from models import store
@@ -44,7 +45,7 @@ def load_models() -> None:
 
     Raises
     ------
-    models.store.ModelError
+    models.cards.ModelError
         When a model is missing or damaged.
     """
     from models import pipeline
@@ -123,7 +124,7 @@ def main(words: Sequence[str] | None = None) -> None:
             translate=texts.say_to,
             listening=listening,
         )
-    except (store.ModelError, settings.CannotStart) as error:
+    except (ModelError, settings.CannotStart) as error:
         raise SystemExit(str(error)) from None
     running.wait(first=warm_up)
     feedback.stop()

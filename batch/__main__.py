@@ -27,7 +27,8 @@ from batch.rounds import Settings
 from batch.runner import Progress, RunError
 from batch.sources import LARGEST_PART, MANY_PARTS, SMALLEST_PART, tell
 from models import images
-from models.store import SOURCE_VARIABLE, ModelError
+from models.cards import ModelError
+from models.store import SOURCE_VARIABLE
 from models.thresholding import MAX_CLASSES
 
 

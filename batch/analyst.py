@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from models import commandline
+from models.cards import ModelError
 
 ATTEMPTS = 3  # for a photo that ends the process or blocks it
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of <malloc.h>
@@ -120,14 +121,14 @@ def _serve(
     _be_the_first_to_go(memory)
     _keep_freed_memory()
     from batch import rows
-    from models import images, pipeline, store
+    from models import images, pipeline
     from models.errors import ExplainedError
 
     images.set_limits(*images.limits_in(os.environ))
     try:
         pipeline.load()
         pipe.send_bytes(json.dumps({"models": rows.models_used()}).encode())
-    except store.ModelError as error:
+    except ModelError as error:
         pipe.send_bytes(json.dumps({"error": str(error)}).encode())
         return
     with suppress(EOFError, BrokenPipeError):

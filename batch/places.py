@@ -21,7 +21,8 @@ from fsspec.core import has_magic, url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.utils import glob_translate
 
-from models import store
+from models import hub
+from models.errors import one_line
 
 if TYPE_CHECKING:
     import httpx2
@@ -106,7 +107,7 @@ def find(word: str, left_out: Counter[str]) -> tuple[str, list[str]]:
             return _find_here(path, left_out)
         return _glob_here(path, left_out)
     except OSError as error:
-        reason = store.hub_reason(error) if store.http_status(error) else one_line(error)
+        reason = hub.reason(error) if hub.http_status(error) else one_line(error)
         raise SourceError(UNREADABLE.format(word, reason)) from error
 
 
@@ -194,7 +195,7 @@ def _reaching_there() -> Iterator[None]:
     except (FileNotFoundError, PermissionError, IsADirectoryError, SourceError):
         raise
     except Exception as error:
-        raise UnreachableError(store.hub_reason(error)) from error
+        raise UnreachableError(hub.reason(error)) from error
 
 
 def is_here(source: str) -> bool:
@@ -211,11 +212,6 @@ def hidden(name: str) -> bool:
 def ending(name: str) -> str:
     """The kind under which a skipped file is counted."""
     return posixpath.splitext(name)[1].lower() or NO_ENDING
-
-
-def one_line(error: BaseException) -> str:
-    """An error's message as a part of a sentence."""
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
 def _find_here(path: str, left_out: Counter[str]) -> tuple[str, list[str]]:

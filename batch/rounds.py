@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from batch import names, places, rows, sources
 from batch.analyst import Analyst, AnalystError
 from models import images
+from models.errors import one_line
 
 if TYPE_CHECKING:
     from ray.actor import ActorHandle
@@ -132,7 +133,7 @@ class Worker:
                     if part.stop is None:  # the plan has counted those of the other parts
                         file.note(rows.LEFT_OUT, json.dumps(left_out))
             except (OSError, places.UnreachableError, AnalystError) as error:
-                yield Report(number, 0, error=names.printable(places.one_line(error)))
+                yield Report(number, 0, error=names.printable(one_line(error)))
                 return
         yield Report(number, pq.read_metadata(path).num_rows, failed, finished=True)
 

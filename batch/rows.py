@@ -79,7 +79,7 @@ def columns(content: bytes, classes: int) -> dict[str, Any]:
     ------
     models.images.PhotoError
         When the picture cannot be used.
-    models.store.ModelError
+    models.cards.ModelError
         When a model is missing or damaged.
     """
     photo, values = open_image(content)

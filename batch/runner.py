@@ -24,6 +24,7 @@ from batch.places import PLAN, SourceError
 from batch.rounds import Report, Settings
 from batch.sources import Part, Plan
 from models import commandline
+from models.errors import one_line
 
 LOG = "_log.txt"
 LEFT_OUT = "_left_out.json"
@@ -133,7 +134,7 @@ def run(
         searched; everything else is done then.
     batch.places.SourceError
         When there are no photos.
-    models.store.ModelError
+    models.cards.ModelError
         When there are no models.
     """
     settings = replace(settings, results=settings.results.absolute(), environment=_environment())
@@ -213,7 +214,7 @@ def _plan(words: Sequence[str], settings: Settings, size: int | None) -> Plan:
         plan = sources.plan(words, size, settings.column)
         _write_plan(path, plan, wanted)
     except OSError as error:
-        raise RunError(f"{results} cannot be used: {places.one_line(error)}.") from error
+        raise RunError(f"{results} cannot be used: {one_line(error)}.") from error
     return plan
 
 

@@ -26,8 +26,8 @@ from batch.places import SourceError
 from batch.rounds import Settings
 from batch.runner import RunError
 from models import processor
+from models.cards import ModelError
 from models.runtime import usable_cores
-from models.store import ModelError
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGE, RECORD = DOCS / "batch.md", DOCS / "batch.json"

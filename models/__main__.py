@@ -6,6 +6,7 @@ python -m models cells.tif --count nuclei | jq .count
 """
 
 from models import commandline
+from models.cards import ModelError
 
 if __name__ == "__main__":
     commandline.quiet_interrupts()
@@ -75,7 +76,7 @@ def main(words: Sequence[str] | None = None) -> int:
     if arguments.count:
         try:
             counter = segmentation.load(arguments.count)
-        except store.ModelError as error:
+        except ModelError as error:
             print(error, file=sys.stderr)
             return 1
         if not counter.card.instances:
@@ -93,7 +94,7 @@ def main(words: Sequence[str] | None = None) -> int:
         except PhotoError as error:
             print(f"{path}: {error}", file=sys.stderr)
             failed = True
-        except store.ModelError as error:
+        except ModelError as error:
             print(error, file=sys.stderr)
             return 1
         else:

@@ -151,7 +151,7 @@ def examine(
 
     Raises
     ------
-    models.store.ModelError
+    models.cards.ModelError
         When a model is missing or damaged.
     """
     try:

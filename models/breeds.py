@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models import store
+from models.cards import Card, Kind, Label, SecondHead, Upright
 from models.images import Photo
 from models.preprocessing import Window, as_image, normalize, prepare, resize_photo
 from models.runtime import Network
@@ -36,7 +37,7 @@ class Otherwise:
     """
 
     name: str
-    kind: store.Kind
+    kind: Kind
     probability: float
 
 
@@ -57,7 +58,7 @@ class Others:
         `(classes,)` bool: other animals; these and things.
     """
 
-    def __init__(self, head: store.SecondHead) -> None:
+    def __init__(self, head: SecondHead) -> None:
         self.head = head
         self.cats = [n for n, each in enumerate(head.classes) if each.kind == "cat"]
         self.breeds = [
@@ -90,7 +91,7 @@ class Classification:
     """
 
     probabilities: NDArray[np.float32]
-    labels: tuple[store.Label, ...]
+    labels: tuple[Label, ...]
     activation: NDArray[np.float32] | None = None
     other_logits: NDArray[np.float32] | None = None
     others: Others | None = None
@@ -172,7 +173,7 @@ class Classification:
             "agreement": math.log(shares[seen_as].sum() + LEAST),
         }
 
-    def upright(self, rule: store.Upright) -> float:
+    def upright(self, rule: Upright) -> float:
         """How surely the pet is seen upright, by a card's rule: log-odds; 0 without a head."""
         if self.other_logits is None or self.others is None:
             return 0.0
@@ -215,7 +216,7 @@ def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
 class BreedClassifier:
     """A breed model ready to use."""
 
-    def __init__(self, card: store.Card, network: Network) -> None:
+    def __init__(self, card: Card, network: Network) -> None:
         self.card = card
         self._network = network
         self._others = Others(card.second_head) if card.second_head else None
@@ -225,7 +226,7 @@ class BreedClassifier:
         """Where the model runs, "CPU" or "GPU"."""
         return self._network.device
 
-    def with_card(self, card: store.Card) -> "BreedClassifier":
+    def with_card(self, card: Card) -> "BreedClassifier":
         """The same network, used as another card says."""
         return BreedClassifier(card, self._network)
 
@@ -313,7 +314,7 @@ def load(name: str = "breeds") -> BreedClassifier:
 
     Raises
     ------
-    models.store.ModelError
+    models.cards.ModelError
         When the model is missing or damaged.
     """
     return BreedClassifier(*store.load(name, "classification"))

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models import store
+from models.cards import Boxes, Card, Label, ModelError
 from models.images import Photo
 from models.preprocessing import as_image, prepare, scaled_size
 from models.runtime import Network
@@ -29,12 +30,12 @@ class Detection:
     """
 
     box: tuple[int, int, int, int]
-    label: store.Label
+    label: Label
     probability: float
 
 
 def decode(
-    output: NDArray[np.float32], height: int, width: int, rule: store.Boxes
+    output: NDArray[np.float32], height: int, width: int, rule: Boxes
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Turn a detector's output into boxes and probabilities.
 
@@ -118,9 +119,9 @@ def suppress(
 class Detector:
     """A detector ready to use."""
 
-    def __init__(self, card: store.Card, network: Network) -> None:
+    def __init__(self, card: Card, network: Network) -> None:
         if card.boxes is None:
-            raise store.ModelError(f"The card of {card.name} does not say how to read its boxes.")
+            raise ModelError(f"The card of {card.name} does not say how to read its boxes.")
         self.card, self.rule = card, card.boxes
         self._network = network
 
@@ -129,7 +130,7 @@ class Detector:
         """Where the model runs, "CPU" or "GPU"."""
         return self._network.device
 
-    def with_rule(self, rule: store.Boxes) -> "Detector":
+    def with_rule(self, rule: Boxes) -> "Detector":
         """The same network, its output read in another way."""
         return Detector(replace(self.card, boxes=rule), self._network)
 
@@ -175,7 +176,7 @@ def load(name: str = "finder") -> Detector:
 
     Raises
     ------
-    models.store.ModelError
+    models.cards.ModelError
         When the model is missing or damaged.
     """
     return Detector(*store.load(name, "detection"))
@@ -186,7 +187,7 @@ def default() -> Detector | None:
 
     Raises
     ------
-    models.store.ModelError
+    models.cards.ModelError
         When the model is missing or damaged.
     """
     return load(store.default("detection")) if store.cards("detection") else None

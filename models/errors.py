@@ -81,3 +81,8 @@ class ExplainedError(ValueError):
 
 def _again(kind: type[ExplainedError], key: str, values: dict[str, str | int]) -> ExplainedError:
     return kind(key, **values)
+
+
+def one_line(error: BaseException) -> str:
+    """Any error's own message as a part of a sentence; its type if it has none."""
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__

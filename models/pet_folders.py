@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models import store
+from models.cards import Label
 from models.images import Photo
 
 PET, BACKGROUND, BORDER = 1, 2, 3
@@ -76,7 +77,7 @@ class Entry:
         )
 
 
-def breeds() -> tuple[store.Label, ...]:
+def breeds() -> tuple[Label, ...]:
     """The data set's 37 breeds, in the order of their class ids."""
     return store.read_card("breeds", store.EMBEDDED).labels
 

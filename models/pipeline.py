@@ -12,6 +12,7 @@ from PIL import Image, ImageStat
 
 from models import breeds, detection, previews, segmentation, store, thresholding
 from models.breeds import Breed, BreedClassifier, Classification, Otherwise
+from models.cards import Candidates
 from models.detection import Detector
 from models.images import Photo
 from models.picture import Values
@@ -103,7 +104,7 @@ def load() -> list[Segmenter | BreedClassifier | Detector]:
 
     Raises
     ------
-    models.store.ModelError
+    models.cards.ModelError
         When a model is missing or damaged.
     """
     detector = detection.default()
@@ -128,7 +129,7 @@ def analyze(photo: Photo | Image.Image, preview: Photo | None = None) -> list[Pe
 
     Raises
     ------
-    models.store.ModelError
+    models.cards.ModelError
         When a model is missing or damaged.
 
     Examples
@@ -185,7 +186,7 @@ def find(
 
     Raises
     ------
-    models.store.ModelError
+    models.cards.ModelError
         When a model is missing or damaged.
     """
     image = as_image(photo)
@@ -199,7 +200,7 @@ def look_closer(photo: Photo | Image.Image, segmenter: Segmenter) -> list[Look]:
 
     Raises
     ------
-    models.store.ModelError
+    models.cards.ModelError
         When a model is missing or damaged.
     """
     image = as_image(photo)
@@ -213,7 +214,7 @@ def look_closer(photo: Photo | Image.Image, segmenter: Segmenter) -> list[Look]:
     ]
 
 
-def _rule() -> store.Candidates | None:
+def _rule() -> Candidates | None:
     """The default detector's rule that decides between its boxes."""
     detector = detection.default()
     return detector.card.candidates if detector else None
@@ -264,7 +265,7 @@ def recognize(
 
     Raises
     ------
-    models.store.ModelError
+    models.cards.ModelError
         When a model is missing or damaged.
     """
     image = as_image(photo)
@@ -298,7 +299,7 @@ def _as_it_is(
 def _accepted(
     photo: Image.Image,
     looks: Sequence[Look],
-    rule: store.Candidates,
+    rule: Candidates,
     classifier: BreedClassifier,
 ) -> list[Pet]:
     """The pets among several looks by a detector's rule, named; empty if none is."""
@@ -540,7 +541,7 @@ def describe(
 
     Raises
     ------
-    models.store.ModelError
+    models.cards.ModelError
         When a model is missing or damaged.
     """
     image = as_image(photo)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models import store
+from models.cards import Card
 from models.images import Photo
 from models.lazy import lazy
 from models.preprocessing import (
@@ -534,7 +535,7 @@ def at_photo_size(
 class Segmenter:
     """A mask model ready to use."""
 
-    def __init__(self, card: store.Card, network: Network) -> None:
+    def __init__(self, card: Card, network: Network) -> None:
         self.card = card
         self.classes = tuple(label.name for label in card.labels)
         self._network = network
@@ -637,7 +638,7 @@ def load(name: str = "pet") -> Segmenter:
 
     Raises
     ------
-    models.store.ModelError
+    models.cards.ModelError
         When the model is missing or damaged.
     """
     return Segmenter(*store.load(name, "segmentation"))

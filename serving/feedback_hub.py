@@ -19,9 +19,8 @@ from huggingface_hub import (
 )
 from huggingface_hub.errors import HfHubHTTPError, RemoteEntryNotFoundError
 
-from models import pet_folders
+from models import hub, pet_folders
 from models.pet_folders import Entry
-from models.store import causes, http_status, hub_reason
 from serving import log
 from serving.settings import CannotStart
 
@@ -145,7 +144,7 @@ def _change(
                 parent_commit=head,
             )
         except HfHubHTTPError as error:
-            if http_status(error) != CHANGED or attempt == TRIES:
+            if hub.http_status(error) != CHANGED or attempt == TRIES:
                 raise
     raise AssertionError  # the last attempt returns or raises
 
@@ -170,7 +169,7 @@ def _list(api: HfApi, data_set: str, commit: str) -> str:
 
 def _sentence(data_set: str, error: Exception) -> str:
     """Why a data set cannot be used."""
-    if 401 in map(http_status, causes(error)):
+    if 401 in map(hub.http_status, hub.causes(error)):
         reason = "log in with `hf auth login`, or set $HF_TOKEN, and see that it exists"
         return f"The Hub does not let you into the data set {data_set}: {reason}."
-    return f"The data set {data_set} cannot be used: {hub_reason(error)}."
+    return f"The data set {data_set} cannot be used: {hub.reason(error)}."

@@ -31,11 +31,11 @@ from tqdm import tqdm
 
 from models import breeds, detection, pipeline, segmentation, store
 from models.breeds import BreedClassifier
+from models.cards import Candidates
 from models.detection import Detector, overlaps
 from models.images import Photo, open_photo
 from models.preprocessing import as_image
 from models.segmentation import Segmenter
-from models.store import Candidates
 from training import command_line, others, pets
 from training.composites import Scenes
 from training.evaluate_pets import COUNTS, OFFICIAL, scenes, with_several

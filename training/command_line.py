@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from models import commandline
-from models.store import ModelError
+from models.cards import ModelError
 from training.errors import Interrupted, UserError
 
 

@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from models import store
+from models.cards import Card, read_network
 from models.images import Photo, open_photo
 from models.preprocessing import InputSpec, prepare
 from training import command_line, data_sets
@@ -147,7 +148,7 @@ def mean_difference(
 
 
 def compress(
-    card: store.Card,
+    card: Card,
     folder: Path,
     to: Path,
     photos: Sequence[Photo],
@@ -183,7 +184,7 @@ def compress(
     """
     if "compression" in card.facts:
         raise CompressError(f"{card.name} was compressed before: export it again.")
-    spec, exported = card.input, store.read_network(card, folder)
+    spec, exported = card.input, read_network(card, folder)
     original = onnx.load_from_string(exported)
     simple = simplify(original, spec)
     compared = [(simple.SerializeToString(), exported)]

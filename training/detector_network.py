@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import save_file
 from tqdm import tqdm
 
+from models.cards import Boxes, Card, Label
 from models.detection import Detector
 from models.runtime import Network
-from models.store import Boxes, Card, Label
 from training.convert_detector import BINS, LEAST, MULTIPLE, OVERLAP, PETS, STRIDES, input_spec
 from training.detector_pictures import Drawn, Pictures
 from training.networks.onnx_network import OnnxNetwork

@@ -22,6 +22,7 @@ import numpy as np
 from tqdm import tqdm
 
 from models import breeds, pipeline, segmentation, store
+from models.cards import ModelError
 from models.images import open_photo
 from models.pipeline import Pet
 from models.regions import of_numbers
@@ -36,7 +37,7 @@ def peak(pet: Pet) -> tuple[int, int]:
     left, upper, right, lower = pet.crop
     evidence = pet.answer.evidence(pet.breeds[0].name, lower - upper, right - left)
     if evidence is None:
-        raise store.ModelError("This model has no class-activation maps.")
+        raise ModelError("This model has no class-activation maps.")
     row, column = np.unravel_index(evidence.argmax(), evidence.shape)
     return upper + int(row), left + int(column)
 

@@ -238,7 +238,7 @@ def on_the_hub(repo: str, files: tuple[str, ...], otherwise: str) -> None:
     """
     from huggingface_hub import HfApi, try_to_load_from_cache
 
-    from models.store import hub_reason
+    from models import hub
 
     if any(isinstance(try_to_load_from_cache(repo, name), str) for name in files):
         return
@@ -246,7 +246,7 @@ def on_the_hub(repo: str, files: tuple[str, ...], otherwise: str) -> None:
         HfApi().model_info(repo, timeout=ANSWER_TIMEOUT)
     except Exception as error:  # of the library, its HTTP client, or the network
         raise UserError(
-            f"The weights of {repo} cannot be downloaded ({hub_reason(error)}): {otherwise}."
+            f"The weights of {repo} cannot be downloaded ({hub.reason(error)}): {otherwise}."
         ) from error
 
 

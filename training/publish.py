@@ -24,7 +24,7 @@ from pathlib import Path
 from huggingface_hub import SpaceHardware
 from huggingface_hub.errors import HTTPError
 
-from models import store
+from models import hub, store
 from training import command_line
 from training.publishing.errors import PublishError
 from training.publishing.files import Files, model_files, space_files
@@ -98,7 +98,7 @@ def main(words: Sequence[str] | None = None) -> None:
     else:
         sources = [name.strip() for name in arguments.models.split(",") if name.strip()]
         for name in sources:
-            check_name(store.split(name)[0])
+            check_name(hub.split(name)[0])
         files = space_files(with_weights=not sources)
     show(files)
     if arguments.dry_run:

@@ -42,8 +42,8 @@ from tqdm import tqdm
 
 from models import breeds, pipeline, segmentation, store
 from models.breeds import BreedClassifier, Classification
+from models.cards import SIGNS, Refusal, SecondHead
 from models.images import Photo, open_photo
-from models.store import Refusal
 from training import command_line, data_sets, others
 from training.calibration import fit_temperature
 from training.data_sets import EITHER_FOLDER, Examples
@@ -57,8 +57,8 @@ REFUSED = 0.025  # share of refused pets, among those that the rule is fitted on
 COST = 0.05  # inverse regularisation: there are few photos of pets of other breeds
 PETS = ("cat", "dog")  # kinds of other photos that may be taken for the model's breeds
 # Inputs of the rule for a model with and without a second head.
-WITH = store.SIGNS[1:]
-WITHOUT = store.SIGNS[:2]
+WITH = SIGNS[1:]
+WITHOUT = SIGNS[:2]
 SEEN_PER_CLASS = 20  # training photos of each class that show what a second head sees it as
 SEEN_SHARE = 0.1  # least mean probability of a class that it is seen as
 
@@ -108,7 +108,7 @@ def _whole(segmenter: segmentation.Segmenter, photo: Photo) -> Callable[[], NDAr
     return lambda: segmenter.predict(photo).regions()
 
 
-def fit_head(head: store.SecondHead, seen: Sequence[Found]) -> float:
+def fit_head(head: SecondHead, seen: Sequence[Found]) -> float:
     """A second head's temperature, fitted on photos of its classes; unchanged without any."""
     known = [
         (each.answer.other_logits * head.temperature, each.number)
@@ -164,7 +164,7 @@ def _few_of_each(examples: Examples) -> Examples:
     return few
 
 
-def with_head(found: Sequence[Found], head: store.SecondHead | None) -> list[Found]:
+def with_head(found: Sequence[Found], head: SecondHead | None) -> list[Found]:
     """The same with a newly fitted second head: its temperature, and what it sees breeds as."""
     if head is None:
         return list(found)
@@ -275,7 +275,7 @@ def fit_and_score(
     others_folder: Path | None = None,
     strangers_folder: Path | None = None,
     skip_damaged: bool = False,
-) -> tuple[Figures, store.SecondHead | None]:
+) -> tuple[Figures, SecondHead | None]:
     """Fit the rule for a model and score it.
 
     Returns

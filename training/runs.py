@@ -23,8 +23,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from models.cards import Card
 from models.preprocessing import InputSpec
-from models.store import Card
 from training.command_line import positive, positive_float, without_folder_options
 from training.errors import Interrupted, UserError
 

@@ -31,6 +31,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from models import store
+from models.cards import Card, read_network
 from models.onnx_graph import Graph
 from training import command_line
 from training.errors import UserError
@@ -130,7 +131,7 @@ def _branch(second: onnx.ModelProto, photo: str, weight: str) -> onnx.GraphProto
     return helper.make_graph(nodes, "unsure", [], [answer], constants)
 
 
-def check(first: store.Card, second: store.Card) -> None:
+def check(first: Card, second: Card) -> None:
     """Check that two models fit together.
 
     Raises
@@ -150,9 +151,9 @@ def check(first: store.Card, second: store.Card) -> None:
 
 
 def add_opinion(
-    first: store.Card,
+    first: Card,
     folder: Path,
-    second: store.Card,
+    second: Card,
     second_folder: Path,
     below: float = BELOW,
     temperature: float = 1.0,
@@ -174,7 +175,7 @@ def add_opinion(
     """
     check(first, second)
     one, other = (
-        onnx.load_from_string(store.read_network(card, place))
+        onnx.load_from_string(read_network(card, place))
         for card, place in ((first, folder), (second, second_folder))
     )
     joined = join(one, other, below, temperature)

@@ -32,6 +32,7 @@ from tqdm import tqdm
 
 from models import detection, pipeline, segmentation, store
 from models.breeds import BreedClassifier
+from models.cards import Card, Upright
 from models.images import Photo, open_photo
 from models.preprocessing import as_image
 from models.turning import QUARTERS, back, turn_array
@@ -61,7 +62,7 @@ def logits_of(photo: Photo, classifier: BreedClassifier) -> NDArray[np.float32]:
     return classifier.turned_logits(crop, QUARTERS)
 
 
-def check(card: store.Card) -> None:
+def check(card: Card) -> None:
     """Check that a model can see which photos are turned.
 
     Raises
@@ -80,7 +81,7 @@ def check(card: store.Card) -> None:
         )
 
 
-def fit(logits: NDArray[np.float32]) -> store.Upright:
+def fit(logits: NDArray[np.float32]) -> Upright:
     """Fit the rule to `(photos, turns, classes)` logits, the first turn of each being upright."""
     values = logits.reshape(-1, logits.shape[2])
     upright = np.tile(np.arange(logits.shape[1]) == 0, len(logits))
@@ -94,10 +95,10 @@ def fit(logits: NDArray[np.float32]) -> store.Upright:
     coefficients = regression.coef_[0] / scaler.scale_
     intercept = float(regression.intercept_[0] - coefficients @ scaler.mean_)
     weights = {int(number): float(coefficients[number]) for number in np.flatnonzero(coefficients)}
-    return store.Upright(weights, intercept, SURE, MARGIN)
+    return Upright(weights, intercept, SURE, MARGIN)
 
 
-def measure(examples: Examples, classifier: BreedClassifier, rule: store.Upright) -> Figures:
+def measure(examples: Examples, classifier: BreedClassifier, rule: Upright) -> Figures:
     """Score the page's answers to photos at each turn, with the rule and without it."""
     card = classifier.card
     segmenter = segmentation.load(store.default("segmentation"))

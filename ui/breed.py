@@ -7,6 +7,7 @@ import gradio as gr
 
 from models import breeds, store
 from models.breeds import Otherwise
+from models.cards import Card, Kind
 from models.images import PhotoError
 from ui import events, markup
 from ui.texts import mark, mark_breed, percent, say, say_breed, say_error, say_name
@@ -121,7 +122,7 @@ def lead_on(otherwise: Otherwise | None) -> str:
     return say("pets.otherwise.lead", threshold=say("tab.threshold"), mask=say("tab.mask"))
 
 
-def with_article(name: str, kind: store.Kind) -> str:
+def with_article(name: str, kind: Kind) -> str:
     """An ImageNet name in a sentence: "a German shepherd", "an Airedale", "espresso"."""
     plural = name.endswith("s") and not name.endswith("ss")
     if kind == "thing" and (plural or name in UNCOUNTABLE):
@@ -136,5 +137,5 @@ def species(breed: breeds.Breed) -> str:
     return say_name("species", breed.species) if breed.species else ""
 
 
-def _card() -> store.Card:
+def _card() -> Card:
     return store.read_card(store.default("classification"))

@@ -10,6 +10,7 @@ import gradio as gr
 import numpy as np
 
 from models import drawing, measuring, object_files, resolutions, segmentation, store
+from models.cards import Card
 from models.drawing import Color
 from models.images import Photo, PhotoError
 from models.measuring import Objects
@@ -311,7 +312,7 @@ def explain(model: str) -> str:
     return f'<div class="explanation">{text}{figures_table(card)}</div>'
 
 
-def figures_table(card: store.Card) -> str:
+def figures_table(card: Card) -> str:
     """A model's figures on pictures that it was not trained on, as HTML."""
     try:
         test = card.facts["metrics"][TEST]

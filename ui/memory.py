@@ -8,13 +8,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from models import breeds, store
+from models import breeds
+from models.cards import Label
 
 Result = TypeVar("Result")
 
 PLAIN = frozenset({bool, float, int, str, type(None)})
 # Parts of models, which their answers refer to: a thousand classes, which no answer frees.
-OF_MODELS = (breeds.Others, store.Label)
+OF_MODELS = (breeds.Others, Label)
 
 
 class Memory:

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from models import breeds, store
 from models.breeds import Breed, BreedClassifier
+from models.cards import ModelError
 from models.images import Photo, open_photo
-from models.store import ModelError
 from models.turning import QUARTERS, turn_array
 
 AddModel = Callable[..., Path]

@@ -8,9 +8,9 @@ import pytest
 from numpy.typing import NDArray
 
 from models import detection, store
+from models.cards import Boxes, ModelError
 from models.images import open_photo
 from models.preprocessing import InputSpec, prepare, resize_photo, scaled_size
-from models.store import Boxes
 
 RULE = Boxes(strides=(8, 16, 32, 64), bins=8, least=0.35, overlap=0.5)
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -122,7 +122,7 @@ def test_a_card_that_does_not_say_how_to_read_boxes_is_refused(
     (tmp_path / "finder.onnx").symlink_to(store.EMBEDDED / "finder.onnx")
     fresh_models.setenv(store.SOURCE_VARIABLE, str(tmp_path))
     detection.load.cache_clear()
-    with pytest.raises(store.ModelError, match="boxes"):
+    with pytest.raises(ModelError, match="boxes"):
         detection.load("finder")
 
 

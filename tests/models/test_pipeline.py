@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 
 from models import breeds, detection, pipeline, segmentation
+from models.cards import Candidates, ModelError
 from models.images import open_photo
 from models.measuring import iou
 from models.regions import Box, Region, of_numbers
 from models.segmentation import Look, Segmentation, Segmenter
-from models.store import Candidates, ModelError
 
 AddModel = Callable[..., Path]
 

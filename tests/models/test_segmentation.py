@@ -12,11 +12,11 @@ from skimage import transform
 from skimage.filters import gaussian
 
 from models import segmentation, store
+from models.cards import ModelError
 from models.images import Photo, open_photo
 from models.preprocessing import prepare
 from models.regions import numbered
 from models.segmentation import Segmentation
-from models.store import ModelError
 
 AddModel = Callable[..., Path]
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from models import store
-from models.store import ModelError
+from models.cards import ModelError, OtherClass, Refusal
 
 AddModel = Callable[..., Path]
 
@@ -272,12 +272,12 @@ def test_a_second_head_and_a_rule_about_it_are_read(add_classifier: AddModel) ->
 
     card = store.read_card("breeds")
 
-    assert card.refusal == store.Refusal({"agreement": 2.0}, 1.0, 0.4)
+    assert card.refusal == Refusal({"agreement": 2.0}, 1.0, 0.4)
     head = card.second_head
     assert head is not None
     assert head.classes == (
-        store.OtherClass("pug", "dog", "Pug"),
-        store.OtherClass("cup", "thing"),
+        OtherClass("pug", "dog", "Pug"),
+        OtherClass("cup", "thing"),
     )
     # Until more is known, a breed is seen as itself.
     assert (head.temperature, head.seen_as) == (1.0, {"Pug": (0,)})

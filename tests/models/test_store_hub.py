@@ -9,7 +9,9 @@ import pytest
 from huggingface_hub import constants
 
 from models import store
-from models.store import ModelError
+from models.cards import ModelError
+from models.hub import ANSWER_TIMEOUT, PATIENCE
+from models.hub import main as download
 from tests.hub import FakeHub, Fault
 
 
@@ -41,7 +43,7 @@ def use(monkeypatch: pytest.MonkeyPatch, setting: str) -> None:
 def cached(hub: FakeHub, files: dict[str, bytes]) -> str:
     """Put the files into a repository and into the cache; return their commit."""
     commit = hub.add("me/pets", files)
-    store.main(["me/pets"])
+    download(["me/pets"])
     hub.requests.clear()
     return commit
 
@@ -151,14 +153,14 @@ def test_a_download_says_at_once_why_it_failed(
     hub.add("me/pets", files)
     hub.faults["GET /api/models"] = fault
     with pytest.raises(SystemExit, match=f"^{reason}$"):
-        store.main(["me/pets@main"])
+        download(["me/pets@main"])
     assert len(hub.requests) == 1
 
 
 def test_an_unreachable_hub_is_reported(hub: FakeHub) -> None:
     hub.stop()
     with pytest.raises(SystemExit, match=r"^the Hub cannot be reached, or the connection was cut$"):
-        store.main(["me/pets"])
+        download(["me/pets"])
 
 
 @pytest.mark.parametrize(
@@ -171,14 +173,14 @@ def test_a_hub_that_is_too_slow_is_given_up(
     monkeypatch: pytest.MonkeyPatch,
     files: dict[str, bytes],
 ) -> None:
-    monkeypatch.setattr(store, "PATIENCE", 1.0)
+    monkeypatch.setattr("models.hub.PATIENCE", 1.0)
     hub.add("me/pets", files)
     hub.faults[call] = fault
     embedded_with_notice(monkeypatch, "me/pets", "the Hub does not answer, or too slowly")
 
 
 def test_the_app_does_not_wait_long() -> None:
-    assert store.ANSWER_TIMEOUT < store.PATIENCE <= 15
+    assert ANSWER_TIMEOUT < PATIENCE <= 15
 
 
 def test_a_download_that_is_cut_off_leaves_nothing_behind(
@@ -188,7 +190,7 @@ def test_a_download_that_is_cut_off_leaves_nothing_behind(
     hub.add("me/pets", files)
     hub.faults["GET .*onnx"] = "cut"
     with pytest.raises(SystemExit, match="the Hub cannot be reached, or the connection was cut"):
-        store.main(["me/pets"])
+        download(["me/pets"])
 
     hub.faults.clear()
     use(monkeypatch, "me/pets")
@@ -314,6 +316,6 @@ def test_models_can_be_downloaded_in_advance(
     hub: FakeHub, files: dict[str, bytes], capsys: pytest.CaptureFixture[str]
 ) -> None:
     commit = hub.add("me/pets", files)
-    store.main([f"me/pets@{commit}"])
+    download([f"me/pets@{commit}"])
     folder = Path(capsys.readouterr().out.strip())
     assert (folder / "breeds.onnx").read_bytes() == files["breeds.onnx"]

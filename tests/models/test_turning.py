@@ -13,10 +13,10 @@ from PIL import Image
 
 from models import album, breeds, images, pipeline, segmentation
 from models.breeds import BreedClassifier, Classification, Others
+from models.cards import Label, OtherClass, Refusal, SecondHead, Upright
 from models.images import Photo
 from models.picture import Picture
 from models.regions import Region
-from models.store import Label, OtherClass, Refusal, SecondHead, Upright
 from models.turning import QUARTERS, Turn, back, turn_array, turn_box, turn_image
 
 AddModel = Callable[..., Path]

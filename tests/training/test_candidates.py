@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from models import store
+from models.cards import ModelError
 from training import candidates, evaluate_pets, pets
 from training.candidates import Seen
 from training.composites import Scenes
@@ -84,5 +85,5 @@ def test_a_card_with_an_incomplete_rule_is_refused(tmp_path: Path) -> None:
     assert store.read_card("finder", store.EMBEDDED).candidates is not None
     del facts["candidates"]["rule"]["alone"]
     (tmp_path / "finder.json").write_text(json.dumps(facts))
-    with pytest.raises(store.ModelError, match="alone"):
+    with pytest.raises(ModelError, match="alone"):
         store.read_card("finder", tmp_path)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from models import store
+from models.cards import read_network
 from models.preprocessing import InputSpec, prepare
 from training import compress, quantization
 from training.graphs import simplify
@@ -167,7 +168,7 @@ def test_the_file_holds_rounded_weights_and_its_card_says_so(
     card = store.read_card("pet", folder)
     compress.compress(card, folder, folder, photos, int8_from=400)
     after = store.read_card("pet", folder)
-    content = store.read_network(after, folder)  # checks its SHA-256
+    content = read_network(after, folder)  # checks its SHA-256
     stored = [each.data_type for each in onnx.load_from_string(content).graph.initializer]
     assert stored.count(TensorProto.INT8) == 2
     done = after.facts["compression"]
@@ -213,7 +214,7 @@ def test_int8_answers_nearly_the_same_with_weights_that_no_processor_overflows(
     card = store.read_card("pet", folder)
     compress.compress(card, folder, folder, photos[:1], learned=photos)
     after = store.read_card("pet", folder)
-    content = store.read_network(after, folder)
+    content = read_network(after, folder)
     model = onnx.load_from_string(content)
     stored = {
         each.name: numpy_helper.to_array(each)

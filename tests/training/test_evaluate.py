@@ -17,6 +17,7 @@ from PIL import Image
 
 import documents
 from models import detection, segmentation, store
+from models.cards import Card, ModelError, Task
 from models.images import open_photo
 from models.preprocessing import InputSpec
 from training import evaluate, evaluate_pets, metrics, nuclei, pets, summary
@@ -38,7 +39,7 @@ def write_model(
     name: str,
     weights: NDArray[np.float32],
     labels: Sequence[dict[str, str]],
-    task: store.Task = "segmentation",
+    task: Task = "segmentation",
     data: str = "Oxford-IIIT Pet",
     spec: InputSpec = SPEC,
 ) -> Path:
@@ -362,10 +363,10 @@ def test_writing_changes_the_card_s_figures_and_the_readme_s_table_alone(
 
 
 def test_the_table_tells_what_the_cards_have(pet_card: Path) -> None:
-    def card(**metrics: metrics.Figures) -> store.Card:
+    def card(**metrics: metrics.Figures) -> Card:
         evaluated = {"pictures": 1234, "command": "python", "size": 99}
         facts = {"metrics": {key: {**evaluated, **value} for key, value in metrics.items()}}
-        return store.Card("x", "segmentation", (), SPEC, "NHWC", "", facts)
+        return Card("x", "segmentation", (), SPEC, "NHWC", "", facts)
 
     old = card(validation={"top1": 0.1}, test={"top1": 0.8912, "top5": 0.95})
     new = card(test={"top1": 0.9, "expected_calibration_error": 0.0123})
@@ -400,7 +401,7 @@ def test_the_table_tells_what_the_cards_have(pet_card: Path) -> None:
     ]
 
 
-def describe(run: Path, framework: str, task: store.Task, layout: Literal["NCHW", "NHWC"]) -> None:
+def describe(run: Path, framework: str, task: Task, layout: Literal["NCHW", "NHWC"]) -> None:
     write_facts(
         run,
         task=task,
@@ -488,7 +489,7 @@ def test_what_cannot_be_measured_is_reported(
     places = {"NAMES": str(tmp_path / "nothing.txt"), "RUN": str(tmp_path)}
     words = [places.get(word, word) for word in words]
 
-    with pytest.raises((UserError, store.ModelError), match=problem):
+    with pytest.raises((UserError, ModelError), match=problem):
         evaluate.main(
             [
                 *words,

@@ -9,12 +9,13 @@ import pytest
 import documents
 from models import pipeline, store
 from models.breeds import Classification
+from models.cards import Label, ModelError
 from models.pipeline import Pet
 from models.regions import Region
 from training import evidence, pets
 from training.evaluation import tables
 
-LABELS = (store.Label("Pug", "dog"), store.Label("Sphynx", "cat"))
+LABELS = (Label("Pug", "dog"), Label("Sphynx", "cat"))
 
 
 def pet(activation: np.ndarray | None) -> Pet:
@@ -33,7 +34,7 @@ def test_the_peak_is_a_place_of_the_photo() -> None:
 
 
 def test_a_model_without_maps_is_reported() -> None:
-    with pytest.raises(store.ModelError, match="no class-activation maps"):
+    with pytest.raises(ModelError, match="no class-activation maps"):
         evidence.peak(pet(None))
 
 

@@ -26,6 +26,7 @@ import timm  # isort: skip
 from timm.models import save_for_hf  # isort: skip
 
 from models import store
+from models.cards import ModelError
 from models.preprocessing import InputSpec
 from training import publish
 from training.errors import UserError
@@ -96,7 +97,7 @@ def publish_breeds(tiny_models: Path, timm_runs: list[Path]) -> Callable[..., No
 
 def refusal(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     """The one sentence with which it exits."""
-    with pytest.raises((UserError, store.ModelError)) as stopped:
+    with pytest.raises((UserError, ModelError)) as stopped:
         publish.main(words)
     sentence = str(stopped.value)
     assert sentence.endswith(".")

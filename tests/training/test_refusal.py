@@ -13,7 +13,7 @@ from PIL import Image
 import documents
 from models import store
 from models.breeds import Classification, Others
-from models.store import Refusal
+from models.cards import Label, OtherClass, Refusal, SecondHead
 from training import others, pets, refusal
 from training.evaluation import tables
 from training.refusal import Found
@@ -88,14 +88,14 @@ OTHERS_WITH_HEAD = [
     )
 ] * 30
 
-HEAD = store.SecondHead(
-    (store.OtherClass("Airedale", "dog"), store.OtherClass("pug", "dog", "Pug")), 2.0, {"Pug": (1,)}
+HEAD = SecondHead(
+    (OtherClass("Airedale", "dog"), OtherClass("pug", "dog", "Pug")), 2.0, {"Pug": (1,)}
 )
 
 
 def answered(*logits: float) -> Classification:
     values = np.array(logits, np.float32)
-    label = (store.Label("Pug", "dog"),)
+    label = (Label("Pug", "dog"),)
     return Classification(np.ones(1, np.float32), label, None, values, Others(HEAD))
 
 

@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from scipy.special import softmax
 
 from models import store
+from models.cards import read_network
 from models.half import unpacked
 from models.runtime import Network
 from training import second_opinion
@@ -194,7 +195,7 @@ def test_the_card_tells_of_both_networks_and_drops_what_was_measured_of_one(
     assert told["below"] == BELOW
     assert list(card.facts["metrics"]) == ["end of training"]
     assert "evidence" not in card.facts
-    joined = onnx.load_from_string(store.read_network(card, tmp_path))
+    joined = onnx.load_from_string(read_network(card, tmp_path))
     expected = answers(second_opinion.join(first, second, BELOW), photos)[0]
     np.testing.assert_array_equal(answers(joined, photos)[0], expected)
     with pytest.raises(UserError, match="has a second opinion already"):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from models import store
+from models.cards import Card, ModelError
 from training import turns
 from training.errors import UserError
 
@@ -37,7 +38,7 @@ def test_the_rule_knows_upright_photos_by_few_classes() -> None:
 
 
 def test_a_model_without_a_second_head_cannot_tell() -> None:
-    card = cast("store.Card", SimpleNamespace(name="mine", task="classification", second_head=None))
+    card = cast("Card", SimpleNamespace(name="mine", task="classification", second_head=None))
     with pytest.raises(UserError, match="mine has no second head"):
         turns.check(card)
 
@@ -47,5 +48,5 @@ def test_a_card_whose_rule_names_unknown_classes_is_refused(tmp_path: Path) -> N
     assert store.read_card("breeds", store.EMBEDDED).upright is not None
     facts["upright"]["rule"]["weights"]["1000"] = 0.5
     (tmp_path / "breeds.json").write_text(json.dumps(facts))
-    with pytest.raises(store.ModelError, match="names classes that the head does not have"):
+    with pytest.raises(ModelError, match="names classes that the head does not have"):
         store.read_card("breeds", tmp_path)

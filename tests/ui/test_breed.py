@@ -10,9 +10,9 @@ import pytest
 from models import store
 from models.album import Entry
 from models.breeds import Classification, Otherwise
+from models.cards import Label, LookAlikes
 from models.pipeline import Pet
 from models.regions import Region
-from models.store import Label, LookAlikes
 from ui import album, breed, pets
 from ui.texts import TEXTS
 

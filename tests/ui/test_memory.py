@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models import breeds, store
+from models import breeds
+from models.cards import Label, OtherClass, SecondHead
 from ui.memory import Memory, bytes_of
 
 
@@ -141,10 +142,10 @@ def test_an_array_that_several_parts_share_counts_once() -> None:
 
 
 def test_what_an_answer_shares_with_its_model_does_not_count() -> None:
-    classes = (store.OtherClass("cup", "thing"), store.OtherClass("tiger", "other animal"))
-    others = breeds.Others(store.SecondHead(classes, 1.0, {}))
+    classes = (OtherClass("cup", "thing"), OtherClass("tiger", "other animal"))
+    others = breeds.Others(SecondHead(classes, 1.0, {}))
     probabilities, logits = np.ones(1, np.float32), np.zeros(2, np.float32)
-    labels = (store.Label("Beagle", "dog"),)
+    labels = (Label("Beagle", "dog"),)
     answer = breeds.Classification(probabilities, labels, None, logits, others)
 
     assert others.things.nbytes

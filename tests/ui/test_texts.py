@@ -21,11 +21,11 @@ from starlette.testclient import TestClient
 
 from models import drawing, store
 from models.breeds import Breed, Classification, Otherwise
+from models.cards import Label
 from models.errors import SENTENCES
 from models.images import PhotoError
 from models.pipeline import Pet
 from models.regions import Region
-from models.store import Label
 from serving import messages
 from ui import mask_lesson, pets, texts, theme, threshold
 from ui.breed import bars, unknown

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from models import store
 from models.breeds import BreedClassifier
+from models.cards import ModelError, Task
 from models.images import Photo, open_photo
 from models.preprocessing import InputSpec, prepare
 from models.segmentation import Segmentation, Segmenter, at_photo_size
@@ -50,7 +51,7 @@ class Model:
     """
 
     name: str
-    task: store.Task
+    task: Task
     labels: tuple[str, ...]
     input: InputSpec
     training: dict[str, Any]
@@ -71,7 +72,7 @@ def open_model(name: str, folder: Path = store.EMBEDDED) -> Model:
 
     Raises
     ------
-    models.store.ModelError
+    models.cards.ModelError
         When there is no such model, or it is damaged.
     training.runs.RunError
         When the folder's run has no network, or is damaged.
@@ -87,7 +88,7 @@ def open_model(name: str, folder: Path = store.EMBEDDED) -> Model:
 def _open_exported(name: str, folder: Path) -> Model:
     card = store.read_card(name, folder)
     if card.task == "detection":
-        raise store.ModelError(
+        raise ModelError(
             f"{name} is a detector: training.evaluate_pets measures it with what it is used for."
         )
     kind = Segmenter if card.task == "segmentation" else BreedClassifier

@@ -7,6 +7,7 @@ from typing import Any
 
 import documents
 from models import store
+from models.cards import Card
 from training import starting_weights, summary
 from training.metrics import Figures
 
@@ -74,7 +75,7 @@ PHRASES = {
 }
 
 
-def results_table(cards: Sequence[store.Card]) -> str:
+def results_table(cards: Sequence[Card]) -> str:
     """Markdown table of the test split's figures that stand in the cards."""
     lines = ["| model | measured | split | size | command |", "|---|---|---|---|---|"]
     for card in cards:
@@ -140,7 +141,7 @@ def _measured(figures: Figures) -> str:
     return ", ".join(phrases.values())
 
 
-def weights_table(cards: Sequence[store.Card]) -> str:
+def weights_table(cards: Sequence[Card]) -> str:
     """Markdown table of where the models' starting weights come from."""
     lines = ["| model | started from |", "|---|---|"]
     for card in cards:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from models import store
+from models.cards import Card, read_network
 from training import starting_weights
 from training.publishing.code import refuse_code
 from training.publishing.errors import PublishError
@@ -54,7 +55,7 @@ def model_files(
     ------
     PublishError
         When one is missing, could run code, or is no file that the card names.
-    models.store.ModelError
+    models.cards.ModelError
         When card and network do not belong together, or the network cannot be run.
     training.runs.RunError
         When a folder is not a finished run.
@@ -80,7 +81,7 @@ def model_files(
     return {**files, "README.md": readme.encode()}
 
 
-def _starting(card: store.Card, starts: Sequence[Path]) -> Sequence[Path]:
+def _starting(card: Card, starts: Sequence[Path]) -> Sequence[Path]:
     """The files of starting weights, of which the card says whose they are."""
     entries = [start or {} for start in starting_weights.listed(card.facts)]
     named = {start["file"]: start for start in entries if "file" in start}
@@ -131,7 +132,7 @@ def space_files(with_weights: bool) -> Files:
     ------
     PublishError
         When this is no Git repository, or a needed file is missing or could run code.
-    models.store.ModelError
+    models.cards.ModelError
         When a card and a network do not belong together.
     """
     try:
@@ -150,7 +151,7 @@ def space_files(with_weights: bool) -> Files:
             raise PublishError(f"A Space needs {name}, which Git does not track here.")
     if with_weights:
         for name in store.names(folder=ROOT / WEIGHTS):
-            store.read_network(store.read_card(name, ROOT / WEIGHTS), ROOT / WEIGHTS)
+            read_network(store.read_card(name, ROOT / WEIGHTS), ROOT / WEIGHTS)
     else:
         files = {path: file for path, file in files.items() if not path.startswith(WEIGHTS)}
     refuse_code(files)

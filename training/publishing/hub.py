@@ -13,7 +13,8 @@ from huggingface_hub import (
 from huggingface_hub.errors import HFValidationError, HTTPError
 from huggingface_hub.utils import validate_repo_id
 
-from models import store
+from models import hub, store
+from models.errors import one_line
 from training.publishing import files as publishing_files
 from training.publishing.errors import PublishError
 from training.publishing.files import SPACE, WEIGHTS, Files
@@ -139,7 +140,7 @@ class Pinned:
 
 def pin(api: HfApi, name: str) -> Pinned:
     """Look up which commit `OWNER/REPO@REVISION` is at, and which models it has."""
-    repo, revision = store.split(name)
+    repo, revision = hub.split(name)
     info = api.model_info(repo, revision=revision)
     files = {sibling.rfilename for sibling in info.siblings or ()}
     cards = (path.removesuffix(".json") for path in sorted(files) if path.endswith(".json"))
@@ -171,7 +172,7 @@ def space_readme(readme: str, pinned: Sequence[Pinned]) -> str:
 
 def advice(error: Exception, repo: str) -> str:
     """What went wrong between here and the Hub and what to do, in one sentence."""
-    status = store.http_status(error)
+    status = hub.http_status(error)
     wanted = getattr(error, "repo_id", None) or "such owner or repository"
     known = {
         401: "the Hub does not know you; log in with `hf auth login` and run this again",
@@ -189,10 +190,10 @@ def advice(error: Exception, repo: str) -> str:
     elif status:
         said = getattr(error, "server_message", None) or "it does not say why"
         reason = f"the Hub refuses it with error {status}: {' '.join(said.split()).rstrip('.')}"
-    elif any(isinstance(cause, HTTPError) for cause in store.causes(error)):
+    elif any(isinstance(cause, HTTPError) for cause in hub.causes(error)):
         reason = "the Hub cannot be reached, or the connection was cut; run this again"
     else:
-        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        reason = one_line(error)
     return f"{repo} was not published: {reason}."
 
 

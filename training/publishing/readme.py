@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from models import store
+from models.cards import Card
 from training import starting_weights
 from training.data_sets import OFFICIAL
 
@@ -48,9 +48,7 @@ class Measurement:
     groups: dict[str, dict[str, float]]
 
 
-def model_readme(
-    card: store.Card, repo: str, frameworks: Sequence[str], paths: Sequence[str]
-) -> str:
+def model_readme(card: Card, repo: str, frameworks: Sequence[str], paths: Sequence[str]) -> str:
     """The README of a model's repository: the Hub's metadata, and a page for people.
 
     All figures come from the card.
@@ -147,7 +145,7 @@ def _numbers(
     return figures, groups
 
 
-def _summary(card: store.Card) -> str:
+def _summary(card: Card) -> str:
     labels = ", ".join(label.name for label in card.labels)
     meaning = card.facts["output"].get("meaning", "one number for each label")
     spec = card.input
@@ -252,7 +250,7 @@ def _fact(name: str, value: Any) -> str:  # noqa: ANN401
     return f"{value}"
 
 
-def _limits(card: store.Card, data: str) -> str:
+def _limits(card: Card, data: str) -> str:
     limits = [
         f"- It sees photos at no more than {card.input.width} x {card.input.height} pixels.",
         f"- The figures hold for pictures like those of {data}; on others it can be worse.",
