@@ -48,9 +48,9 @@ PLOTTED = ("otsu", "multi-otsu 5", "mask", "breed")
 
 ROUNDS, SHORT_ROUNDS = 5, 2
 LARGEST_DIFFERENCE = 1e-3
-# The app's breed network computes in int8, the others' in float32; and it scales the picture for
-# the mask's network in another way, to within one grey level.
-APART = {"breed": 0.05, "mask": 0.15}
+# The app's breed network computes in int8, the others' in float32; and the app scales the picture
+# in another way, to within two grey levels, which alone makes up to 0.03 for a breed.
+APART = {"breed": 0.08, "mask": 0.15}
 # They take seconds or minutes for an answer, or for the first one: not in the short version.
 SLOW = ("multi-otsu 6", "timm, `torch.compile`")
 ONE_PICTURE = ("multi-otsu 5", "multi-otsu 6")  # compared only on the timed picture

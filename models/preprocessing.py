@@ -135,11 +135,8 @@ def resize_photo(
     elif (columns, rows) != image.size:
         part = image.crop(window)
     box = (box[0] / across, box[1] / down, box[2] / across, box[3] / down)
-    if spec.interpolation == "bilinear":
-        seen = convolving.bilinear(part, height, width, box)
-    else:
-        seen = part.resize((width, height), Image.Resampling.BICUBIC, box=box)
-    resized = np.asarray(seen)
+    resample = convolving.bilinear if spec.interpolation == "bilinear" else convolving.bicubic
+    resized = np.asarray(resample(part, height, width, box))
     if spec.resize in ("squash", "crop"):
         return resized
     padding = (-height % spec.multiple, -width % spec.multiple)

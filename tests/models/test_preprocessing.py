@@ -64,7 +64,7 @@ def grey_levels(batch: NDArray[np.float32], spec: InputSpec) -> NDArray[np.float
 @pytest.mark.parametrize("stats", [IMAGENET, HALVES], ids=["ImageNet", "halves"])
 @pytest.mark.parametrize("size", [(224, 224), (96, 96), (160, 192)], ids=str)
 @pytest.mark.parametrize("times", [(0.4, 0.7), (1, 1), (1.3, 2.5), (2.9, 0.6), (2.95, 2.95)])
-def test_squashing_is_timms(
+def test_squashing_is_timms_to_within_two_grey_levels(
     times: tuple[float, float],
     size: tuple[int, int],
     stats: tuple[tuple[float, float, float], tuple[float, float, float]],
@@ -77,8 +77,9 @@ def test_squashing_is_timms(
         prepared, expected = prepare(photo, spec), timm_transform(spec, photo)
 
         assert prepared.shape == expected.shape
-        difference = grey_levels(prepared, spec) - grey_levels(expected, spec)
-        assert np.abs(difference).max() < 1e-3
+        difference = np.abs(grey_levels(prepared, spec) - grey_levels(expected, spec))
+        assert difference.max() < 2.001  # whole levels: both round after each axis
+        assert difference.mean() < 0.02
 
 
 @pytest.mark.parametrize("size", [(1300, 1800), (600, 4500), (3000, 4000)], ids=str)
