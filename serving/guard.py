@@ -7,33 +7,25 @@ import secrets
 import time
 import traceback
 from collections import Counter
-from collections.abc import Awaitable, Callable, MutableMapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.exceptions import HTTPException
 
 from serving import clients, health, log, metrics, routes
+from serving.asgi import App, Receive, Scope, Send
 from serving.files import Reservation, Store, touch
 from serving.internals import CLIENT, FOR_CLIENT, INTERNAL
 from serving.messages import Refused, Translate
 from serving.queueing import AnswerQueue
+from serving.request_body import Body, too_large
+from serving.response import Response, refuse
 from serving.routes import Route
 from serving.settings import Settings
 from serving.uploads import BadForm, OpenFiles, UploadForm
 
-Scope: TypeAlias = MutableMapping[str, Any]
-Message: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
-App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-BODY_TIME = 15.0  # seconds within which any body may arrive
-BODY_RATE = 16_000  # bytes per second at which a larger one must arrive
-LINGER = 2.0  # seconds for which a refused client may keep sending, so that it sees the answer
 MAX_OPEN = 100  # simultaneous requests of one client; a page has two or three
 REQUEST_RATE = (2_000, 100)  # requests of any kind: burst, and per second; a page loads 150 files
 BURST = 200  # burst of expensive requests; a new photo on the page makes some 15
@@ -43,21 +35,6 @@ NODE_SERVER = b"x-gradio-server"  # header in which only Node may say where the 
 GUARD_PROBE = "/gradio_api/user"  # a route that Gradio has and the guard closes
 # Folders of the app's own code that answers requests.
 OURS = {Path(__file__).parents[1] / name for name in ("serving", "ui", "ui/texts", "models")}
-# Headers allowed in an answer with a file: for range requests, Gradio copies the request's headers
-# into it.
-FILE_HEADERS = {
-    b"accept-ranges",
-    b"access-control-allow-origin",
-    b"content-disposition",
-    b"content-encoding",
-    b"content-length",
-    b"content-range",
-    b"content-type",
-    b"etag",
-    b"last-modified",
-    b"vary",
-}
-
 
 _BROKEN = Refused(500, "fault")
 
@@ -143,18 +120,18 @@ class Guard:
         client = scope[CLIENT] = caller.client
         headers = dict(reversed(scope["headers"]))  # the first of several, as in Starlette
         route = routes.find(scope["method"], scope["path"])
-        body = _Body(receive, routes.body_limit(route, self._settings.photo_bytes) if route else 0)
-        answer = _Answer(send, route, body)
+        body = Body(receive, routes.body_limit(route, self._settings.photo_bytes) if route else 0)
+        response = Response(send, route, body)
         self._open[client] += 1
         refused = None
         try:
             with ExitStack() as stack:
                 await self._admit(scope, headers, caller, route, body, stack)
                 if route and route.name in ("healthz", "metrics"):
-                    await self._report(route, scope, answer)
+                    await self._report(route, scope, response)
                 else:
                     self._prepare(scope, caller, route, stack)
-                    await self._app(scope, body.receive, answer.send)
+                    await self._app(scope, body.receive, response.send)
         except Refused as error:
             refused = error
         except Exception as error:
@@ -164,29 +141,29 @@ class Guard:
                 odd = scope["method"] == "POST" and _is_odd(error)
                 log.odd() if odd else log.fault()
                 refused = Refused(400, "odd") if odd else _BROKEN
-            await answer.end()
+            await response.end()
         finally:
             self._open[client] -= 1
             if not self._open[client]:
                 del self._open[client]
-        refused = body.refused or refused or (_BROKEN if answer.broken else None)
+        refused = body.refused or refused or (_BROKEN if response.broken else None)
         if refused:
             metrics.REFUSED.labels(refused.reason).inc()
-            if not answer.status:
+            if not response.status:
                 sentence = self._translate(scope, refused.reason, refused.values)
-                await _refuse(refused, sentence, route, headers, answer, body)
+                await refuse(refused, sentence, route, headers, response, body)
         name = route.name if route else "none"
-        metrics.REQUESTS.labels(name, str(answer.status or "left")).inc()
+        metrics.REQUESTS.labels(name, str(response.status or "left")).inc()
         log.write(
             "request",
             id=secrets.token_hex(4),
             client=log.pseudonym(client),
             route=name,
             method=scope["method"] if route else "none",
-            status=answer.status,
+            status=response.status,
             refused=refused.reason if refused else None,
             received=body.size,
-            sent=answer.size,
+            sent=response.size,
             ms=round(1000 * (time.perf_counter() - start), 1),
         )
 
@@ -227,7 +204,7 @@ class Guard:
         headers: dict[bytes, bytes],
         caller: Caller,
         route: Route | None,
-        body: "_Body",
+        body: Body,
         stack: ExitStack,
     ) -> None:
         """Refuse what exceeds the limits; reserve space for an upload until the stack closes."""
@@ -242,7 +219,7 @@ class Guard:
         size = _content_length(headers)
         limit = routes.body_limit(route, self._settings.photo_bytes)
         if size is not None and size > limit:
-            raise _too_large(limit)
+            raise too_large(limit)
         if route.cost and self.queue.closing:
             raise Refused(503, "closing", 10)
         if route.name in ("join", "call", "mcp") and route.cost:
@@ -266,7 +243,7 @@ class Guard:
         headers: dict[bytes, bytes],
         caller: Caller,
         size: int | None,
-        body: "_Body",
+        body: Body,
         stack: ExitStack,
     ) -> None:
         """Check an upload's form as it arrives, with an allowance that grows with it."""
@@ -294,7 +271,7 @@ class Guard:
 
         body.read_along = read
 
-    async def _report(self, route: Route, scope: Scope, answer: "_Answer") -> None:
+    async def _report(self, route: Route, scope: Scope, response: Response) -> None:
         if route.name == "metrics":
             proxied = any(name == b"x-forwarded-for" for name, _ in scope["headers"])
             if proxied or not _is_private(scope["client"][0] if scope["client"] else None):
@@ -303,7 +280,7 @@ class Guard:
                 "petscope_queue_length": self.queue.length,
                 "petscope_stored_bytes": self.store.size,
             }
-            await answer.complete(200, metrics.expose(gauges), metrics.CONTENT_TYPE)
+            await response.complete(200, metrics.expose(gauges), metrics.CONTENT_TYPE)
             return
         models = await asyncio.to_thread(health.models)
         ready = not self.queue.closing and await asyncio.to_thread(health.can_decode)
@@ -314,7 +291,7 @@ class Guard:
             "models": models,
             "waiting": self.queue.waiting,
         }
-        await answer.complete(200 if ready else 503, json.dumps(facts).encode())
+        await response.complete(200 if ready else 503, json.dumps(facts).encode())
 
 
 class _Allowance:
@@ -346,154 +323,6 @@ class _Allowance:
             raise Refused(507, "disk", 60)
 
 
-class _Body:
-    """A request's body as it arrives: not too large, not too slow.
-
-    Attributes
-    ----------
-    read_along
-        Gets each chunk, and the number of bytes so far; may raise `Refused`.
-    """
-
-    def __init__(self, receive: Receive, limit: int) -> None:
-        self._receive = receive
-        self._limit = limit
-        self._start = time.monotonic()
-        self._whole = False
-        self.size = 0
-        self.left = False
-        self.refused: Refused | None = None
-        self.read_along: Callable[[bytes, int], Awaitable[None]] | None = None
-
-    async def receive(self) -> Message:
-        """The next chunk; to the app, a refused client looks disconnected."""
-        if self._whole:
-            return await self._receive()
-        if self.refused:
-            return {"type": "http.disconnect"}
-        left = self._start + BODY_TIME + self.size / BODY_RATE - time.monotonic()
-        try:
-            async with asyncio.timeout(left):
-                message = await self._receive()
-        except TimeoutError:
-            self.refused = Refused(408, "slow_body")
-            return {"type": "http.disconnect"}
-        if message["type"] == "http.disconnect":
-            self.left = True
-            return message
-        part = message.get("body", b"")
-        self.size += len(part)
-        self._whole = not message.get("more_body", False)
-        try:
-            if self.size > self._limit:
-                raise _too_large(self._limit)
-            if self.read_along:
-                await self.read_along(part, self.size)
-        except Refused as error:
-            self.refused = error
-            return {"type": "http.disconnect"}
-        return message
-
-    async def discard(self) -> None:
-        """Keep reading for a moment, without storing anything."""
-        try:
-            async with asyncio.timeout(LINGER):
-                while not (self._whole or self.left):
-                    message = await self._receive()
-                    self.left = message["type"] == "http.disconnect"
-                    self._whole = not message.get("more_body", False)
-        except TimeoutError:
-            pass
-
-
-class _Answer:
-    """An answer on its way to the client: adds the security headers and counts bytes."""
-
-    def __init__(self, send: Send, route: Route | None, body: _Body) -> None:
-        self._send = send
-        self._route = route
-        self._body = body
-        self._ended = False
-        self.broken = False
-        self.status = 0
-        self.size = 0
-
-    async def send(self, message: Message) -> None:
-        """Pass a message on, unless the answer only reports an internal error.
-
-        The same applies to the app's answer to a body that was cut short.
-        """
-        if message["type"] == "http.response.start":
-            self.broken = message["status"] == 500 or self._body.refused is not None
-        if not self.broken:
-            await self._pass_on(message)
-
-    async def _pass_on(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            added = routes.security_headers(self._route)
-            # There are no logins, so no other site needs to send a visitor's cookies.
-            replaced = {name for name, _ in added} | {b"access-control-allow-credentials"}
-            kept = [pair for pair in message.get("headers", ()) if pair[0].lower() not in replaced]
-            if self._route and self._route.name == "file":
-                kept = [pair for pair in kept if pair[0].lower() in FILE_HEADERS]
-            message = {**message, "headers": [*kept, *added]}
-        else:
-            self.size += len(message.get("body", b""))
-            self._ended = not message.get("more_body", False)
-        await self._send(message)
-
-    async def end(self) -> None:
-        """End an answer that was interrupted."""
-        if self.status and not self._ended:
-            with suppress(Exception):  # the announced length was not reached
-                await self._pass_on({"type": "http.response.body", "body": b""})
-
-    async def complete(
-        self,
-        status: int,
-        content: bytes,
-        kind: bytes = b"application/json",
-        headers: tuple[tuple[bytes, bytes], ...] = (),
-        before_end: Callable[[], Awaitable[None]] | None = None,
-    ) -> None:
-        """Send a whole answer."""
-        length = str(len(content)).encode()
-        every = [(b"content-type", kind), (b"content-length", length), *headers]
-        await self._pass_on({"type": "http.response.start", "status": status, "headers": every})
-        await self._pass_on({"type": "http.response.body", "body": content, "more_body": True})
-        if before_end:
-            await before_end()
-        await self._pass_on({"type": "http.response.body", "body": b""})
-
-
-async def _refuse(
-    refused: Refused,
-    sentence: str,
-    route: Route | None,
-    headers: dict[bytes, bytes],
-    answer: _Answer,
-    body: _Body,
-) -> None:
-    more = [(b"cache-control", b"no-store")]
-    if refused.retry_after:
-        more.append((b"retry-after", str(int(refused.retry_after) + 1).encode()))
-    unread = b"content-length" in headers or b"transfer-encoding" in headers
-    if unread:
-        more.append((b"connection", b"close"))
-    content, kind = json.dumps({"detail": sentence}).encode(), b"application/json"
-    status = refused.status
-    if route and b"sec-fetch-mode" in headers:  # browsers send it, so the page is asking
-        if route.name == "upload":
-            # The page shows the answer to a failed upload unchanged.
-            content, kind = sentence.encode(), b"text/plain; charset=utf-8"
-        elif route.name == "join" and status == 503:
-            # For this status it shows Gradio's own text, for others that of the answer.
-            status = 429
-    end = body.discard if unread else None
-    await answer.complete(status, content, kind, tuple(more), end)
-
-
 def _names_a_host(value: bytes) -> bool:
     """Whether a header is a valid host or URL."""
     text = value.decode("latin-1")
@@ -520,11 +349,6 @@ def _is_odd(error: Exception) -> bool:
 def _content_length(headers: dict[bytes, bytes]) -> int | None:
     text = headers.get(b"content-length", b"")
     return int(text) if text.isdigit() else None
-
-
-def _too_large(limit: int) -> Refused:
-    size = f"{limit / 1e6:.0f} MB" if limit >= 1_000_000 else f"{limit / 1000:.0f} kB"
-    return Refused(413, "size", values={"size": size})
 
 
 def _bad_form(error: BadForm) -> Refused:

@@ -1,8 +1,10 @@
 """The server's own messages to visitors: a key for each reason; `ui/texts` has the sentences."""
 
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TypeAlias
+
+from serving.asgi import Scope
 
 KEYS = frozenset(
     {
@@ -41,6 +43,6 @@ class Refused(Exception):  # noqa: N818 -- it is the visitor who is refused
     values: Mapping[str, str | int] = field(default_factory=dict)
 
 
-# Gives the sentence for a key, with values for its placeholders, in the language that a request's
-# ASGI scope requests; English for an empty scope.
-Translate: TypeAlias = Callable[[MutableMapping[str, Any], str, Mapping[str, str | int]], str]
+# Gives the sentence for a key, with values for its placeholders, in the language that a request
+# asks for by its ASGI scope; English for an empty scope.
+Translate: TypeAlias = Callable[[Scope, str, Mapping[str, str | int]], str]

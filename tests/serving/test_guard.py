@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from gradio_client import Client, handle_file
 
-from serving import connections, guard, internals, metrics, queueing, routes
+from serving import connections, internals, metrics, queueing, request_body, routes
 from serving.messages import Refused
 from tests.raw_http import CAT, Served, everything, file_data, within
 
@@ -45,7 +45,7 @@ def sentence(answer: bytes) -> str:
 def test_a_body_announced_as_too_large_is_refused_unread(
     served: Served, path: str, limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(guard, "LINGER", 0.1)  # nothing follows the headers
+    monkeypatch.setattr(request_body, "LINGER", 0.1)  # nothing follows the headers
     connection = served.raw(head("POST", path, f"Content-Length: {limit + 1}"))
 
     answer = everything(connection)
@@ -113,8 +113,8 @@ def test_slow_headers_are_refused(served: Served, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_slow_body_is_refused(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guard, "BODY_TIME", 0.5)
-    monkeypatch.setattr(guard, "LINGER", 0.1)
+    monkeypatch.setattr(request_body, "BODY_TIME", 0.5)
+    monkeypatch.setattr(request_body, "LINGER", 0.1)
     slow = served.raw(head("POST", JOIN, "Content-Length: 100") + b"{")
     upload = served.raw(
         head("POST", UPLOAD, "Content-Length: 99999", FORM)
