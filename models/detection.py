@@ -1,4 +1,7 @@
-"""Finds cats and dogs: a box around each, however small, by a detector without anchors."""
+"""Finds cats and dogs: a box around each, however small, by a detector without anchors.
+
+A label with a species is a pet. The others are animals that a pet might be mistaken for.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -17,7 +20,7 @@ from models.runtime import Network
 
 @dataclass(frozen=True)
 class Detection:
-    """A detected object: its box, its class, and its probability.
+    """A detected pet: its box, its class, and its probability.
 
     Attributes
     ----------
@@ -26,12 +29,15 @@ class Detection:
     label
         What it is.
     probability
-        Probability of the object, in [0, 1].
+        Probability of the pet, in [0, 1].
+    other
+        The largest probability, in [0, 1], that the same place gives to an animal that is no pet.
     """
 
     box: tuple[int, int, int, int]
     label: Label
     probability: float
+    other: float = 0.0
 
 
 def decode(
@@ -124,6 +130,8 @@ class Detector:
             raise ModelError(f"The card of {card.name} does not say how to read its boxes.")
         self.card, self.rule = card, card.boxes
         self._network = network
+        self._pets = [n for n, label in enumerate(card.labels) if label.species]
+        self._others = [n for n, label in enumerate(card.labels) if not label.species]
 
     @property
     def device(self) -> str:
@@ -135,7 +143,7 @@ class Detector:
         return Detector(replace(self.card, boxes=rule), self._network)
 
     def detect(self, photo: Photo | Image.Image) -> list[Detection]:
-        """Detect the objects in a photo, the most probable first.
+        """Detect the pets in a photo, the most probable first.
 
         Parameters
         ----------
@@ -154,8 +162,10 @@ class Detector:
         axes = (2, 3) if self.card.input.layout == "NCHW" else (1, 2)
         rows, columns = batch.shape[axes[0]], batch.shape[axes[1]]
         boxes, probabilities = decode(self._network.run(batch)[0], rows, columns, self.rule)
-        best = probabilities.max(axis=1, initial=0)
-        kept = suppress(boxes, best, self.rule.overlap)
+        pets, others = probabilities[:, self._pets], probabilities[:, self._others]
+        best, other = pets.max(axis=1, initial=0), others.max(axis=1, initial=0)
+        sure = np.flatnonzero(best >= self.rule.least)
+        kept = sure[suppress(boxes[sure], best[sure], self.rule.overlap)]
         width, height = image.size
         seen_rows, seen_columns = scaled_size(height, width, self.card.input)
         scale = np.array([width / seen_columns, height / seen_rows] * 2)
@@ -164,9 +174,9 @@ class Detector:
         for index in kept:
             left, top, right, bottom = np.clip(np.round(boxes[index] * scale), 0, edges).astype(int)
             if left < right and top < bottom:
-                label = self.card.labels[int(probabilities[index].argmax())]
+                label = self.card.labels[self._pets[int(pets[index].argmax())]]
                 box = int(left), int(top), int(right), int(bottom)
-                found.append(Detection(box, label, float(best[index])))
+                found.append(Detection(box, label, float(best[index]), float(other[index])))
         return found
 
 

@@ -196,7 +196,8 @@ def find(
 def look_closer(photo: Photo | Image.Image, segmenter: Segmenter) -> list[Look]:
     """Look closer at each box that is detected in a photo, the most certain first.
 
-    If there are several, they may be more than the pets: `recognize` decides.
+    What the detector rather takes for a cow, or another animal that is no pet, gets no look. If
+    there are several, they may be more than the pets: `recognize` decides.
 
     Raises
     ------
@@ -205,7 +206,8 @@ def look_closer(photo: Photo | Image.Image, segmenter: Segmenter) -> list[Look]:
     """
     image = as_image(photo)
     detector = detection.default()
-    found = detector.detect(image)[:MOST_PETS] if detector else []
+    detected = detector.detect(image) if detector else []
+    found = [each for each in detected if each.other <= each.probability][:MOST_PETS]
     if len(found) == 1:
         found = [each for each in found if each.probability >= _alone_from()]
     return [

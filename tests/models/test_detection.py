@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pytest
@@ -11,6 +12,9 @@ from models import detection, store
 from models.cards import Boxes, ModelError
 from models.images import open_photo
 from models.preprocessing import InputSpec, prepare, resize_photo, scaled_size
+
+if TYPE_CHECKING:
+    from models.runtime import Network
 
 RULE = Boxes(strides=(8, 16, 32, 64), bins=8, least=0.35, overlap=0.5)
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -111,6 +115,25 @@ def test_the_embedded_detector_sees_the_cat() -> None:
     assert 0 <= left < right <= photo.shape[1]
     assert 0 <= top < bottom <= photo.shape[0]
     assert (right - left) * (bottom - top) > 0.4 * photo.shape[0] * photo.shape[1]
+
+
+def test_other_animals_are_not_detected_but_noted() -> None:
+    card = store.read_card("finder", store.EMBEDDED)
+    classes, names = len(card.labels), [label.name for label in card.labels]
+    output = np.full((1, 340, classes + 32), -8, np.float32)
+    # The second and third of four rows of the coarsest grid but one, in which a cell has 32 pixels.
+    for place, name, logit in ((325, "dog", 2), (325, "cow", 1), (334, "cow", 3), (334, "cat", -4)):
+        output[0, place, names.index(name)] = logit
+
+    class Sees:
+        def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+            return output
+
+    detector = detection.Detector(card, cast("Network", Sees()))
+    (dog,) = detector.detect(np.zeros((128, 128, 3), np.uint8))
+    assert dog.label.name == "dog"
+    assert dog.probability == pytest.approx(1 / (1 + np.exp(-2)))
+    assert dog.other == pytest.approx(1 / (1 + np.exp(-1)))
 
 
 def test_a_card_that_does_not_say_how_to_read_boxes_is_refused(

@@ -353,11 +353,15 @@ def detected(
     monkeypatch: pytest.MonkeyPatch,
     *boxes: Box,
     probabilities: Sequence[float] | None = None,
+    others: Sequence[float] | None = None,
     rule: Candidates | None = None,
 ) -> None:
+    number = len(boxes)
     found = [
-        SimpleNamespace(box=box, probability=probability)
-        for box, probability in zip(boxes, probabilities or [0.9] * len(boxes), strict=True)
+        SimpleNamespace(box=box, probability=probability, other=other)
+        for box, probability, other in zip(
+            boxes, probabilities or [0.9] * number, others or [0.0] * number, strict=True
+        )
     ]
     detector = SimpleNamespace(detect=lambda photo: found, card=SimpleNamespace(candidates=rule))
     monkeypatch.setattr(detection, "default", lambda: detector)
@@ -445,6 +449,25 @@ def test_a_single_box_counts_if_it_is_sure_enough_by_itself(
     for probability, expected in ((0.36, [LEFT]), (0.34, [(0, 0, 260, 120)])):
         detected(monkeypatch, LEFT, probabilities=[probability], rule=DECIDES)
         assert decided(in_colours(BLUE, BLUE)) == expected
+
+
+def test_what_the_detector_rather_takes_for_another_animal_is_not_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for other, expected in ((0.4, [LEFT, RIGHT]), (0.6, [LEFT])):
+        detected(monkeypatch, LEFT, RIGHT, probabilities=[0.9, 0.5], others=[0, other])
+        assert sorted(decided(in_colours(RED, RED))) == expected
+    detected(monkeypatch, LEFT, probabilities=[0.5], others=[0.6])
+    assert decided(in_colours(RED, RED)) == [(0, 0, 260, 120)]  # the photo as a whole
+
+
+@pytest.mark.usefixtures("fresh_models")
+def test_a_cow_in_a_meadow_is_one_animal_that_is_no_pet_and_stands_upright() -> None:
+    (cow,) = pipeline.analyze(open_photo(EXAMPLES / "cow.jpg"))
+
+    assert cow.refused
+    assert (cow.otherwise and cow.otherwise.kind) == "other animal"
+    assert cow.turn == 0
 
 
 def test_pixels_of_a_box_that_is_left_out_go_to_the_pet(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,6 +122,33 @@ def test_generalized_iou_is_the_paper_s() -> None:
     assert giou == pytest.approx(50 / 150)
 
 
+def test_a_run_s_body_gets_the_coco_detector_s_kernels_of_other_animals(
+    tiny_detector: Path,
+) -> None:
+    original = onnx.load(tiny_detector)
+    random = np.random.default_rng(0)
+    pets_alone = OnnxNetwork(convert_detector.convert(original))
+    learnt = {
+        name: value + random.normal(0, 0.1, value.shape).astype(np.float32)
+        for name, value in pets_alone.stored().items()
+    }
+    body = {name: value for name, value in learnt.items() if name.startswith("body")}
+    photo = torch.randn(1, 3, 128, 128)
+
+    def answer(model: onnx.ModelProto) -> np.ndarray:
+        return OnnxNetwork(model)(photo).detach().numpy()[0]
+
+    all_animals = convert_detector.convert(original, convert_detector.ANIMALS)
+    both = answer(convert_detector.with_run(all_animals, learnt))
+    own = answer(with_weights(convert_detector.convert(original), learnt))
+    coco = answer(with_weights(all_animals, body))
+    animals = len(convert_detector.ANIMALS)
+    np.testing.assert_allclose(both[:, :2], own[:, :2], atol=1e-5)
+    np.testing.assert_allclose(both[:, 2:animals], coco[:, 2:animals], atol=1e-5)
+    np.testing.assert_allclose(both[:, animals:], own[:, 2:], atol=1e-5)
+    assert not np.allclose(own[:, :2], coco[:, :2], atol=0.1)
+
+
 def test_a_run_is_converted(tiny_pets: Path, tiny_detector: Path, tmp_path: Path) -> None:
     words = [str(tiny_detector), "--root", str(tiny_pets), "--out", str(tmp_path / "finder")]
     words += ["--dry-run", "--size", "64"]
@@ -136,5 +163,7 @@ def test_a_run_is_converted(tiny_pets: Path, tiny_detector: Path, tmp_path: Path
     )
     card, network = store.load("finder", "detection", tmp_path)
     assert card.facts["training"]["command"]
+    assert [label.name for label in card.labels if label.species] == ["cat", "dog"]
+    assert "cow" in [label.name for label in card.labels]
     photo = open_photo(pets.split(tiny_pets, "test")[0].photo)
     assert isinstance(detection.Detector(card, network).detect(photo), list)
