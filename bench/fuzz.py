@@ -63,11 +63,13 @@ def main(words: Sequence[str] | None = None) -> None:
     if arguments:
         fuzz(arguments)
         return
-    from bench import hostile  # not at the top: modules imported earlier cannot be instrumented
+    from bench import (
+        hostile_files,  # not at the top: modules imported earlier cannot be instrumented
+    )
 
     settings.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        for number, file in enumerate(hostile.corpus(heavy=False)):
+        for number, file in enumerate(hostile_files.corpus(heavy=False)):
             content = file.make()
             if len(content) <= SEED:
                 (Path(folder) / str(number)).write_bytes(content)

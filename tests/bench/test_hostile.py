@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench import hostile
+from bench import hostile, hostile_files
 from models import images
 from models.errors import SENTENCES
 from serving.decoding import Decoder
 
 ROOT = Path(__file__).parents[2]
-QUICK = hostile.corpus(heavy=False)
+QUICK = hostile_files.corpus(heavy=False)
 BOMBS = [
     file
-    for file in hostile.bombs()
+    for file in hostile_files.bombs()
     if "unpacks" in file.name or "8 bit, colour type 6" in file.name
 ]
 
@@ -27,7 +27,7 @@ def test_the_corpus_is_large_and_always_the_same() -> None:
 
     assert len(names) >= 300
     assert len(set(names)) == len(names)
-    assert {file.kind for file in hostile.corpus()} == set(hostile.KINDS)
+    assert {file.kind for file in hostile_files.corpus()} == set(hostile_files.KINDS)
     for file in QUICK[::10]:
         assert file.make() == file.make()
 
@@ -35,7 +35,7 @@ def test_the_corpus_is_large_and_always_the_same() -> None:
 @pytest.mark.alone
 @pytest.mark.parametrize("files", [QUICK, BOMBS], ids=["quick", "bombs"])
 def test_each_hostile_file_gives_a_photo_or_a_sentence(
-    files: list[hostile.Hostile], tmp_path: Path
+    files: list[hostile_files.Hostile], tmp_path: Path
 ) -> None:
     results = list(hostile.read_all(files, tmp_path))
 
@@ -58,7 +58,7 @@ def test_the_table_counts_what_happened(tmp_path: Path) -> None:
     good, bad = tmp_path / "good.png", tmp_path / "bad.png"
     Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(good)
     bad.write_bytes(b"no picture")
-    files = [hostile.Hostile("cut", path.name, path.read_bytes) for path in (good, bad)]
+    files = [hostile_files.Hostile("cut", path.name, path.read_bytes) for path in (good, bad)]
 
     outcomes = [hostile.read(decoder, path) for path in (good, bad)]
     said = hostile.table(list(zip(files, outcomes, strict=True)))
