@@ -9,26 +9,25 @@ import logging
 import os
 import struct
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import imagecodecs
 import numpy as np
 import pillow_heif
 import pillow_jxl  # noqa: F401  (registers JPEG XL with Pillow)
-from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from models import color_coding, icc, jpeg, jxl, tiff
 from models.color_coding import Coding
-from models.picture import FIRST, RGB, Axis, Photo, PhotoError, Picture, Place, Stretch, Values
+from models.orientation import exif_orientation, upright_image, upright_values
+from models.picture import FIRST, Axis, Photo, PhotoError, Picture, Place, Values
 from models.scaling import strips
-from models.stretch import full_range, percentile_range, to_8_bits
-from models.tiff import Stored
+from models.stored import STRIP, Allocate, Stored, photo_of_strips, picture_of, to_srgb
 
 __all__ = [
     "Photo",
@@ -60,21 +59,9 @@ RAW = (b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"FUJIFILM", b"FOVb", b"\0MRM", b"II
 # A PNG with one of these chunks states what its values mean; others come from instruments.
 COLOR_CHUNKS = (b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP", b"eXIf")
 
-TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-
 # libjxl decodes into planes of 4 bytes per value, and does not say when it lacks memory. If the
 # planes take more than this, a failure is assumed to be that.
 JXL_BYTES, MOST_JXL_BYTES = 12, 300_000_000
-
-STRIP = 2**18  # pixels that are converted at a time: a whole photo's copy can take 400 MB
 
 pillow_heif.register_heif_opener()
 
@@ -84,7 +71,6 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 Source = str | os.PathLike[str] | bytes | BinaryIO
-Allocate = Callable[[tuple[int, ...], np.dtype[Any]], NDArray[Any]]
 
 
 def set_limits(max_bytes: int, max_pixels: int) -> None:
@@ -341,7 +327,7 @@ def _load(content: bytes, side: int, place: Place) -> _Loaded:
             shown = _first_frame(image, content)
             if not getattr(image, "jpeg", False):  # else it is upright by its own header
                 shown.info.pop("exif", None)
-        upright = _upright(_opaque(_with_transparency(shown, content)))
+        upright = upright_image(_opaque(_with_transparency(shown, content)))
         size = upright.height, upright.width
         if decoded != (width, height):  # but some containers' headers state another size
             size = (height, width) if upright.size == decoded else (width, height)
@@ -354,8 +340,8 @@ def _picture(loaded: _Loaded, allocate: Allocate) -> Picture:
     if upright.mode.startswith("I;16"):
         return _from_deep_grey(upright, loaded.axes, coding, allocate)
     profile = None if coding else upright.info.get("icc_profile")
-    convert = _to_srgb(_mode(upright), profile, coding, loaded.is_png)
-    photo = _photo(upright.size, partial(_crop, upright), convert, allocate)
+    convert = to_srgb(_mode(upright), profile, coding, loaded.is_png)
+    photo = photo_of_strips(upright.size, partial(_crop, upright), convert, allocate)
     return Picture(photo, photo, loaded.size, axes=loaded.axes)
 
 
@@ -436,7 +422,7 @@ def _from_deep_jxl(content: bytes, header: jxl.Header, allocate: Allocate) -> Pi
         camera=True,
         coding=coding,
     )
-    return _from_stored(stored, allocate)
+    return picture_of(stored, allocate)
 
 
 def _from_deep_png(content: bytes, allocate: Allocate) -> Picture:
@@ -444,11 +430,11 @@ def _from_deep_png(content: bytes, allocate: Allocate) -> Picture:
     width, height = struct.unpack_from(">II", content, 16)
     _check_size(width, height)
     with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
-        orientation, info = _orientation(image), image.info
+        orientation, info = exif_orientation(image), image.info
     decoded = imagecodecs.png_decode(content)
     if decoded.dtype != np.uint16 or decoded.shape[:2] != (height, width):
         raise ValueError("This is no PNG of 16 bits.")
-    values = tiff.upright(decoded, orientation)
+    values = upright_values(decoded, orientation)
     colors = 3 if values.shape[2] > 2 else 1
     alpha = values[:, :, colors] if values.shape[2] > colors else None
     coding = color_coding.of_png(content) or color_coding.of_profile(info.get("icc_profile"))
@@ -462,7 +448,7 @@ def _from_deep_png(content: bytes, allocate: Allocate) -> Picture:
         camera=any(kind in kinds for kind in COLOR_CHUNKS),
         coding=coding,
     )
-    return _from_stored(stored, allocate)
+    return picture_of(stored, allocate)
 
 
 def _from_deep_grey(
@@ -478,100 +464,15 @@ def _from_deep_grey(
     profile = image.info.get("icc_profile")
     camera = bool(profile or coding)
     stored = Stored(values, "grey", 16, alpha=alpha, profile=profile, camera=camera, coding=coding)
-    return _from_stored(replace(stored, axes=axes), allocate, values)
+    return picture_of(replace(stored, axes=axes), allocate, values)
 
 
 def _from_tiff(content: bytes, place: Place, allocate: Allocate) -> Picture:
     """As `open_picture`, for TIFF."""
     try:
-        return _from_stored(tiff.read(content, place, _check_size), allocate)
+        return picture_of(tiff.read(content, place, _check_size), allocate)
     except tiff.OtherReaderError:
         return _from_pillow(content, 0, place, allocate)
-
-
-def _from_stored(stored: Stored, allocate: Allocate, kept: Values | None = None) -> Picture:
-    """The picture made of a file's own values; `kept` are the same, if they are kept."""
-    stretch: Stretch | None = None
-    values = stored.values
-    height, width = values.shape[:2]
-    index = next((axis.index for axis in stored.axes if axis.name == "channel"), 0)
-    plane = values[:, :, index] if stored.kind == "channels" else values
-    low, high = _stated(stored, index)
-    plain = values.dtype == np.uint8 and stored.kind != "channels" and stored.bits in (1, 8)
-    plain = plain and stored.colors is None
-    if stored.stated:
-        stretch = "stated"
-    elif stored.bits > 8 and not stored.camera:
-        low, high = percentile_range(plane)
-        stretch = "percentiles"
-    as_they_are = plain and (low, high) == (0, 2**stored.bits - 1)
-    colored = stored.colors is not None and not stored.stated
-    counted = not (as_they_are or colored or stored.kind == "cmyk")
-    if counted and kept is None:
-        kept = allocate(values.shape, values.dtype)
-        kept[...] = values
-        # The memory of the others is free again.
-        stored, values = replace(stored, values=kept), kept
-        plane = values[:, :, index] if stored.kind == "channels" else values
-
-    def strip(rows: slice) -> Image.Image:
-        part = plane[rows]
-        if stored.colors is not None:
-            part = stored.colors[np.minimum(part, len(stored.colors) - 1)]
-        elif not as_they_are or stored.bits == 1:
-            part = to_8_bits(part, low, high)
-        if stored.kind == "cmyk":
-            return Image.frombytes("CMYK", (width, len(part)), part.tobytes())
-        if stored.alpha is None:
-            return Image.fromarray(np.ascontiguousarray(part))
-        alpha = to_8_bits(stored.alpha[rows], *full_range(stored.alpha.dtype, stored.bits))
-        both = np.dstack([part, alpha])
-        mode = {2: "LA", 4: "RGBA"}[both.shape[2]]
-        if stored.multiplied:
-            premultiplied = mode.replace("A", "a")
-            image = Image.frombytes(premultiplied, (width, len(both)), both.tobytes())
-            return image.convert(mode)
-        return Image.frombytes(mode, (width, len(both)), both.tobytes())
-
-    mode = {"cmyk": "CMYK", "color": "RGB"}.get(stored.kind, "L")
-    if stored.colors is not None:
-        mode = "RGB"
-    convert = _to_srgb(mode, stored.profile, stored.coding, is_png=True)
-    photo = _photo((width, height), strip, convert, allocate)
-    channels: tuple[str, ...] = RGB
-    if counted and stored.kind != "color":
-        channels = stored.channels
-    return Picture(
-        photo=photo,
-        values=photo if kept is None else kept,
-        size=(height, width),
-        shown=(low, high) if counted else None,
-        stretch=stretch if counted else None,
-        channels=channels,
-        axes=stored.axes,
-        pixel_size=stored.pixel_size,
-    )
-
-
-def _stated(stored: Stored, channel: int) -> tuple[float, float]:
-    """The black and white that the file states, or those of the type."""
-    if not stored.stated:
-        return full_range(stored.values.dtype, stored.bits)
-    return stored.stated[channel if channel < len(stored.stated) else 0]
-
-
-def _photo(
-    size: tuple[int, int],
-    strip: Callable[[slice], Image.Image],
-    convert: Callable[[Image.Image], Image.Image | Photo],
-    allocate: Allocate,
-) -> Photo:
-    """A photo made from strips of about `STRIP` pixels."""
-    width, height = size
-    photo: Photo = allocate((height, width, 3), np.dtype(np.uint8))
-    for rows in strips(height, width, STRIP):
-        photo[rows] = np.asarray(convert(strip(rows)))
-    return photo
 
 
 def _crop(image: Image.Image, rows: slice) -> Image.Image:
@@ -580,53 +481,3 @@ def _crop(image: Image.Image, rows: slice) -> Image.Image:
 
 def _mode(image: Image.Image) -> str:
     return image.mode if image.mode in ("L", "CMYK") else "RGB"
-
-
-def _to_srgb(
-    mode: str,
-    profile: bytes | None,
-    coding: Coding | None = None,
-    is_png: bool = False,
-) -> Callable[[Image.Image], Image.Image | Photo]:
-    """How strips that are "L", "RGB" or "CMYK", or become so, become sRGB over white."""
-    follow = icc.to_srgb(profile, mode)
-    recode = color_coding.to_srgb(coding, is_png) if coding else None
-
-    def convert(strip: Image.Image) -> Image.Image | Photo:
-        if strip.has_transparency_data:
-            layer = strip.convert("RGBA")
-            strip = Image.new("RGB", layer.size, "white")
-            strip.paste(layer, mask=layer)
-        if strip.mode != mode:
-            strip = strip.convert("RGB")
-        if recode:
-            return recode(np.asarray(strip.convert("RGB")))
-        if follow and strip.mode == mode:
-            return follow(strip)
-        return strip if strip.mode == "RGB" else strip.convert("RGB")
-
-    return convert
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    """Rotate the picture according to its EXIF orientation."""
-    if image.format == "TIFF":
-        # libtiff has rotated some already; Pillow knows which.
-        return ImageOps.exif_transpose(image)
-    turn = TURNS.get(_orientation(image))
-    return image if turn is None else image.transpose(turn)
-
-
-def _orientation(image: Image.Image) -> int:
-    """The orientation in EXIF data, interpreted as by browsers; 1 if it is damaged.
-
-    Pillow's own function also follows XMP, which browsers do not.
-    """
-    try:
-        exif = Image.Exif()
-        exif.load(image.info["exif"])
-        return int(exif.get(0x0112, 1))
-    except MemoryError:
-        raise
-    except Exception:  # there is none, or the parser fails on damaged data
-        return 1
