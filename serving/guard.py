@@ -13,9 +13,9 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving import clients, health, log, metrics, routes
-from serving.asgi import App, Receive, Scope, Send
 from serving.files import Reservation, Store, touch
 from serving.internals import CLIENT, FOR_CLIENT, INTERNAL
 from serving.messages import Refused, Translate
@@ -68,7 +68,7 @@ class Guard:
 
     def __init__(
         self,
-        app: App,
+        app: ASGIApp,
         queue: AnswerQueue,
         store: Store,
         settings: Settings,

@@ -10,20 +10,18 @@ import os
 import re
 import secrets
 import sys
-from base64 import b64decode
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from copy import copy
-from dataclasses import dataclass
 from datetime import datetime
 from importlib import import_module
 from operator import attrgetter
 from pathlib import Path
 from subprocess import Popen
 from types import FunctionType, ModuleType, SimpleNamespace
-from typing import Any, Literal, NamedTuple, Protocol
-from urllib.parse import unquote, unquote_to_bytes, urlsplit
+from typing import Any, NamedTuple
+from urllib.parse import unquote, urlsplit
 
 import fastapi
 import gradio as gr
@@ -56,6 +54,8 @@ from gradio.utils import get_node_path, get_upload_folder, is_static_file
 from starlette.datastructures import FormData
 from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
 
+from serving import data_urls
+from serving.answers import Answer, Outcome, Rules
 from serving.settings import CannotStart
 from serving.sockets import take_port
 
@@ -65,11 +65,8 @@ __all__ = [
     "INTERNAL",
     "NO_ADDRESSES",
     "STATUS_PHRASES",
-    "Answer",
     "H11Protocol",
-    "Outcome",
     "Queue",
-    "Rules",
     "Session",
     "Unexpected",
     "check",
@@ -78,6 +75,7 @@ __all__ = [
     "current_client",
     "current_request",
     "draw_no_plots",
+    "files_of_page",
     "forget_deleted_files",
     "login_needs_no_thread",
     "mounted",
@@ -102,6 +100,15 @@ INTERNAL = b"x-petscope-internal"  # header of the app's own requests, with the 
 FOR_CLIENT = b"x-petscope-client"  # header of these: the client on whose behalf the app makes it
 CLIENT = "petscope.client"  # key of a request's scope for the client that asks
 _FILE_ADDRESS = re.compile(r"/gradio_api/file=([^\s\"'?<>&]+)")
+# How the page's HTML names its main script, and how the built scripts name the files that they
+# load.
+_MAIN_SCRIPT = re.compile(r'<script type="module"[^>]* src="\./assets/([^"]+)"')
+_FILES = re.compile(r"m\.f=(\[[^\]]*\])")
+# A script that is loaded by another, and the numbers of the files that it needs in turn.
+_IMPORT = re.compile(
+    r"import\(`\./(?P<name>[^`]+)`\)(?:(?!import\(|mapDeps).)*?__vite__mapDeps\(\[(?P<needs>[\d,]*)\]\)"
+)
+_KIND = re.compile(rf"(?P<kind>\w+):\{{|\bcomponent:\(\)=>\w+\(\(\)=>{_IMPORT.pattern}")
 ODD_VALUES = (
     "These values cannot be read: please send as many as the endpoint takes, each as "
     "/gradio_api/info describes it."
@@ -474,92 +481,6 @@ class Session(SessionState):
         pass
 
 
-@dataclass(frozen=True, eq=False)
-class Answer:
-    """A pending answer: an event of Gradio's queue, as the rest of the server sees it.
-
-    Attributes
-    ----------
-    id
-        The event's.
-    client
-        Who asked.
-    session
-        The page or the call that it is for.
-    function
-        Name of the function that computes it.
-    group
-        The group of functions with which it shares workers.
-    scope
-        The request's ASGI scope.
-    entered
-        When it was requested, by `time.monotonic`.
-    files
-        Paths of the files that it is about.
-    """
-
-    id: str
-    client: str
-    session: str
-    function: str
-    group: str
-    scope: Any
-    entered: float
-    files: frozenset[str] = frozenset()
-
-
-Outcome = Literal["answered", "left", "refused", "odd", "failed"]
-
-
-class Rules(Protocol):
-    """Who is admitted, whose turn it is, and what is recorded about each answer."""
-
-    def place(self, client: str, session: str | None) -> AbstractContextManager[None]:
-        """A place for an answer that enters in this context; an error if there is none."""
-
-    def entered(self, answer: Answer) -> None:
-        """An answer waits."""
-
-    def choose(self, waiting: list[Answer], running: list[Answer]) -> Answer | None:
-        """Whose turn it is, or nobody's."""
-
-    def estimate(self, waiting: list[Answer], running: list[Answer]) -> list[tuple[Answer, float]]:
-        """The waiting answers in the order of their turns, with the seconds until each."""
-
-    def started(self, answer: Answer) -> None:
-        """The computation of an answer begins."""
-
-    def progressed(self, answer: Answer, files: set[str]) -> None:
-        """A part of an answer is ready, with paths of files."""
-
-    def ended(self, answer: Answer, outcome: Outcome, files: set[str]) -> str | None:
-        """An answer is ready, with paths of files; return the sentence to show instead of it."""
-
-
-def _stored(data: list[Any]) -> list[Any]:
-    """The values of an event, with data URLs (RFC 2397) replaced by files."""
-    return [_file_of(value) or value for value in data]
-
-
-def _file_of(value: object) -> dict[str, Any] | None:
-    """The uploaded file made from a data URL, whether bare or as the address in file data."""
-    url = value
-    if isinstance(value, dict):
-        url = value.get("path") or value.get("url")
-    if not isinstance(url, str) or url[:5].lower() != "data:":
-        return None
-    head, _, text = url.partition(",")
-    try:
-        base64 = head.lower().endswith(";base64")
-        content = b64decode(unquote(text)) if base64 else unquote_to_bytes(text)
-    except ValueError:
-        return None
-    folder = upload_folder() / secrets.token_hex(16)
-    folder.mkdir(parents=True)
-    (folder / "photo").write_bytes(content)
-    return {"path": str(folder / "photo"), "meta": {"_type": "gradio.FileData"}}
-
-
 def _refuse_odd_values(blocks: gr.Blocks) -> None:
     """Answer with a sentence, not a fault, if Gradio cannot parse what was sent."""
     take_apart = blocks.preprocess_data
@@ -645,7 +566,7 @@ class Queue(queueing.Queue):
         with self._rules.place(request.scope[CLIENT], body.session_hash):
             if self.blocks.fns[body.fn_index].api_visibility == "public":
                 # As files, so that waiting events take no memory.
-                body.data = await run_in_threadpool(_stored, body.data)
+                body.data = await run_in_threadpool(data_urls.as_files, body.data, upload_folder())
             result = await super().push(body, request, username)
         if event := self.event_ids_to_events.get(str(result[1])):
             self._answer(event)
@@ -822,6 +743,73 @@ def page_paths(blocks: gr.Blocks) -> set[str]:
 def page_scripts() -> Path:
     """The folder of the scripts and styles that Gradio's pages load."""
     return Path(gr.__file__).parent / "templates" / "frontend" / "assets"
+
+
+def files_of_page(page: str, kinds: Collection[str], assets: Path) -> list[str]:
+    """Names of the scripts and styles that a page loads, in the order in which they are used.
+
+    Parameters
+    ----------
+    page
+        Its HTML.
+    kinds
+        The kinds of components on it.
+    assets
+        The folder of its scripts.
+
+    Returns
+    -------
+    The names; none if Gradio's scripts are built differently from those that are known here.
+    """
+    main = _MAIN_SCRIPT.search(page)
+    if main is None:
+        return []
+    try:
+        return list(dict.fromkeys(_needed(main[1], kinds, assets)))
+    except (OSError, IndexError):
+        return []
+
+
+def _needed(main: str, kinds: Collection[str], assets: Path) -> Iterator[str]:
+    """The files of a page, some of them several times."""
+    yield main
+    core = ""
+    for name, needs in _imports(assets / main):
+        yield name
+        yield from needs
+        if name.startswith("core-"):
+            core = name
+        for inner, more in _imports(assets / name):
+            if inner.startswith("Blocks-"):
+                yield inner
+                yield from more
+    if core:
+        yield from _components(assets / core, kinds)
+
+
+def _imports(script: Path) -> Iterator[tuple[str, list[str]]]:
+    text = script.read_text()
+    files = _numbered_files(text)
+    for found in _IMPORT.finditer(text):
+        yield found["name"], [files[int(number)] for number in found["needs"].split(",") if number]
+
+
+def _components(script: Path, kinds: Collection[str]) -> Iterator[str]:
+    text = script.read_text()
+    files = _numbered_files(text)
+    kind = ""
+    for found in _KIND.finditer(text):
+        if found["kind"]:
+            kind = found["kind"]
+        elif kind in kinds:
+            yield found["name"]
+            yield from (files[int(number)] for number in found["needs"].split(",") if number)
+
+
+def _numbered_files(text: str) -> list[str]:
+    """The files that a script knows by numbers."""
+    found = _FILES.search(text)
+    return re.findall(r'"\./([^"]+)"', found[1]) if found else []
 
 
 def component_kinds(blocks: gr.Blocks, page: str) -> set[str]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from serving.asgi import Scope
+from starlette.types import Scope
 
 KEYS = frozenset(
     {

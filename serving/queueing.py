@@ -12,8 +12,9 @@ import gradio as gr
 
 from models import runtime
 from serving import internals, log, metrics
+from serving.answers import Answer, Outcome
 from serving.files import Store
-from serving.internals import Answer, Outcome, Session
+from serving.internals import Session
 from serving.messages import Refused, Translate
 from serving.sessions import Full, Sessions
 
@@ -154,7 +155,7 @@ class AnswerQueue:
             answer.session == session for answer in self._queue.pending
         )
 
-    # The calls from `internals.Queue`; see `internals.Rules`.
+    # The calls from `internals.Queue`; see `answers.Rules`.
 
     @contextmanager
     def place(self, client: str, session: str | None) -> Iterator[None]:

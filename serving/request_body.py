@@ -4,7 +4,8 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-from serving.asgi import Message, Receive
+from starlette.types import Message, Receive
+
 from serving.messages import Refused
 
 BODY_TIME = 15.0  # seconds within which any body may arrive

@@ -4,8 +4,9 @@ import json
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
+from starlette.types import Message, Send
+
 from serving import routes
-from serving.asgi import Message, Send
 from serving.messages import Refused
 from serving.request_body import Body
 from serving.routes import Route

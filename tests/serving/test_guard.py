@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from gradio_client import Client, handle_file
 
-from serving import connections, internals, metrics, queueing, request_body, routes
+from serving import connections, data_urls, metrics, queueing, request_body, routes
 from serving.messages import Refused
 from tests.raw_http import CAT, Served, everything, file_data, within
 
@@ -270,8 +270,8 @@ def test_requests_that_come_together_do_not_all_get_the_last_place(
         monkeypatch.setattr(queue, "max_waiting", 3)
         accepted, refused = 3, 503
     # Those that are accepted wait just before they enter the queue, until the others are refused.
-    go_on, store = threading.Event(), internals._stored
-    monkeypatch.setattr(internals, "_stored", lambda given: go_on.wait(60) and store(given))
+    go_on, store = threading.Event(), data_urls.as_files
+    monkeypatch.setattr(data_urls, "as_files", lambda *given: go_on.wait(60) and store(*given))
     statuses: list[int] = []
 
     def ask(client: str) -> None:
