@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import documents
 from batch import rows, runner, sources
 from batch.analyst import Analyst, AnalystError
 from batch.places import SourceError
@@ -29,8 +30,7 @@ from models import processor
 from models.cards import ModelError
 from models.runtime import usable_cores
 
-DOCS = Path(__file__).parent.parent / "docs"
-PAGE, RECORD = DOCS / "batch.md", DOCS / "batch.json"
+RECORD = documents.ROOT / "docs" / "batch.json"
 START = "<!-- sizing: written by batch.sizing -->"
 END = "<!-- /sizing -->"
 
@@ -154,9 +154,7 @@ _UNITS = {"MB": 1e6, "GB": 1e9, "TB": 1e12, "PB": 1e15}
 def write(record: Mapping[str, Any], table: str) -> None:
     """Save the record, and put the tables into docs/batch.md."""
     RECORD.write_text(json.dumps(record, indent=2) + "\n")
-    before, _, rest = PAGE.read_text().partition(START)
-    _, _, after = rest.partition(END)
-    PAGE.write_text(f"{before}{START}\n{table}\n{END}{after}")
+    documents.renew(START, END, table)
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -91,7 +91,7 @@ ENGLISH = Spreadsheet()
 def unique_names(names: Iterable[str]) -> list[str]:
     """File names without folders, made unique: the second `cat.jpg` becomes `cat (2).jpg`.
 
-    So does `cat.png`, as the results of both are named `cat-mask.png`.
+    `cat.png` is renamed too, because the results of both would be named `cat-mask.png`.
 
     Names that a spreadsheet would take for a formula get a `_` in front: `-cat.jpg` becomes
     `_-cat.jpg`, both in the table and in the archive.

@@ -31,7 +31,7 @@ class Breed:
 
 @dataclass(frozen=True)
 class Otherwise:
-    """What something is that is none of the breeds, and how probably, in [0, 1].
+    """What a photo shows instead of one of the breeds, with its probability in [0, 1].
 
     A dog's name is its breed; all domestic cats are a "cat".
     """

@@ -20,7 +20,8 @@ from models.preprocessing import InputSpec
 
 Task = Literal["segmentation", "classification", "detection"]
 PET = "pet"  # what the page's own mask models outline
-# What a rule may look at, see `models.pipeline.signs`; without a second head the first two alone.
+# The inputs of a rule that refuses, see `models.pipeline.signs`; without a second head only the
+# first two.
 SIGNS = ("log_share", "entropy", "breed", "other_pet", "other_thing", "known_pet", "agreement")
 LARGEST_EXPONENT = 700.0  # e to this power still fits into a float
 
@@ -117,11 +118,11 @@ class Upright:
     Attributes
     ----------
     weights
-        By the number of the class; those that are left out weigh nothing.
+        By the number of the class; classes that are left out have the weight 0.
     intercept
         Added to the weighted logits.
     sure
-        The log-odds from which on a photo is taken as upright without another look.
+        The least log-odds at which a photo is taken as upright without another look.
     margin
         By how much the log-odds of a turned photo must exceed those of the photo as it is.
     """
@@ -138,7 +139,7 @@ class Upright:
 
 
 class LookAlikes(NamedTuple):
-    """Two breeds that are often taken for each other, on pictures kept from training.
+    """Two breeds that are often confused, counted on pictures that were not trained on.
 
     `pictures` show one of them and have both as the network's first two answers; in `right` of
     these the first is the true one.
@@ -178,8 +179,8 @@ class Candidates:
     ----------
     box, pet, animal, part
         Weights of the log-odds of the box, of those that a breed model sees a cat or a dog in it,
-        of whether it surely sees another animal, and of whether the box may be a part of another
-        one's pet.
+        of whether it surely sees another animal, and of whether the box may show a part of the pet
+        in another box.
     intercept
         Added to the weighted signs.
     least
@@ -207,7 +208,7 @@ class Candidates:
         animal
             Whether the breed model surely sees another animal.
         part
-            Whether the box may be a part of another one's pet.
+            Whether the box may show a part of the pet in another box.
         """
         signs = self.box * box + self.pet * pet + self.animal * animal + self.part * part
         return signs + self.intercept >= self.least

@@ -453,7 +453,7 @@ def correct_regions(
 
 
 def overlap(one: Segmentation, other: Segmentation) -> float:
-    """Intersection over union of two masks of a photo, the border as the subject's; 1 of none."""
+    """IoU of two masks of a photo, whose border counts as the subject; 1 if both are empty."""
     background = one.classes.index("background") + 1
     inside, also = one.mask != background, other.mask != background
     union = np.count_nonzero(inside | also)

@@ -51,7 +51,7 @@ def read_header(content: bytes) -> Header:
         return value
 
     width, height = _size(take)
-    if take(1):  # all else is as usual
+    if take(1):  # everything else has its default value
         return Header(width, height)
     animated = False
     if take(1):  # the rarely used fields

@@ -66,7 +66,7 @@ class Entry:
 
     @property
     def line(self) -> str:
-        """As it is written, with its end."""
+        """The line as it is written, with its newline."""
         return f"{self.name} {self.class_id} {self.species} {self.breed_id}\n"
 
     @property
@@ -174,7 +174,7 @@ def add(folder: Path, entry: Entry, photo: Photo, mask: NDArray[np.uint8]) -> No
 
 
 def entries(folder: Path) -> list[Entry]:
-    """The photos of a folder; none where it has no list."""
+    """The photos of a folder; none if it has no list."""
     try:
         return parse((folder / LIST).read_text())
     except FileNotFoundError:
@@ -182,7 +182,7 @@ def entries(folder: Path) -> list[Entry]:
 
 
 def parse(text: str) -> list[Entry]:
-    """The entries of a list's text; comments and lines that are none are left out."""
+    """The entries in a list's text; comments and invalid lines are left out."""
     found = re.findall(r"^([\w.-]+) (\d+) (\d+) (\d+) *$", text, re.MULTILINE | re.ASCII)
     return [Entry(name, *map(int, numbers)) for name, *numbers in found]
 
@@ -253,7 +253,7 @@ def _read_list(folder: Path) -> str:
 
 
 def _write_list(folder: Path, text: str) -> None:
-    """Replace the list at once, so that nobody reads a half of it."""
+    """Replace the list atomically, so that nobody reads half of it."""
     new = folder / LIST.with_suffix(".new")
     try:
         with new.open("w") as file:

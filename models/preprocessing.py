@@ -51,7 +51,7 @@ class InputSpec:
     Raises
     ------
     ValueError
-        For other words.
+        If a setting has an unknown value.
     """
 
     height: int

@@ -46,7 +46,7 @@ Providers = list[str | tuple[str, dict[str, str]]]
 logger = logging.getLogger(__name__)
 
 Away = Callable[["Network", NDArray[np.float32]], Answers | None]
-# Runs this context's networks elsewhere; if it cannot, it returns None, and they run here.
+# Runs the networks of this context elsewhere; if it returns None, they run here.
 away: ContextVar[Away | None] = ContextVar("away", default=None)
 
 no_gpu = Event()  # set where the driver must not be touched, as before a fork that uses the GPU

@@ -63,7 +63,17 @@ class Stored:
 
 
 def picture_of(stored: Stored, allocate: Allocate, kept: Values | None = None) -> Picture:
-    """The picture made of a file's own values; `kept` are the same, if they are kept."""
+    """The picture made of a file's own values.
+
+    Parameters
+    ----------
+    stored
+        The values, and what the file says about them.
+    allocate
+        Makes the arrays for photo and values, by shape and type.
+    kept
+        The same values in an array from `allocate`, if they are in one already.
+    """
     stretch: Stretch | None = None
     values = stored.values
     height, width = values.shape[:2]
@@ -83,7 +93,7 @@ def picture_of(stored: Stored, allocate: Allocate, kept: Values | None = None) -
     if counted and kept is None:
         kept = allocate(values.shape, values.dtype)
         kept[...] = values
-        # The memory of the others is free again.
+        # From here on, the memory of the original values can be reused.
         stored, values = replace(stored, values=kept), kept
         plane = values[:, :, index] if stored.kind == "channels" else values
 

@@ -151,7 +151,7 @@ class _Stack:
 
 
 def _stacks(file: tifffile.TiffFile) -> list[_Stack]:
-    """The pictures of a file, as many as it has pages."""
+    """The pictures of a file: those of its series, or else each page alone."""
     # tifffile does not expect a page without pixels, and would count pages with it.
     if min(file.pages.first.shape, default=1) < 1:
         raise ValueError("A page has no pixels.")

@@ -49,7 +49,7 @@ class Rules(Protocol):
         """A place for an answer that enters in this context; an error if there is none."""
 
     def entered(self, answer: Answer) -> None:
-        """An answer waits."""
+        """An answer has entered the queue."""
 
     def choose(self, waiting: list[Answer], running: list[Answer]) -> Answer | None:
         """Whose turn it is, or nobody's."""
@@ -64,4 +64,4 @@ class Rules(Protocol):
         """A part of an answer is ready, with paths of files."""
 
     def ended(self, answer: Answer, outcome: Outcome, files: set[str]) -> str | None:
-        """An answer is ready, with paths of files; return the sentence to show instead of it."""
+        """An answer has ended, with paths of files; return a sentence to show instead, or None."""

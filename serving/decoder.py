@@ -140,10 +140,10 @@ def main() -> None:
 
 
 def answer_one(connection: socket.socket, shared: Shared, nowhere: int) -> NoReturn:
-    """Answer one request, and end; `nowhere` takes what decoders say."""
+    """Answer one request, and end; what decoders print goes to `nowhere`."""
     end_with_parent()
     forbid_calls()
-    os.dup2(nowhere, 2)  # decoders may quote a visitor's picture there
+    os.dup2(nowhere, 2)  # decoders may print parts of a visitor's picture
     os.close(nowhere)
     request, files, *_ = socket.recv_fds(connection, REQUEST.size, 1)
     if not request:

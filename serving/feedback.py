@@ -106,7 +106,7 @@ class Keeper:
         return entry.name
 
     def _check_limits(self, client: str, most: int) -> None:
-        """Count a photo that takes at most so many bytes."""
+        """Check the limits for a photo of at most so many bytes, and count it."""
         free = shutil.disk_usage(self.folder).free - RESERVE
         if most > min(free, LARGEST - pet_folders.size(self.folder)):
             raise Refused("full")
@@ -114,7 +114,7 @@ class Keeper:
             raise Refused("often", minutes=math.ceil(wait / 60))
 
     def close(self) -> None:
-        """Upload what waits for it; what cannot be uploaded is tried again at the next start."""
+        """Upload what is waiting; what cannot be uploaded is tried again at the next start."""
         if self._uploader:
             self._uploader.close()
 
@@ -158,13 +158,13 @@ def keeper() -> Keeper | None:
 
 
 def stop() -> None:
-    """Let the photos that wait for their upload go."""
+    """Upload the photos that still wait, and keep no more."""
     if _keeper:
         _keeper.close()
 
 
 def data_set_of(place: str) -> str | None:
-    """The data set on the Hub that is meant, if a place is none of this machine.
+    """The data set that a place names, if it is on the Hub; None for a folder.
 
     Raises
     ------
@@ -207,7 +207,7 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 def _run(place: str, deleted: str | None) -> None:
-    """List what is at a place, or delete one of it."""
+    """List the photos at a place, or delete one of them."""
     data_set, folder = data_set_of(place), Path(place)
     if data_set:
         from serving import feedback_hub

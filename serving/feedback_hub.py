@@ -1,8 +1,8 @@
 """Photos that visitors sent, in a data set of the Hugging Face Hub.
 
 The data set alone says what was kept: each upload adds to its list as it is then, and what was
-uploaded is deleted here. So what the owner deletes there stays deleted, and several apps may write
-into one data set.
+uploaded is deleted on this machine. So what the owner deletes on the Hub stays deleted, and several
+apps may write into one data set.
 """
 
 from collections.abc import Callable, Sequence
@@ -42,7 +42,7 @@ class Uploader(CommitScheduler):
     Raises
     ------
     CannotStart
-        If the Hub does not let it.
+        If the Hub does not allow that.
     """
 
     def __init__(self, folder: Path, data_set: str) -> None:
@@ -64,7 +64,7 @@ class Uploader(CommitScheduler):
         return added
 
     def _additions(self, text: str, waiting: Sequence[Entry]) -> tuple[str, list[Change]]:
-        """The list with these photos, and what brings their files."""
+        """The list with these photos, and the operations that add their files."""
         known = {entry.name for entry in pet_folders.parse(text)}
         lines = [entry.line for entry in waiting if entry.name not in known]
         files = [file for entry in waiting for file in entry.files]
@@ -89,7 +89,7 @@ def entries(data_set: str) -> list[Entry]:
     Raises
     ------
     CannotStart
-        If the Hub does not answer, or does not let one see it.
+        If the Hub does not answer, or access is not allowed.
     """
     api = HfApi()
     try:
@@ -104,7 +104,7 @@ def remove(data_set: str, removed: Sequence[Entry]) -> None:
     Raises
     ------
     CannotStart
-        If the Hub does not let one.
+        If the Hub does not allow that.
     """
     api, names = HfApi(), {entry.name for entry in removed}
     files = {file.as_posix() for entry in removed for file in entry.files}
@@ -130,7 +130,7 @@ def _change(
     Parameters
     ----------
     plan
-        Makes the new text of the list of its text, and what else changes.
+        Makes the new text of the list from its old one, and the other operations.
     """
     for attempt in range(1, TRIES + 1):
         head = _head(api, data_set)

@@ -96,7 +96,7 @@ class Store:
             self._counted.pop(folder, None)
 
     def forget(self, answers: set[str]) -> None:
-        """Only what belongs to these answers and to open pages is still in use."""
+        """From now on, only what belongs to these answers and to open pages is in use."""
         with self._lock:
             for answer in set(self._used) - answers:
                 del self._used[answer]
@@ -115,7 +115,7 @@ class Store:
     # Space.
 
     def has_room(self, more: int = 0) -> bool:
-        """Whether so many bytes more may be written; what was not used for long makes room."""
+        """Whether so many more bytes may be written; makes space by deleting unused files."""
         if self.fits(more):
             return True
         with self._lock:

@@ -13,5 +13,5 @@ def models() -> list[dict[str, str]]:
 
 
 def can_decode() -> bool:
-    """Whether there is a process that decodes pictures, or one can be started."""
+    """Whether a process that decodes pictures is running or can be started."""
     return decoding.start().usable()

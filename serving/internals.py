@@ -398,7 +398,7 @@ def _refuse_addresses() -> None:
 
 
 def draw_no_plots() -> None:
-    """Keep Gradio from importing Matplotlib, only to set its backend at every event."""
+    """Keep Gradio from importing Matplotlib only to set its backend at every event."""
     from contextlib import nullcontext
 
     from gradio import utils
@@ -419,9 +419,9 @@ def uploads_are_not_static() -> None:
 
 @contextmanager
 def login_needs_no_thread() -> Iterator[None]:
-    """Let the routes that are made check the login where they run.
+    """Let the routes that are made in this context check the login in the event loop.
 
-    Gradio's check compares two values, but is no coroutine: FastAPI would have it done by another
+    Gradio's check compares two values, but is no coroutine, so FastAPI would run it in another
     thread, at every request.
     """
     declare = gradio_routes.Depends
@@ -482,7 +482,7 @@ class Session(SessionState):
 
 
 def _refuse_odd_values(blocks: gr.Blocks) -> None:
-    """Answer with a sentence, not a fault, if Gradio cannot parse what was sent."""
+    """Answer with a sentence, not an internal error, if Gradio cannot parse what was sent."""
     take_apart = blocks.preprocess_data
 
     async def preprocess_data(block_fn: Any, *values: Any, **options: Any) -> Any:  # noqa: ANN401

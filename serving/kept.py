@@ -139,7 +139,7 @@ class Kept:
         return start["status"], Body(raw, content)
 
     def _keep(self, key: Key, body: Body) -> None:
-        """Keep an answer, and forget those that were not asked for longest."""
+        """Keep an answer, and forget those that were not requested for the longest time."""
         if len(body.content) > LIMIT // 8 or key in self._kept:
             return
         self._kept[key] = body
@@ -150,7 +150,7 @@ class Kept:
 
 
 def _varied(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Headers which say that the answer depends on the coding that is accepted."""
+    """Headers which say that the answer depends on the accepted content codings."""
     others = [value for name, value in headers if name.lower() == b"vary"]
     kept = [pair for pair in headers if pair[0].lower() != b"vary"]
     return [*kept, (b"vary", b", ".join([*others, b"Accept-Encoding"]))]

@@ -1,4 +1,4 @@
-"""Forbid a process to open files, use the network, start programs and take much memory.
+"""Forbid a process to open files, use the network, start programs or take much memory.
 
 Linux from 5.13 on has all of this on x86-64 and arm64; elsewhere, what is missing is skipped. The
 process must import and open everything that it needs before. None of this can be undone.
@@ -75,7 +75,7 @@ def lock_down(memory: int) -> None:
 
 
 def forbid_files(memory: int) -> None:
-    """Forbid files and take the memory's limit: all of `lock_down` but `forbid_calls`.
+    """Forbid files and limit the memory: all of `lock_down` but `forbid_calls`.
 
     Processes that this one forks are limited likewise, so they have less left to do.
     """

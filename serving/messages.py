@@ -35,7 +35,7 @@ KEYS = frozenset(
 
 @dataclass
 class Refused(Exception):  # noqa: N818 -- it is the visitor who is refused
-    """A refused request: one of `KEYS`, and values for its placeholders."""
+    """A refused request: one of `KEYS`, and values for the placeholders of its sentence."""
 
     status: int
     reason: str

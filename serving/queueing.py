@@ -257,7 +257,7 @@ class AnswerQueue:
             del self._turns[next(iter(self._turns))]
 
     def ended(self, answer: Answer, outcome: Outcome, files: set[str]) -> str | None:
-        """Count an answer and write it down; return what its visitor reads instead."""
+        """Count and log an answer; return the sentence that its visitor reads instead, if any."""
         now = time.monotonic()
         self.answers += 1
         started = self._started.pop(answer.id, now)

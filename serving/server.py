@@ -148,7 +148,7 @@ def launch(
     Raises
     ------
     CannotStart
-        If the port is in use, or the guard would have a hole or is not in front of the page.
+        If the port is in use, or the guard would be incomplete or is not in front of the page.
     """
     changed = internals.check()
     log.start()
@@ -201,7 +201,7 @@ def _with_links(blocks: gr.Blocks, path: str, page: str) -> str:
 def _mount(blocks: gr.Blocks, settings: Settings, look: Look, host: str, port: int) -> FastAPI:
     """Gradio's app, without what the guard or the page replaces."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that of server-side rendering, which is not Gradio's here
+        warnings.simplefilter("ignore")  # about server-side rendering, which is not Gradio's here
         outer = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
         if look.preview:
             picture = look.preview

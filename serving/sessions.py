@@ -81,7 +81,7 @@ class Sessions:
                 del self._sessions[owner]
 
     def keep_only(self, sessions: set[str]) -> None:
-        """Forget all other sessions."""
+        """Forget all sessions but these."""
         for session in set(self._owner) - sessions:
             self.drop(session)
 

@@ -9,7 +9,7 @@ LOCALHOST = "127.0.0.1"
 
 
 def take_port(host: str | None, port: int) -> socket.socket:
-    """Take a port of an address, without answering yet.
+    """Bind a port of an address, without accepting connections yet.
 
     Raises
     ------

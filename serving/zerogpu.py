@@ -1,10 +1,10 @@
 """A Space on ZeroGPU hardware, whose GPU is lent for moments to functions that `spaces.GPU` marks.
 
-The CPU answers a single photo before the scheduler could lend a GPU. An album asks for it once, for
-as long as its photos will probably take. The marked function runs in a forked process and starts
-another one that runs networks. Their inputs and outputs go through a pipe, while photos are decoded
-and results are written here. Until the GPU comes, if it is refused, and once its time is over, the
-networks run here. So no photo is lost, and none is analysed twice.
+The CPU answers a single photo before the scheduler could lend a GPU. An album requests the GPU
+once, for as long as its photos will probably take. The marked function runs in a forked process and
+starts another one that runs networks. Their inputs and outputs go through a pipe, while photos are
+decoded and results are written here. Until the GPU comes, if it is refused, and once its time is
+over, the networks run here. So no photo is lost, and none is analysed twice.
 """
 
 import logging
@@ -103,7 +103,7 @@ class Lease:
     Attributes
     ----------
     refusal
-        Why networks run here and not on the GPU; None while that is not so, or not known yet.
+        Why networks run here and not on the GPU; None while they run there or may yet.
     """
 
     def __init__(self, photos: Sequence[Path]) -> None:
@@ -128,7 +128,7 @@ class Lease:
     def __exit__(self, *_: object) -> None:
         if not self._over.is_set():
             with self._lock, suppress(OSError):
-                self._pipe.send(None)  # if the GPU is still to come, it goes at once
+                self._pipe.send(None)  # a GPU that is lent only now is given back at once
 
     def share(self) -> "Share":
         """The lease for one photo."""

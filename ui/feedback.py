@@ -1,4 +1,4 @@
-"""“This is wrong”: what stands under each pet and each mask where the owner asks for corrections.
+"""“This is wrong”: the form under each pet and each mask, if the owner asks for corrections.
 
 A form shows what would be kept, and where. Only after the visitor has agreed to that for this photo
 does the server keep it; see `serving.feedback`, and `feedback.js` for the browser's part. What the
@@ -52,7 +52,7 @@ class Example:
 
     @property
     def key(self) -> str:
-        """Tells what was shown from anything else, so that nothing else is kept."""
+        """Identifies what was shown, so that only this is kept."""
         return blake2s(self.photo.tobytes() + self.trimap.tobytes(), digest_size=16).hexdigest()
 
     @property

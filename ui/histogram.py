@@ -20,7 +20,7 @@ from ui.texts import mark, raw, say
 
 WIDTH, HEIGHT = 512, 190
 BARS = 256  # at most
-ANY = "any"  # key of cuts from a link, which are for the first chart
+ANY = "any"  # key of cuts from a link, which belong to the first chart
 PREVIEW_SIDE = 640
 SPOKEN = ("histogram.moved", "histogram.pointed", "threshold.range")  # by the script
 MOST = 2.0**64  # larger than the values of any picture

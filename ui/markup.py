@@ -14,8 +14,17 @@ SPOKEN = "spoken"  # class of what screen readers announce when it changes; see 
 def notice(sentence: str, wrong: bool = False, invites: bool = False, waits: bool = False) -> str:
     """A sentence for the visitor, as HTML.
 
-    One that invites leaves an answered example visible. One that waits for a photo hides the rest
-    of its tab, which cannot do anything yet.
+    Parameters
+    ----------
+    sentence
+        The sentence.
+    wrong
+        Whether it reports an error.
+    invites
+        Whether it invites the visitor to choose a photo; the answered example stays visible.
+    waits
+        Whether its tab waits for a photo; the rest of the tab, which cannot do anything yet, is
+        hidden.
     """
     kind = 'class="notice-text wrong" role="alert"' if wrong else 'class="notice-text"'
     if invites:

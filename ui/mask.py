@@ -173,7 +173,7 @@ def stop_search(upload: Upload | None, model: str) -> None:
 
 
 def search_again(upload: Upload | None, model: str) -> object:
-    """Search once more: gives the state that the other events follow a new value."""
+    """Search once more, by a new value of the state that the other events follow."""
     if upload is not None:
         upload.search(model).stopped = False
     return model, time.monotonic()

@@ -16,7 +16,7 @@ SIDE = 760  # pixels: as wide as the page shows it
 
 
 def build() -> gr.HTML:
-    """Lay out its place, in the Pets tab; the styles hide it once a photo is there."""
+    """Lay out the place for it in the Pets tab; the styles hide it once a photo is there."""
     return gr.HTML(padding=False, elem_id="opening")
 
 

@@ -212,7 +212,7 @@ def toggle(name: str | None, only: Sequence[str]) -> list[str]:
 
 
 def toggle_at(upload: Upload | None, only: Sequence[str], clicked: gr.SelectData) -> object:
-    """The same for the pet at a place of the photo; nothing changes where there is none to choose.
+    """The same for the pet at a place in the photo; a click beside all pets changes nothing.
 
     `clicked` has the place in pixels of the picture that is shown.
     """

@@ -173,7 +173,7 @@ def show_opening(request: gr.Request) -> object:
 
 
 def show_hint(upload: Upload | None) -> str:
-    """What a link to the page as it is would open, as HTML."""
+    """What a link to the page in its present state would open, as HTML."""
     return f'<p class="hint">{say(hint_of(upload))}</p>'
 
 

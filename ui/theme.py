@@ -58,7 +58,7 @@ THEME = gr.themes.Soft(
 # What other sites show for a link: 1,200 x 630 pixels.
 PREVIEW = Path(__file__).parent / PREVIEW_FILE
 STYLES = Path(__file__).parent / "styles.css"
-# Gradio's words that it has only in English, or in German with the formal "Sie".
+# Gradio's own texts that exist only in English, or in German with the formal "Sie".
 ENGLISH = {
     str(text): mark(f"gradio.{key.partition('.')[2]}")
     for key, text in TEXTS["en"].items()

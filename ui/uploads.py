@@ -260,7 +260,7 @@ class Upload:
 
     @property
     def uncorrected(self) -> "Upload":
-        """The same without strokes."""
+        """The same without the visitor's corrections."""
         return replace(self, strokes=()) if self.strokes else self
 
     def correctable(self, model: str) -> bool:
@@ -270,7 +270,7 @@ class Upload:
         return not card.instances and correcting.correctable(classes)
 
     def search(self, model: str) -> Search:
-        """The search for objects behind `mask`; stopped, it stays so until `stopped` is reset."""
+        """The search for objects behind `mask`; it stays stopped until `stopped` is reset."""
         return self._once(("search", model), Search)
 
     def is_large(self, model: str) -> bool:
