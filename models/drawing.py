@@ -4,6 +4,7 @@ Colours are `(red, green, blue)` tuples of 0 to 255.
 """
 
 import io
+import math
 import zlib
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -128,19 +129,46 @@ def annotate(
     canvas = ImageDraw.Draw(image)
     width = max(round(max(rows, columns) / LINES_PER_SIDE * 2), 1)
     font = _font(max(max(rows, columns) / NAMES_PER_SIDE, 10))
+    taken = numbers > 0
     for region, name, color in zip(regions, names, colors, strict=True):
         scale = columns / region.shape[1]
-        left, top, right, bottom = (round(edge * scale) for edge in region.box)
+        box = left, top, right, bottom = [round(edge * scale) for edge in region.box]
         canvas.rectangle((left, top, right - 1, bottom - 1), outline=color, width=width)
         *_, text_width, text_height = canvas.textbbox((0, 0), name, font=font)
         room = text_height / 3
-        # Above the box if there is room, otherwise inside it, and never beyond the photo's edges.
-        x = max(min(left, columns - text_width - 2 * room), 0)
-        y = top - text_height - 2 * room
-        y = top if y < 0 else y
+        size = math.ceil(text_height + 2 * room), math.ceil(text_width + 2 * room)
+        y, x = _place_name(box, size, taken)
+        taken[y : y + size[0], x : x + size[1]] = True
         canvas.rectangle((x, y, x + text_width + 2 * room, y + text_height + 2 * room), fill=color)
         canvas.text((x + room, y + room), name, font=font, fill=_readable_on(color))
     return np.asarray(image)
+
+
+def _place_name(
+    box: Sequence[int], size: tuple[int, int], taken: NDArray[np.bool_]
+) -> tuple[int, int]:
+    """Row and column at which a name covers least of the objects and of the names before it.
+
+    That is above the box if nothing is there; never beyond the photo's edges.
+
+    Parameters
+    ----------
+    box
+        Left, top, right and bottom edge of the object.
+    size
+        Height and width of the name.
+    taken
+        `(height, width)`: what should not be covered.
+    """
+    left, top, right, bottom = box
+    height, width = size
+    lowest, rightmost = (max(all_ - own, 0) for all_, own in zip(taken.shape, size, strict=True))
+    rows = [min(max(row, 0), lowest) for row in (top - height, bottom, top)]
+    columns = [min(max(column, 0), rightmost) for column in (left, right - width)]
+    places = [(row, column) for row in rows for column in columns]
+    return min(
+        places, key=lambda at: int(taken[at[0] : at[0] + height, at[1] : at[1] + width].sum())
+    )
 
 
 def share_card(

@@ -200,6 +200,40 @@ def test_names_stay_inside_the_photo_and_large_photos_are_reduced() -> None:
     assert columns.max() - columns.min() > 100
 
 
+@pytest.mark.parametrize("room_below", [True, False])
+def test_a_name_covers_as_little_of_the_pets_as_possible(room_below: bool) -> None:
+    photo = np.full((200, 1000, 3), 90, np.uint8)  # too low for a name above the pet
+    regions = np.zeros((200, 1000), np.uint8)
+    last = 150 if room_below else 190
+    regions[10:last, 300:350] = 1  # narrower than its name
+    regions[10:last, 350:500] = 2  # to the right of it
+
+    drawn = annotate(photo, of_numbers(regions), ["First 99%", ""], [(9, 9, 9)] * 2, 1000)
+
+    letters = (drawn == 255).all(axis=2)
+    covered = np.count_nonzero(letters & (regions > 0))
+    if room_below:
+        assert covered == 0
+        assert letters[last:].any()
+    else:
+        assert 0 < covered < np.count_nonzero(letters)
+
+
+def test_names_of_pets_side_by_side_do_not_cover_each_other() -> None:
+    photo = np.full((600, 900, 3), 90, np.uint8)
+    regions = np.zeros((600, 900), np.uint8)
+    regions[200:400, 300:360] = 1
+    regions[200:400, 360:420] = 2
+    red, yellow = (200, 0, 0), (255, 240, 0)
+
+    alone = annotate(photo, of_numbers((regions == 1).astype(np.uint8)), ["A name"], [red], 900)
+    drawn = annotate(photo, of_numbers(regions), ["A name", "Another"], [red, yellow], 900)
+
+    # White letters, on red only: no letter is lost under the other name.
+    count = np.count_nonzero((alone == 255).all(axis=2))
+    assert np.count_nonzero((drawn == 255).all(axis=2)) == count
+
+
 def test_heat_colours_what_there_is_evidence_at() -> None:
     photo = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
     evidence = np.zeros((20, 30), np.float32)
