@@ -4,7 +4,7 @@
     python -m bench.thresholds --short    # a small picture, once; only prints the table
 
 scikit-image's functions take turns with ours, so that other programs on the machine slow down both.
-All sixteen global methods share one histogram of a 16-bit picture, as on the page; the local ones
+All global methods share one histogram of a 16-bit picture, as on the page; the local ones
 have a window of 101 pixels and an 8-bit picture. The pictures are decoded already.
 """
 

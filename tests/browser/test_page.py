@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
+from models.thresholding import METHODS
 from tests.browser.visits import (
     Served,
     becomes,
@@ -61,7 +62,7 @@ def test_an_upload_is_answered_on_every_tab_with_little_memory(page: Page, serve
     open_tab(page, "Threshold")
     expect(page.locator("#cuts tbody tr")).to_have_count(2)
     expect(page.locator("#histogram .cut")).to_have_count(1)
-    expect(page.locator("#methods figure")).to_have_count(16)
+    expect(page.locator("#methods figure")).to_have_count(len(METHODS))
     expect_size(page.locator("#classes-picture img"), 451, 300)
     expect(page.get_by_text("Cut found at 115")).to_be_visible()
     expect(page.locator("#cuts .took")).to_have_text(TOOK)

@@ -8,6 +8,7 @@ from urllib.request import Request, urlopen
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
+from models.thresholding import METHODS
 from tests.browser.visits import as_file, comes_to_rest, open_tab, opened, upload
 
 pytestmark = pytest.mark.browser
@@ -46,7 +47,7 @@ def test_the_server_renders_the_page_and_every_tab_answers(page: Page) -> None:
 
     open_tab(page, "Threshold")
     expect(page.locator("#cuts tbody tr")).to_have_count(2)
-    expect(page.locator("#methods figure")).to_have_count(16)
+    expect(page.locator("#methods figure")).to_have_count(len(METHODS))
     comes_to_rest(page)
     cut = page.get_by_role("slider", name="Cut 1")
     cut.scroll_into_view_if_needed()

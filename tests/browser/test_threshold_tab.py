@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
-from models.thresholding import GLOBAL_METHODS
+from models.thresholding import GLOBAL_METHODS, METHODS
 from tests.browser.visits import (
     comes_to_rest,
     downloaded,
@@ -39,7 +39,7 @@ def test_a_picture_of_few_values_is_explained(page: Page) -> None:
         choose_classes(page, 3)
         expect(page.get_by_text(sentence)).to_be_visible()
         expect(page.locator("#histogram .grey-values")).to_be_visible()
-        expect(page.locator("#methods figure")).to_have_count(16)
+        expect(page.locator("#methods figure")).to_have_count(len(METHODS))
 
 
 @on_desktop
@@ -86,7 +86,7 @@ def open_cat_for_cutting(page: Page) -> None:
     open_tab(page, "Threshold")
     choose_classes(page, 3)
     expect(page.locator("#histogram .cut")).to_have_count(2)
-    expect(page.locator("#methods figure")).to_have_count(16)
+    expect(page.locator("#methods figure")).to_have_count(len(METHODS))
     expect_size(page.locator("#classes-picture img"), 451, 300)
     comes_to_rest(page)
     slider(page, 1).scroll_into_view_if_needed()
@@ -287,7 +287,7 @@ def test_the_best_cuts_come_back(page: Page) -> None:
 @on_phone
 def test_one_cut_is_a_lesson_that_agrees_with_itself(page: Page) -> None:
     page.locator("#examples button").filter(has_text="Greek coins").click()
-    expect(page.locator("#methods figure")).to_have_count(16)
+    expect(page.locator("#methods figure")).to_have_count(len(METHODS))
     otsu = page.locator("#methods figure").filter(has_text="Otsu, cut")
     found = re.search(r"Otsu, cut (\d+)\s+([\d.]+)% foreground", otsu.inner_text())
     assert found

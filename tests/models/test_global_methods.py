@@ -155,7 +155,7 @@ def test_smoothing_at_once_is_smoothing_pass_by_pass(name: str) -> None:
     assert minimum(*counted) == minimum_by_passes(*counted)
 
 
-@pytest.mark.parametrize("method", IMAGEJ)
+@pytest.mark.parametrize("method", GLOBAL_METHODS)
 def test_a_cut_has_pixels_on_both_sides(method: str) -> None:
     for name in BYTES + DEEP:
         gray = picture(name)
@@ -163,7 +163,7 @@ def test_a_cut_has_pixels_on_both_sides(method: str) -> None:
         assert cut is None or gray.min() <= cut < gray.max(), name
 
 
-@pytest.mark.parametrize("method", IMAGEJ)
+@pytest.mark.parametrize("method", GLOBAL_METHODS)
 @pytest.mark.parametrize("step", [1, 3])
 def test_shifted_and_stretched_numbers_shift_and_stretch_the_cut(method: str, step: int) -> None:
     gray = picture("clock").astype(np.int32)
