@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models.images import Photo
+from models.scaling import reduced_size
 from models.segmentation import (
     REGION_SIDE,
     SMALLEST_OF_PHOTO,
@@ -417,8 +418,7 @@ def correct_regions(
     areas_before = np.bincount(regions.ravel(), minlength=1)
     corrected = np.where(removed, 0, regions).astype(np.int32)
 
-    scale = min(REGION_SIDE / max(height, width), 1.0)
-    rows, columns = max(round(height * scale), 1), max(round(width * scale), 1)
+    rows, columns = reduced_size(height, width, REGION_SIDE)
     small = scale_numbers(corrected, rows, columns)
     small_added = scale_numbers(added.astype(np.uint8), rows, columns) > 0
     if small_added.any():
