@@ -6,7 +6,16 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from tests.browser.visits import Scheme, Served, comes_to_rest, is_painted, open_tab, opened, upload
+from tests.browser.visits import (
+    Scheme,
+    Served,
+    becomes,
+    comes_to_rest,
+    is_painted,
+    open_tab,
+    opened,
+    upload,
+)
 
 pytestmark = pytest.mark.browser
 
@@ -111,6 +120,23 @@ def test_the_pattern_lies_only_behind_the_picture(page: Page) -> None:
     assert "content-box" in str(cut.evaluate("image => getComputedStyle(image).backgroundClip"))
 
 
+@pytest.mark.parametrize(
+    ("tab", "picture"),
+    [("Threshold", "#classes-picture"), ("Threshold", "#lab-picture"), ("Mask", "#overlay")],
+)
+def test_a_label_is_above_its_picture(page: Page, tab: str, picture: str) -> None:
+    open_tab(page, tab)
+    expect(page.locator(f"{picture} img")).to_be_visible()
+    page.wait_for_function(
+        """picture => {
+      const [label, image] = ["[data-testid=block-label]", "img"].map((part) =>
+        document.querySelector(`${picture} ${part}`).getBoundingClientRect());
+      return label.height > 0 && image.height > 0 && label.bottom <= image.top + 1;
+    }""",
+        arg=picture,
+    )
+
+
 def test_on_a_phone_no_button_lies_on_the_strip(page: Page) -> None:
     page.set_viewport_size({"width": 390, "height": 800})
     page.wait_for_function("innerWidth === 390")
@@ -121,3 +147,11 @@ def test_on_a_phone_no_button_lies_on_the_strip(page: Page) -> None:
     assert button
     assert button["x"] >= photo["x"] + photo["width"] - 1
     expect(page.locator("#photo").get_by_label("Fullscreen")).to_be_hidden()
+
+
+def test_on_a_phone_what_unfolds_has_its_triangle(page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 800})
+    open_tab(page, "Threshold")
+    summary = page.locator("#methods summary").first
+    expect(summary).to_have_css("display", "list-item")
+    becomes(page, lambda: (summary.bounding_box() or {"height": 0})["height"] >= 44, True)
