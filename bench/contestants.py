@@ -295,7 +295,7 @@ def classifier(means: Means) -> "torch.nn.Module":
     breeds = len(facts["labels"])
     architectures, opinion = facts["architecture"].split(" + "), None
     if second := facts.get("second_opinion"):
-        architectures.append(second["architecture"])
+        architectures += second["architecture"].split(" + ")
         opinion = networks.Opinion(second["below"], second["temperatures"])
     return networks.timm_classifier(
         means.weights[BREED], architectures, breeds, temperature, opinion

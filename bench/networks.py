@@ -76,10 +76,10 @@ def keras_unet(chain: Chain, size: int, classes: int) -> "keras.Model":
 
 @dataclass
 class Opinion:
-    """When a second network is asked, as a card's `second_opinion` says.
+    """When further networks are asked, as a card's `second_opinion` says.
 
-    `below` is the first one's largest probability below which it is, and `temperatures` are those
-    of the first network's logits, the second one's, and the mean of both.
+    `below` is the largest probability so far below which the next one is, and `temperatures` are
+    those of each network's logits, and then those of the mean after each further one.
     """
 
     below: float
@@ -106,7 +106,7 @@ def timm_classifier(
     temperature
         The divisor of the mean of their logits.
     opinion
-        When the second network is asked; without it, the mean of all is the answer.
+        When further networks are asked; without it, the mean of all is the answer.
 
     Returns
     -------
@@ -155,13 +155,17 @@ def timm_classifier(
             if opinion is None:
                 every = [self.logits(index, photo) for index in range(len(networks))]
                 return torch.stack(every).mean(dim=0) / temperature
-            own, other, both = opinion.temperatures
-            first = self.logits(0, photo) / own
-            sure = first.softmax(dim=1).amax(dim=1, keepdim=True) >= opinion.below
-            if bool(sure.all()):
-                return first
-            mean = (first + self.logits(1, photo) / other) / 2 / both
-            return torch.where(sure, first, mean)
+            own = opinion.temperatures[: len(networks)]
+            means = opinion.temperatures[len(networks) :]
+            answer = total = self.logits(0, photo) / own[0]
+            for index in range(1, len(networks)):
+                sure = answer.softmax(dim=1).amax(dim=1, keepdim=True) >= opinion.below
+                if bool(sure.all()):
+                    break
+                total = total + self.logits(index, photo) / own[index]
+                mean = total / (index + 1) / means[index - 1]
+                answer = torch.where(sure, answer, mean)
+            return answer
 
     return Average().eval()
 

@@ -55,7 +55,8 @@ def _compute_always(graph: Graph) -> None:
 
     For conditions as of `training.second_opinion`: where one does not hold, its answer is not used.
     """
-    for node in [node for node in graph.proto.node if node.op_type == "If"]:
+    # One at a time, since replacing a node makes copies of all others.
+    while node := next((node for node in graph.proto.node if node.op_type == "If"), None):
         branch = attributes(node)["then_branch"]
         graph.proto.initializer.extend(branch.initializer)
         names = {inner.name: name for inner, name in zip(branch.output, node.output, strict=True)}

@@ -281,7 +281,8 @@ def write_results(
     if held_out:
         curves["accuracy"] = "accuracy"
         plot_predictions(model, few(held_out, 16), labels, spec, run.folder)
-    plot_curves(rows, run.folder / "curves.png", curves)
+    if rows:
+        plot_curves(rows, run.folder / "curves.png", curves)
 
 
 def plot_predictions(

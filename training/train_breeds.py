@@ -133,7 +133,9 @@ def train(
             print(f"before fine-tuning: held-out top-1 {top_1:.4f}, top-5 {top_5:.4f}")
         if pretrained:
             callbacks.append(fastai_runs.FixedStatistics(model))
-        rows = fastai_runs.fit(learn, run, epochs, rate, RATE_SPREAD, seed, callbacks)
+        rows: list[dict[str, float]] = []
+        if tuned or not pretrained:  # else all of it would be undone
+            rows = fastai_runs.fit(learn, run, epochs, rate, RATE_SPREAD, seed, callbacks)
         if rank_distrib():  # one process writes the results
             return run.folder
         if pretrained:
@@ -206,7 +208,8 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         "--tuned",
         type=command_line.share,
         default=TUNED,
-        help="share of the way from the start to the fine-tuned weights at which the result lies",
+        help="share of the way from the start to the fine-tuned weights at which the result lies; "
+        "with 0 nothing is fine-tuned, and the classifier is fitted to the pretrained features",
     )
     parser.add_argument("--mix", choices=MIX, default="none", help="blend training pictures")
     parser.add_argument(

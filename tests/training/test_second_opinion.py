@@ -1,4 +1,4 @@
-"""A second network that is asked where the first one is not sure, against both by themselves."""
+"""Further networks that are asked where the others are not sure, against each by itself."""
 
 import hashlib
 import json
@@ -17,8 +17,9 @@ from models import store
 from models.cards import read_network
 from models.half import unpacked
 from models.runtime import Network
-from training import second_opinion
+from training import second_opinion, starting_weights
 from training.errors import UserError
+from training.second_opinion import Opinion
 
 LABELS = ["Siamese", "pug", "boxer"]
 SIDE = 8
@@ -90,7 +91,7 @@ def test_the_second_network_is_asked_only_where_the_first_is_not_sure(
     both = (maps + answers(second, photos)[1]) / 2 / 1.25
     expected = np.where(sure[:, None, None, None], maps, both)
 
-    joined = second_opinion.join(first, second, BELOW, temperature=1.25)
+    joined = second_opinion.join(first, [Opinion(second, temperature=1.25)], BELOW)
     onnx.checker.check_model(joined, full_check=True)
     found = answers(joined, photos)
 
@@ -106,6 +107,39 @@ def test_the_second_network_is_asked_only_where_the_first_is_not_sure(
     assert not any(node.op_type == "If" for node in unpacked(joined).graph.node)
 
 
+def test_a_third_network_is_asked_only_where_the_mean_of_two_is_not_sure(
+    first: onnx.ModelProto, second: onnx.ModelProto, photos: NDArray[np.float32]
+) -> None:
+    third = network(3, 0.6)
+    scale, shift = np.float32([[[0.5]], [[2]], [[1]]]), np.float32([[[0.1]], [[0]], [[-0.3]]])
+    maps = answers(first, photos)[1]
+    two = (maps + answers(second, photos)[1]) / 2 / 1.25
+    three = (2 * 1.25 * two + answers(third, scale * photos + shift)[1]) / 3 / 0.8
+
+    def sure(maps: NDArray[np.float32]) -> NDArray[np.bool_]:
+        return softmax(maps.mean(axis=(2, 3)), axis=1).max(axis=1) >= BELOW
+
+    asked = [int((~sure(maps)).sum()), int((~sure(maps) & ~sure(two)).sum())]
+    assert 40 > asked[0] > asked[1] > 5
+    expected = np.where(sure(two)[:, None, None, None], two, three)
+    expected = np.where(sure(maps)[:, None, None, None], maps, expected)
+
+    opinions = [Opinion(second, 1.25), Opinion(third, 0.8, scale, shift)]
+    joined = second_opinion.join(first, opinions, BELOW)
+    onnx.checker.check_model(joined, full_check=True)
+    found = answers(joined, photos)
+
+    np.testing.assert_allclose(found[1], expected, atol=1e-5)
+    np.testing.assert_allclose(found[0], softmax(expected.mean(axis=(2, 3)), axis=1), atol=1e-5)
+    for index in range(len(photos)):
+        (alone, *_) = answers(joined, photos[index : index + 1])
+        np.testing.assert_allclose(alone[0], found[0][index], atol=1e-6)
+    for each, other in zip(answers(unpacked(joined), photos), found, strict=True):
+        np.testing.assert_allclose(each, other, atol=1e-6)
+    network_ = Network(joined.SerializeToString(), photos[:1].shape, ["CPUExecutionProvider"])
+    np.testing.assert_array_equal(network_.run_last(photos), answers(first, photos)[-1])
+
+
 def test_the_second_network_is_not_computed_for_a_photo_that_is_sure(
     first: onnx.ModelProto, second: onnx.ModelProto, photos: NDArray[np.float32]
 ) -> None:
@@ -116,7 +150,7 @@ def test_the_second_network_is_not_computed_for_a_photo_that_is_sure(
     second.graph.node.insert(
         1, helper.make_node("Gather", ["maps", "number"], ["class_activation"], axis=0)
     )
-    joined = second_opinion.join(first, second, BELOW)
+    joined = second_opinion.join(first, [Opinion(second)], BELOW)
     best = answers(first, photos)[0].max(axis=1)
     session = onnxruntime.InferenceSession(
         joined.SerializeToString(), providers=["CPUExecutionProvider"]
@@ -137,7 +171,7 @@ def test_a_network_sets_the_limit_to_0_for_the_last_output_alone(
     photos: NDArray[np.float32],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    content = second_opinion.join(first, second, BELOW).SerializeToString()
+    content = second_opinion.join(first, [Opinion(second)], BELOW).SerializeToString()
     network = Network(content, photos[:1].shape, providers=["CPUExecutionProvider"])
     fed = []
     run = network._run
@@ -167,7 +201,7 @@ def write(folder: Path, name: str, model: onnx.ModelProto, **changes: object) ->
             **{"mean": half, "std": half, "layout": "NCHW"},
         },
         "output": {"layout": "NC", "temperature": 0.9, "second": "maps"},
-        "training": {"data": "Oxford-IIIT Pet", "command": f"train {name}"},
+        "training": {"data": "Oxford-IIIT Pet", "epochs": 8, "command": f"train {name}"},
         "metrics": {"end of training": {"top1": 0.9}, "test": {"top1": 0.91}},
         "evidence": {"on_pet": 0.9},
         "export": {"command": f"export {name}"},
@@ -196,10 +230,59 @@ def test_the_card_tells_of_both_networks_and_drops_what_was_measured_of_one(
     assert list(card.facts["metrics"]) == ["end of training"]
     assert "evidence" not in card.facts
     joined = onnx.load_from_string(read_network(card, tmp_path))
-    expected = answers(second_opinion.join(first, second, BELOW), photos)[0]
+    expected = answers(second_opinion.join(first, [Opinion(second)], BELOW), photos)[0]
     np.testing.assert_array_equal(answers(joined, photos)[0], expected)
     with pytest.raises(UserError, match="has a second opinion already"):
         second_opinion.main(words)
+
+
+def test_the_card_tells_of_a_third_network_with_a_range_of_its_own(
+    first: onnx.ModelProto, second: onnx.ModelProto, tmp_path: Path, photos: NDArray[np.float32]
+) -> None:
+    third = network(3, 0.6)
+    mean, std = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+    start = {"project": "timm"}
+    write(tmp_path, "one", first)
+    write(tmp_path, "two", second, starting_weights=start)
+    spec = {
+        **{"height": SIDE, "width": SIDE, "resize": "squash", "interpolation": "bicubic"},
+        **{"mean": mean, "std": std, "layout": "NCHW"},
+    }
+    write(tmp_path, "three", third, input=spec, starting_weights=start)
+    files = [str(tmp_path / f"{name}.onnx") for name in ("two", "three")]
+    words = ["one", *files, "--models", str(tmp_path), "--below", str(BELOW)]
+    with pytest.raises(UserError, match="2 further networks need as many temperatures"):
+        second_opinion.main([*words, "--temperature", "1.1"])
+    second_opinion.main([*words, "--temperature", "1.1", "0.95"])
+
+    card = store.read_card("one", tmp_path)
+    told = card.facts["second_opinion"]
+    assert told["architecture"] == "net of two + net of three"
+    assert told["parameters"] == 2 * 99
+    assert told["training"]["command"] == "train two && train three"
+    assert told["training"]["epochs"] == 16
+    assert told["temperatures"] == [0.9, 0.9, 0.9, 1.1, 0.95]
+    assert starting_weights.listed(card.facts) == [start, start]
+    joined = onnx.load_from_string(read_network(card, tmp_path))
+
+    def shown(batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        columns = (np.float32(each).reshape(3, 1, 1) for each in (mean, std))
+        own_mean, own_std = columns
+        return (batch * 0.5 + 0.5 - own_mean) / own_std
+
+    alone = answers(joined, photos)[1]
+    one, two, three = (
+        answers(each, batch)[1]
+        for each, batch in ((first, photos), (second, photos), (third, shown(photos)))
+    )
+    pair, all_three = (one + two) / 2 / 1.1, (one + two + three) / 3 / 0.95
+
+    def sure(maps: NDArray[np.float32]) -> NDArray[np.bool_]:
+        return softmax(maps.mean(axis=(2, 3)), axis=1).max(axis=1) >= BELOW
+
+    expected = np.where(sure(pair)[:, None, None, None], pair, all_three)
+    expected = np.where(sure(one)[:, None, None, None], one, expected)
+    np.testing.assert_allclose(alone, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize(

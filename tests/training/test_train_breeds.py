@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import timm
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -181,6 +181,20 @@ def test_a_teacher_answers_about_pictures_that_are_normalised_for_its_student(
         answers = teacher(torch.from_numpy(normalize(photos, student)))
         expected = teacher.network(torch.from_numpy(normalize(photos, own)))
     torch.testing.assert_close(answers, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_body_that_is_not_tuned_at_all_gets_a_fitted_classifier_without_any_epoch(
+    tiny_pets: Path, tmp_path: Path
+) -> None:
+    start = timm.create_model("test_efficientnet", num_classes=6).state_dict()
+    save_file(start, tmp_path / "start.safetensors")
+    config = json.dumps({"file": str(tmp_path / "start.safetensors")})
+    more = ("--arch", "test_efficientnet", "--pretrained", "--pretrained-cfg", config)
+    run = run_of(words(tiny_pets, tmp_path / "run", *more, "--tuned", "0"))
+    assert read_facts(run)["epochs"] == 0
+    found = load_file(run / "model.safetensors")
+    changed = {name for name, values in found.items() if not torch.equal(values, start[name])}
+    assert changed == {"classifier.weight", "classifier.bias"}
 
 
 def test_a_resumed_run_ends_like_one_that_was_not_interrupted(
