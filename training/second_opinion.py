@@ -119,7 +119,7 @@ def _ask(graph: Graph, opinion: Opinion, number: int, before: float) -> None:
         [],
         [helper.make_tensor_value_info(named("own"), TensorProto.FLOAT, None)],
     )
-    steps = [
+    steps: list[tuple[str, list[str], str, dict[str, Any]]] = [
         ("ReduceMax", [old[PROBABILITIES], "breeds_axis"], "best", {}),
         ("Less", [named("best"), "below"], "unsure", {}),
         ("ReduceMin", [named("best")], "least", {"keepdims": 0}),

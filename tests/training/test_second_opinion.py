@@ -67,6 +67,11 @@ def answers(model: onnx.ModelProto, batch: NDArray[np.float32]) -> list[NDArray[
     return session.run(None, {"photo": batch})
 
 
+def sure(maps: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Whether the largest probability of each photo's maps reaches the limit."""
+    return softmax(maps.mean(axis=(2, 3)), axis=1).max(axis=1) >= BELOW
+
+
 @pytest.fixture
 def first() -> onnx.ModelProto:
     return network(0, 0.3)
@@ -111,13 +116,11 @@ def test_a_third_network_is_asked_only_where_the_mean_of_two_is_not_sure(
     first: onnx.ModelProto, second: onnx.ModelProto, photos: NDArray[np.float32]
 ) -> None:
     third = network(3, 0.6)
-    scale, shift = np.float32([[[0.5]], [[2]], [[1]]]), np.float32([[[0.1]], [[0]], [[-0.3]]])
+    scale = np.array([0.5, 2, 1], np.float32).reshape(3, 1, 1)
+    shift = np.array([0.1, 0, -0.3], np.float32).reshape(3, 1, 1)
     maps = answers(first, photos)[1]
     two = (maps + answers(second, photos)[1]) / 2 / 1.25
     three = (2 * 1.25 * two + answers(third, scale * photos + shift)[1]) / 3 / 0.8
-
-    def sure(maps: NDArray[np.float32]) -> NDArray[np.bool_]:
-        return softmax(maps.mean(axis=(2, 3)), axis=1).max(axis=1) >= BELOW
 
     asked = [int((~sure(maps)).sum()), int((~sure(maps) & ~sure(two)).sum())]
     assert 40 > asked[0] > asked[1] > 5
@@ -266,8 +269,7 @@ def test_the_card_tells_of_a_third_network_with_a_range_of_its_own(
     joined = onnx.load_from_string(read_network(card, tmp_path))
 
     def shown(batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        columns = (np.float32(each).reshape(3, 1, 1) for each in (mean, std))
-        own_mean, own_std = columns
+        own_mean, own_std = (np.array(each, np.float32).reshape(3, 1, 1) for each in (mean, std))
         return (batch * 0.5 + 0.5 - own_mean) / own_std
 
     alone = answers(joined, photos)[1]
@@ -276,9 +278,6 @@ def test_the_card_tells_of_a_third_network_with_a_range_of_its_own(
         for each, batch in ((first, photos), (second, photos), (third, shown(photos)))
     )
     pair, all_three = (one + two) / 2 / 1.1, (one + two + three) / 3 / 0.95
-
-    def sure(maps: NDArray[np.float32]) -> NDArray[np.bool_]:
-        return softmax(maps.mean(axis=(2, 3)), axis=1).max(axis=1) >= BELOW
 
     expected = np.where(sure(pair)[:, None, None, None], pair, all_three)
     expected = np.where(sure(one)[:, None, None, None], one, expected)
