@@ -78,7 +78,7 @@ def split(name: str) -> tuple[str, str | None]:
 
 def _damage(folder: Path) -> str | None:
     """What is wrong with the models in a folder, as a part of a sentence; empty if nothing is."""
-    found = list(cards.names_in(folder))
+    found = cards.names_in(folder)
     for name in found:
         try:
             cards.read_network(cards.read(name, folder), folder)

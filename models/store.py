@@ -86,7 +86,7 @@ def resolve(setting: str) -> Source:
     folders, notices = [], []
     for name in wanted:
         if Path(name).is_dir():
-            if not any(names_in(Path(name))) and Path(name) != EMBEDDED:
+            if not names_in(Path(name)) and Path(name) != EMBEDDED:
                 raise ModelError(f"There is no model in the folder {name}.")
             _check_complete(Path(name))
             folders.append(Path(name))
