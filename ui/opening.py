@@ -4,6 +4,7 @@ import html
 from functools import cache
 
 import gradio as gr
+import numpy as np
 
 from models import drawing
 from models.images import PhotoError
@@ -35,7 +36,7 @@ def _written(_language: Language) -> str:
     if not found.pets:
         return ""
     colors = theme.pet_colors(len(found.pets))
-    picture = pets.annotated(upload, SIDE)
+    picture = np.asarray(pets.annotated(upload, SIDE))
     cards = "".join(
         pets.card(number, pet, color)
         for number, (pet, color) in enumerate(zip(found.pets, colors, strict=True), start=1)

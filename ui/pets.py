@@ -4,6 +4,7 @@ import html
 from collections.abc import Sequence
 
 import gradio as gr
+import numpy as np
 from PIL import Image
 
 from models import drawing, pipeline, store
@@ -116,7 +117,7 @@ def show_pets(upload: Upload | None) -> tuple[str, str | None, str, object, obje
     return message, shown, text, gr.Row(visible=True), turn
 
 
-def annotated(upload: Upload, side: int | None = None, whole: bool = False) -> Photo:
+def annotated(upload: Upload, side: int | None = None, whole: bool = False) -> Image.Image:
     """The preview with a box, an outline and a name for each pet, or the photo as a whole.
 
     At most `side` pixels long, if given.
@@ -134,7 +135,7 @@ def annotated(upload: Upload, side: int | None = None, whole: bool = False) -> P
 
 def write_picture(upload: Upload) -> str:
     """The photo with its pets at its own size, as a file."""
-    picture = Image.fromarray(annotated(upload, whole=True))
+    picture = annotated(upload, whole=True)
     return result_files.picture_to_keep(picture, f"{upload.name}-pets", "jpeg")
 
 
@@ -145,7 +146,7 @@ def write_card(upload: Upload) -> str:
     """
     photo, pets = upload.preview, upload.pets.pets
     lines = [named(pet) for pet in pets]
-    shown = annotated(upload, CARD_SIDE) if len(pets) > 1 else photo
+    shown = np.asarray(annotated(upload, CARD_SIDE)) if len(pets) > 1 else photo
     footer = [say("pets.made"), *filter(None, [page_address()])]
     card = drawing.share_card(shown, lines, theme.pet_colors(len(pets)), footer)
     return result_files.picture_to_keep(card, f"{upload.name}-petscope")

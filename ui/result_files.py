@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from models.preprocessing import as_image
 from serving.files import has_room, new_folder
 
 __all__ = ["content", "has_room", "new_folder", "picture_to_keep", "picture_to_show", "text"]
@@ -29,7 +30,7 @@ def picture_to_keep(picture: Image.Image, name: str, kind: Kind = "png") -> str:
     return str(file)
 
 
-def picture_to_show(picture: NDArray[np.uint8], name: str = "shown") -> str:
+def picture_to_show(picture: NDArray[np.uint8] | Image.Image, name: str = "shown") -> str:
     """Write a picture for viewing into a new folder; return its path.
 
     Gradio would write an array into a folder named after its content: two visitors with the same
@@ -38,7 +39,7 @@ def picture_to_show(picture: NDArray[np.uint8], name: str = "shown") -> str:
     JPEG, or WebP if it is transparent: WebP takes 1.5 times as long as PNG with its lowest
     compression, for a quarter of the size, and a third of the time of Gradio's own WebP.
     """
-    image = Image.fromarray(picture)
+    image = as_image(picture)
     if image.mode == "RGBA":
         file = new_folder() / f"{name}.webp"
         image.save(file, quality=80, method=0)

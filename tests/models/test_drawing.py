@@ -173,8 +173,9 @@ def test_each_object_gets_its_outline_its_box_and_its_name() -> None:
     boxes = [(50, 100, 250, 300), (350, 150, 560, 390)]
     red, yellow = (200, 0, 0), (255, 240, 0)
 
-    drawn = annotate(photo, of_numbers(regions), ["Pug", "Bengal"], [red, yellow], 1000)
+    image = annotate(photo, of_numbers(regions), ["Pug", "Bengal"], [red, yellow], 1000)
 
+    drawn = np.asarray(image)
     assert drawn.shape == photo.shape
     for (left, top, right, bottom), color in zip(boxes, (red, yellow), strict=True):
         for row, column in ((top + 20, left), (bottom - 1, right - 1), (bottom - 1, left + 50)):
@@ -192,8 +193,9 @@ def test_names_stay_inside_the_photo_and_large_photos_are_reduced() -> None:
     regions = np.zeros((900, 3000), np.uint8)
     regions[:, 2900:] = 1
 
-    drawn = annotate(photo, of_numbers(regions), ["A long name 99%"], [(9, 9, 9)], 1000)
+    image = annotate(photo, of_numbers(regions), ["A long name 99%"], [(9, 9, 9)], 1000)
 
+    drawn = np.asarray(image)
     assert drawn.shape == (300, 1000, 3)
     columns = np.flatnonzero((drawn == 255).all(axis=2).any(axis=0))  # those of the letters
     assert columns.max() < 999
