@@ -76,12 +76,13 @@ def resolve(setting: str) -> Source:
         When it names neither a folder with models nor a repository.
     """
     whole = [setting] if setting and Path(setting).is_dir() else None  # its name may contain commas
-    wanted = whole or [name for part in setting.split(",") if (name := part.strip())]
+    parts = [part.strip() for part in setting.split(",")]
+    wanted = whole or [part.removeprefix("hf://") or part for part in parts if part]
     for name in wanted:
         if not Path(name).is_dir() and not hub.REPOSITORY.fullmatch(name):
             raise ModelError(
                 f"{name!r} is neither a folder nor a repository of the Hub, which is written "
-                "OWNER/REPO or OWNER/REPO@REVISION."
+                "OWNER/REPO or OWNER/REPO@REVISION, with or without hf:// before it."
             )
     folders, notices = [], []
     for name in wanted:

@@ -54,11 +54,12 @@ def loads_published_breeds() -> bool:
     return card.facts["architecture"] == "a mean" and output.shape == (1, 3)
 
 
+@pytest.mark.parametrize("setting", ["me/pets", "hf://me/pets", "hf://me/pets@main"])
 def test_a_repository_s_models_are_completed_by_the_embedded_ones(
-    hub: FakeHub, monkeypatch: pytest.MonkeyPatch, files: dict[str, bytes]
+    hub: FakeHub, monkeypatch: pytest.MonkeyPatch, files: dict[str, bytes], setting: str
 ) -> None:
     hub.add("me/pets", files)
-    use(monkeypatch, "me/pets")
+    use(monkeypatch, setting)
 
     assert loads_published_breeds()
     assert store.notice() is None
@@ -285,7 +286,8 @@ def test_writing_figures_into_a_card_leaves_the_cache_alone(
 
 
 @pytest.mark.parametrize(
-    "setting", ["/no/such/folder", "breeds", "a/b/c", "me/pets@", "a b/c", ".,x"]
+    "setting",
+    ["/no/such/folder", "breeds", "a/b/c", "me/pets@", "a b/c", ".,x", "hf://", "hf:///x"],
 )
 def test_what_is_neither_folder_nor_repository_is_an_error(
     setting: str, monkeypatch: pytest.MonkeyPatch
