@@ -29,12 +29,15 @@ class Reservation:
     store: "Store"
     taken: int = 0
 
-    def grow(self, size: int) -> bool:
-        """Reserve so many bytes altogether; return whether there is space."""
+    def grow(self, size: int, make_room: bool = True) -> bool:
+        """Reserve so many bytes altogether; return whether there is space.
+
+        To make room for them, all files are looked at, which may take long.
+        """
         more = size - self.taken
         if more <= 0:
             return True
-        if not self.store.take(more):
+        if not self.store.take(more, make_room):
             return False
         self.taken = size
         return True
@@ -145,9 +148,11 @@ class Store:
             self.size += size - self._counted.get(folder, 0)
             self._counted[folder] = size
 
-    def take(self, size: int) -> bool:
-        """Reserve so many bytes; return whether there is space."""
-        return self._reserve(size) or (self.has_room(size) and self._reserve(size))
+    def take(self, size: int, make_room: bool = True) -> bool:
+        """Reserve so many bytes; return whether there is space, or room can be made."""
+        if self._reserve(size):
+            return True
+        return make_room and self.has_room(size) and self._reserve(size)
 
     def _reserve(self, size: int) -> bool:
         with self._lock:  # otherwise two uploads could reserve the same space

@@ -117,6 +117,25 @@ def test_uploads_that_come_at_the_same_time_count_together(
     store.sweep()
 
 
+def test_room_is_made_only_if_that_is_wanted(
+    store: files.Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may take long, and the server's own thread must not wait for it."""
+    sweeps: list[bool] = []
+    monkeypatch.setattr(files, "LARGEST", store.size + 100)
+    monkeypatch.setattr(store, "sweep", lambda: sweeps.append(True))
+    monkeypatch.setattr(store, "_full_until", 0.0)  # no search before this one counts
+
+    with store.reserved() as upload:
+        assert upload.grow(60, make_room=False)
+        assert not upload.grow(200, make_room=False)
+        assert not sweeps
+        assert not upload.grow(200)
+        assert sweeps
+    monkeypatch.undo()
+    store.sweep()
+
+
 def test_two_threads_do_not_reserve_the_same_space(
     store: files.Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
