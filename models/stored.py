@@ -80,16 +80,16 @@ def picture_of(stored: Stored, allocate: Allocate, kept: Values | None = None) -
     index = next((axis.index for axis in stored.axes if axis.name == "channel"), 0)
     plane = values[:, :, index] if stored.kind == "channels" else values
     low, high = _stated(stored, index)
-    plain = values.dtype == np.uint8 and stored.kind != "channels" and stored.bits in (1, 8)
-    plain = plain and stored.colors is None
     if stored.stated:
         stretch = "stated"
     elif stored.bits > 8 and not stored.camera:
         low, high = percentile_range(plane)
         stretch = "percentiles"
-    as_they_are = plain and (low, high) == (0, 2**stored.bits - 1)
+    shallow = values.dtype == np.uint8 and stored.bits in (1, 8)
+    grey_or_color = stored.kind != "channels" and stored.colors is None
+    unchanged = shallow and grey_or_color and (low, high) == (0, 2**stored.bits - 1)
     colored = stored.colors is not None and not stored.stated
-    counted = not (as_they_are or colored or stored.kind == "cmyk")
+    counted = not (unchanged or colored or stored.kind == "cmyk")
     if counted and kept is None:
         kept = allocate(values.shape, values.dtype)
         kept[...] = values
@@ -101,20 +101,9 @@ def picture_of(stored: Stored, allocate: Allocate, kept: Values | None = None) -
         part = plane[rows]
         if stored.colors is not None:
             part = stored.colors[np.minimum(part, len(stored.colors) - 1)]
-        elif not as_they_are or stored.bits == 1:
+        elif not unchanged or stored.bits == 1:
             part = to_8_bits(part, low, high)
-        if stored.kind == "cmyk":
-            return Image.frombytes("CMYK", (width, len(part)), part.tobytes())
-        if stored.alpha is None:
-            return Image.fromarray(np.ascontiguousarray(part))
-        alpha = to_8_bits(stored.alpha[rows], *full_range(stored.alpha.dtype, stored.bits))
-        both = np.dstack([part, alpha])
-        mode = {2: "LA", 4: "RGBA"}[both.shape[2]]
-        if stored.multiplied:
-            premultiplied = mode.replace("A", "a")
-            image = Image.frombytes(premultiplied, (width, len(both)), both.tobytes())
-            return image.convert(mode)
-        return Image.frombytes(mode, (width, len(both)), both.tobytes())
+        return _image(stored, part, rows)
 
     mode = {"cmyk": "CMYK", "color": "RGB"}.get(stored.kind, "L")
     if stored.colors is not None:
@@ -134,6 +123,21 @@ def picture_of(stored: Stored, allocate: Allocate, kept: Values | None = None) -
         axes=stored.axes,
         pixel_size=stored.pixel_size,
     )
+
+
+def _image(stored: Stored, part: NDArray[np.uint8], rows: slice) -> Image.Image:
+    """Some rows, whose values are 8-bit ones already, with their alpha."""
+    size = part.shape[1], part.shape[0]
+    if stored.kind == "cmyk":
+        return Image.frombytes("CMYK", size, part.tobytes())
+    if stored.alpha is None:
+        return Image.fromarray(np.ascontiguousarray(part))
+    alpha = to_8_bits(stored.alpha[rows], *full_range(stored.alpha.dtype, stored.bits))
+    both = np.dstack([part, alpha])
+    mode = {2: "LA", 4: "RGBA"}[both.shape[2]]
+    if stored.multiplied:
+        return Image.frombytes(mode.replace("A", "a"), size, both.tobytes()).convert(mode)
+    return Image.frombytes(mode, size, both.tobytes())
 
 
 def _stated(stored: Stored, channel: int) -> tuple[float, float]:

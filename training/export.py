@@ -178,33 +178,47 @@ def export(
             Calibration(fold, held_out(fold[0])) for fold in _by_fold(calibrate, size).values()
         ]
     _fit_together(runs, calibrations, calibrated=bool(calibrate))
-    own = {"temperature": temperature, "otherwise": otherwise}
-    more: dict[str, Any] = {option: value for option, value in own.items() if value is not None}
-    if more and (facts["framework"], facts["task"]) != ("timm", "classification"):
-        raise ExportError(f"Only classifiers of timm take --{' and --'.join(more)}.")
-    if otherwise and len(runs) > 1:
-        raise ExportError("--otherwise is for one run: several have no body in common.")
-    if offsets:
-        more["offsets"] = _of_classes(offsets, facts)
+    options = _options(runs, temperature, otherwise, offsets)
     photos = [
         open_photo(each.photo) for each in examples[:: max(len(examples) // PARITY_PHOTOS, 1)]
     ]
     with tempfile.TemporaryDirectory() as scratch:
         draft = Path(scratch) / f"{name}.onnx"
-        exported = exporter(facts["framework"])(runs, draft, mirror, calibrations, **more)
+        exported = exporter(facts["framework"])(runs, draft, mirror, calibrations, **options)
         difference = _check(draft, exported, photos, runs[0])
         content = draft.read_bytes()
     models.mkdir(parents=True, exist_ok=True)
     (models / f"{name}.onnx").write_bytes(content)
-    card = make_card(runs, exported, content, difference, len(photos), start or {})
+    card = {
+        **({"title": title} if title else {}),
+        **({"default": True} if default else {}),
+        **make_card(runs, exported, content, difference, len(photos), start or {}),
+    }
     if offsets:
         card["output"]["offsets"] = dict(offsets)
     if subject and facts["task"] == "segmentation":
         card["subject"] = subject
-    shown = {"title": title} if title else {}
-    card = {**shown, **({"default": True} if default else {}), **card}
     (models / f"{name}.json").write_text(json.dumps(card, indent=2) + "\n")
     return difference
+
+
+def _options(
+    runs: Sequence[Run],
+    temperature: float | None,
+    otherwise: str | None,
+    offsets: Mapping[str, float] | None,
+) -> dict[str, Any]:
+    """The options for the exporter of these runs' framework, if it takes them."""
+    facts = runs[0].facts
+    given = {"temperature": temperature, "otherwise": otherwise}
+    options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if options and (facts["framework"], facts["task"]) != ("timm", "classification"):
+        raise ExportError(f"Only classifiers of timm take --{' and --'.join(options)}.")
+    if otherwise and len(runs) > 1:
+        raise ExportError("--otherwise is for one run: several have no body in common.")
+    if offsets:
+        options["offsets"] = _of_classes(offsets, facts)
+    return options
 
 
 def _of_classes(offsets: Mapping[str, float], facts: Mapping[str, Any]) -> list[float]:

@@ -179,8 +179,8 @@ def with_head(found: Sequence[Found], head: SecondHead | None) -> list[Found]:
     return rows
 
 
-def fit(pets: Sequence[Found], strangers: Sequence[Found]) -> Refusal:
-    """Fit the rule to the regions of pets and of others; photos without one do not count.
+def fit(pets: Sequence[Found], other: Sequence[Found]) -> Refusal:
+    """Fit the rule to regions of pets and of other things; photos without a region do not count.
 
     Raises
     ------
@@ -191,10 +191,9 @@ def fit(pets: Sequence[Found], strangers: Sequence[Found]) -> Refusal:
     from sklearn.preprocessing import StandardScaler
 
     pet_signs, other_signs = (
-        [signs for each in rows if (signs := each.signs()) is not None]
-        for rows in (pets, strangers)
+        [signs for each in rows if (signs := each.signs()) is not None] for rows in (pets, other)
     )
-    kinds = [each.kind in PETS for each in strangers if each.signs() is not None]
+    kinds = [each.kind in PETS for each in other if each.signs() is not None]
     if min(len(pet_signs), len(other_signs)) < FEWEST:
         raise UserError(
             f"The mask model finds a region in {len(pet_signs)} photos of the model's classes "
@@ -217,8 +216,8 @@ def fit(pets: Sequence[Found], strangers: Sequence[Found]) -> Refusal:
     return replace(rule, threshold=float(threshold))
 
 
-def score(rule: Refusal, pets: Sequence[Found], strangers: Sequence[Found]) -> Figures:
-    """How well the rule distinguishes pets from others, including photos without a region.
+def score(rule: Refusal, pets: Sequence[Found], other: Sequence[Found]) -> Figures:
+    """How well the rule distinguishes pets from other things, including photos without a region.
 
     `others` are other things and animals, `other_pets` of other breeds; `other_pets_named` is the
     share of those with a known class for which that class is the first besides the model's breeds.
@@ -229,9 +228,9 @@ def score(rule: Refusal, pets: Sequence[Found], strangers: Sequence[Found]) -> F
         signs = [each.signs() for each in rows]
         return np.array([rule.probability(each) if each else 0.0 for each in signs])
 
-    other_pets = [each for each in strangers if each.kind in PETS]
+    other_pets = [each for each in other if each.kind in PETS]
     pet_scores = scores(pets)
-    other_scores = scores(each for each in strangers if each.kind not in PETS)
+    other_scores = scores(each for each in other if each.kind not in PETS)
     figures: Figures = {
         "pets": len(pet_scores),
         "others": len(other_scores),
@@ -294,14 +293,7 @@ def fit_and_score(
         raise UserError(f"{model} is for {card.task}: only classifiers name a class wrongly.")
     facts = facts_of(card)
     data = data_sets.open_for(facts, root=root, source=source, folder=folder)
-    if others_folder:
-        strangers = others.own(others_folder)
-    else:
-        prepared = others.prepare(others_root, others_source)
-        strangers = partial(others.split, prepared)
-    more: Callable[[str], list[others.Example]] = lambda _: []  # noqa: E731
-    if strangers_folder:
-        more = partial(others.labelled, strangers_folder)
+    other_photos, name = _other_photos(others_root, others_source, others_folder, strangers_folder)
     classifier = BreedClassifier(*store.load(model, "classification", models))
     segmenter = segmentation.load(store.default("segmentation"))
 
@@ -312,7 +304,7 @@ def fit_and_score(
         return data.check(examples, masks=False, skip_damaged=skip_damaged)
 
     pets = of(data_sets.held_out_by(data, facts, "validation"))
-    other = of([*strangers("train"), *more("train")])
+    other = of(other_photos("train"))
     head = classifier.card.second_head
     if head is not None:
         temperature = fit_head(head, other)
@@ -326,18 +318,30 @@ def fit_and_score(
         scores["test"] = score(
             rule,
             with_head(of(data_sets.held_out_by(data, facts, "test")), head),
-            with_head(of([*strangers("test"), *more("test")]), head),
+            with_head(of(other_photos("test")), head),
         )
-    names = [others_folder.name if others_folder else others.NAME]
-    names += [strangers_folder.name] if strangers_folder else []
     figures = {
         "rule": {**rule.weights, "intercept": rule.intercept, "threshold": rule.threshold},
         "mask": store.default("segmentation"),
-        "data": " and ".join([data.name, *names]),
+        "data": f"{data.name} and {name}",
         "measured": scores,
         "command": command(),
     }
     return figures, head
+
+
+def _other_photos(
+    root: Path, source: str, folder: Path | None, strangers_folder: Path | None
+) -> tuple[Callable[[str], list[others.Example]], str]:
+    """A function that gives a split's photos of other things than pets, and their name."""
+    if folder:
+        of_split, name = others.own(folder), folder.name
+    else:
+        of_split, name = partial(others.split, others.prepare(root, source)), others.NAME
+    if strangers_folder is None:
+        return of_split, name
+    labelled = partial(others.labelled, strangers_folder)
+    return lambda split: [*of_split(split), *labelled(split)], f"{name} and {strangers_folder.name}"
 
 
 def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
