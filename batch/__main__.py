@@ -40,16 +40,22 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("sources", nargs="+", metavar="SOURCE", help="folder, archive, Parquet file, hf:// or glob")
-    add("results", type=Path, metavar="RESULTS", help="folder that all machines see by this path")
-    add("--address", help="of a Ray cluster: HOST:6379, or auto; otherwise this machine alone")
-    add("--workers", type=int, help="how many (default: one a core, or as GPUs have room for)")
-    add("--workers-per-gpu", type=int, help="run on GPUs, so many workers on each")
+    add(
+        "results", type=Path, metavar="RESULTS", help="folder that all machines see under this path"
+    )
+    add("--address", help="a Ray cluster, as HOST:6379 or auto (default: this machine alone)")
+    add(
+        "--workers",
+        type=int,
+        help="number of workers (default: one per core, or as many as GPUs hold)",
+    )
+    add("--workers-per-gpu", type=int, help="run on GPUs, with this many workers on each")
     part = (
-        "photos of a part: what is redone after a crash (default: the photos divided by "
-        f"{MANY_PARTS}, but {SMALLEST_PART} to {LARGEST_PART})"
+        "photos in a part, which is repeated after a crash (default: all photos divided by "
+        f"{MANY_PARTS}, but at least {SMALLEST_PART} and at most {LARGEST_PART})"
     )
     add("--part", type=int, help=part)
-    add("--column", help="of Parquet files, what holds the pictures (default: the first that can)")
+    add("--column", help="column of Parquet files with pictures (default: the first suitable one)")
     classes = f"brightness classes, 2 to {MAX_CLASSES} (default: %(default)s)"
     add(
         "--classes",
@@ -61,11 +67,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     models = "folder, or OWNER/REPO of the Hub (default: $PETSCOPE_MODELS, else the built-in ones)"
     add("--models", metavar="FOLDER", help=models)
-    seconds = "that one photo may take (default: %(default)g)"
+    seconds = "seconds that one photo may take (default: %(default)g)"
     add("--seconds", type=float, default=60, help=seconds)
-    memory = "GB that a worker may take for photos; 0: any (default: %(default)g)"
+    memory = "GB that a worker may take for photos; 0: no limit (default: %(default)g)"
     add("--memory", type=float, default=4, help=memory)
-    patience = "seconds of silence until workers are replaced (default: %(default)g)"
+    patience = "seconds without a report after which workers are replaced (default: %(default)g)"
     add("--patience", type=float, default=300, help=patience)
     return parser
 
@@ -133,4 +139,4 @@ def _shower() -> Callable[[Progress], None]:
 
 
 if __name__ == "__main__":
-    commandline.run(main, "Stopped; the same command goes on.")
+    commandline.run(main, "Stopped: run the same command again to continue.")

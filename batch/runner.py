@@ -169,8 +169,8 @@ def run(
             known = next((reasons[number] for number in still if number in reasons), "")
             raise RunError(
                 f"{len(still)} of {len(parts)} parts could not be finished"
-                f"{f' ({known})' if known else ''}: {settings.results / LOG} says more, and the "
-                "same command goes on."
+                f"{f' ({known})' if known else ''}: {settings.results / LOG} says more; "
+                "run the same command again to continue."
             )
         missing = still
         progress.parts_done = len(parts) - len(missing)
@@ -179,7 +179,7 @@ def run(
     progress.left_out = _left_out(settings.results, plan)
     if plan.unreachable:
         told = [places.UNREADABLE.format(*each) for each in plan.unreachable.items()]
-        raise RunError(f"{' '.join(told)} {progress}; the same command goes on.")
+        raise RunError(f"{' '.join(told)} {progress}; run the same command again to continue.")
     return progress
 
 

@@ -42,16 +42,16 @@ def _parser() -> argparse.ArgumentParser:
         "--models",
         metavar="FOLDER",
         help="a folder of models, or OWNER/REPO of the Hugging Face Hub; what it lacks comes from "
-        "the built-in ones (default: $PETSCOPE_MODELS, else those)",
+        "the built-in ones (default: $PETSCOPE_MODELS, or only the built-in ones)",
     )
     parser.add_argument(
         "--count",
         metavar="MODEL",
-        help="count and measure objects too, by a mask model that tells them apart: nuclei",
+        help="also count and measure objects, with a mask model that separates them: nuclei",
     )
     for axis in AXES:
         parser.add_argument(
-            f"--{axis}", type=_ordinal, metavar="N", help=f"of a stack, the {axis} from 1 on"
+            f"--{axis}", type=_ordinal, metavar="N", help=f"{axis} of a stack, counted from 1"
         )
     return parser
 

@@ -143,7 +143,7 @@ def examine(
     pet_colors
         Colours of the pets in the preview, in turn.
     label
-        Gives a pet's label in the preview, by its number from 1 on.
+        Gives a pet's label in the preview, by its number, counted from 1.
     preview_side
         Longer side of the preview in pixels.
     read

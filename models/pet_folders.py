@@ -52,11 +52,11 @@ class Entry:
     name
         Of the photo's files; random if it comes from `add`.
     class_id
-        The breed, from 1 on in the order of `breeds`; 0 for another one.
+        The breed, counted from 1 in the order of `breeds`; 0 for another one.
     species
         1 for a cat, 2 for a dog.
     breed_id
-        The breed's number among those of its species, from 1 on; 0 for another one.
+        The breed's number among those of its species, counted from 1; 0 for another one.
     """
 
     name: str

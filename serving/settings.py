@@ -69,7 +69,7 @@ class Settings:
 
 def _count(text: str) -> int:
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError("this is a number from 0 on")
+        raise argparse.ArgumentTypeError("it must be a whole number, 0 or more")
     return int(text)
 
 
@@ -95,11 +95,11 @@ def parse(words: Sequence[str] | None = None, description: str | None = None) ->
     add("host", "address to listen on; 0.0.0.0 for all")
     add("port", "port to listen on", int)
     add("models", "folder of models, or OWNER/REPO[@REVISION] on the Hub")
-    add("max_megabytes", "largest upload", float)
-    add("max_megapixels", "largest photo", float)
-    add("max_waiting", "longest queue", int)
-    add("per_minute", "requests of one visitor", int)
-    add("keep_minutes", "life of unused files", float)
+    add("max_megabytes", "largest photo, in MB", float)
+    add("max_megapixels", "largest photo, in megapixels", float)
+    add("max_waiting", "most answers that may wait in the queue", int)
+    add("per_minute", "answers and uploads that one visitor may request per minute", int)
+    add("keep_minutes", "minutes after their last use until files are deleted", float)
     add(
         "behind_proxy",
         "1 if all visitors come through a proxy that sets X-Forwarded-For; 2, 3, ... for that "

@@ -46,7 +46,7 @@ def json_object(text: str) -> dict[str, Any]:
 def positive(text: str) -> int:
     """Read an option's whole number, 1 or more."""
     if not text.strip().isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, 1 or more")
     return int(text)
 
 
