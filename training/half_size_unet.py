@@ -17,8 +17,6 @@ import training.torchvision_ops  # noqa: F401  (before timm, which this package 
 
 import segmentation_models_pytorch as smp  # isort: skip
 
-from training.pretrained import TorchNetwork
-
 
 class HalfSizeUnet(smp.Unet):
     """`smp.Unet` that ends before its decoder's last level; it takes the same arguments.
@@ -57,7 +55,7 @@ class HalfSizeUnet(smp.Unet):
         self.load_state_dict(known)
 
 
-def read_unet(folder: Path) -> TorchNetwork:
+def read_unet(folder: Path) -> Any:  # noqa: ANN401 -- `pretrained.TorchNetwork`
     """The U-Net, whole or of half size, of a finished run.
 
     Raises
