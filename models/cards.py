@@ -178,10 +178,10 @@ class Candidates:
 
     Attributes
     ----------
-    box, pet, animal, part
+    box, pet, animal, alike
         Weights of the log-odds of the box, of those that a breed model sees a cat or a dog in it,
-        of whether it surely sees another animal, and of whether the box may show a part of the pet
-        in another box.
+        of whether it surely sees another animal, and of how alike the breeds are that it sees in
+        the box and in what is left of a surer one that shares most of its place.
     intercept
         Added to the weighted signs.
     least
@@ -194,12 +194,12 @@ class Candidates:
     box: float
     pet: float
     animal: float
-    part: float
+    alike: float
     intercept: float
     least: float
     alone: float
 
-    def accepts(self, box: float, pet: float, animal: bool, part: bool) -> bool:
+    def accepts(self, box: float, pet: float, animal: bool, alike: float) -> bool:
         """Whether a box is a pet.
 
         Parameters
@@ -208,10 +208,11 @@ class Candidates:
             Log-odds that it is a pet, from the detector and from the breed model.
         animal
             Whether the breed model surely sees another animal.
-        part
-            Whether the box may show a part of the pet in another box.
+        alike
+            How alike the breeds of the box and of a surer one without it are, in [0, 1]; 0 if no
+            surer box is near.
         """
-        signs = self.box * box + self.pet * pet + self.animal * animal + self.part * part
+        signs = self.box * box + self.pet * pet + self.animal * animal + self.alike * alike
         return signs + self.intercept >= self.least
 
 
