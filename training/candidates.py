@@ -46,6 +46,7 @@ SCENES = 200  # of each number of pets
 SEED = 7
 LEAST, OVERLAP = 0.25, 0.5  # as in a card's `boxes`, for the boxes that are looked at
 ALONE = 0.35  # least probability of a box that counts whatever is in it
+COST = 1.0  # inverse regularisation
 ANIMAL = -2.0  # weight of another animal that is surely seen
 LINE = -0.7  # least log-odds of a pet
 PHOTO_WEIGHT = 4  # of a box in a photo; a box in a scene has 1
@@ -140,7 +141,7 @@ def fit(seen: Iterable[Seen]) -> Candidates:
 
     rows = [each for each in seen if not each.animal]
     signs = np.array([(each.box, each.pet, each.alike) for each in rows])
-    regression = LogisticRegression(C=10).fit(
+    regression = LogisticRegression(C=COST).fit(
         signs, [each.true for each in rows], [each.weight for each in rows]
     )
     box, pet, alike = regression.coef_[0].tolist()
