@@ -108,13 +108,21 @@ def show_pets(upload: Upload | None) -> tuple[str, str | None, str, object, obje
     took = markup.took(found.seconds, found.device)
     text = f'<div class="pets">{cards}</div><p class="hint">{note}</p>{took}'
     shown = result_files.picture_to_show(picture, f"{upload.name}-pets")
-    sure = not any(pet.refused for pet in found.pets)
-    message = markup.found(say("pets.found" if sure else "pets.found_only", count=len(found.pets)))
+    message = markup.found(_found(found.pets))
     if found.turn and not upload.turn:
         lies = "pets.upside_down" if found.turn == 180 else "pets.on_its_side"
         message += markup.notice(say(lies))
         turn = gr.Button(say("pets.turn"), visible=True)
     return message, shown, text, gr.Row(visible=True), turn
+
+
+def _found(pets: Sequence[Pet]) -> str:
+    """How many pets were found, and whether their breeds are certain, as a sentence."""
+    if not any(pet.refused for pet in pets):
+        return say("pets.found", count=len(pets))
+    if all(pet.otherwise and not pet.is_animal for pet in pets):
+        return say("pets.found_other", count=len(pets))
+    return say("pets.found_only", count=len(pets))
 
 
 def annotated(upload: Upload, side: int | None = None, whole: bool = False) -> Image.Image:

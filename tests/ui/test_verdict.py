@@ -82,3 +82,15 @@ def test_programs_and_albums_get_no_ghost_of_a_pet_either(tmp_path: Path) -> Non
         str(tmp_path / "cut-outs" / "coffee_cup-cut-out.png"),
     ):
         assert not np.asarray(Image.open(file).convert("RGBA"))[:, :, 3].any()
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("kitten_with_wool.jpg", "One pet found and named"),
+        ("german_shepherd.jpg", "One pet found; its breed is uncertain"),
+        ("red_panda.jpg", "Something found, but no cat or dog"),
+    ],
+)
+def test_what_was_found_is_said_as_it_is(name: str, sentence: str) -> None:
+    assert sentence in pets.show_pets(Upload(str(EXAMPLES / name)))[0]
