@@ -210,9 +210,9 @@ def test_a_name_covers_as_little_of_the_pets_as_possible(room_below: bool) -> No
     regions[10:last, 300:350] = 1  # narrower than its name
     regions[10:last, 350:500] = 2  # to the right of it
 
-    drawn = annotate(photo, of_numbers(regions), ["First 99%", ""], [(9, 9, 9)] * 2, 1000)
+    image = annotate(photo, of_numbers(regions), ["First 99%", ""], [(9, 9, 9)] * 2, 1000)
 
-    letters = (drawn == 255).all(axis=2)
+    letters = (np.asarray(image) == 255).all(axis=2)
     covered = np.count_nonzero(letters & (regions > 0))
     if room_below:
         assert covered == 0
@@ -232,8 +232,8 @@ def test_names_of_pets_side_by_side_do_not_cover_each_other() -> None:
     drawn = annotate(photo, of_numbers(regions), ["A name", "Another"], [red, yellow], 900)
 
     # White letters, on red only: no letter is lost under the other name.
-    count = np.count_nonzero((alone == 255).all(axis=2))
-    assert np.count_nonzero((drawn == 255).all(axis=2)) == count
+    count = np.count_nonzero((np.asarray(alone) == 255).all(axis=2))
+    assert np.count_nonzero((np.asarray(drawn) == 255).all(axis=2)) == count
 
 
 def test_heat_colours_what_there_is_evidence_at() -> None:
