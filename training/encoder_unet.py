@@ -18,7 +18,6 @@ from safetensors.torch import load_file
 from models.images import open_photo
 from models.preprocessing import InputSpec, prepare, resize_photo
 from training.data_sets import Examples
-from training.half_size_unet import HalfSizeUnet
 from training.metrics import confusion_matrix, mask_figures
 from training.pictures import decode, few
 from training.pretrained import Statistics, TorchNetwork
@@ -60,14 +59,6 @@ def read_mask(example: Any, spec: InputSpec) -> NDArray[np.uint8]:  # noqa: ANN4
     return example.read_classes(spec.height, spec.width)
 
 
-def enlarged(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    """Logits at the size of the truth, interpolated bilinearly if that is larger."""
-    size = (int(truth.shape[-2]), int(truth.shape[-1]))
-    if logits.shape[-2:] == size:
-        return logits
-    return torch.nn.functional.interpolate(logits, size, mode="bilinear")
-
-
 class DiceCrossEntropy(torch.nn.Module):
     """Cross-entropy plus soft Dice loss (Milletari et al., "V-Net", 3DV 2016)."""
 
@@ -77,18 +68,14 @@ class DiceCrossEntropy(torch.nn.Module):
         self.dice = smp.losses.DiceLoss("multiclass")
 
     def forward(self, logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-        """Loss of logits against `(batch, h, w)` class indices.
-
-        The logits are `(batch, classes, rows, columns)`; they are enlarged if the truth is larger.
-        """
+        """Loss of `(batch, classes, h, w)` logits against `(batch, h, w)` class indices."""
         logits, truth = torch.Tensor(logits), torch.Tensor(truth).long()
-        logits = enlarged(logits, truth)
         return self.entropy(logits, truth) + self.dice(logits, truth)
 
 
 def pixel_accuracy(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     """Share of pixels with the right class."""
-    return (enlarged(logits, truth).argmax(dim=1) == truth).float().mean()
+    return (logits.argmax(dim=1) == truth).float().mean()
 
 
 def take_weights(model: TorchNetwork, run: Path) -> None:
@@ -101,11 +88,7 @@ def take_weights(model: TorchNetwork, run: Path) -> None:
     """
     read_facts(run)
     try:
-        trained = load_file(run / "model.safetensors")
-        if isinstance(model, HalfSizeUnet):
-            model.take(trained)
-        else:
-            model.load_state_dict(trained)
+        model.load_state_dict(load_file(run / "model.safetensors"))
     except (OSError, RuntimeError, SafetensorError) as error:
         raise RunError(f"{run} has no weights for this network: give its own --encoder.") from error
 
@@ -164,10 +147,10 @@ def write_results(
 def predicted_classes(
     model: TorchNetwork, photos: Sequence[NDArray[np.uint8]], spec: InputSpec
 ) -> NDArray[np.int64]:
-    """Class indices `(n, height, width)` of photos at the input's size."""
+    """Class indices `(n, height, width)` of photos at the network's size."""
     inputs = torch.from_numpy(np.concatenate([prepare(photo, spec) for photo in photos]))
     with torch.inference_mode():
-        return enlarged(model(inputs), inputs).argmax(dim=1).numpy()
+        return model(inputs).argmax(dim=1).numpy()
 
 
 def held_out_figures(

@@ -49,7 +49,6 @@ class Exported:
     parameters: int
     temperature: float | None = None
     outputs: tuple[str, ...] = OUTPUTS
-    meaning: str = "softmax probabilities in the order of the labels"
 
 
 Exporter = Callable[..., Exported]
