@@ -294,14 +294,18 @@ class Card:
 
 
 def names_in(folder: Path) -> list[str]:
-    """Names of the models in a folder, sorted; other `.json` files have no network beside them."""
+    """Names of the models in a folder, as their cards sort: `pet-fine.json` before `pet.json`.
+
+    Other `.json` files have no network beside them.
+    """
     try:
         files = set(os.listdir(folder))  # noqa: PTH208
     except OSError:  # there is no such folder
         return []
     # macOS writes "._NAME.json" beside a file on some disks.
-    found = (file.removesuffix(".json") for file in files if file.endswith(".json"))
-    return sorted(name for name in found if f"{name}.onnx" in files and not name.startswith("."))
+    found = (file for file in sorted(files) if file.endswith(".json") and not file.startswith("."))
+    names = (file.removesuffix(".json") for file in found)
+    return [name for name in names if f"{name}.onnx" in files]
 
 
 def read(name: str, folder: Path) -> Card:
