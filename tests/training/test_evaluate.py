@@ -17,7 +17,7 @@ from PIL import Image
 
 import documents
 from models import detection, segmentation, store
-from models.cards import Card, ModelError, Task
+from models.cards import Card, Label, ModelError, Task
 from models.images import open_photo
 from models.preprocessing import InputSpec
 from training import evaluate, evaluate_pets, metrics, nuclei, pets, summary
@@ -173,7 +173,7 @@ def test_the_masks_of_the_page_against_counting_by_hand(
     monkeypatch.setattr(store, "default", lambda task: "pet")
     monkeypatch.setattr(segmentation, "load", lambda name: segmenter)
     box = (0, 0, 20, SIDE)  # all of what is red in one of the pictures
-    found = [SimpleNamespace(box=box, probability=0.9)]
+    found = [detection.Detection(box, Label("dog"), probability=0.9)]
     card = SimpleNamespace(candidates=None)
     detector = SimpleNamespace(detect=lambda photo: found, card=card)
     monkeypatch.setattr(detection, "default", lambda: detector)
