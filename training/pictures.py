@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from models.errors import one_line
 from models.images import open_photo
 from models.preprocessing import InputSpec, resize_photo
 from training.archives import DataError
@@ -55,6 +56,13 @@ def decode(examples: Sequence[HasPhoto], spec: InputSpec, what: str) -> NDArray[
 def few(examples: Sequence[T], count: int) -> list[T]:
     """At most `count` of the examples, evenly spread over all of them."""
     return list(examples[:: max(len(examples) // count, 1)][:count])
+
+
+def _reason(error: Exception) -> str:
+    """Why an example cannot be used, as a part of a sentence."""
+    if isinstance(error, FileNotFoundError) and error.filename:
+        return f"{error.filename} is missing"
+    return one_line(error)
 
 
 def check(
@@ -101,7 +109,7 @@ def check(
             known[key(example)] = [_state(path) for path in read(example)]
         except Exception as error:  # anything that a decoder raises for damaged bytes
             known.pop(key(example), None)
-            reasons[key(example)] = " ".join(str(error).split()).rstrip(".") or repr(error)
+            reasons[key(example)] = _reason(error)
 
     if fresh:
         with ThreadPoolExecutor(os.cpu_count()) as pool:

@@ -164,7 +164,7 @@ def test_a_missing_or_differently_sized_mask_is_damaged(cups: Path) -> None:
     examples = data.split("trainval", 0)
     Image.new("L", (5, 5)).save(examples[0].mask)
     examples[1].mask.unlink()
-    with pytest.raises(DataError, match=r"2 of 6 .*different sizes.*No such file"):
+    with pytest.raises(DataError, match=r"2 of 6 .*different sizes.*1\.png is missing"):
         data.check(examples, masks=True, skip_damaged=False)
     assert len(data.check(examples, masks=True, skip_damaged=True)) == 4
     assert len(data.check(examples, masks=False, skip_damaged=False)) == 6
