@@ -178,10 +178,10 @@ class Candidates:
 
     Attributes
     ----------
-    box, pet, animal, alike
+    box, pet, animal, part
         Weights of the log-odds of the box, of those that a breed model sees a cat or a dog in it,
-        of whether it surely sees another animal, and of how alike the breeds are that it sees in
-        the box and in what is left of a surer one that shares most of its place.
+        of whether it surely sees another animal, and of whether the box may show a part of the pet
+        in another box.
     intercept
         Added to the weighted signs.
     least
@@ -194,12 +194,12 @@ class Candidates:
     box: float
     pet: float
     animal: float
-    alike: float
+    part: float
     intercept: float
     least: float
     alone: float
 
-    def accepts(self, box: float, pet: float, animal: bool, alike: float) -> bool:
+    def accepts(self, box: float, pet: float, animal: bool, part: bool) -> bool:
         """Whether a box is a pet.
 
         Parameters
@@ -208,11 +208,10 @@ class Candidates:
             Log-odds that it is a pet, from the detector and from the breed model.
         animal
             Whether the breed model surely sees another animal.
-        alike
-            How alike the breeds of the box and of a surer one without it are, in [0, 1]; 0 if no
-            surer box is near.
+        part
+            Whether the box may show a part of the pet in another box.
         """
-        signs = self.box * box + self.pet * pet + self.animal * animal + self.alike * alike
+        signs = self.box * box + self.pet * pet + self.animal * animal + self.part * part
         return signs + self.intercept >= self.least
 
 

@@ -39,11 +39,6 @@ class Detection:
     probability: float
     other: float = 0.0
 
-    @property
-    def other_animal(self) -> bool:
-        """Whether it is rather an animal that is no pet."""
-        return self.other > self.probability
-
 
 def decode(
     output: NDArray[np.float32], height: int, width: int, rule: Boxes

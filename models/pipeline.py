@@ -1,7 +1,7 @@
 """From a photo to the pets in it: the place and breed of each."""
 
 import math
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from typing import Any
@@ -17,8 +17,8 @@ from models.detection import Detector
 from models.images import Photo
 from models.picture import Values
 from models.preprocessing import as_image
-from models.regions import HALF, Box, Region, claimed, enlarged, of_numbers
-from models.segmentation import Look, Segmentation, Segmenter
+from models.regions import Box, Region, claimed, enlarged, of_numbers
+from models.segmentation import Look, Segmentation, Segmenter, one_inside
 from models.thresholding import Histogram
 from models.turning import QUARTERS, Turn, back, turn_box, turn_image
 
@@ -26,7 +26,6 @@ MOST_PETS = 20  # of one photo that are analysed
 MOST_JUDGED = 3  # of its largest pets that show whether it is upright
 MARGIN = 0.35  # share of the box's longer side, as a margin for the classifier
 SUREST = 4.0  # log-odds, either way, beyond which no evidence counts more
-SHARED_PLACE = 0.5  # of the smaller of two boxes, from which on one may be a part of the other
 LONGEST = 2.0  # largest ratio of the sides of its crop, if the photo has room
 
 
@@ -208,7 +207,7 @@ def look_closer(photo: Photo | Image.Image, segmenter: Segmenter) -> list[Look]:
     image = as_image(photo)
     detector = detection.default()
     detected = detector.detect(image) if detector else []
-    found = [each for each in detected if not each.other_animal][:MOST_PETS]
+    found = [each for each in detected if each.other <= each.probability][:MOST_PETS]
     if len(found) == 1:
         found = [each for each in found if each.probability >= _alone_from()]
     return [
@@ -307,7 +306,7 @@ def _accepted(
 ) -> list[Pet]:
     """The pets among several looks by a detector's rule, named; empty if none is."""
     pets = named_apart(photo, looks, classifier)
-    signs = evidence(photo, looks, pets, classifier)
+    signs = evidence(looks, pets)
     kept = [number for number in pets if rule.accepts(*signs[number])]
     if left_out := [pet.box for number, pet in pets.items() if number not in kept]:
         # Their pixels go to the others, which are looked at again where they see a difference.
@@ -345,65 +344,27 @@ def _divided(
 
 
 def evidence(
-    photo: Image.Image,
-    looks: Sequence[Look],
-    pets: Mapping[int, Pet],
-    classifier: BreedClassifier,
-) -> dict[int, tuple[float, float, bool, float]]:
-    """What speaks for and against boxes being pets, in the order of `Candidates.accepts`.
+    looks: Sequence[Look], pets: Mapping[int, Pet]
+) -> dict[int, tuple[float, float, bool, bool]]:
+    """What speaks for boxes being pets, in the order of `Candidates.accepts`.
 
     Parameters
     ----------
-    photo
-        The photo.
     looks
-        Its boxes as they were looked at, the most probable first.
+        The boxes as they were looked at, the most probable first.
     pets
         What the breed model says of them, by number.
-    classifier
-        The breed model.
     """
     signs = {}
     for number, pet in pets.items():
         any_pet, animal = pet.answer.kinds or (0.0, 0.0)
         likely = log_odds(1 - (1 - (pet.known or 0)) * (1 - any_pet))
-        alike = _alike(photo, looks, number, pets, classifier)
-        signs[number] = log_odds(looks[number].probability), likely, animal > breeds.SURE, alike
+        surer = (looks[other].box for other in pets if other < number)
+        nested = any(one_inside(looks[number].box, box) for box in surer)
+        # A head inside of its body's box, alone, is less of a pet than another pet is.
+        part = nested and likely < 0
+        signs[number] = log_odds(looks[number].probability), likely, animal > breeds.SURE, part
     return signs
-
-
-def _alike(
-    photo: Image.Image,
-    looks: Sequence[Look],
-    number: int,
-    pets: Container[int],
-    classifier: BreedClassifier,
-) -> float:
-    """How alike the breeds in a box and in what is left of a surer one around it are, in [0, 1].
-
-    A head has the breed of the body below it; of two pets, one of them half behind the other, the
-    breeds mostly differ. It is the probability that two draws from both answers are the same breed.
-    """
-    surer = [
-        other
-        for other in range(number)
-        if other in pets
-        and segmentation.share_inside(looks[number].box, looks[other].box) > SHARED_PLACE
-    ]
-    if not surer:
-        return 0.0
-    # Whatever both claim is the box's own.
-    front = np.where(looks[number].belonging > HALF, np.uint8(255), np.uint8(0))
-    behind = [look for other, look in enumerate(looks) if other != number]
-    claims = [(looks[number].window, front)]
-    claims += [(look.window, np.minimum(look.belonging, 254)) for look in behind]
-    own, *rest = claimed(claims, photo.height, photo.width)
-    left = [rest[other] for other in surer if rest[other]]
-    if own is None or not left:
-        return 0.0
-    found = _name(photo, own, [region for region in rest if region], classifier).answer
-    without = [_name(photo, region, [own], classifier).answer for region in left if region]
-    return max(float(found.probabilities @ each.probabilities) for each in without)
 
 
 def log_odds(probability: float) -> float:

@@ -396,15 +396,11 @@ def one_inside(one: tuple[int, int, int, int], other: tuple[int, int, int, int])
     This is so for a head and the whole animal. The mask of a half-hidden pet often covers the other
     pet too, but its box ends elsewhere.
     """
-    return share_inside(one, other) > BOX_INSIDE
-
-
-def share_inside(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) -> float:
-    """How much of the smaller of two boxes is inside the larger, in [0, 1]."""
     wide, high = (
-        max(min(one[axis + 2], other[axis + 2]) - max(one[axis], other[axis]), 0) for axis in (0, 1)
+        min(one[axis + 2], other[axis + 2]) - max(one[axis], other[axis]) for axis in (0, 1)
     )
-    return wide * high / min((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other))
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
+    return wide > 0 and high > 0 and wide * high > BOX_INSIDE * min(areas)
 
 
 def _nearness(

@@ -5,9 +5,9 @@
 
 A detector alone takes a horse for a dog, and is unsure of a dog behind another. So where it sees
 several pets, the page asks the breed model about each box. A logistic regression on both answers,
-the log-odds of the box and of a cat or dog in it, decides. A third sign is how alike the breeds are
-in a box and in what is left of a surer one that shares most of its place: a head is of its body's
-breed. What the breed model surely sees as another animal needs a surer box.
+the log-odds of the box and of a cat or dog in it, decides. What the breed model surely sees as
+another animal needs a surer box, and so does a box inside of a surer one in which it rather sees no
+pet: a head, or a leg.
 
 It is fitted on boxes in scenes of one to three pets (see `training.composites`), cut from held-out
 pictures and pasted onto each other's backgrounds and those photos of `--strangers` on which rules
@@ -46,9 +46,8 @@ SCENES = 200  # of each number of pets
 SEED = 7
 LEAST, OVERLAP = 0.25, 0.5  # as in a card's `boxes`, for the boxes that are looked at
 ALONE = 0.35  # least probability of a box that counts whatever is in it
-COST = 1.0  # inverse regularisation
-ANIMAL = -2.0  # weight of another animal that is surely seen
-LINE = -0.7  # least log-odds of a pet
+ANIMAL, PART = -2.0, -2.0  # weights of another animal that is surely seen, and of a part of a pet
+LINE = -1.0  # least log-odds of a pet
 PHOTO_WEIGHT = 4  # of a box in a photo; a box in a scene has 1
 SAME = 0.4  # IoU of a box with the pet's own, from which on it is the pet's
 SMALL_PART = 0.05  # of a pet's pixels, in parts that do not count for its box: errors of the trimap
@@ -61,7 +60,7 @@ class Seen:
     box: float
     pet: float
     animal: bool
-    alike: float
+    part: bool
     true: bool
     weight: float = 1
 
@@ -94,7 +93,7 @@ class Eyes:
             Of each box.
         """
         image = as_image(photo)
-        found = [each for each in self.detector.detect(image) if not each.other_animal]
+        found = self.detector.detect(image)
         if len(found) < 2:
             return []
         looks = [
@@ -103,7 +102,7 @@ class Eyes:
         ]
         named = pipeline.named_apart(image, looks, self.classifier)
         right = {0} if truth is None else matched([looks[number].box for number in named], truth)
-        signs = pipeline.evidence(image, looks, named, self.classifier)
+        signs = pipeline.evidence(looks, named)
         return [Seen(*signs[number], place in right, weight) for place, number in enumerate(named)]
 
 
@@ -140,19 +139,17 @@ def fit(seen: Iterable[Seen]) -> Candidates:
     from sklearn.linear_model import LogisticRegression
 
     rows = [each for each in seen if not each.animal]
-    signs = np.array([(each.box, each.pet, each.alike) for each in rows])
-    regression = LogisticRegression(C=COST).fit(
+    signs = np.array([(each.box, each.pet) for each in rows])
+    regression = LogisticRegression(C=10).fit(
         signs, [each.true for each in rows], [each.weight for each in rows]
     )
-    box, pet, alike = regression.coef_[0].tolist()
-    return Candidates(box, pet, ANIMAL, alike, float(regression.intercept_[0]), LINE, ALONE)
+    box, pet = regression.coef_[0].tolist()
+    return Candidates(box, pet, ANIMAL, PART, float(regression.intercept_[0]), LINE, ALONE)
 
 
 def shares(rule: Candidates, seen: Sequence[Seen]) -> dict[str, float]:
     """The shares of the pets, and of the other boxes, that a rule accepts."""
-    accepted = np.array(
-        [rule.accepts(each.box, each.pet, each.animal, each.alike) for each in seen]
-    )
+    accepted = np.array([rule.accepts(each.box, each.pet, each.animal, each.part) for each in seen])
     true = np.array([each.true for each in seen])
     return {"of_pets": float(accepted[true].mean()), "of_others": float(accepted[~true].mean())}
 

@@ -1,7 +1,6 @@
 """Pets found and named, with networks so small that their answers are known."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import ClassVar, cast
@@ -11,8 +10,7 @@ import pytest
 from PIL import Image
 
 from models import breeds, detection, pipeline, segmentation
-from models.cards import Candidates, Label, ModelError
-from models.detection import Detection
+from models.cards import Candidates, ModelError
 from models.images import open_photo
 from models.measuring import iou
 from models.regions import Box, Region, of_numbers
@@ -23,8 +21,6 @@ AddModel = Callable[..., Path]
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 PHOTOS = Path(__file__).parents[3] / "shared" / "photos"
 RED, GREEN, BLUE, YELLOW = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0)
-WHITE = (255, 255, 255)
-DOG = Label("dog", "dog")
 
 # The mask model takes green as background and all else as pet; the classifier takes red as a Pug.
 MASK = np.array([[0.0, -20, 0], [0, 20, 0], [0, 0, 0]])
@@ -362,7 +358,7 @@ def detected(
 ) -> None:
     number = len(boxes)
     found = [
-        Detection(box, DOG, probability, other)
+        SimpleNamespace(box=box, probability=probability, other=other)
         for box, probability, other in zip(
             boxes, probabilities or [0.9] * number, others or [0.0] * number, strict=True
         )
@@ -372,19 +368,14 @@ def detected(
 
 
 # A box of probability 0.5 needs even odds of a cat or a dog, one of 0.27 those of 0.73.
-DECIDES = Candidates(box=1, pet=1, animal=-3, alike=-3, intercept=0, least=0, alone=0.35)
+DECIDES = Candidates(box=1, pet=1, animal=-3, part=-3, intercept=0, least=0, alone=0.35)
 
 
 class ByColour:
-    """Stands in for a classifier: red and white are dogs, blue another animal, yellow a thing."""
+    """Stands in for a classifier: red is surely a dog, blue another animal, yellow a thing."""
 
     card = SimpleNamespace(refusal=None, upright=None)
-    kinds: ClassVar = {
-        RED: (0.98, 0.01),
-        WHITE: (0.98, 0.01),
-        BLUE: (0.02, 0.97),
-        YELLOW: (0.1, 0.1),
-    }
+    kinds: ClassVar = {RED: (0.98, 0.01), BLUE: (0.02, 0.97), YELLOW: (0.1, 0.1)}
 
     def __init__(self) -> None:
         self.looks = 0
@@ -393,10 +384,7 @@ class ByColour:
         self.looks += 1
         colours = seen.crop(window).getcolors() if window else seen.getcolors()
         _, main = max((n, each) for n, each in colours or [] if each in self.kinds)
-        breeds = np.eye(len(self.kinds), dtype=np.float32)
-        return SimpleNamespace(
-            kinds=self.kinds[main], probabilities=breeds[[*self.kinds].index(main)]
-        )
+        return SimpleNamespace(kinds=self.kinds[main])
 
 
 LEFT, RIGHT = (20, 20, 100, 100), (160, 20, 240, 100)
@@ -414,19 +402,10 @@ def filled(photo: Image.Image, box: Box) -> Look:
     return Look(box, box, np.full((box[3] - box[1], box[2] - box[0]), 255, np.uint8))
 
 
-def surer_of_small_ones(photo: Image.Image, box: Box) -> Look:
-    look = filled(photo, box)
-    return look if box[2] - box[0] < 50 else replace(look, belonging=look.belonging - 55)
-
-
-def decided(
-    photo: np.ndarray,
-    judge: ByColour | None = None,
-    look_closer: Callable[[Image.Image, Box], Look] = filled,
-) -> list[Box]:
+def decided(photo: np.ndarray, judge: ByColour | None = None) -> list[Box]:
     pets = pipeline.recognize(
         photo,
-        cast("Segmenter", SimpleNamespace(look_closer=look_closer)),
+        cast("Segmenter", SimpleNamespace(look_closer=filled)),
         cast("breeds.BreedClassifier", judge or ByColour()),
         lambda: EVERYTHING,
     )
@@ -505,59 +484,42 @@ def test_pixels_of_a_box_that_is_left_out_go_to_the_pet(monkeypatch: pytest.Monk
     assert [pet.region.area for pet in pets] == [80 * 80]
 
 
-@pytest.mark.parametrize(
-    ("known", "kinds", "likely", "animal"),
-    [
+def evidence_of(
+    *seen: tuple[Box, float | None, tuple[float, float] | None],
+) -> list[tuple[float, float, bool, bool]]:
+    looks = [SimpleNamespace(box=box, probability=0.5) for box, _, _ in seen]
+    pets = {
+        number: SimpleNamespace(known=known, answer=SimpleNamespace(kinds=kinds))
+        for number, (_, known, kinds) in enumerate(seen)
+    }
+    signs = pipeline.evidence(cast("list[Look]", looks), cast("dict[int, pipeline.Pet]", pets))
+    return [signs[number] for number in pets]
+
+
+def test_evidence_of_a_pet_is_any_cat_or_dog_or_one_of_the_breeds() -> None:
+    for known, kinds, likely, animal in (
         (0.5, (0.5, 0.2), np.log(3), False),
         (None, (0.9, 0.05), np.log(9), False),
         (0.9, None, np.log(9), False),
         (0.0, (0.0, 0.9), -pipeline.SUREST, True),
         (1.0, (1.0, 0.0), pipeline.SUREST, False),
-    ],
-)
-def test_evidence_of_a_pet_is_any_cat_or_dog_or_one_of_the_breeds(
-    known: float | None, kinds: tuple[float, float] | None, likely: float, animal: bool
-) -> None:
-    photo = Image.fromarray(in_colours(RED, RED))
-    look = replace(filled(photo, LEFT), probability=0.5)
-    pet = SimpleNamespace(known=known, answer=SimpleNamespace(kinds=kinds))
-    judge = cast("breeds.BreedClassifier", ByColour())
-    (signs,) = pipeline.evidence(photo, [look], {0: cast("pipeline.Pet", pet)}, judge).values()
-    assert signs == (0, pytest.approx(likely), animal, 0)
+    ):
+        ((box, pet, *rest),) = evidence_of((LEFT, known, kinds))
+        assert box == 0
+        assert pet == pytest.approx(likely)
+        assert rest == [animal, False]
 
 
-def test_a_box_in_front_of_a_surer_one_is_compared_with_what_is_left_of_that() -> None:
-    head, middle = (30, 30, 60, 60), (90, 20, 170, 100)
+def test_a_box_inside_of_a_surer_one_is_a_part_unless_a_pet_is_seen_in_it() -> None:
+    head, pet, thing = (30, 30, 60, 60), (0.9, 0.05), (0.3, 0.1)
 
-    def alike(own: tuple[int, int, int], *boxes: Box) -> list[float]:
-        """The sign of each of several boxes on red, of which the last is of a colour of its own."""
-        photo = in_colours(RED, RED)
-        left, top, right, bottom = boxes[-1]
-        photo[top:bottom, left:right] = own
-        image = Image.fromarray(photo)
-        looks = [surer_of_small_ones(image, box) for box in boxes]
-        judge = cast("breeds.BreedClassifier", ByColour())
-        pets = pipeline.named_apart(image, looks, judge)
-        signs = pipeline.evidence(image, looks, pets, judge)
-        return [sign for *_, sign in signs.values()]
+    def parts(*seen: tuple[Box, tuple[float, float]]) -> list[bool]:
+        return [part for *_, part in evidence_of(*((box, None, kinds) for box, kinds in seen))]
 
-    assert alike(RED, LEFT, head) == [0, 1]  # a dog, and its head
-    assert alike(WHITE, LEFT, head) == [0, 0]  # another dog, of another breed
-    assert alike(RED, LEFT, RIGHT) == [0, 0]  # side by side
-    assert alike(RED, LEFT, RIGHT, middle) == [0, 0, 0]  # an eighth of it is the left one's
-    assert alike(RED, LEFT, RIGHT, (60, 20, 140, 100)) == [0, 0, 0]  # half of it
-
-
-def test_a_part_of_a_pet_is_left_out_and_a_dog_in_front_of_another_counts(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    head = (30, 30, 60, 60)
-    detected(monkeypatch, LEFT, head, probabilities=[0.9, 0.27], rule=DECIDES)
-    look = surer_of_small_ones
-    assert decided(in_colours(RED, RED), look_closer=look) == [LEFT]
-    photo = in_colours(RED, RED)
-    photo[30:60, 30:60] = WHITE
-    assert sorted(decided(photo, look_closer=look)) == [LEFT, head]
+    assert parts((LEFT, pet), (head, thing)) == [False, True]
+    assert parts((head, pet), (LEFT, thing)) == [False, True]  # the body without its head
+    assert parts((LEFT, pet), (head, pet)) == [False, False]  # a puppy in front of its mother
+    assert parts((LEFT, pet), (RIGHT, thing)) == [False, False]
 
 
 @pytest.mark.usefixtures("models")
