@@ -83,4 +83,5 @@ def test_a_pet_is_found_and_named_in_the_preview(
     for pet, whole in zip(upload.pets.pets, pipeline.analyze(open_photo(copy)), strict=True):
         assert pet.share == pytest.approx(whole.share, abs=0.002)
         assert pet.breeds[0].name == whole.breeds[0].name
-        assert pet.breeds[0].probability == pytest.approx(whole.breeds[0].probability, abs=0.03)
+        # Where the networks disagree, a probability depends more on the photo's size.
+        assert pet.breeds[0].probability == pytest.approx(whole.breeds[0].probability, abs=0.05)
