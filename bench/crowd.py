@@ -204,7 +204,9 @@ class Build:
                 time.sleep(PAUSE)
 
     def figures(self) -> dict[str, Any]:
-        """The measured figures."""
+        """The measured figures; exits if nobody was answered."""
+        if not self.times:
+            sys.exit(f"{self.root} answered nobody: {dict(self.outcomes)}")
         middle, late = np.percentile(self.times, [50, 99])
         answers = len(self.times)
         faults = sum('"event": "fault"' in line for line in self.log.read_text().splitlines())
