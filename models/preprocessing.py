@@ -90,6 +90,14 @@ def scaled_size(height: int, width: int, spec: InputSpec) -> tuple[int, int]:
     return scaled(height, width, min(scale, 1.0) if spec.resize == "fit" else scale)
 
 
+def input_size(height: int, width: int, spec: InputSpec) -> tuple[int, int]:
+    """Height and width of the network's input for a photo of this size, with padding."""
+    rows, columns = scaled_size(height, width, spec)
+    if spec.resize in ("squash", "crop"):
+        return rows, columns
+    return rows + -rows % spec.multiple, columns + -columns % spec.multiple
+
+
 def grain(height: int, width: int, spec: InputSpec) -> float:
     """How many of a photo's pixels, along a side, the network sees as one; at least 1."""
     rows, columns = scaled_size(height, width, spec)
@@ -139,10 +147,11 @@ def resize_photo(
     resized = np.asarray(resample(part, height, width, box))
     if spec.resize in ("squash", "crop"):
         return resized
-    padding = (-height % spec.multiple, -width % spec.multiple)
+    padded = input_size(rows, columns, spec)
     if spec.resize == "fit":
-        return np.pad(resized, ((0, padding[0]), (0, padding[1]), (0, 0)), mode="symmetric")
-    filled = np.empty((height + padding[0], width + padding[1], 3), np.uint8)
+        below, beside = padded[0] - height, padded[1] - width
+        return np.pad(resized, ((0, below), (0, beside), (0, 0)), mode="symmetric")
+    filled = np.empty((*padded, 3), np.uint8)
     filled[:] = np.round(255 * np.array(spec.mean)).astype(np.uint8)
     filled[:height, :width] = resized
     return filled

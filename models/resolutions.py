@@ -4,11 +4,9 @@ import math
 import time
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from models.images import Photo
 from models.preprocessing import InputSpec, prepare, resize_photo, scaled_size
-from models.segmentation import Segmentation, Segmenter
+from models.segmentation import Segmentation, Segmenter, without_padding
 
 SIDES = (64, 128, 192, 256, 384)  # pixels, longer side
 # A U-Net halves its input up to five times, and the decoder's sizes must match the encoder's.
@@ -24,8 +22,8 @@ class Seen:
     height, width
         Size in pixels at which the model saw the photo.
     segmentation
-        The answer at that size: probabilities `(height, width, classes)`. A network with a fixed
-        input size answers at its own size.
+        The answer: probabilities `(rows, columns, classes)`, as many as the network gives at that
+        size. A network with a fixed input size answers at its own size.
     seconds
         How long the network took, without preparing the photo.
     """
@@ -71,18 +69,14 @@ def see(segmenter: Segmenter, photo: Photo, side: int) -> Seen:
     own = segmenter.card.input
     spec = own if side == usual_side(segmenter, photo) else at_side(own, side)
     height, width = scaled_size(photo.shape[0], photo.shape[1], spec)
-    if segmenter.any_size:
-        batch = prepare(photo, spec)
-        rows, columns = height, width
-    else:
-        batch = prepare(resize_photo(photo, spec), own)
-        rows, columns = own.height, own.width
+    if not segmenter.any_size:
+        photo, spec = resize_photo(photo, spec), own
+    batch = prepare(photo, spec)
     start = time.perf_counter()
     (answer,) = segmenter.run(batch)
     seconds = time.perf_counter() - start
-    # The padding is cut off.
-    segmentation = Segmentation(np.ascontiguousarray(answer[:rows, :columns]), segmenter.classes)
-    return Seen(height, width, segmentation, seconds)
+    answer = without_padding(answer, spec, *photo.shape[:2])
+    return Seen(height, width, Segmentation(answer, segmenter.classes), seconds)
 
 
 def at_side(spec: InputSpec, side: int) -> InputSpec:

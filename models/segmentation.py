@@ -17,6 +17,7 @@ from models.lazy import lazy
 from models.preprocessing import (
     InputSpec,
     as_image,
+    input_size,
     normalize,
     prepare,
     resize_photo,
@@ -311,9 +312,7 @@ def averaged(whole: Segmentation, looks: Sequence[Look]) -> Segmentation:
             across.last * seen_columns,
             down.last * seen_rows,
         )
-        size = len(across.weights), len(down.weights)
-        planes = [_plane(look.answer, index) for index in range(len(whole.classes))]
-        part = np.dstack([np.asarray(plane.resize(size, BILINEAR, box)) for plane in planes])
+        part = _scale(look.answer, len(down.weights), len(across.weights), box)
         total[down.places, across.places] += weight * part
         weights[down.places, across.places] += weight
     return Segmentation(total / weights, whole.classes, whole.size)
@@ -520,7 +519,7 @@ def at_photo_size(
     Parameters
     ----------
     small
-        `(input height, input width, classes)` float32 probabilities, as of `Segmenter.run`.
+        `(rows, columns, classes)` float32 probabilities of the whole input, as of `Segmenter.run`.
     classes
         Names of the classes, in the order of the last axis.
     spec
@@ -528,8 +527,30 @@ def at_photo_size(
     height, width
         The photo's own size.
     """
-    rows, columns = scaled_size(height, width, spec)
-    return Segmentation(small[:rows, :columns], classes, (height, width))
+    return Segmentation(without_padding(small, spec, height, width), classes, (height, width))
+
+
+def without_padding(
+    answer: NDArray[np.float32], spec: InputSpec, height: int, width: int
+) -> NDArray[np.float32]:
+    """The part of a network's answer that shows the photo.
+
+    The parameters are those of `at_photo_size`.
+    """
+    down, across = (
+        places * side / padded
+        for places, side, padded in zip(
+            answer.shape[:2],
+            scaled_size(height, width, spec),
+            input_size(height, width, spec),
+            strict=True,
+        )
+    )
+    rows, columns = math.ceil(down), math.ceil(across)
+    if (rows, columns) == (down, across):
+        return answer[:rows, :columns]
+    # In an answer that is smaller than the input, the photo may end within a place.
+    return _scale(answer, rows, columns, (0, 0, across, down))
 
 
 class Segmenter:
@@ -584,28 +605,32 @@ class Segmenter:
         image = as_image(photo)
         window = left, top, right, bottom = close_up(box, image.height, image.width)
         seen = resize_photo(image, spec, window)
-        rows, columns = scaled_size(bottom - top, right - left, spec)
-        across, down = columns / (right - left), rows / (bottom - top)
-        inside = (
-            (box[0] - left) * across,
-            (box[1] - top) * down,
-            (box[2] - left) * across,
-            (box[3] - top) * down,
-        )
+
+        def inside(rows: int, columns: int) -> tuple[float, float, float, float]:
+            """The box in the window when that has so many rows and columns."""
+            across, down = columns / (right - left), rows / (bottom - top)
+            return (
+                (box[0] - left) * across,
+                (box[1] - top) * down,
+                (box[2] - left) * across,
+                (box[3] - top) * down,
+            )
+
         if self.card.pointing:
-            seen = point_out(seen, inside)
+            seen = point_out(seen, inside(*scaled_size(bottom - top, right - left, spec)))
         (small,) = self.run(np.ascontiguousarray(normalize(seen[np.newaxis], spec)))
         found = at_photo_size(small, self.classes, spec, bottom - top, right - left)
         if self.card.pointing:
             return Look(box, window, found.belonging(None))
-        return Look(box, window, found.belonging(inside), found.answer)
+        return Look(box, window, found.belonging(inside(*found.answer.shape[:2])), found.answer)
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Segment a prepared batch at the network's size.
+        """Segment a prepared batch.
 
         Returns
         -------
-        `(batch, input height, input width, classes)` float32 probabilities.
+        `(batch, rows, columns, classes)` float32 probabilities; rows and columns are those of the
+        input, or as many parts of it, such as half as many.
         """
         output = self._network.run(batch)
         return np.moveaxis(output, 1, 3) if self.card.output_layout == "NCHW" else output
@@ -617,14 +642,20 @@ def scale_numbers(numbers: NDArray[np.integer], height: int, width: int) -> NDAr
     return np.array(image.resize((width, height), Image.Resampling.NEAREST))
 
 
-def _scale(maps: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
-    """Scale `(h, w, classes)` probabilities bilinearly to `(height, width, classes)`.
+def _scale(
+    maps: NDArray[np.float32],
+    height: int,
+    width: int,
+    box: tuple[float, float, float, float] | None = None,
+) -> NDArray[np.float32]:
+    """Scale `(h, w, classes)` probabilities, or a box of them, to `(height, width, classes)`.
 
-    In memory, each class is one plane: they are written and read in this order.
+    They are interpolated bilinearly. In memory, each class is one plane: they are written and read
+    in this order.
     """
     planes = np.empty((maps.shape[2], height, width), np.float32)
     for index, plane in enumerate(planes):
-        plane[:] = np.asarray(_plane(maps, index).resize((width, height), BILINEAR))
+        plane[:] = np.asarray(_plane(maps, index).resize((width, height), BILINEAR, box))
     return np.moveaxis(planes, 0, 2)
 
 

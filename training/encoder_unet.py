@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from models.images import open_photo
 from models.preprocessing import InputSpec, prepare, resize_photo
 from training.data_sets import Examples
+from training.half_size_unet import HalfSizeUnet
 from training.metrics import confusion_matrix, mask_figures
 from training.pictures import decode, few
 from training.pretrained import Statistics, TorchNetwork
@@ -59,6 +60,14 @@ def read_mask(example: Any, spec: InputSpec) -> NDArray[np.uint8]:  # noqa: ANN4
     return example.read_classes(spec.height, spec.width)
 
 
+def enlarged(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """Logits at the size of the truth, interpolated bilinearly if that is larger."""
+    size = (int(truth.shape[-2]), int(truth.shape[-1]))
+    if logits.shape[-2:] == size:
+        return logits
+    return torch.nn.functional.interpolate(logits, size, mode="bilinear")
+
+
 class DiceCrossEntropy(torch.nn.Module):
     """Cross-entropy plus soft Dice loss (Milletari et al., "V-Net", 3DV 2016)."""
 
@@ -68,14 +77,18 @@ class DiceCrossEntropy(torch.nn.Module):
         self.dice = smp.losses.DiceLoss("multiclass")
 
     def forward(self, logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-        """Loss of `(batch, classes, h, w)` logits against `(batch, h, w)` class indices."""
+        """Loss of logits against `(batch, h, w)` class indices.
+
+        The logits are `(batch, classes, rows, columns)`; they are enlarged if the truth is larger.
+        """
         logits, truth = torch.Tensor(logits), torch.Tensor(truth).long()
+        logits = enlarged(logits, truth)
         return self.entropy(logits, truth) + self.dice(logits, truth)
 
 
 def pixel_accuracy(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     """Share of pixels with the right class."""
-    return (logits.argmax(dim=1) == truth).float().mean()
+    return (enlarged(logits, truth).argmax(dim=1) == truth).float().mean()
 
 
 def take_weights(model: TorchNetwork, run: Path) -> None:
@@ -88,7 +101,11 @@ def take_weights(model: TorchNetwork, run: Path) -> None:
     """
     read_facts(run)
     try:
-        model.load_state_dict(load_file(run / "model.safetensors"))
+        trained = load_file(run / "model.safetensors")
+        if isinstance(model, HalfSizeUnet):
+            model.take(trained)
+        else:
+            model.load_state_dict(trained)
     except (OSError, RuntimeError, SafetensorError) as error:
         raise RunError(f"{run} has no weights for this network: give its own --encoder.") from error
 
@@ -147,10 +164,10 @@ def write_results(
 def predicted_classes(
     model: TorchNetwork, photos: Sequence[NDArray[np.uint8]], spec: InputSpec
 ) -> NDArray[np.int64]:
-    """Class indices `(n, height, width)` of photos at the network's size."""
+    """Class indices `(n, height, width)` of photos at the input's size."""
     inputs = torch.from_numpy(np.concatenate([prepare(photo, spec) for photo in photos]))
     with torch.inference_mode():
-        return model(inputs).argmax(dim=1).numpy()
+        return enlarged(model(inputs), inputs).argmax(dim=1).numpy()
 
 
 def held_out_figures(

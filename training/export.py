@@ -304,7 +304,7 @@ def make_card(
         "input": asdict(runs[0].spec),
         "output": {
             "layout": OUTPUT_LAYOUTS[facts["framework"]],
-            "meaning": "softmax probabilities in the order of the labels",
+            "meaning": exported.meaning,
             "temperature": exported.temperature,
             **({"second": SECOND_OUTPUT} if ACTIVATION in exported.outputs else {}),
             **({"last": THIRD_OUTPUT} if OTHERWISE in exported.outputs else {}),

@@ -16,6 +16,7 @@ from models.preprocessing import InputSpec
 from training import encoder_unet, pets
 from training.composites import Scenes
 from training.deeplab import GRID, MEAN, STD, read_deeplab, unbelieved
+from training.half_size_unet import read_unet
 from training.mask_pictures import IGNORED, HeldOut, Pictures
 from training.pretrained import TorchNetwork
 from training.runs import RunError, read_facts
@@ -33,7 +34,8 @@ class BelievedLoss(torch.nn.Module):
         self.dice = smp.losses.DiceLoss("multiclass", ignore_index=IGNORED)
 
     def forward(self, logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-        """Loss of `(batch, classes, h, w)` logits against `(batch, h, w)` class indices."""
+        """Loss of logits against class indices, as of `encoder_unet.DiceCrossEntropy`."""
+        logits = encoder_unet.enlarged(logits, truth)
         return self.entropy(logits, truth) + self.dice(logits, truth)
 
 
@@ -66,7 +68,7 @@ def read_run(folder: Path) -> tuple[TorchNetwork, InputSpec, str]:
     """
     facts = read_facts(folder)
     try:
-        return smp.from_pretrained(folder), facts["input"], facts["architecture"]
+        return read_unet(folder), facts["input"], facts["architecture"]
     except Exception as error:  # of smp, safetensors or the file system
         raise RunError(f"{folder} has no network that can be trained on.") from error
 

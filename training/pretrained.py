@@ -8,7 +8,7 @@ import difflib
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
@@ -92,7 +92,11 @@ def timm_network(
 
 
 def smp_unet(
-    encoder: str, classes: int, weights: str, encoder_args: Mapping[str, Any] | None = None
+    encoder: str,
+    classes: int,
+    weights: str,
+    encoder_args: Mapping[str, Any] | None = None,
+    half_size: bool = False,
 ) -> TorchNetwork:
     """A U-Net of segmentation-models-pytorch.
 
@@ -106,6 +110,8 @@ def smp_unet(
         The encoder's: "imagenet" (downloaded), "none", or a `.safetensors` file.
     encoder_args
         Further arguments of the encoder.
+    half_size
+        Whether it is a `training.half_size_unet.HalfSizeUnet`.
 
     Raises
     ------
@@ -117,6 +123,8 @@ def smp_unet(
     import timm  # isort: skip
     from safetensors.torch import load_file
 
+    from training.half_size_unet import HalfSizeUnet
+
     if encoder.startswith("tu-"):
         _known(encoder[3:].partition(".")[0], timm.list_models(), "timm")
     else:
@@ -127,8 +135,9 @@ def smp_unet(
             on_the_hub(repo, ("model.safetensors", "pytorch_model.bin"), otherwise)
     elif weights != "none":
         weights_file(Path(weights), "--encoder-weights")
+    make: Callable[..., TorchNetwork] = HalfSizeUnet if half_size else smp.Unet
     try:
-        model = smp.Unet(
+        model = make(
             encoder,
             encoder_weights="imagenet" if weights == "imagenet" else None,
             classes=classes,

@@ -52,6 +52,7 @@ def train(
     encoder: str = ENCODER,
     encoder_weights: str = "imagenet",
     encoder_args: Mapping[str, Any] | None = None,
+    half_size: bool = False,
     start_from: Path | None = None,
     size: int = SIZE,
     epochs: int = EPOCHS,
@@ -100,7 +101,7 @@ def train(
         )
         epochs, batch = run.length(epochs, batch)
         classes = data.mask_classes
-        model = smp_unet(encoder, len(classes), encoder_weights, encoder_args)
+        model = smp_unet(encoder, len(classes), encoder_weights, encoder_args, half_size)
         if start_from:
             encoder_unet.take_weights(model, start_from)
         spec = encoder_unet.input_spec(*encoder_statistics(model), size)
@@ -120,7 +121,8 @@ def train(
         run.finish(
             task="segmentation",
             framework="smp",
-            architecture=f"U-Net, {encoder} encoder (segmentation-models-pytorch)",
+            architecture=f"U-Net{', half size,' if half_size else ','} {encoder} encoder "
+            "(segmentation-models-pytorch)",
             labels=[{"name": name} for name in classes],
             input_spec=spec,
             data=data.name,
@@ -170,6 +172,12 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         type=command_line.json_object,
         metavar="JSON",
         help='further arguments of a tu- encoder, as \'{"pad_type": "same"}\'',
+    )
+    parser.add_argument(
+        "--half-size",
+        action="store_true",
+        help="leave out the decoder's last level, which takes a quarter of the time: the answer "
+        "then has half the input's size; a run to start from may have that level",
     )
     parser.add_argument(
         "--start-from", type=Path, metavar="RUN", help="take a finished run's weights"

@@ -52,27 +52,39 @@ def folder(tmp_path: Path, fresh_models: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def add_segmenter(folder: Path) -> AddModel:
-    """Writes a mask model, `softmax(weights @ normalized pixel)`, into the folder."""
+    """Writes a mask model, `softmax(weights @ normalized pixel)`, into the folder.
+
+    Where `halved`, its answer has half its input's size.
+    """
 
     def add(
         name: str = "pet",
         weights: ArrayLike = SURE,
         labels: Sequence[dict[str, str]] = MASK_LABELS,
         fixed: bool = False,
+        halved: bool = False,
         **changes: Any,  # noqa: ANN401
     ) -> Path:
         card = make_card("segmentation", labels, output="NHWC", **changes)
         to_nhwc, pixels = as_nhwc(card["input"]["layout"])
         matrix = np.asarray(weights, np.float32).T
+        side = 2 if halved else 1
         nodes = [
             *to_nhwc,
             helper.make_node("MatMul", [pixels, "weights"], ["logits"]),
             helper.make_node("Softmax", ["logits"], ["in_nhwc"], axis=-1),
+            helper.make_node("Transpose", ["in_nhwc"], ["in_nchw"], perm=[0, 3, 1, 2]),
+            # Half the size: the mean of each 2 x 2 pixels.
+            helper.make_node(
+                *("AveragePool", ["in_nchw"], ["answer"]),
+                kernel_shape=[side] * 2,
+                strides=[side] * 2,
+            ),
             helper.make_node(
                 "Transpose",
-                ["in_nhwc"],
+                ["answer"],
                 ["probabilities"],
-                perm=[0, 3, 1, 2] if card["output"]["layout"] == "NCHW" else [0, 1, 2, 3],
+                perm=[0, 1, 2, 3] if card["output"]["layout"] == "NCHW" else [0, 2, 3, 1],
             ),
         ]
         outputs = {"probabilities": 4}

@@ -1,6 +1,7 @@
 """Masks, with networks so small that their answers are known."""
 
 from collections.abc import Callable
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.ndimage import map_coordinates
 from skimage import transform
 from skimage.filters import gaussian
 
@@ -308,6 +310,71 @@ def test_a_photo_too_large_to_fit_gets_its_size_back_without_the_padding(
     expected = transform.resize(inner, size, order=1, mode="edge")
     np.testing.assert_allclose(result.probabilities, expected, atol=1e-5)
     assert_is_segmentation(result, *size)
+
+
+def place(
+    answer: NDArray[np.floating], shown: tuple[float, float], height: int, width: int
+) -> NDArray[np.float64]:
+    """An answer at a photo's size, when so many of its rows and columns show the photo."""
+    answer = answer[: ceil(shown[0]), : ceil(shown[1])]
+    rows, columns = (
+        (np.arange(side) + 0.5) * part / side - 0.5
+        for side, part in zip((height, width), shown, strict=True)
+    )
+    places = np.meshgrid(rows, columns, indexing="ij")
+    planes = [
+        map_coordinates(answer[:, :, index].astype(np.float64), places, order=1, mode="nearest")
+        for index in range(answer.shape[2])
+    ]
+    return np.stack(planes, axis=2)
+
+
+@pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
+@pytest.mark.parametrize(
+    ("resize", "size", "shown", "error"),
+    [
+        ("squash", (201, 133), (32, 48), 1e-5),
+        ("squash", (32, 48), (32, 48), 1e-5),
+        ("letterbox", (128, 192), (32, 48), 1e-5),
+        ("letterbox", (300, 600), (24, 48), 1e-5),
+        ("letterbox", (128, 198), (31, 48), 1e-5),
+        ("fit", (70, 300), (11, 48), 1e-5),
+        # An odd number of the input's rows or columns: the photo ends within a place.
+        ("letterbox", (200, 90), (32, 14.5), 1e-2),
+        ("fit", (41, 77), (20.5, 38.5), 1e-2),
+    ],
+)
+def test_an_answer_of_half_the_input_s_size_lies_where_the_photo_is(
+    resize: str,
+    size: tuple[int, int],
+    shown: tuple[float, float],
+    error: float,
+    layout: str,
+    add_segmenter: AddModel,
+) -> None:
+    weights = np.array([[1.0, -2, 0.5], [0.3, 0.7, -1], [-0.2, 0.1, 2]])
+    spec = fit_input(resize=resize, layout=layout)
+    add_segmenter(weights=weights, input=spec, output_layout=layout, halved=True)
+    y, x = np.mgrid[: size[0], : size[1]]
+    waves = np.sin(x / size[1] * 5), np.cos(y / size[0] * 6), np.sin(x / size[1] * 3 + 2)
+    photo = np.round(127.5 + 120 * np.stack(waves, axis=2)).astype(np.uint8)
+    segmenter = segmentation.load("pet")
+    batch = prepare(photo, segmenter.card.input)
+    (answer,) = segmenter.run(batch)
+    rows = batch.shape[2:] if layout == "NCHW" else batch.shape[1:3]
+    assert answer.shape == (rows[0] // 2, rows[1] // 2, 3)
+
+    result = segmenter.predict(photo)
+
+    assert_is_segmentation(result, *size)
+    expected = place(answer, shown, *size)
+    # A place that the photo shares with the padding says nothing certain.
+    sure = tuple(
+        slice(side * 7 // 8 if part % 1 else side) for side, part in zip(size, shown, strict=True)
+    )
+    np.testing.assert_allclose(result.probabilities[sure], expected[sure], atol=error)
+    shifted = place(answer, (shown[0] + 0.5, shown[1] + 0.5), *size)
+    assert np.abs(shifted - expected)[sure].max() > 2 * error  # half a place would be noticed
 
 
 @pytest.mark.parametrize(
@@ -702,9 +769,10 @@ def test_what_is_outside_the_box_is_halfway_to_grey() -> None:
     assert (seen == 250).all()
 
 
-def test_looking_closer_sees_a_small_pet_large(add_segmenter: AddModel) -> None:
+@pytest.mark.parametrize("halved", [False, True])
+def test_looking_closer_sees_a_small_pet_large(halved: bool, add_segmenter: AddModel) -> None:
     # Red is pet, green is background.
-    add_segmenter(weights=np.eye(3) * 20, height=64, width=64)
+    add_segmenter(weights=np.eye(3) * 20, height=64, width=64, halved=halved)
     photo = np.zeros((400, 600, 3), np.uint8)
     photo[..., 1] = 255
     photo[200:230, 300:340] = (255, 0, 0)

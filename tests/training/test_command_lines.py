@@ -168,7 +168,7 @@ ROWS = {
 ELSEWHERE = {
     *("--help", "--out", "--resume", "--overwrite", "--source", "--skip-damaged", "--seed"),
     *("--start-from", "--deeplab", "--others-root", "--others-source", "--find-rate", "--epochs"),
-    *("--rate",),
+    *("--rate", "--half-size"),
 }
 
 

@@ -30,6 +30,7 @@ from models.cards import ModelError
 from models.preprocessing import InputSpec
 from training import publish
 from training.errors import UserError
+from training.half_size_unet import HalfSizeUnet
 from training.publishing import code, files, readme
 from training.publishing.errors import PublishError
 from training.runs import write_facts
@@ -181,6 +182,23 @@ def test_runs_of_other_frameworks_bring_their_own_weights(
     page = repository.files["README.md"].decode()
     assert metadata_of(page).library_name == readme.LIBRARIES[framework]
     assert {"keras": "keras.models.load_model", "smp": "smp.from_pretrained"}[framework] in page
+
+
+def test_a_network_that_its_package_does_not_know_is_loaded_by_its_class(
+    tiny_models: Path, other_run: Callable[[str], Path]
+) -> None:
+    run = other_run("smp")
+    network = HalfSizeUnet("tu-test_efficientnet", encoder_weights=None, classes=3).eval()
+    network.save_pretrained(run)
+    published = files.model_files("pet", tiny_models, [run], str(run))
+    page = bytes(published["README.md"]).decode()
+    assert "smp.from_pretrained" not in page
+    # What it says is run as it stands; a folder stands for the repository.
+    code = page.split("```python\n")[1].split("```")[0]
+    known: dict[str, Any] = {}
+    exec(code, known)  # noqa: S102
+    photo = torch.randn(1, 3, 64, 64)
+    assert torch.equal(known["model"](photo), network(photo))
 
 
 def test_a_second_run_updates_and_commits_only_what_changed(

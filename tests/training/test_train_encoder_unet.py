@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -8,8 +9,10 @@ import torch
 from models import segmentation, store
 from models.images import open_photo
 from models.preprocessing import prepare
-from training import encoder_unet, export, pets, train_encoder_unet
+from training import encoder_unet, export, mask_network, pets, train_encoder_unet
 from training.errors import UserError
+from training.evaluation.models import open_model
+from training.half_size_unet import HalfSizeUnet
 
 import segmentation_models_pytorch as smp  # isort: skip
 
@@ -63,6 +66,53 @@ def test_its_export_is_served_like_the_framework_answers(
     np.testing.assert_allclose(segmenter.run(larger), expected, atol=1e-4)
 
 
+@pytest.fixture(scope="module")
+def half_size(run: Path, tiny_pets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of half size that started from the whole U-Net's."""
+    out = tmp_path_factory.mktemp("runs") / "half"
+    arguments = words(tiny_pets, out, "--half-size", "--start-from", str(run))
+    return train_encoder_unet.train(**vars(train_encoder_unet.parse_arguments(arguments)))
+
+
+def test_a_run_of_half_size_is_served_with_its_answer_over_the_whole_photo(
+    half_size: Path, tiny_pets: Path, tmp_path: Path
+) -> None:
+    facts = json.loads((half_size / "run.json").read_text())
+    assert "half size" in facts["architecture"]
+    words = [str(half_size), "half", "--models", str(tmp_path), "--root", str(tiny_pets)]
+    export.main([*words, "--offsets", '{"border": -0.3}'])
+    assert "half the input's" in store.read_card("half", tmp_path).facts["output"]["meaning"]
+    segmenter = segmentation.Segmenter(*store.load("half", "segmentation", tmp_path))
+    photo = open_photo(pets.split(tiny_pets, "test")[0].photo)
+    batch = prepare(photo, segmenter.card.input)
+    with torch.inference_mode():
+        logits = HalfSizeUnet.from_pretrained(half_size).eval()(torch.from_numpy(batch))
+    assert logits.shape == (1, 3, 32, 32)
+    expected = (logits + torch.tensor([0, 0, -0.3])[:, None, None]).softmax(dim=1)
+    answer = segmenter.run(batch)
+    np.testing.assert_allclose(answer, np.moveaxis(expected.numpy(), 1, 3), atol=1e-4)
+    enlarged = cv2.resize(answer[0], photo.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    np.testing.assert_allclose(segmenter.predict(photo).probabilities, enlarged, atol=1e-5)
+
+
+def test_a_run_of_half_size_is_measured_and_goes_on(
+    half_size: Path, tiny_pets: Path, tmp_path: Path
+) -> None:
+    photo = open_photo(pets.split(tiny_pets, "test")[0].photo)
+    model = open_model(str(half_size))
+    (answer,) = model.predict(prepare(photo, model.input))
+    assert answer.shape == (32, 32, 3)
+    np.testing.assert_allclose(answer.sum(axis=2), 1, atol=1e-5)
+
+    arguments = words(tiny_pets, tmp_path / "more", "--half-size", "--start-from", str(half_size))
+    longer = train_encoder_unet.train(**vars(train_encoder_unet.parse_arguments(arguments)))
+    network, spec, _ = mask_network.read_run(longer)
+    with torch.inference_mode():
+        logits = network.eval()(torch.zeros(1, 3, spec.height, spec.width))
+    truth = torch.zeros(1, spec.height, spec.width, dtype=torch.long)
+    assert torch.isfinite(mask_network.BelievedLoss()(logits, truth))
+
+
 @pytest.mark.parametrize(
     ("offsets", "message"),
     [('{"tail": 1}', "not 'tail'"), ('{"border": "much"}', "must be a number")],
@@ -100,13 +150,17 @@ def test_a_run_that_goes_on_at_the_same_size_keeps_the_statistics(
     assert any(not torch.equal(after[name], before[name]) for name in before)
 
 
-def test_the_loss_is_cross_entropy_plus_dice() -> None:
+@pytest.mark.parametrize("side", [4, 2])
+def test_the_loss_is_cross_entropy_plus_dice_at_the_size_of_the_truth(side: int) -> None:
     torch.manual_seed(0)
-    logits, truth = torch.randn(2, 3, 4, 4), torch.randint(0, 3, (2, 4, 4))
+    answered, truth = torch.randn(2, 3, side, side), torch.randint(0, 3, (2, 4, 4))
+    # OpenCV's bilinear enlarging has the centres of pixels where they are.
+    enlarged = [cv2.resize(each.movedim(0, 2).numpy(), (4, 4)) for each in answered]
+    logits = torch.from_numpy(np.stack(enlarged)).movedim(3, 1)
     probabilities = logits.softmax(dim=1)
     target = torch.nn.functional.one_hot(truth, 3).movedim(3, 1)
     overlap = (probabilities * target).sum(dim=(0, 2, 3))
     dice = 2 * overlap / (probabilities + target).sum(dim=(0, 2, 3))
     expected = torch.nn.functional.cross_entropy(logits, truth) + 1 - dice.mean()
-    loss = encoder_unet.DiceCrossEntropy()(logits, truth)
+    loss = encoder_unet.DiceCrossEntropy()(answered, truth)
     torch.testing.assert_close(loss, expected)

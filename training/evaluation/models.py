@@ -46,8 +46,8 @@ class Model:
     card
         The file to store figures in; a training run has none.
     predict
-        Prepared batch to float32 probabilities, `(batch, height, width, classes)` or
-        `(batch, classes)`.
+        Prepared batch to float32 probabilities, `(batch, rows, columns, classes)` as of
+        `models.segmentation.Segmenter.run`, or `(batch, classes)`.
     """
 
     name: str
@@ -136,10 +136,9 @@ def _timm_logits(run: Path) -> Predict:
 
 
 def _smp_logits(run: Path) -> Predict:
-    import training.torchvision_ops  # noqa: F401  (before timm, which this package imports)
-    import segmentation_models_pytorch  # isort: skip
+    from training.half_size_unet import read_unet
 
-    logits = _torch_logits(segmentation_models_pytorch.from_pretrained(run))
+    logits = _torch_logits(read_unet(run))
     return lambda batch: np.moveaxis(logits(batch), 1, 3)
 
 

@@ -49,6 +49,7 @@ class Exported:
     parameters: int
     temperature: float | None = None
     outputs: tuple[str, ...] = OUTPUTS
+    meaning: str = "softmax probabilities in the order of the labels"
 
 
 Exporter = Callable[..., Exported]

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import torch
 
-import training.torchvision_ops  # noqa: F401  (before timm, which this package imports)
+import training.torchvision_ops  # noqa: F401  (before timm)
 
-import segmentation_models_pytorch as smp  # isort: skip
 from timm.layers import Conv2dSame  # isort: skip
 
 from training.exporting.common import Calibration, Exported, Run, single
 from training.exporting.of_torch import export_torch, predictor
+from training.half_size_unet import HalfSizeUnet, read_unet
 
 
 class Softmaxed(torch.nn.Module):
@@ -23,7 +23,7 @@ class Softmaxed(torch.nn.Module):
         self.unet, self.mirror = unet, mirror
 
     def forward(self, photo: torch.Tensor) -> tuple[torch.Tensor]:
-        """Probabilities `(batch, classes, height, width)`."""
+        """Probabilities `(batch, classes, rows, columns)`, at the size of the U-Net's answer."""
         if not self.mirror:
             return (torch.softmax(self.unet(photo), dim=1),)
         # As one batch: a second pass in the graph would hold the weights twice when served.
@@ -98,10 +98,12 @@ def export_smp(
     `offsets` are added to the classes' logits, if there are any.
     """
     run = single(runs)
-    unets = [smp.from_pretrained(run.folder) for _ in range(2)]
+    unets = [read_unet(run.folder) for _ in range(2)]
     if offsets:
         unets = [with_offsets(unet, offsets) for unet in unets]
     trained, exported = (Softmaxed(unet, mirror).eval() for unet in unets)
     pad_alike(exported)
     facts = export_torch(exported, run.spec, target, any_size=True)
+    if isinstance(unets[0], HalfSizeUnet):
+        facts = replace(facts, meaning=f"{facts.meaning}, at half the input's height and width")
     return replace(facts, predict=predictor(trained))

@@ -1,5 +1,6 @@
 """Which files a model's repository and a Space hold."""
 
+import json
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -74,8 +75,9 @@ def model_files(
         files |= {f"{place}{path.name}": path for path in weights}
     files |= {f"{STARTING}/{path.name}": path for path in _starting(card, starts)}
     refuse_code(files)
+    half_size = bool(runs) and _is_half_size(runs[0], frameworks[0])
     try:
-        readme = model_readme(card, repo, frameworks, sorted(files))
+        readme = model_readme(card, repo, frameworks, sorted(files), half_size)
     except KeyError as error:
         raise PublishError(f"The card {name}.json does not say its {error}.") from error
     return {**files, "README.md": readme.encode()}
@@ -123,6 +125,17 @@ def run_files(run: Path) -> tuple[str, list[Path]]:
     plots = [path for path in sorted(run.glob("*.png")) if not path.name.startswith(".")]
     extras = [*([history] if history.is_file() else []), *plots]
     return framework, [*weights, *extras]
+
+
+def _is_half_size(run: Path, framework: str) -> bool:
+    """Whether a run's network is a `training.half_size_unet.HalfSizeUnet`."""
+    if framework != "smp":
+        return False
+    try:
+        kind = json.loads((run / "config.json").read_text()).get("_model_class")
+    except (ValueError, AttributeError) as error:
+        raise PublishError(f"{run / 'config.json'} is damaged.") from error
+    return kind == "HalfSizeUnet"  # importing PyTorch for its name would take seconds
 
 
 def space_files(with_weights: bool) -> Files:

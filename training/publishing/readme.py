@@ -48,7 +48,13 @@ class Measurement:
     groups: dict[str, dict[str, float]]
 
 
-def model_readme(card: Card, repo: str, frameworks: Sequence[str], paths: Sequence[str]) -> str:
+def model_readme(
+    card: Card,
+    repo: str,
+    frameworks: Sequence[str],
+    paths: Sequence[str],
+    half_size: bool = False,
+) -> str:
     """The README of a model's repository: the Hub's metadata, and a page for people.
 
     All figures come from the card.
@@ -59,6 +65,8 @@ def model_readme(card: Card, repo: str, frameworks: Sequence[str], paths: Sequen
         Of the training runs whose weights lie beside the ONNX file, in their order.
     paths
         Of the other files in the repository.
+    half_size
+        Whether the first run's network is a `training.half_size_unet.HalfSizeUnet`.
     """
     facts = card.facts
     data = facts["training"]["data"]
@@ -90,7 +98,7 @@ def model_readme(card: Card, repo: str, frameworks: Sequence[str], paths: Sequen
         or None,
     )
     sections = {
-        "Use": _usage(card.name, repo, frameworks),
+        "Use": _usage(card.name, repo, frameworks, half_size),
         "Results": "\n\n".join(map(_results, measured)),
         "Plots": "\n\n".join(_picture(path) for path in paths if path.endswith(".png")),
         "Training": _listing(facts["training"]),
@@ -158,10 +166,11 @@ def _summary(card: Card) -> str:
     )
 
 
-def _usage(name: str, repo: str, frameworks: Sequence[str]) -> str:
+def _usage(name: str, repo: str, frameworks: Sequence[str], half_size: bool) -> str:
+    loaded = ["half-size"] if half_size else frameworks[:1]
     blocks = [
         f"In Petscope, with ONNX Runtime:\n\n```sh\npython app.py --models {repo}\n```",
-        *(_FRAMEWORK_USAGE[framework].format(repo=repo) for framework in frameworks[:1]),
+        *(_FRAMEWORK_USAGE[each].format(repo=repo) for each in loaded),
     ]
     if len(frameworks) > 1:
         places = ", ".join(f"`member-{number}/`" for number in range(2, len(frameworks) + 1))
@@ -185,6 +194,16 @@ model = timm.create_model("hf-hub:{repo}", pretrained=True).eval()
 import segmentation_models_pytorch as smp
 model = smp.from_pretrained("{repo}").eval()
 ```""",
+    "half-size": """With segmentation-models-pytorch, in a folder with Petscope's code, where its
+`HalfSizeUnet` is defined:
+
+```python
+from training.half_size_unet import HalfSizeUnet
+model = HalfSizeUnet.from_pretrained("{repo}", strict=True).eval()
+```
+
+Its logits have half the height and width of its input: enlarge them with
+`torch.nn.functional.interpolate(logits, scale_factor=2, mode="bilinear")`.""",
     "keras": """With Keras:
 
 ```python
