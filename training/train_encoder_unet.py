@@ -23,7 +23,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from training import command_line, data_sets, runs, starting_weights
+from training import command_line, data_sets, pets, runs, starting_weights
 from training.data_sets import MASK_FOLDER
 from training.errors import UserError
 from training.pretrained import encoder_statistics, smp_unet
@@ -49,6 +49,7 @@ def train(
     folder: str | Path | None = None,
     more: Path | None = None,
     sample: int | None = None,
+    fold: int = 0,
     encoder: str = ENCODER,
     encoder_weights: str = "imagenet",
     encoder_args: Mapping[str, Any] | None = None,
@@ -97,7 +98,12 @@ def train(
         set_seed(seed, reproducible=True)
         data = data_sets.open_folder_or_pets(folder, root, source, more, masks=True)
         train_part, held_out = data.training_parts(
-            masks=True, skip_damaged=skip_damaged, dry_run=dry_run, sample=sample, seed=seed
+            fold=fold,
+            masks=True,
+            skip_damaged=skip_damaged,
+            dry_run=dry_run,
+            sample=sample,
+            seed=seed,
         )
         epochs, batch = run.length(epochs, batch)
         classes = data.mask_classes
@@ -139,6 +145,7 @@ def train(
                 "loss": rows[-1]["val_loss"],
                 **figures,
             },
+            fold=fold,
             epochs=len(rows),
         )
     print(f"{run.folder}: held-out mean IoU {figures['mean_iou']:.4f}")
@@ -155,6 +162,15 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         metavar="NUMBER",
         help="train on so many of the pictures only, drawn by --seed, and on all of --more: for a "
         "short training that does not forget the other pictures",
+    )
+    parser.add_argument(
+        "--fold",
+        type=int,
+        choices=range(2 * pets.FOLDS),
+        metavar="FOLD",
+        default=0,
+        help="the tenth to hold out, 0 to 9 drawn at random, 10 to 19 a range of each breed's "
+        "numbers, which seldom divides the photos of one animal",
     )
     parser.add_argument("--out", type=Path, default=OUT, help="the run's folder")
     parser.add_argument(
