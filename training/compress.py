@@ -8,7 +8,8 @@ The graph is simplified (see `training.graphs`). Weights are stored as float16, 
 `--int8-from` weights or more as int8 with one scale per output channel. The network still computes
 in float32: ONNX Runtime decodes the weights when it loads them, so answers take no longer. With
 `--compute int8` it computes in int8 instead (see `training.quantization`), in about half the time.
-The ranges of its values are then measured on photos that it was trained on.
+The ranges of its values are then measured on photos that it was trained on. A U-Net's encoder
+stays in float32 where its rounding would cost too much.
 
 On real photos, the simplified graph must give the answers of the exported one, and the stored
 weights those of the same rounded weights in float32. If any probability differs by more than 1e-3,
@@ -189,10 +190,7 @@ def compress(
     simple = simplify(original, spec)
     compared = [(simple.SerializeToString(), exported)]
     if learned:
-        kept = encoder(original)
-        quantized = quantize(simple, [prepare(photo, spec) for photo in learned], kept)
-        compressed = round_model(quantized, int8_from, names=plain_weights(quantized))
-        mean = mean_difference(compressed.SerializeToString(), exported, photos, spec)
+        compressed, mean, whole = _in_int8(simple, original, learned, photos, spec, int8_from)
         if mean > LARGEST_MEAN_DIFFERENCE:
             raise CompressError(
                 f"In int8, probabilities would differ by {mean:.2g} on average, more than "
@@ -201,7 +199,7 @@ def compress(
         how = {
             "weights": "int8: 7 bits, and a scale for each output channel",
             "computed": f"in int8, ranges from {len(learned)} pictures of the training"
-            + (", and the encoder in float32" if kept else ""),
+            + ("" if whole else ", and the encoder in float32"),
             "mean_difference": mean,
         }
     else:
@@ -237,6 +235,31 @@ def compress(
     (to / f"{card.name}.onnx").write_bytes(content)
     (to / f"{card.name}.json").write_text(json.dumps(facts, indent=2) + "\n")
     return done
+
+
+def _in_int8(
+    simple: onnx.ModelProto,
+    exported: onnx.ModelProto,
+    learned: Sequence[Photo],
+    photos: Sequence[Photo],
+    spec: InputSpec,
+    int8_from: int,
+) -> tuple[onnx.ModelProto, float, bool]:
+    """A simplified network in int8, or all but its encoder where that would cost too much.
+
+    Returns
+    -------
+    The network; by how much its probabilities differ from the exported one's on average; and
+    whether all of it computes in int8.
+    """
+    batches, reference = [prepare(photo, spec) for photo in learned], exported.SerializeToString()
+    for kept in (set[str](), encoder(exported)):
+        quantized = quantize(simple, batches, kept)
+        compressed = round_model(quantized, int8_from, names=plain_weights(quantized))
+        mean = mean_difference(compressed.SerializeToString(), reference, photos, spec)
+        if mean <= LARGEST_MEAN_DIFFERENCE:
+            break
+    return compressed, mean, not kept
 
 
 def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:

@@ -49,8 +49,8 @@ class Photos(CalibrationDataReader):
 def encoder(model: onnx.ModelProto) -> set[str]:
     """Names of the values that a U-Net computes before it first enlarges anything.
 
-    In int8 these cost most of the accuracy: the channels of depthwise convolutions have very
-    different ranges. There are none in a network that enlarges nothing.
+    In int8 these cost most of the accuracy where the channels of depthwise convolutions have very
+    different ranges, as MobileNetV2's. There are none in a network that enlarges nothing.
     """
     kinds = ("Resize", "ConvTranspose")
     first = next((node for node in model.graph.node if node.op_type in kinds), None)

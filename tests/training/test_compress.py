@@ -221,17 +221,45 @@ def test_int8_answers_nearly_the_same_with_weights_that_no_processor_overflows(
         for each in model.graph.initializer
         if len(each.dims) == 4
     }
-    # What halves is the encoder, and stays as it was; the other two compute in int8.
-    kinds_of = {name.rsplit("_", 1)[0]: weights.dtype for name, weights in stored.items()}
-    assert kinds_of.pop("down") == np.float16
-    assert list(kinds_of.values()) == [np.int8, np.int8]
+    assert [weights.dtype for weights in stored.values()] == [np.int8] * 3
     # Two products of a uint8 and a weight, added in 16 bits, as x86's `vpmaddubsw` does.
     largest = max(np.abs(weights.astype(int)).max() for weights in stored.values())
     assert 2 * 255 * largest < 2**15
     batch = np.concatenate([prepare(photo, after.input) for photo in photos])
     np.testing.assert_allclose(answer(content, batch), answer(before, batch), atol=0.03)
     assert after.facts["compression"]["computed"].startswith("in int8")
+    assert "encoder" not in after.facts["compression"]["computed"]
     assert 0 < after.facts["compression"]["mean_difference"] < 0.005
+
+
+def test_an_encoder_whose_channels_have_very_different_ranges_stays_in_float32(
+    unet: onnx.ModelProto, photos: list[NDArray[np.uint8]], tmp_path: Path
+) -> None:
+    # A first layer makes red 3,000 times as large as the others, which the next one takes back.
+    spread = np.array([3e3, 1, 1], np.float32)
+    constants = {each.name: each for each in unet.graph.initializer}
+    down = numpy_helper.to_array(constants["down"]) / spread[:, None, None]
+    constants["down"].CopyFrom(numpy_helper.from_array(down, "down"))
+    unet.graph.initializer.append(
+        numpy_helper.from_array(np.diag(spread)[..., None, None], "spread")
+    )
+    first = helper.make_node("Conv", ["photo", "spread"], ["uneven"])
+    unet.graph.node[0].input[0] = "uneven"
+    unet.graph.node.insert(0, first)
+    folder = write(unet, tmp_path)
+    card = store.read_card("pet", folder)
+    done = compress.compress(card, folder, folder, photos[:1], learned=photos)
+    model = onnx.load(folder / "pet.onnx")
+    kinds_of = {
+        each.name.rsplit("_", 1)[0]: numpy_helper.to_array(each).dtype
+        for each in model.graph.initializer
+        if len(each.dims) == 4
+    }
+    assert kinds_of.pop("spread") == np.float32  # too few weights to be worth rounding
+    assert kinds_of.pop("down") == np.float16
+    assert list(kinds_of.values()) == [np.int8, np.int8]
+    assert done["computed"].endswith("and the encoder in float32")
+    assert 0 < done["mean_difference"] < 0.005
 
 
 def test_int8_with_ranges_of_other_photos_is_not_written(
