@@ -151,8 +151,8 @@ ROWS = {
     ],
     "train_encoder_unet": [
         f"{UNETS} --encoder-weights ENCODER --dry-run --more MORE --sample 8",
-        f"{UNETS} --encoder-weights none --folder OWN --epochs 1 --batch 4 --rate 1e-3 --seed 1 "
-        '--encoder-args {"output_stride":32}',
+        f"{UNETS} --encoder-weights none --folder OWN --fold 1 --epochs 1 --batch 4 --rate 1e-3 "
+        '--seed 1 --encoder-args {"output_stride":32}',
     ],
     "train_unet": [
         f"{KERAS} --network mobilenet --encoder-weights KERAS --bottom block_16_expand_relu "

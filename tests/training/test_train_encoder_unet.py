@@ -68,9 +68,9 @@ def test_its_export_is_served_like_the_framework_answers(
 
 @pytest.fixture(scope="module")
 def half_size(run: Path, tiny_pets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of half size that started from the whole U-Net's."""
+    """A run of half size that started from the whole U-Net's, with a range held out."""
     out = tmp_path_factory.mktemp("runs") / "half"
-    arguments = words(tiny_pets, out, "--half-size", "--start-from", str(run))
+    arguments = words(tiny_pets, out, "--half-size", "--start-from", str(run), "--fold", "11")
     return train_encoder_unet.train(**vars(train_encoder_unet.parse_arguments(arguments)))
 
 
@@ -79,6 +79,7 @@ def test_a_run_of_half_size_is_served_with_its_answer_over_the_whole_photo(
 ) -> None:
     facts = json.loads((half_size / "run.json").read_text())
     assert "half size" in facts["architecture"]
+    assert facts["fold"] == 11
     words = [str(half_size), "half", "--models", str(tmp_path), "--root", str(tiny_pets)]
     export.main([*words, "--offsets", '{"border": -0.3}'])
     assert "half the input's" in store.read_card("half", tmp_path).facts["output"]["meaning"]
