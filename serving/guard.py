@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving import clients, health, log, metrics, routes
 from serving.files import Reservation, Store, touch
-from serving.internals import CLIENT, FOR_CLIENT, INTERNAL
+from serving.internals import CLIENT, FOR_CLIENT, INTERNAL, hangs_up
 from serving.messages import Refused, Translate
 from serving.queueing import AnswerQueue
 from serving.request_body import Body, too_large
@@ -130,8 +130,8 @@ class Guard:
                 if route and route.name in ("healthz", "metrics"):
                     await self._report(route, scope, response)
                 else:
-                    self._prepare(scope, caller, route, stack)
-                    await self._app(scope, body.receive, response.send)
+                    send = self._prepare(scope, headers, caller, route, body, response, stack)
+                    await self._app(scope, body.receive, send)
         except Refused as error:
             refused = error
         except Exception as error:
@@ -182,10 +182,24 @@ class Guard:
             return Caller(client)
         return Caller(own[FOR_CLIENT].decode("latin-1") or "internal", internal=True)
 
-    def _prepare(self, scope: Scope, caller: Caller, route: Route | None, stack: ExitStack) -> None:
-        """Prepare what a request needs for as long as it is being answered."""
+    def _prepare(
+        self,
+        scope: Scope,
+        headers: dict[bytes, bytes],
+        caller: Caller,
+        route: Route | None,
+        body: Body,
+        response: Response,
+        stack: ExitStack,
+    ) -> Send:
+        """Prepare what a request needs for as long as it is being answered.
+
+        Returns
+        -------
+        The function with which the app answers.
+        """
         if route is None:
-            return
+            return response.send
         if route.name == "mcp":
             # MCP calls the app's own endpoints with the headers of the MCP request.
             scope["headers"].append((FOR_CLIENT, caller.client.encode()))
@@ -197,6 +211,10 @@ class Guard:
             session = last if route.name == "heartbeat" else query.get("session_hash", [None])[0]
             event = last if route.name == "answer" and session is None else None
             stack.enter_context(self.queue.streaming(session, event))
+            if route.name == "answer" and session and hangs_up(headers):
+                streams = self.queue.streams
+                return stack.enter_context(streams.opened(session, response.send, body.receive))
+        return response.send
 
     async def _admit(
         self,

@@ -43,6 +43,7 @@ from gradio.data_classes import PredictBodyInternal
 from gradio.mcp import GradioMCPServer
 from gradio.route_utils import GradioMultiPartParser
 from gradio.server_messages import (
+    CloseStreamMessage,
     EstimationMessage,
     EventMessage,
     ProcessCompletedMessage,
@@ -52,6 +53,7 @@ from gradio.server_messages import (
 from gradio.state_holder import SessionState
 from gradio.utils import get_node_path, get_upload_folder, is_static_file
 from starlette.datastructures import FormData
+from starlette.types import Message
 from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
 
 from serving import data_urls
@@ -75,8 +77,10 @@ __all__ = [
     "current_client",
     "current_request",
     "draw_no_plots",
+    "ends_stream",
     "files_of_page",
     "forget_deleted_files",
+    "hangs_up",
     "login_needs_no_thread",
     "mounted",
     "open_tunnel",
@@ -99,6 +103,8 @@ POLL_INTERVAL = 0.005  # seconds between two looks at an idle queue
 INTERNAL = b"x-petscope-internal"  # header of the app's own requests, with the guard's token
 FOR_CLIENT = b"x-petscope-client"  # header of these: the client on whose behalf the app makes it
 CLIENT = "petscope.client"  # key of a request's scope for the client that asks
+# The message that ends a stream of answers; only that of a page, not of `/call`, has one.
+_END = f"data: {CloseStreamMessage().model_dump_json()}\n\n".encode()
 _FILE_ADDRESS = re.compile(r"/gradio_api/file=([^\s\"'?<>&]+)")
 # How the page's HTML names its main script, and how the built scripts name the files that they
 # load.
@@ -570,6 +576,7 @@ class Queue(queueing.Queue):
             result = await super().push(body, request, username)
         if event := self.event_ids_to_events.get(str(result[1])):
             self._answer(event)
+            await self._rules.end_is_read(event.session_hash)
         return result
 
     def _answer(self, event: queueing.Event) -> Answer:
@@ -698,6 +705,21 @@ class Queue(queueing.Queue):
             return found.session_hash
         sessions = list(self.pending_event_ids_session.items())
         return next((session for session, events in sessions if event in events), None)
+
+
+def ends_stream(message: Message) -> bool:
+    """Whether an ASGI message tells the client that its stream of answers has ended."""
+    return message.get("body") == _END
+
+
+def hangs_up(headers: dict[bytes, bytes]) -> bool:
+    """Whether a client closes the connection when it has read that its stream has ended.
+
+    Gradio's own do, in JavaScript and in Python; others wait until the server closes it.
+    """
+    return headers.get(b"accept") == b"text/event-stream" or headers.get(
+        b"user-agent", b""
+    ).startswith(b"gradio_client/")
 
 
 def _has_its_event(function: Any, data: object) -> bool:  # noqa: ANN401 -- a BlockFunction

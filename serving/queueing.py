@@ -17,6 +17,7 @@ from serving.files import Store
 from serving.internals import Session
 from serving.messages import Refused, Translate
 from serving.sessions import Full, Sessions
+from serving.streams import Streams
 
 __all__ = ["AnswerQueue", "Session"]
 
@@ -39,6 +40,8 @@ class AnswerQueue:
         Whether no more answers are accepted.
     answers
         How many were given so far.
+    streams
+        The streams in which they are sent to pages.
     """
 
     def __init__(
@@ -53,17 +56,18 @@ class AnswerQueue:
         self._translate = translate
         self.closing = False
         self.answers = 0
+        self.streams = Streams()
         self.max_waiting = max_waiting
         self.workers = workers
         self._store = store
-        store.is_open = lambda session: bool(self._streams[session])
+        store.is_open = lambda session: bool(self._listening[session])
         self._seconds: dict[str, float] = {}  # recent duration of a function's answers
         self._started: dict[str, float] = {}
         self._turns: dict[str, int] = {}  # the number of each client's last turn
         self._asked: dict[str, float] = {}  # when each client last sent a request
         self._entering: Counter[str] = Counter()  # each client's places that are not yet taken
         self._turn = 0
-        self._streams: Counter[str] = Counter()  # open streams of each session
+        self._listening: Counter[str] = Counter()  # open streams of each session
         self._queue = internals.Queue(blocks, self, max_waiting, workers)
         self._sessions = Sessions(self._in_use)
         runtime.running.answers = lambda: self._queue.computed
@@ -123,13 +127,13 @@ class AnswerQueue:
         if session is None:
             yield
             return
-        self._streams[session] += 1
+        self._listening[session] += 1
         try:
             yield
         finally:
-            self._streams[session] -= 1
-            if not self._streams[session]:
-                del self._streams[session]
+            self._listening[session] -= 1
+            if not self._listening[session]:
+                del self._listening[session]
 
     async def emptied(self, timeout: float) -> bool:
         """Wait until all accepted answers are ready; return whether they are."""
@@ -151,7 +155,7 @@ class AnswerQueue:
             self._started.pop(event, None)
 
     def _in_use(self, session: str) -> bool:
-        return bool(self._streams[session]) or any(
+        return bool(self._listening[session]) or any(
             answer.session == session for answer in self._queue.pending
         )
 
@@ -191,6 +195,10 @@ class AnswerQueue:
         self._asked[answer.client] = time.monotonic()
         if len(self._asked) > REMEMBERED:
             del self._asked[next(iter(self._asked))]
+
+    async def end_is_read(self, session: str) -> None:
+        """Wait until the client can know that its last stream has ended, if it has."""
+        await self.streams.end_is_read(session)
 
     def progressed(self, answer: Answer, files: set[str]) -> None:
         """Keep the files of a part."""
