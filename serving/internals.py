@@ -246,6 +246,12 @@ NEEDS = (
         property,
         "the part of the next request's head that has arrived",
     ),
+    Need(
+        "gradio.routes:CloseStreamMessage",
+        type,
+        "ends a session's stream of answers; until it is read, an answer could get lost",
+        guard=False,
+    ),
     # Ways to the page. Without them it is served, but neither rendered by Node nor reachable by a
     # tunnel.
     Need(
