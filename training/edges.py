@@ -21,7 +21,6 @@ from models import matting, store
 from models.preprocessing import grain
 from models.segmentation import Segmentation, at_photo_size
 from training import command_line, data_sets, pets
-from training.data_sets import Examples
 from training.evaluation.models import open_model, predictions
 from training.metrics import BOUNDARY_TOLERANCE, boundary_scores
 
@@ -52,7 +51,7 @@ def main(words: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(words)
     model = open_model(arguments.model, arguments.models)
     data = data_sets.open_pets(arguments.root, arguments.source)
-    examples: Examples = pets.with_masks(data.split("validation", 0))
+    examples = data_sets.held_out_by(data, model.training, "validation")
     if arguments.names:
         examples = data_sets.choose(examples, arguments.names)
     examples = data.check(examples, masks=True, skip_damaged=arguments.skip_damaged)

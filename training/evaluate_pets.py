@@ -12,7 +12,8 @@ Pets tab:
 - the photos of `training/pets_per_photo.csv`, whose pets were counted by eye.
 
 The masks of the Mask tab, for which the network looks closer at each pet too, are compared with the
-trimaps of all pictures of the split, as `training.evaluate` does with a network's own masks.
+trimaps of all pictures of the split, as `training.evaluate` does with a network's own masks. Of
+trainval, these are the pictures that the mask network held out from its training.
 
 The script prints the share of pictures in which the right number of pets was found and, for the
 scenes, the average precision at IoU 0.5: found / (found + missed + invented). `--write` stores the
@@ -31,12 +32,12 @@ from tqdm import tqdm
 from models import pipeline, previews, segmentation, store
 from models.images import open_photo
 from models.segmentation import Segmentation
-from training import command_line, others, pets
+from training import command_line, data_sets, others, pets
 from training.composites import Scene, Scenes
 from training.evaluation.scores import COMMON_SIDE, compare_masks
 from training.evaluation.tables import store_figures
 from training.metrics import Figures, instance_precision
-from training.runs import command
+from training.runs import command, facts_of
 
 LIST = Path(__file__).parent / "pets_per_photo.csv"
 COUNTS = (1, 2, 3)
@@ -121,9 +122,13 @@ def measure_photos(examples: Sequence[pets.Example], counts: dict[str, int]) -> 
     return figures
 
 
-def measure_masks(examples: Sequence[pets.Example]) -> Figures:
-    """How well the masks of the Mask tab fit, at a common size and at each photo's own."""
+def measure_masks(data: data_sets.DataSet, split: str) -> Figures:
+    """How well the masks of the Mask tab fit, at a common size and at each photo's own.
+
+    They are of the pictures of a split, as the mask network's training divided them.
+    """
     segmenter = segmentation.load(store.default("segmentation"))
+    examples = data_sets.held_out_by(data, facts_of(segmenter.card), split)
 
     def found() -> Iterator[Segmentation]:
         for example in tqdm(examples, desc="masks"):
@@ -151,7 +156,8 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--others-source", default=others.URL, help="source of these photos")
     parser.add_argument("--write", action="store_true", help="store the figures in the card")
     arguments = parser.parse_args(words)
-    root = pets.prepare(arguments.root, arguments.source)
+    data = data_sets.open_pets(arguments.root, arguments.source)
+    root = data.home
     backgrounds = others.backgrounds(arguments.others_root, arguments.others_source, "test")
     official = OFFICIAL[arguments.split]
     examples = pets.with_masks(pets.split(root, arguments.split))
@@ -165,7 +171,7 @@ def main(words: Sequence[str] | None = None) -> None:
         "at photos counted by eye, as on the page": measure_photos(
             pets.split(root, official), counted(official)
         ),
-        **measure_masks(examples),
+        **measure_masks(data, arguments.split),
     }
     print(json.dumps(figures, indent=2))
     if arguments.write:

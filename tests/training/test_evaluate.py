@@ -20,7 +20,7 @@ from models import detection, segmentation, store
 from models.cards import Card, Label, ModelError, Task
 from models.images import open_photo
 from models.preprocessing import InputSpec
-from training import evaluate, evaluate_pets, metrics, nuclei, pets, summary
+from training import data_sets, evaluate, evaluate_pets, metrics, nuclei, pets, summary
 from training.errors import UserError
 from training.evaluation import models, scores, tables
 from training.runs import write_facts
@@ -178,7 +178,7 @@ def test_the_masks_of_the_page_against_counting_by_hand(
     detector = SimpleNamespace(detect=lambda photo: found, card=card)
     monkeypatch.setattr(detection, "default", lambda: detector)
 
-    figures = evaluate_pets.measure_masks(pets.split(striped_pets, "test"))
+    figures = evaluate_pets.measure_masks(data_sets.open_pets(striped_pets), "test")
 
     assert set(figures) == {"at 128 px, as on the page", "at the photo's own size, as on the page"}
     for each in figures.values():
