@@ -134,6 +134,12 @@ class Guard:
                     await self._app(scope, body.receive, send)
         except Refused as error:
             refused = error
+        except asyncio.CancelledError:
+            if not self.queue.closing:
+                raise
+            # The server stops, though this client still listens.
+            refused = None if response.status else Refused(503, "closing", 10)
+            await response.end()
         except Exception as error:
             # This is also reached if a client left in the middle of its body, or if Gradio finds
             # after the stream began that its session is unknown.

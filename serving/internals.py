@@ -5,6 +5,7 @@ The guard depends on most of them: if one of these has changed, the app does not
 only save time: if one of those has changed, the app does without it.
 """
 
+import asyncio
 import inspect
 import os
 import re
@@ -77,6 +78,7 @@ __all__ = [
     "current_client",
     "current_request",
     "draw_no_plots",
+    "end_heartbeats",
     "ends_stream",
     "files_of_page",
     "forget_deleted_files",
@@ -939,6 +941,14 @@ class _Form(GradioMultiPartParser):
                 file.close()
                 Path(file.name).unlink(missing_ok=True)
             raise
+
+
+def end_heartbeats(blocks: gr.Blocks) -> None:
+    """Let go of the pages that are open: the server would wait for them before it ends."""
+    stop = getattr(blocks.app, "stop_event", None)
+    if isinstance(stop, asyncio.Event):
+        loop = blocks.server.servers[0].get_loop()  # see `served_by`
+        loop.call_soon_threadsafe(stop.set)
 
 
 def served_by(blocks: gr.Blocks, server: uvicorn.Server) -> None:

@@ -110,6 +110,7 @@ class Running:
         if self._node:
             internals.stop_node(self._node)
         self.queue.close()
+        internals.end_heartbeats(self.blocks)
         self.server.should_exit = True
         self._thread.join(CLOSE + 5)
         self.blocks.is_running = False

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bench import visitors
-from tests.raw_http import CAT, EXAMPLES, Answer, Served, file_data
+from tests.raw_http import CAT, EXAMPLES, Answer, Served, everything, file_data
 from tests.serving.real_app import FORM, NAMED, picture, started
 
 ROOT = EXAMPLES.parent
@@ -78,6 +78,13 @@ def test_a_full_disk_an_unwritable_home_and_a_clean_shutdown(
         ]
         for reader in readers:
             reader.start()
+        # A page that is open, and one that waits for answers, but has asked for nothing more.
+        app.post("/gradio_api/queue/join", {"data": [], "fn_index": 0, "session_hash": "open"})
+        app.ask("GET", "/gradio_api/queue/data?session_hash=open")
+        listening = [
+            app.raw(f"GET /gradio_api/{path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            for path in ("heartbeat/open", "queue/data?session_hash=open")
+        ]
         process.send_signal(signal.SIGTERM)
         process.send_signal(signal.SIGTERM)  # an impatient user sends two
         while app.ask("GET", "/healthz").status == 200:
@@ -91,8 +98,12 @@ def test_a_full_disk_an_unwritable_home_and_a_clean_shutdown(
     assert late.sentence == "Petscope is being restarted: please try again."
     assert [b"event: complete" in answer.body for answer in answers] == [True] * 6
     assert process.returncode == 0
+    alive, idle = map(everything, listening)
+    assert alive.endswith(b"\r\n0\r\n\r\n")
+    assert idle.endswith(b"\r\n0\r\n\r\n")
     lines = log.read_text()
     assert "Traceback" not in lines
+    assert "CancelledError" not in lines
     assert '"event": "closed", "all_answered": true' in lines
     assert "CAT" not in lines
     assert not [file for file in small_disk.rglob("*.png") if "cut-out" in file.name]

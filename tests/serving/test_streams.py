@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from serving import streams
+from serving import internals, streams
 from tests.raw_http import Served, within
 
 JOIN = "/gradio_api/queue/join"
@@ -120,3 +120,13 @@ def test_to_other_clients_the_end_is_the_end(
     read_until(listening(served, session), "\r\n0\r\n\r\n")
 
     assert event_of(asking(served, session))
+
+
+def test_an_open_page_is_let_go_when_the_server_stops(served: Served, session: str) -> None:
+    alive = served.raw(f"GET /gradio_api/heartbeat/{session} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    read_until(alive, "ALIVE")
+
+    internals.end_heartbeats(served.running.blocks)
+
+    read_until(alive, "\r\n0\r\n\r\n")
+    served.running.blocks.app.stop_event.clear()  # for the tests after this one
