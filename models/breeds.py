@@ -17,7 +17,6 @@ from models.runtime import Network
 from models.turning import Turn, turn_array, turn_image
 
 LEAST = 1e-6  # probability, where its logarithm is taken
-SURE = 0.8  # probability from which on a second head is sure of another animal
 
 
 @dataclass(frozen=True)
@@ -68,6 +67,14 @@ class Others:
         self.any_pet = np.array([each.kind in ("dog", "cat") for each in head.classes])
         self.animals = np.array([each.kind == "other animal" for each in head.classes])
         self.things = np.array([each.kind in ("other animal", "thing") for each in head.classes])
+
+    def kinds(self, logits: NDArray[np.float32]) -> tuple[float, float]:
+        """Probabilities, in [0, 1], of a dog or a domestic cat and of another animal.
+
+        `logits` are `(classes,)`, calibrated.
+        """
+        shares = softmax(logits)
+        return float(shares[self.any_pet].sum()), float(shares[self.animals].sum())
 
 
 @dataclass(frozen=True)
@@ -130,17 +137,6 @@ class Classification:
             return Otherwise("cat", "cat", cats / total)
         found = self.others.head.classes[best]
         return Otherwise(found.name, found.kind, float(shares[best]) / total)
-
-    @cached_property
-    def kinds(self) -> tuple[float, float] | None:
-        """Probabilities, in [0, 1], of a dog or a domestic cat and of another animal.
-
-        They are the second head's; None without one.
-        """
-        if self.other_logits is None or self.others is None:
-            return None
-        shares = softmax(self.other_logits)
-        return float(shares[self.others.any_pet].sum()), float(shares[self.others.animals].sum())
 
     @cached_property
     def signs(self) -> Mapping[str, float]:
@@ -214,12 +210,20 @@ def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 class BreedClassifier:
-    """A breed model ready to use."""
+    """A breed model ready to use.
+
+    Attributes
+    ----------
+    card
+        The model's card.
+    others
+        The second head's classes; None without one.
+    """
 
     def __init__(self, card: Card, network: Network) -> None:
         self.card = card
         self._network = network
-        self._others = Others(card.second_head) if card.second_head else None
+        self.others = Others(card.second_head) if card.second_head else None
 
     @property
     def device(self) -> str:
@@ -266,6 +270,25 @@ class BreedClassifier:
         (answer,) = self._classify(prepare(photo, self.card.input, window))
         return answer
 
+    def other_logits(
+        self, photo: Photo | Image.Image, windows: Sequence[Window]
+    ) -> NDArray[np.float32]:
+        """The second head's calibrated logits for parts of a photo: `(windows, classes)` float32.
+
+        Nothing else is computed. `windows` are left, top, right and bottom in pixels of the photo.
+
+        Raises
+        ------
+        ValueError
+            When the model has no second head.
+        """
+        head = self.card.second_head
+        if head is None:
+            raise ValueError(f"{self.card.name} has no second head.")
+        batches = [prepare(photo, self.card.input, window) for window in windows]
+        logits = [self._network.run_last(batch) for batch in batches]
+        return np.concatenate(logits) / np.float32(head.temperature)
+
     def turned_logits(
         self, photo: Photo | Image.Image, turns: Sequence[Turn]
     ) -> NDArray[np.float32]:
@@ -297,7 +320,7 @@ class BreedClassifier:
         other_logits = more.pop() / np.float32(head.temperature) if head else [None] * count
         activations = more[0] if more else [None] * count
         return [
-            Classification(each, self.card.labels, activation, others, self._others)
+            Classification(each, self.card.labels, activation, others, self.others)
             for each, activation, others in zip(
                 probabilities, activations, other_logits, strict=True
             )

@@ -174,45 +174,38 @@ class Boxes:
 
 @dataclass(frozen=True)
 class Candidates:
-    """Which of several boxes in a photo are pets: log-odds that each is one.
+    """Which of several boxes in a photo are pets: a small network, as `models.judging` uses it.
 
     Attributes
     ----------
-    box, pet, animal, part
-        Weights of the log-odds of the box, of those that a breed model sees a cat or a dog in it,
-        of whether it surely sees another animal, and of whether the box may show a part of the pet
-        in another box.
+    look
+        Weights of a second head's logits, whose sum is the last sign of a box.
+    hidden
+        `(units, signs)` weights of the hidden layer, whose activation is SiLU.
+    offsets
+        Added to each hidden unit.
+    output
+        Weights of the hidden units.
     intercept
-        Added to the weighted signs.
-    least
-        The least log-odds at which it counts.
+        Added to their sum.
+    asked
+        The least probability, in [0, 1], of a second box for which the network is asked.
     alone
-        The least probability, in [0, 1], of a box that counts if no box passes, or if it is the
-        only one.
+        The least probability, in [0, 1], of the surest box for which there is a pet at all.
     """
 
-    box: float
-    pet: float
-    animal: float
-    part: float
+    look: tuple[float, ...]
+    hidden: tuple[tuple[float, ...], ...]
+    offsets: tuple[float, ...]
+    output: tuple[float, ...]
     intercept: float
-    least: float
+    asked: float
     alone: float
 
-    def accepts(self, box: float, pet: float, animal: bool, part: bool) -> bool:
-        """Whether a box is a pet.
-
-        Parameters
-        ----------
-        box, pet
-            Log-odds that it is a pet, from the detector and from the breed model.
-        animal
-            Whether the breed model surely sees another animal.
-        part
-            Whether the box may show a part of the pet in another box.
-        """
-        signs = self.box * box + self.pet * pet + self.animal * animal + self.part * part
-        return signs + self.intercept >= self.least
+    def log_odds(self, signs: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Log-odds that each box is a pet: `(n,)`, of `(n, signs)` as of `models.judging.signs`."""
+        sums = signs @ np.array(self.hidden).T + np.array(self.offsets)
+        return sums / (1 + np.exp(-sums)) @ np.array(self.output) + self.intercept
 
 
 @dataclass(frozen=True)
@@ -406,7 +399,12 @@ def _boxes(facts: Mapping[str, Any]) -> Boxes:
 
 def _candidates(facts: Mapping[str, Any]) -> Candidates:
     """What `training.candidates` wrote into a card."""
-    return Candidates(**{name: float(value) for name, value in facts["candidates"]["rule"].items()})
+    rule = facts["candidates"]["rule"]
+    return Candidates(
+        hidden=tuple(tuple(float(weight) for weight in unit) for unit in rule["hidden"]),
+        **{name: tuple(map(float, rule[name])) for name in ("look", "offsets", "output")},
+        **{name: float(rule[name]) for name in ("intercept", "asked", "alone")},
+    )
 
 
 def read_network(card: Card, folder: Path) -> bytes:

@@ -17,6 +17,9 @@ from models.images import Photo
 from models.preprocessing import as_image, prepare, scaled_size
 from models.runtime import Network
 
+SUPPORT = (0.4, 0.6, 0.8)  # IoU of boxes that support one
+FAINTEST = 0.05  # least probability of a place that supports a box
+
 
 @dataclass(frozen=True)
 class Detection:
@@ -32,12 +35,16 @@ class Detection:
         Probability of the pet, in [0, 1].
     other
         The largest probability, in [0, 1], that the same place gives to an animal that is no pet.
+    support
+        Sums of the probabilities of all places whose boxes overlap this one by more than each of
+        `SUPPORT`: a box that many places agree on is a pet more often.
     """
 
     box: tuple[int, int, int, int]
     label: Label
     probability: float
     other: float = 0.0
+    support: tuple[float, ...] = (1.0, 1.0, 1.0)
 
 
 def decode(
@@ -161,7 +168,8 @@ class Detector:
         batch = prepare(image, self.card.input)
         axes = (2, 3) if self.card.input.layout == "NCHW" else (1, 2)
         rows, columns = batch.shape[axes[0]], batch.shape[axes[1]]
-        boxes, probabilities = decode(self._network.run(batch)[0], rows, columns, self.rule)
+        faint = replace(self.rule, least=min(FAINTEST, self.rule.least))
+        boxes, probabilities = decode(self._network.run(batch)[0], rows, columns, faint)
         pets, others = probabilities[:, self._pets], probabilities[:, self._others]
         best, other = pets.max(axis=1, initial=0), others.max(axis=1, initial=0)
         sure = np.flatnonzero(best >= self.rule.least)
@@ -176,7 +184,11 @@ class Detector:
             if left < right and top < bottom:
                 label = self.card.labels[self._pets[int(pets[index].argmax())]]
                 box = int(left), int(top), int(right), int(bottom)
-                found.append(Detection(box, label, float(best[index]), float(other[index])))
+                overlap = overlaps(boxes[index], boxes)
+                support = tuple(float(best[overlap > least].sum()) for least in SUPPORT)
+                found.append(
+                    Detection(box, label, float(best[index]), float(other[index]), support)
+                )
         return found
 
 

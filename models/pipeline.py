@@ -1,7 +1,7 @@
 """From a photo to the pets in it: the place and breed of each."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from typing import Any
@@ -10,22 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageStat
 
-from models import breeds, detection, previews, segmentation, store, thresholding
+from models import breeds, detection, judging, previews, segmentation, store, thresholding
 from models.breeds import Breed, BreedClassifier, Classification, Otherwise
 from models.cards import Candidates
 from models.detection import Detector
 from models.images import Photo
 from models.picture import Values
 from models.preprocessing import as_image
-from models.regions import Box, Region, claimed, enlarged, of_numbers
-from models.segmentation import Look, Segmentation, Segmenter, one_inside
+from models.regions import Box, Region, enlarged, of_numbers
+from models.segmentation import Look, Segmentation, Segmenter
 from models.thresholding import Histogram
 from models.turning import QUARTERS, Turn, back, turn_box, turn_image
 
 MOST_PETS = 20  # of one photo that are analysed
 MOST_JUDGED = 3  # of its largest pets that show whether it is upright
 MARGIN = 0.35  # share of the box's longer side, as a margin for the classifier
-SUREST = 4.0  # log-odds, either way, beyond which no evidence counts more
 LONGEST = 2.0  # largest ratio of the sides of its crop, if the photo has room
 
 
@@ -194,10 +193,10 @@ def find(
 
 
 def look_closer(photo: Photo | Image.Image, segmenter: Segmenter) -> list[Look]:
-    """Look closer at each box that is detected in a photo, the most certain first.
+    """Look closer at each pet that is detected in a photo, the most certain first.
 
-    What the detector rather takes for a cow, or another animal that is no pet, gets no look. If
-    there are several, they may be more than the pets: `recognize` decides.
+    What the detector rather takes for a cow, or another animal that is no pet, gets no look. Where
+    it sees several boxes, the rule of its card decides which are pets: see `models.judging`.
 
     Raises
     ------
@@ -208,8 +207,8 @@ def look_closer(photo: Photo | Image.Image, segmenter: Segmenter) -> list[Look]:
     detector = detection.default()
     detected = detector.detect(image) if detector else []
     found = [each for each in detected if each.other <= each.probability][:MOST_PETS]
-    if len(found) == 1:
-        found = [each for each in found if each.probability >= _alone_from()]
+    if rule := _rule():
+        found = judging.judge(image, found, _judge(), rule)
     return [
         replace(segmenter.look_closer(image, each.box), probability=each.probability)
         for each in found
@@ -222,19 +221,15 @@ def _rule() -> Candidates | None:
     return detector.card.candidates if detector else None
 
 
-def _alone_from() -> float:
-    """The least probability of a box that counts whatever the breed model sees in it."""
-    rule = _rule()
-    return rule.alone if rule else 0.0
-
-
-def _sure(looks: Sequence[Look]) -> list[Look]:
-    least = _alone_from()
-    return [look for look in looks if look.probability >= least]
+def _judge() -> BreedClassifier:
+    """The breed model that is asked which boxes are pets, if it has a second head."""
+    return breeds.load(store.default("classification"))
 
 
 def _settled(photo: Image.Image, looks: Sequence[Look]) -> list[Region]:
-    return segmentation.settle(_sure(looks), photo.height, photo.width)
+    """The pixels of each pet; what the rule took for two pets is never one."""
+    merge = not (_rule() and _judge().others)
+    return segmentation.settle(looks, photo.height, photo.width, merge=merge)
 
 
 def recognize(
@@ -249,8 +244,7 @@ def recognize(
     A body without its head, as behind a ball of wool, is not a pet of any breed by itself. Such a
     part of the photo as a whole is joined with an adjacent one if together they are more probably a
     pet than either alone. What a detector separated stays apart: of two dogs side by side, one may
-    well be of no known breed. But where it sees several, the breed model has a say in which of them
-    are pets: a horse beside a dog is left out, and an unsure box with a cat in it counts.
+    well be of no known breed.
 
     Where one of the pets does not seem upright, they are seen at the other quarter turns too. Where
     they are upright at one of them, the photo is searched again so turned, and the answer turned
@@ -290,88 +284,9 @@ def _as_it_is(
     whole: Callable[[], NDArray[np.uint8]],
 ) -> list[Pet]:
     """Like `recognize`, for a photo that is taken as upright."""
-    rule = _rule()
-    if rule and len(looks) > 1 and (pets := _accepted(photo, looks, rule, classifier)):
-        return pets
     if regions := _settled(photo, looks):
         return _named(photo, regions, classifier)
     return _joined(photo, _named(photo, of_numbers(whole()), classifier), classifier)
-
-
-def _accepted(
-    photo: Image.Image,
-    looks: Sequence[Look],
-    rule: Candidates,
-    classifier: BreedClassifier,
-) -> list[Pet]:
-    """The pets among several looks by a detector's rule, named; empty if none is."""
-    pets = named_apart(photo, looks, classifier)
-    signs = evidence(looks, pets)
-    kept = [number for number in pets if rule.accepts(*signs[number])]
-    if left_out := [pet.box for number, pet in pets.items() if number not in kept]:
-        # Their pixels go to the others, which are looked at again where they see a difference.
-        regions = _divided(photo, looks, kept)
-        for number, region in regions.items():
-            others = tuple(each for each in regions.values() if each is not region)
-            if any(_meet(box, pets[number].crop) for box in left_out):
-                pets[number] = _name(photo, region, others, classifier)
-            else:
-                pets[number] = replace(pets[number], region=region, others=others)
-    return sorted((pets[number] for number in kept), key=lambda pet: -pet.region.area)
-
-
-def named_apart(
-    photo: Image.Image, looks: Sequence[Look], classifier: BreedClassifier
-) -> dict[int, Pet]:
-    """Name each of several looks as if it were a pet of its own.
-
-    Returns
-    -------
-    The pets by the number of the look; those that get no pixel are left out.
-    """
-    regions = _divided(photo, looks, range(len(looks)))
-    named = _named(photo, list(regions.values()), classifier)
-    return dict(zip(regions, named, strict=True))
-
-
-def _divided(
-    photo: Image.Image, looks: Sequence[Look], numbers: Sequence[int]
-) -> dict[int, Region]:
-    """The regions of some looks, by number."""
-    claims = [(looks[number].window, looks[number].belonging) for number in numbers]
-    regions = claimed(claims, photo.height, photo.width)
-    return {number: region for number, region in zip(numbers, regions, strict=True) if region}
-
-
-def evidence(
-    looks: Sequence[Look], pets: Mapping[int, Pet]
-) -> dict[int, tuple[float, float, bool, bool]]:
-    """What speaks for boxes being pets, in the order of `Candidates.accepts`.
-
-    Parameters
-    ----------
-    looks
-        The boxes as they were looked at, the most probable first.
-    pets
-        What the breed model says of them, by number.
-    """
-    signs = {}
-    for number, pet in pets.items():
-        any_pet, animal = pet.answer.kinds or (0.0, 0.0)
-        likely = log_odds(1 - (1 - (pet.known or 0)) * (1 - any_pet))
-        surer = (looks[other].box for other in pets if other < number)
-        nested = any(one_inside(looks[number].box, box) for box in surer)
-        # A head inside of its body's box, alone, is less of a pet than another pet is.
-        part = nested and likely < 0
-        signs[number] = log_odds(looks[number].probability), likely, animal > breeds.SURE, part
-    return signs
-
-
-def log_odds(probability: float) -> float:
-    """Log-odds of a probability, at most `SUREST` either way: networks are often too sure."""
-    least = 1 / (1 + math.exp(SUREST))
-    within = min(max(probability, least), 1 - least)
-    return math.log(within / (1 - within))
 
 
 def _turn(photo: Image.Image, pets: Sequence[Pet], classifier: BreedClassifier) -> Turn:
@@ -425,7 +340,7 @@ def segment(
     photo: Photo | Image.Image, segmenter: Segmenter, looks: Sequence[Look]
 ) -> Segmentation:
     """The mask of a photo: the answer to the whole, averaged with those of its `look_closer`."""
-    image, looks = as_image(photo), _sure(looks)
+    image = as_image(photo)
     whole = next((look for look in looks if look.window == (0, 0, image.width, image.height)), None)
     if whole is None or whole.answer is None:
         return segmentation.averaged(segmenter.predict(image), looks)

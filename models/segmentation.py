@@ -345,7 +345,7 @@ def _covered(start: int, end: int, length: int, places: int) -> _Covered:
     return _Covered(covered, first, min(last, 1.0), weights.astype(np.float32))
 
 
-def settle(looks: Sequence[Look], height: int, width: int) -> list[Region]:
+def settle(looks: Sequence[Look], height: int, width: int, *, merge: bool = True) -> list[Region]:
     """Decide for each pixel to which of several pets it belongs, if any.
 
     Two looks at the same pet, such as at its head and at the whole animal, count as one. A pixel
@@ -357,11 +357,20 @@ def settle(looks: Sequence[Look], height: int, width: int) -> list[Region]:
         One for each pet, the most certain first.
     height, width
         The photo's size.
+    merge
+        Whether looks at the same pet may be among them.
 
     Returns
     -------
     The pets that have pixels, by falling area.
     """
+    kept = _merged(looks, height, width) if merge else looks
+    divided = claimed([(look.window, look.belonging) for look in kept], height, width)
+    return sorted((region for region in divided if region), key=lambda region: -region.area)
+
+
+def _merged(looks: Sequence[Look], height: int, width: int) -> list[Look]:
+    """The looks, of each pet only one."""
     rows, columns = reduced_size(height, width, REGION_SIDE)
     kept: list[Look] = []
     masks: list[NDArray[np.bool_]] = []
@@ -379,8 +388,7 @@ def settle(looks: Sequence[Look], height: int, width: int) -> list[Region]:
             masks.append(mask)
         elif len(same) == 1 and np.count_nonzero(mask) > np.count_nonzero(masks[same[0]]):
             kept[same[0]], masks[same[0]] = look, mask
-    divided = claimed([(look.window, look.belonging) for look in kept], height, width)
-    return sorted((region for region in divided if region), key=lambda region: -region.area)
+    return kept
 
 
 def _same(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> bool:

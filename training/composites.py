@@ -314,9 +314,13 @@ class Scenes:
         image = Image.fromarray(photo).resize((width, height), Image.Resampling.BILINEAR, box=box)
         return np.asarray(image), names
 
-    def draw(self, count: int, random: np.random.Generator) -> Scene:
-        """A scene with `count` pets, or fewer if there is no room for one."""
-        chosen = random.choice(len(self.examples), count, replace=False)
+    def draw(self, count: int, random: np.random.Generator, *, alike: bool = False) -> Scene:
+        """A scene with `count` pets, or fewer if there is no room for one; `alike` of one breed."""
+        pool = np.arange(len(self.examples))
+        if alike:
+            label = self.examples[int(random.integers(len(pool)))].label
+            pool = np.flatnonzero([each.label == label for each in self.examples])
+        chosen = pool[random.choice(len(pool), count, replace=False)].tolist()
         found = (self._cut(self.examples[index]) for index in chosen)
         background, names = self._background(random)
         scene = compose(background, [cut for cut in found if cut], random)

@@ -244,6 +244,20 @@ def test_turned_photos_are_looked_at_together_as_each_alone() -> None:
 
 
 @pytest.mark.usefixtures("fresh_models")
+def test_parts_of_a_photo_are_seen_by_the_second_head_alone(add_classifier: AddModel) -> None:
+    add_classifier(others=OTHERS, otherwise=HEAD)
+    classifier = breeds.load()
+    photo = np.random.default_rng(0).integers(0, 256, (30, 50, 3), np.uint8)
+    windows = [(0, 0, 20, 30), (10, 5, 50, 25)]
+
+    logits = classifier.other_logits(photo, windows)
+
+    for window, its in zip(windows, logits, strict=True):
+        answer = classifier.classify(photo, window)
+        np.testing.assert_allclose(its, answer.other_logits, rtol=1e-6)
+
+
+@pytest.mark.usefixtures("fresh_models")
 def test_turned_photos_that_are_not_squashed_are_looked_at_one_by_one(
     add_classifier: AddModel,
 ) -> None:

@@ -136,6 +136,34 @@ def test_other_animals_are_not_detected_but_noted() -> None:
     assert dog.other == pytest.approx(1 / (1 + np.exp(-1)))
 
 
+def test_places_that_agree_on_a_box_support_it() -> None:
+    card = store.read_card("finder", store.EMBEDDED)
+    output = np.full((1, 340, len(card.labels) + 32), -8, np.float32)
+    sides = output[0, :, len(card.labels) :].reshape(340, 4, 8)
+    # Neighbours in the finest grid, 56 columns of 8 px: the first box is 32 px wide and high, the
+    # second begins 8 px further right and the third as far below, with the same ends; the last is
+    # elsewhere.
+    for place, logit, distances in (
+        (282, 2.0, (2, 2, 2, 2)),
+        (283, 0.0, (2, 2, 1, 2)),
+        (338, -2.0, (2, 2, 2, 1)),
+        (262, -1.0, (2, 2, 2, 2)),
+    ):
+        output[0, place, 0] = logit
+        for side, distance in enumerate(distances):
+            sides[place, side, distance] = 40
+
+    class Sees:
+        def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+            return output
+
+    detector = detection.Detector(card, cast("Network", Sees()))
+    first, *_ = detector.detect(np.zeros((128, 128, 3), np.uint8))
+    own, second, third, _ = 1 / (1 + np.exp(-np.array([2.0, 0, -2, -1])))
+    # Both have 24 of 32 rows or columns.
+    assert first.support == pytest.approx((own + second + third, own + second + third, own))
+
+
 def test_a_card_that_does_not_say_how_to_read_boxes_is_refused(
     tmp_path: Path, fresh_models: pytest.MonkeyPatch
 ) -> None:

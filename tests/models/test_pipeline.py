@@ -3,14 +3,14 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import ClassVar, cast
+from typing import cast
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from models import breeds, detection, pipeline, segmentation
-from models.cards import Candidates, ModelError
+from models import breeds, detection, judging, pipeline, segmentation
+from models.cards import ModelError
 from models.images import open_photo
 from models.measuring import iou
 from models.regions import Box, Region, of_numbers
@@ -354,7 +354,6 @@ def detected(
     *boxes: Box,
     probabilities: Sequence[float] | None = None,
     others: Sequence[float] | None = None,
-    rule: Candidates | None = None,
 ) -> None:
     number = len(boxes)
     found = [
@@ -363,28 +362,17 @@ def detected(
             boxes, probabilities or [0.9] * number, others or [0.0] * number, strict=True
         )
     ]
-    detector = SimpleNamespace(detect=lambda photo: found, card=SimpleNamespace(candidates=rule))
+    detector = SimpleNamespace(detect=lambda photo: found, card=SimpleNamespace(candidates=None))
     monkeypatch.setattr(detection, "default", lambda: detector)
 
 
-# A box of probability 0.5 needs even odds of a cat or a dog, one of 0.27 those of 0.73.
-DECIDES = Candidates(box=1, pet=1, animal=-3, part=-3, intercept=0, least=0, alone=0.35)
-
-
-class ByColour:
-    """Stands in for a classifier: red is surely a dog, blue another animal, yellow a thing."""
+class AnyPet:
+    """Stands in for a classifier to which all is alike."""
 
     card = SimpleNamespace(refusal=None, upright=None)
-    kinds: ClassVar = {RED: (0.98, 0.01), BLUE: (0.02, 0.97), YELLOW: (0.1, 0.1)}
-
-    def __init__(self) -> None:
-        self.looks = 0
 
     def classify(self, seen: Image.Image, window: Box | None = None) -> SimpleNamespace:
-        self.looks += 1
-        colours = seen.crop(window).getcolors() if window else seen.getcolors()
-        _, main = max((n, each) for n, each in colours or [] if each in self.kinds)
-        return SimpleNamespace(kinds=self.kinds[main])
+        return SimpleNamespace()
 
 
 LEFT, RIGHT = (20, 20, 100, 100), (160, 20, 240, 100)
@@ -402,53 +390,51 @@ def filled(photo: Image.Image, box: Box) -> Look:
     return Look(box, box, np.full((box[3] - box[1], box[2] - box[0]), 255, np.uint8))
 
 
-def decided(photo: np.ndarray, judge: ByColour | None = None) -> list[Box]:
-    pets = pipeline.recognize(
+def decided(photo: np.ndarray) -> list[pipeline.Pet]:
+    return pipeline.recognize(
         photo,
         cast("Segmenter", SimpleNamespace(look_closer=filled)),
-        cast("breeds.BreedClassifier", judge or ByColour()),
+        cast("breeds.BreedClassifier", AnyPet()),
         lambda: EVERYTHING,
     )
-    return [pet.box for pet in pets]
 
 
-@pytest.mark.parametrize(
-    ("right", "probability", "expected"),
-    [
-        (RED, 0.9, [LEFT, RIGHT]),
-        (BLUE, 0.9, [LEFT]),  # a horse beside a dog
-        (RED, 0.27, [LEFT, RIGHT]),  # hardly a box, but surely a dog
-        (YELLOW, 0.27, [LEFT]),
-        (YELLOW, 0.98, [LEFT, RIGHT]),  # the box is surer than the thing
-    ],
-)
-def test_box_and_breed_model_together_decide_what_is_a_pet(
-    right: tuple[int, int, int],
-    probability: float,
-    expected: list[Box],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    detected(monkeypatch, LEFT, RIGHT, probabilities=[0.9, probability], rule=DECIDES)
-    judge = ByColour()
-    assert sorted(decided(in_colours(RED, right), judge)) == expected
-    assert judge.looks == 2  # what is left out was not near enough to be seen beside the other
+def boxes_of(photo: np.ndarray) -> list[Box]:
+    return sorted(pet.box for pet in decided(photo))
 
 
-def test_where_no_box_is_a_pet_the_surer_boxes_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    detected(monkeypatch, LEFT, RIGHT, probabilities=[0.5, 0.36], rule=DECIDES)
-    assert sorted(decided(in_colours(BLUE, BLUE))) == [LEFT, RIGHT]
-    detected(monkeypatch, LEFT, RIGHT, probabilities=[0.5, 0.3], rule=DECIDES)
-    assert decided(in_colours(BLUE, BLUE)) == [LEFT]
-    detected(monkeypatch, LEFT, RIGHT, probabilities=[0.3, 0.3], rule=DECIDES)
-    assert decided(in_colours(BLUE, BLUE)) == [(0, 0, 260, 120)]  # the photo as a whole
+def with_rule(monkeypatch: pytest.MonkeyPatch, *pets: int) -> None:
+    """The detector's card has a rule, to which these of its boxes are pets."""
+    detected = cast("SimpleNamespace", detection.default())
+    detected.card.candidates = SimpleNamespace()
+    monkeypatch.setattr(judging, "judge", lambda photo, found, *rest: [found[n] for n in pets])
+    monkeypatch.setattr(breeds, "load", lambda name: SimpleNamespace(others=SimpleNamespace()))
 
 
-def test_a_single_box_counts_if_it_is_sure_enough_by_itself(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    for probability, expected in ((0.36, [LEFT]), (0.34, [(0, 0, 260, 120)])):
-        detected(monkeypatch, LEFT, probabilities=[probability], rule=DECIDES)
-        assert decided(in_colours(BLUE, BLUE)) == expected
+def test_the_rule_decides_which_boxes_are_pets(monkeypatch: pytest.MonkeyPatch) -> None:
+    photo = in_colours(RED, RED)
+    for pets, expected in (((0, 1), [LEFT, RIGHT]), ((1,), [RIGHT]), ((), [(0, 0, 260, 120)])):
+        detected(monkeypatch, LEFT, RIGHT)
+        with_rule(monkeypatch, *pets)
+        assert boxes_of(photo) == expected
+
+
+def test_what_is_two_pets_to_the_rule_is_not_merged(monkeypatch: pytest.MonkeyPatch) -> None:
+    puppy = (40, 40, 80, 80)
+    detected(monkeypatch, LEFT, puppy)
+    assert boxes_of(in_colours(RED, RED)) == [LEFT]
+    with_rule(monkeypatch, 0, 1)
+    looks = iter((200, 255))  # the puppy is in front
+
+    def look(photo: Image.Image, box: Box) -> Look:
+        return Look(box, box, np.full((box[3] - box[1], box[2] - box[0]), next(looks), np.uint8))
+
+    found = pipeline.find(
+        in_colours(RED, RED),
+        cast("Segmenter", SimpleNamespace(look_closer=look)),
+        lambda: EVERYTHING,
+    )
+    assert [region.area for region in found] == [80 * 80 - 40 * 40, 40 * 40]
 
 
 def test_what_the_detector_rather_takes_for_another_animal_is_not_looked_at(
@@ -456,9 +442,9 @@ def test_what_the_detector_rather_takes_for_another_animal_is_not_looked_at(
 ) -> None:
     for other, expected in ((0.4, [LEFT, RIGHT]), (0.6, [LEFT])):
         detected(monkeypatch, LEFT, RIGHT, probabilities=[0.9, 0.5], others=[0, other])
-        assert sorted(decided(in_colours(RED, RED))) == expected
+        assert boxes_of(in_colours(RED, RED)) == expected
     detected(monkeypatch, LEFT, probabilities=[0.5], others=[0.6])
-    assert decided(in_colours(RED, RED)) == [(0, 0, 260, 120)]  # the photo as a whole
+    assert boxes_of(in_colours(RED, RED)) == [(0, 0, 260, 120)]  # the photo as a whole
 
 
 @pytest.mark.usefixtures("fresh_models")
@@ -471,55 +457,10 @@ def test_a_cow_in_a_meadow_is_one_animal_that_is_no_pet_and_stands_upright() -> 
 
 
 def test_pixels_of_a_box_that_is_left_out_go_to_the_pet(monkeypatch: pytest.MonkeyPatch) -> None:
-    photo = in_colours(RED, RED)
-    photo[40:80, 60:100] = BLUE  # its own corner, or a bird in front of it
     bird = (60, 40, 100, 80)
-    detected(monkeypatch, bird, LEFT, probabilities=[0.6, 0.6], rule=DECIDES)
-    pets = pipeline.recognize(
-        photo,
-        cast("Segmenter", SimpleNamespace(look_closer=filled)),
-        cast("breeds.BreedClassifier", ByColour()),
-        lambda: EVERYTHING,
-    )
-    assert [pet.region.area for pet in pets] == [80 * 80]
-
-
-def evidence_of(
-    *seen: tuple[Box, float | None, tuple[float, float] | None],
-) -> list[tuple[float, float, bool, bool]]:
-    looks = [SimpleNamespace(box=box, probability=0.5) for box, _, _ in seen]
-    pets = {
-        number: SimpleNamespace(known=known, answer=SimpleNamespace(kinds=kinds))
-        for number, (_, known, kinds) in enumerate(seen)
-    }
-    signs = pipeline.evidence(cast("list[Look]", looks), cast("dict[int, pipeline.Pet]", pets))
-    return [signs[number] for number in pets]
-
-
-def test_evidence_of_a_pet_is_any_cat_or_dog_or_one_of_the_breeds() -> None:
-    for known, kinds, likely, animal in (
-        (0.5, (0.5, 0.2), np.log(3), False),
-        (None, (0.9, 0.05), np.log(9), False),
-        (0.9, None, np.log(9), False),
-        (0.0, (0.0, 0.9), -pipeline.SUREST, True),
-        (1.0, (1.0, 0.0), pipeline.SUREST, False),
-    ):
-        ((box, pet, *rest),) = evidence_of((LEFT, known, kinds))
-        assert box == 0
-        assert pet == pytest.approx(likely)
-        assert rest == [animal, False]
-
-
-def test_a_box_inside_of_a_surer_one_is_a_part_unless_a_pet_is_seen_in_it() -> None:
-    head, pet, thing = (30, 30, 60, 60), (0.9, 0.05), (0.3, 0.1)
-
-    def parts(*seen: tuple[Box, tuple[float, float]]) -> list[bool]:
-        return [part for *_, part in evidence_of(*((box, None, kinds) for box, kinds in seen))]
-
-    assert parts((LEFT, pet), (head, thing)) == [False, True]
-    assert parts((head, pet), (LEFT, thing)) == [False, True]  # the body without its head
-    assert parts((LEFT, pet), (head, pet)) == [False, False]  # a puppy in front of its mother
-    assert parts((LEFT, pet), (RIGHT, thing)) == [False, False]
+    detected(monkeypatch, bird, LEFT)
+    with_rule(monkeypatch, 1)
+    assert [pet.region.area for pet in decided(in_colours(RED, RED))] == [80 * 80]
 
 
 @pytest.mark.usefixtures("models")
