@@ -401,9 +401,13 @@ def _candidates(facts: Mapping[str, Any]) -> Candidates:
     """What `training.candidates` wrote into a card."""
     rule = facts["candidates"]["rule"]
     return Candidates(
-        hidden=tuple(tuple(float(weight) for weight in unit) for unit in rule["hidden"]),
-        **{name: tuple(map(float, rule[name])) for name in ("look", "offsets", "output")},
-        **{name: float(rule[name]) for name in ("intercept", "asked", "alone")},
+        look=tuple(map(float, rule["look"])),
+        hidden=tuple(tuple(map(float, unit)) for unit in rule["hidden"]),
+        offsets=tuple(map(float, rule["offsets"])),
+        output=tuple(map(float, rule["output"])),
+        intercept=float(rule["intercept"]),
+        asked=float(rule["asked"]),
+        alone=float(rule["alone"]),
     )
 
 

@@ -329,7 +329,8 @@ def network(
     import torch
     from torch import nn
 
-    mean, deviation = signs.mean(axis=0), signs.std(axis=0) + 1e-6
+    mean, deviation = signs.mean(axis=0), signs.std(axis=0)
+    deviation[deviation == 0] = 1  # of a sign that is the same everywhere
     values = torch.tensor((signs - mean) / deviation, dtype=torch.float32)
     wanted = torch.tensor(true, dtype=torch.float32)
     weights = torch.tensor(weight / weight.mean(), dtype=torch.float32)

@@ -23,8 +23,8 @@ def pictures(number: int, seed: int, count: int = 2, weight: float = 1.0) -> lis
         true = random.permutation([each < count for each in range(3)])
         side = np.where(true, 1, -1)
         signs = random.normal(0, 1, (3, SIGNS))
-        signs[:, 0] += 2 * side
-        signs[:, -1] = 0
+        signs[:, 1] += 2 * side
+        signs[:, [0, -1]] = 0  # the box's log-odds, and what the logits will say
         logits = random.normal(0, 1, (3, CLASSES)).astype(np.float32)
         logits[:, 1] += 2 * side
         made.append(Seen(signs, logits, true, count, weight))
