@@ -6,7 +6,8 @@ end, which may be behind megabytes of answers or in front of a busy browser, it 
 open: if it asks for something else meanwhile, it listens in vain, because Gradio has nothing to
 tell it so. Therefore the server tells a client that its question was accepted only once the client
 has read the end of its last stream; Gradio's clients show that by hanging up. Then they open the
-next.
+next. Now and then one fails to hang up (seen in Node.js), so the server waits only briefly: a
+client that reads the end later than that may still miss an answer.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ from starlette.types import Message, Receive, Send
 from serving import internals
 
 KNOCK = 0.25  # seconds between two comments, which let a proxy notice that the client has left
-KNOCKS = 120  # comments after which a client that has not left is given up: 30 s
+KNOCKS = 8  # comments after which a client that has not left is given up: 2 s
 
 
 class Streams:

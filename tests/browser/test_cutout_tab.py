@@ -11,8 +11,6 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.visits import (
     SCREENSHOTS,
-    Served,
-    becomes,
     comes_to_rest,
     downloaded,
     expect_size,
@@ -26,27 +24,6 @@ from tests.browser.visits import (
 pytestmark = pytest.mark.browser
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
-# The end of each stream of answers stays on its way, and `window.held` is true, until
-# `window.arrive()` is called.
-HOLD_ENDS = """() => {
-  const real = window.fetch;
-  const arrived = new Promise((arrive) => { window.arrive = arrive; });
-  window.held = false;
-  window.fetch = async (...words) => {
-    const answer = await real(...words);
-    if (!String(words[0]?.url ?? words[0]).includes("/queue/data")) return answer;
-    const late = new TransformStream({
-      async transform(part, stream) {
-        if (new TextDecoder().decode(part).includes('"close_stream"')) {
-          window.held = true;
-          await arrived;
-        }
-        stream.enqueue(part);
-      },
-    });
-    return new Response(answer.body.pipeThrough(late), answer);
-  };
-}"""
 
 
 def show_cut_out(page: Page) -> Image.Image:
@@ -119,29 +96,6 @@ def test_the_pet_is_laid_over_a_colour_and_over_the_blurred_photo(page: Page) ->
     corner, before = (np.asarray(picture, float)[:60, :60] for picture in (blurred, photo))
     assert (corner.std(axis=(0, 1)) < before.std(axis=(0, 1)) / 2).all()
     np.testing.assert_allclose(corner.mean(axis=(0, 1)), before.mean(axis=(0, 1)), atol=25)
-
-
-@on_desktop
-def test_what_is_asked_while_the_end_of_the_answers_is_on_its_way_is_shown(
-    page: Page, served: Served
-) -> None:
-    def answered() -> float:
-        metrics = page.request.get(f"{served[0]}/metrics").text()
-        return sum(map(float, re.findall(r"^petscope_answers_total\{.* (\S+)$", metrics, re.M)))
-
-    show_cut_out(page)
-    page.locator("#edge > button").click()
-    page.evaluate(HOLD_ENDS)
-    page.locator("#crop input").check()
-    page.wait_for_function("held")
-    before = answered()
-
-    page.locator("#ground").get_by_label("Your own picture").check()
-    becomes(page, lambda: answered() > before, True)
-    page.evaluate("arrive()")
-
-    expect(page.locator("#cut-out-message")).to_contain_text("Choose a picture")
-    comes_to_rest(page)
 
 
 @on_desktop
