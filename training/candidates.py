@@ -63,7 +63,6 @@ ONE, SEVERAL = 0.5, 30.0  # weights of a box in a photo of one, and of several; 
 PENALTY = 6000.0  # of the squared weights of standardized logits
 NETWORKS, UNITS = 3, 8
 STEPS, RATE, DECAY, DROPOUT = 150, 0.02, 0.09, 0.1
-LINE = 0.1  # log-odds that are taken from each box's: fewer photos of one pet show two
 DIGITS = 5  # of the weights in the card
 
 BOXES = Path(__file__).parent / "pet_boxes.csv"
@@ -104,7 +103,7 @@ class Eyes:
     def see(
         self, photo: Photo, truth: NDArray[np.float32] | None, count: int, weight: float = 1.0
     ) -> Seen:
-        """The boxes in a photo.
+        """The boxes in a photo; none if it has fewer than two.
 
         Parameters
         ----------
@@ -117,11 +116,10 @@ class Eyes:
         """
         image = as_image(photo)
         found = [each for each in self.detector.detect(image) if each.other <= each.probability]
-        logits = (
-            self.classifier.other_logits(image, [each.box for each in found])
-            if len(found) > 1
-            else np.zeros((len(found), 0), np.float32)
-        )
+        if len(found) < 2:
+            nothing = np.zeros((0, 0), np.float32)
+            return Seen(nothing, nothing, np.zeros(0, bool), count, weight)
+        logits = self.classifier.other_logits(image, [each.box for each in found])
         kinds = judging.kinds_of(logits, self.classifier)
         return seen(found, image.height, image.width, logits, kinds, truth, count, weight)
 
@@ -136,11 +134,7 @@ def seen(
     count: int,
     weight: float,
 ) -> Seen:
-    """What is seen in a photo; nothing if it has fewer than two boxes."""
-    if len(found) < 2:
-        return Seen(
-            np.zeros((0, 0)), np.zeros((0, 0), np.float32), np.zeros(0, bool), count, weight
-        )
+    """What is seen in a photo with several boxes."""
     signs = judging.signs(found, height, width, kinds, np.zeros(len(found)))
     right = {0} if truth is None else matched([each.box for each in found], truth)
     return Seen(signs, logits, np.isin(np.arange(len(found)), list(right)), count, weight)
@@ -359,7 +353,7 @@ def network(
         hidden=tuple(_rounded(unit) for unit in np.concatenate(hidden)),
         offsets=_rounded(np.concatenate(offsets)),
         output=_rounded(np.concatenate(output)),
-        intercept=_rounded([sum(intercepts) - LINE])[0],
+        intercept=_rounded([sum(intercepts)])[0],
         asked=ASKED,
         alone=ALONE,
     )
