@@ -117,8 +117,8 @@ class Eyes:
         image = as_image(photo)
         found = [each for each in self.detector.detect(image) if each.other <= each.probability]
         if len(found) < 2:
-            nothing = np.zeros((0, 0), np.float32)
-            return Seen(nothing, nothing, np.zeros(0, bool), count, weight)
+            nothing = np.zeros((0, 0))
+            return Seen(nothing, nothing.astype(np.float32), np.zeros(0, bool), count, weight)
         logits = self.classifier.other_logits(image, [each.box for each in found])
         kinds = judging.kinds_of(logits, self.classifier)
         return seen(found, image.height, image.width, logits, kinds, truth, count, weight)

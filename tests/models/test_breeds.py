@@ -253,8 +253,9 @@ def test_parts_of_a_photo_are_seen_by_the_second_head_alone(add_classifier: AddM
     logits = classifier.other_logits(photo, windows)
 
     for window, its in zip(windows, logits, strict=True):
-        answer = classifier.classify(photo, window)
-        np.testing.assert_allclose(its, answer.other_logits, rtol=1e-6)
+        expected = classifier.classify(photo, window).other_logits
+        assert expected is not None
+        np.testing.assert_allclose(its, expected, rtol=1e-6)
 
 
 @pytest.mark.usefixtures("fresh_models")
