@@ -250,6 +250,8 @@ def recognize(
     they are upright at one of them, the photo is searched again so turned, and the answer turned
     back.
 
+    Where a detector sees nothing, a part of the mask that looks like a thing is not among them.
+
     Parameters
     ----------
     photo, segmenter, whole
@@ -267,14 +269,17 @@ def recognize(
     image = as_image(photo)
     looks = look_closer(image, segmenter) if looks is None else looks
     pets = _as_it_is(image, looks, classifier, whole)
-    turn = _turn(image, pets, classifier) if pets else 0
-    if not turn:
+    if turn := _turn(image, pets, classifier) if pets else 0:
+        turned = turn_image(image, turn)
+        closer = look_closer(turned, segmenter)
+        again = _as_it_is(turned, closer, classifier, lambda: segmenter.predict(turned).regions())
+        # Cups and clouds have no upright that the rule knows.
+        if any(pet.is_animal for pet in again):
+            return [_turned_back(pet, turn) for pet in again]
+    if looks or not detection.default():
         return pets
-    turned = turn_image(image, turn)
-    looks = look_closer(turned, segmenter)
-    again = _as_it_is(turned, looks, classifier, lambda: segmenter.predict(turned).regions())
-    # Cups and clouds have no upright that the rule knows.
-    return [_turned_back(pet, turn) for pet in again] if any(p.is_animal for p in again) else pets
+    # What no detector sees and what looks like a thing is an error of the mask.
+    return [pet for pet in pets if not (pet.otherwise and pet.otherwise.kind == "thing")]
 
 
 def _as_it_is(

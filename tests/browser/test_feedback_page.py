@@ -67,7 +67,7 @@ def test_a_finger_corrects_a_mask_and_sends_it(browser: Browser, address: str, k
         canvas.scroll_into_view_if_needed()
         box = canvas.bounding_box()
         assert box is not None
-        page.touchscreen.tap(box["x"] + 0.1 * box["width"], box["y"] + 0.05 * box["height"])
+        page.touchscreen.tap(box["x"] + 0.95 * box["width"], box["y"] + 0.05 * box["height"])
         expect(page.locator("#brush-cut-out .brush-said")).to_contain_text("now covers")
         expect(form).not_to_have_attribute("data-shown", str(shown))
         expect(agree).not_to_be_checked()
@@ -92,7 +92,7 @@ def test_a_finger_corrects_a_mask_and_sends_it(browser: Browser, address: str, k
     photo = Image.open(kept / "images" / f"{name}.jpg")
     trimap = trimap_in(kept)
     assert trimap.shape == (photo.height, photo.width)
-    added = trimap[round(0.05 * photo.height), round(0.1 * photo.width)]
+    added = trimap[round(0.05 * photo.height), round(0.95 * photo.width)]
     assert added != 2  # what the finger added is no background
     assert set(np.unique(trimap)) == {1, 2, 3}
 

@@ -87,14 +87,16 @@ def test_sizes_are_compared_on_demand_and_forgotten_with_the_photo(page: Page) -
     page.locator("#compare-sizes").click()
 
     figures = page.locator("#sizes figure")
-    expect(figures.filter(has_text="256 x 256 px")).to_contain_text("usual size")
-    for size in ("64 x 64 px", "128 x 128 px", "192 x 192 px"):
+    spec = store.read_card("pet-fine", store.EMBEDDED).input
+    usual = f"{spec.width} x {spec.height}"
+    expect(figures.filter(has_text=f"{usual} px")).to_contain_text("usual size")
+    for size in ("64 x 64 px", "128 x 128 px", "192 x 192 px", "256 x 256 px"):
         expect(figures.filter(has_text=size)).to_have_text(re.compile(r"IoU [01]\.\d\d, \d+ ms"))
     for picture in figures.locator("img").all():
         assert picture.get_attribute("alt")
         expect_size(picture, 360, 270)
     expect(page.locator("#sizes .hint")).to_have_text(
-        re.compile("takes 256 x 256 pixels|given the photo at each of these sizes")
+        re.compile(f"takes {usual} pixels|given the photo at each of these sizes")
     )
     page.locator("#examples button").first.click()
     expect(figures).to_have_count(0)

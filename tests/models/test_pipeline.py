@@ -271,15 +271,19 @@ def test_a_given_segmentation_is_not_computed_again() -> None:
 
 
 class Judge:
-    """Stands in for a classifier: `known` gives the probability for a crop by its share."""
+    """Stands in for a classifier: `known` gives the probability for a crop by its share.
 
-    def __init__(self, known: Callable[[float], float]) -> None:
+    What it refuses is otherwise something of the `kind`.
+    """
+
+    def __init__(self, known: Callable[[float], float], kind: str = "dog") -> None:
+        self.otherwise = SimpleNamespace(kind=kind)
         self.card = SimpleNamespace(refusal=self, upright=None)
         self.threshold = 0.5
         self.probability = lambda signs: known(np.exp(signs["log_share"]))
 
     def classify(self, seen: object, window: object = None) -> SimpleNamespace:
-        return SimpleNamespace(signs={})
+        return SimpleNamespace(signs={}, otherwise=self.otherwise)
 
 
 def grows(share: float) -> float:
@@ -316,6 +320,29 @@ def test_a_part_that_is_not_a_pet_by_itself_is_joined_with_its_pet(
     assert len(pets) == expected.max()
     for number, pet in enumerate(pets, start=1):
         np.testing.assert_array_equal(pet.mask, expected == number)
+
+
+@pytest.mark.parametrize(
+    ("kind", "boxes", "number"),
+    [
+        ("thing", [], 0),
+        ("other animal", [], 1),
+        ("thing", [(0, 0, 60, 50)], 1),  # the detector saw it, too
+    ],
+)
+def test_what_only_the_mask_shows_and_looks_like_a_thing_is_not_found(
+    kind: str, boxes: list[Box], number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detected(monkeypatch, *boxes)
+    looks = SimpleNamespace(
+        look_closer=lambda _, box: Look(box, box, np.full((50, 60), 255, np.uint8))
+    )
+    judge = cast("breeds.BreedClassifier", Judge(lambda share: 0.1, kind))
+    photo = np.zeros((*HALVES.shape, 3), np.uint8)
+    pets = pipeline.recognize(
+        photo, cast("Segmenter", looks), judge, lambda: (HALVES == 1).astype(np.uint8)
+    )
+    assert len(pets) == number
 
 
 def test_pets_that_a_detector_separated_are_not_joined(monkeypatch: pytest.MonkeyPatch) -> None:
