@@ -354,6 +354,19 @@ def add_arguments(
     )
 
 
+def add_fold(parser: argparse.ArgumentParser) -> None:
+    """Add the option that says which pictures of the official split a training holds out."""
+    parser.add_argument(
+        "--fold",
+        type=int,
+        choices=range(2 * pets.FOLDS),
+        metavar="FOLD",
+        default=0,
+        help="of the official split, the tenth to hold out: 0 to 9 drawn at random, 10 to 19 a "
+        "range of each breed's numbers, which seldom divides the photos of one animal",
+    )
+
+
 CLASS_FOLDER = "your own pictures instead, in a folder for each class"
 MASK_FOLDER = "your own photos instead, each with its mask beside it: NAME.png or NAME_mask.png"
 EITHER_FOLDER = "folder of your own pictures, if they were moved since the training"

@@ -26,7 +26,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from training import command_line, data_sets, pets, runs, starting_weights
+from training import command_line, data_sets, runs, starting_weights
 from training.data_sets import CLASS_FOLDER
 from training.errors import UserError
 from training.pretrained import timm_network
@@ -222,15 +222,7 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         help="official: trainval, a tenth held out; trainval: all of it, so that only the test "
         "split can measure; random: a fifth of all pictures held out",
     )
-    parser.add_argument(
-        "--fold",
-        type=int,
-        choices=range(2 * pets.FOLDS),
-        metavar="FOLD",
-        default=0,
-        help="official: the tenth to hold out, 0 to 9 drawn at random, 10 to 19 a range of each "
-        "breed's numbers, which seldom divides the photos of one animal",
-    )
+    data_sets.add_fold(parser)
     runs.add_arguments(parser, epochs=EPOCHS, batch=BATCH, rate=RATE, seed=SEED)
     return parser.parse_args(words)
 

@@ -23,7 +23,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from training import command_line, data_sets, pets, runs, starting_weights
+from training import command_line, data_sets, runs, starting_weights
 from training.data_sets import MASK_FOLDER
 from training.errors import UserError
 from training.pretrained import encoder_statistics, smp_unet
@@ -163,15 +163,7 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         help="train on so many of the pictures only, drawn by --seed, and on all of --more: for a "
         "short training that does not forget the other pictures",
     )
-    parser.add_argument(
-        "--fold",
-        type=int,
-        choices=range(2 * pets.FOLDS),
-        metavar="FOLD",
-        default=0,
-        help="the tenth to hold out, 0 to 9 drawn at random, 10 to 19 a range of each breed's "
-        "numbers, which seldom divides the photos of one animal",
-    )
+    data_sets.add_fold(parser)
     parser.add_argument("--out", type=Path, default=OUT, help="the run's folder")
     parser.add_argument(
         "--encoder",
