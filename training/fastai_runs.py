@@ -1,6 +1,7 @@
 """What all training scripts with fastai share: fast arithmetic, checkpoints, curves, resuming."""
 
 import csv
+import gc
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -292,7 +293,22 @@ def fit(
                     *callbacks,
                 ],
             )
+        leave_group()
     return [] if rank_distrib() else history(run.folder)  # the first process writes it
+
+
+def leave_group() -> None:
+    """End this process's part in the group that trains together, if it is in one.
+
+    A thread of Gloo, PyTorch's way to exchange tensors between processors, may still hold the last
+    one that it sent, and lets go of it only when it next gets hold of the interpreter. If that is
+    at its end already, the whole process aborts (PyTorch 2.13), and `torchrun` stops the others.
+    Only when nothing refers to the group any more is that thread waited for; the network's
+    distributed wrapper is part of a cycle of references.
+    """
+    if torch.distributed.is_initialized():
+        gc.collect()
+        torch.distributed.destroy_process_group()
 
 
 def history(folder: Path) -> list[dict[str, float]]:
