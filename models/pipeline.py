@@ -276,10 +276,7 @@ def recognize(
         # Cups and clouds have no upright that the rule knows.
         if any(pet.is_animal for pet in again):
             return [_turned_back(pet, turn) for pet in again]
-    if looks or not detection.default():
-        return pets
-    # What no detector sees and what looks like a thing is an error of the mask.
-    return [pet for pet in pets if not (pet.otherwise and pet.otherwise.kind == "thing")]
+    return pets
 
 
 def _as_it_is(
@@ -291,7 +288,11 @@ def _as_it_is(
     """Like `recognize`, for a photo that is taken as upright."""
     if regions := _settled(photo, looks):
         return _named(photo, regions, classifier)
-    return _joined(photo, _named(photo, of_numbers(whole()), classifier), classifier)
+    pets = _joined(photo, _named(photo, of_numbers(whole()), classifier), classifier)
+    if not detection.default():
+        return pets
+    # What no detector sees and what looks like a thing is an error of the mask.
+    return [pet for pet in pets if not (pet.otherwise and pet.otherwise.kind == "thing")]
 
 
 def _turn(photo: Image.Image, pets: Sequence[Pet], classifier: BreedClassifier) -> Turn:

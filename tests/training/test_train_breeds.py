@@ -233,9 +233,11 @@ def test_a_run_ends_in_a_standard_timm_checkpoint_and_pictures(dry_run: Path) ->
 
 
 TRAIN_AND_LIST_THREADS = """
-import pathlib, runpy, sys
-runpy.run_module("training.train_breeds", run_name="__main__")
-print("threads:", *(task.read_text() for task in pathlib.Path("/proc/self/task").glob("*/comm")))
+from pathlib import Path
+from training import train_breeds
+train_breeds.main()
+names = Path("/proc/self/task").glob("*/comm")
+print("threads:", *(name.read_text().strip() for name in names))
 """
 
 
