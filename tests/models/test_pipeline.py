@@ -337,10 +337,15 @@ def test_what_only_the_mask_shows_and_looks_like_a_thing_is_not_found(
     looks = SimpleNamespace(
         look_closer=lambda _, box: Look(box, box, np.full((50, 60), 255, np.uint8))
     )
-    judge = cast("breeds.BreedClassifier", Judge(lambda share: 0.1, kind))
+    judge = Judge(lambda share: 0.1, kind)
+    if not number:
+        judge.card.upright = object()  # looking at its turns would fail
     photo = np.zeros((*HALVES.shape, 3), np.uint8)
     pets = pipeline.recognize(
-        photo, cast("Segmenter", looks), judge, lambda: (HALVES == 1).astype(np.uint8)
+        photo,
+        cast("Segmenter", looks),
+        cast("breeds.BreedClassifier", judge),
+        lambda: (HALVES == 1).astype(np.uint8),
     )
     assert len(pets) == number
 
