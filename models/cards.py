@@ -9,7 +9,7 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
@@ -249,6 +249,8 @@ class Card:
         The rule that decides between a detector's boxes, if one was fitted.
     pointing
         Whether a mask model understands greyed surroundings; see `models.segmentation.point_out`.
+    close_side
+        Side of a mask model's input for a closer look, in pixels, if it is not that of `input`.
     """
 
     name: str
@@ -268,6 +270,17 @@ class Card:
     boxes: Boxes | None = None
     candidates: Candidates | None = None
     pointing: bool = False
+    close_side: int | None = None
+
+    @property
+    def close_input(self) -> InputSpec:
+        """How a mask model is shown one pet closely: as `input`, but perhaps at another size.
+
+        Most of a close look is the pet, so it needs fewer pixels than a whole photo.
+        """
+        if self.close_side is None:
+            return self.input
+        return replace(self.input, height=self.close_side, width=self.close_side)
 
     def look_alikes(self, one: str, other: str) -> LookAlikes | None:
         """What was measured for two breeds that are often confused; None for other pairs.
@@ -341,6 +354,7 @@ def _parse(file: str, changed: int) -> Card:
             boxes=_boxes(facts["boxes"]) if "boxes" in facts else None,
             candidates=_candidates(facts) if "candidates" in facts else None,
             pointing=facts.get("pointing", False),
+            close_side=int(facts["close_side"]) if "close_side" in facts else None,
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ModelError(f"The model card {path} cannot be used: {error!r}.") from error

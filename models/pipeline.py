@@ -348,7 +348,7 @@ def segment(
     """The mask of a photo: the answer to the whole, averaged with those of its `look_closer`."""
     image = as_image(photo)
     whole = next((look for look in looks if look.window == (0, 0, image.width, image.height)), None)
-    if whole is None or whole.answer is None:
+    if whole is None or whole.answer is None or segmenter.card.close_input != segmenter.card.input:
         return segmentation.averaged(segmenter.predict(image), looks)
     # A pet that fills the photo was looked at in all of it.
     answer = Segmentation(whole.answer, segmenter.classes, (image.height, image.width))

@@ -279,8 +279,9 @@ class Look:
 def averaged(whole: Segmentation, looks: Sequence[Look]) -> Segmentation:
     """A photo's segmentation, averaged with what closer looks at its pets have seen.
 
-    The larger a look shows its part of the photo, the more it counts. Towards the edge of its
-    window, beyond which it has seen nothing, it counts less and less.
+    The larger a look shows its part of the photo, the more it counts; one that shows it smaller
+    than the whole photo does is left out. Towards the edge of its window, beyond which it has seen
+    nothing, a look counts less and less.
 
     Parameters
     ----------
@@ -304,6 +305,8 @@ def averaged(whole: Segmentation, looks: Sequence[Look]) -> Segmentation:
         seen_rows, seen_columns = look.answer.shape[:2]
         density = seen_rows * seen_columns / ((right - left) * (bottom - top))
         zoom = (density * height * width / (rows * columns)) ** 0.5
+        if zoom < 1:
+            continue
         weight = np.minimum.outer(down.weights, across.weights)[:, :, np.newaxis]
         weight *= np.float32(zoom)
         box = (
@@ -609,7 +612,7 @@ class Segmenter:
         box
             `(left, top, right, bottom)` around the pet, in pixels of the photo.
         """
-        spec = self.card.input
+        spec = self.card.close_input
         image = as_image(photo)
         window = left, top, right, bottom = close_up(box, image.height, image.width)
         seen = resize_photo(image, spec, window)

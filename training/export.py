@@ -25,7 +25,7 @@ import hashlib
 import json
 import shlex
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
@@ -94,6 +94,7 @@ def export(
     models: Path = EXPORTED,
     *,
     size: int | None = None,
+    close_size: int | None = None,
     mirror: bool = False,
     title: str | None = None,
     subject: str | None = None,
@@ -123,6 +124,8 @@ def export(
         Replaces the runs' input side. A classifier trained on random crops sees its objects
         larger than in whole photos, and is often better at a larger size than it was trained at:
         Touvron et al., "Fixing the train-test resolution discrepancy", NeurIPS 2019.
+    close_size
+        Of a mask model, the input side for a closer look at one pet, if it is another.
     mirror
         Whether the network also sees the photo's mirror image, and averages both answers.
     subject
@@ -165,6 +168,11 @@ def export(
     facts = runs[0].facts
     if facts["framework"] not in FRAMEWORKS:
         raise ExportError(f"Runs of {facts['framework']} have no network to export.")
+    sides = dict.fromkeys((size, close_size or size))
+    if facts["framework"] == "smp":
+        _check_sides(sides)
+    elif close_size:
+        raise ExportError("Only mask models of segmentation-models-pytorch take --close-size.")
     data = data_sets.open_for(facts, root=root, source=source, folder=folder)
 
     def held_out(run: Run) -> Examples:
@@ -185,7 +193,9 @@ def export(
     with tempfile.TemporaryDirectory() as scratch:
         draft = Path(scratch) / f"{name}.onnx"
         exported = exporter(facts["framework"])(runs, draft, mirror, calibrations, **options)
-        difference = _check(draft, exported, photos, runs[0])
+        difference = max(
+            _check(draft, exported, photos, Run(folders[0], facts, side)) for side in sides
+        )
         content = draft.read_bytes()
     models.mkdir(parents=True, exist_ok=True)
     (models / f"{name}.onnx").write_bytes(content)
@@ -196,10 +206,20 @@ def export(
     }
     if offsets:
         card["output"]["offsets"] = dict(offsets)
-    if subject and facts["task"] == "segmentation":
-        card["subject"] = subject
+    if facts["task"] == "segmentation":
+        card |= {"subject": subject} if subject else {}
+        card |= {"close_side": close_size} if close_size else {}
     (models / f"{name}.json").write_text(json.dumps(card, indent=2) + "\n")
     return difference
+
+
+def _check_sides(sides: Iterable[int | None]) -> None:
+    """Refuse input sides that a U-Net cannot halve often enough."""
+    from training.train_encoder_unet import MULTIPLE  # imports PyTorch
+
+    for side in sides:
+        if side and side % MULTIPLE:
+            raise ExportError(f"A U-Net's input side must be divisible by {MULTIPLE}, not {side}.")
 
 
 def _options(
@@ -363,6 +383,11 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         help="input side to serve at; by default the training's",
     )
     parser.add_argument(
+        "--close-size",
+        type=command_line.positive,
+        help="of a mask model, that for a closer look at one pet, if it is another",
+    )
+    parser.add_argument(
         "--calibrate",
         type=Path,
         nargs="+",
@@ -426,6 +451,7 @@ def main(words: Sequence[str] | None = None) -> None:
         name,
         models,
         size=arguments.size,
+        close_size=arguments.close_size,
         mirror=arguments.mirror,
         title=arguments.title,
         subject=arguments.subject,

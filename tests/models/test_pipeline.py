@@ -539,13 +539,27 @@ def test_the_mask_shows_what_only_a_closer_look_sees(monkeypatch: pytest.MonkeyP
     assert iou(found.mask != 2, pet.mask) > 0.75
 
 
-def test_a_pet_that_fills_the_photo_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+ANSWER = np.random.default_rng(0).random((64, 64, 3), np.float32)
+LARGER = np.random.default_rng(1).random((96, 96, 3), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("close_input", "expected"),
+    [
+        ("the same", ANSWER),
+        ("a smaller one", LARGER),  # the look, which shows no more, says nothing new
+    ],
+)
+def test_a_pet_that_fills_the_photo_is_looked_at_once(
+    close_input: str, expected: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
     box = (0, 0, 80, 60)
     detected(monkeypatch, box)
-    answer = np.random.default_rng(0).random((64, 64, 3), np.float32)
     segmenter = SimpleNamespace(
+        card=SimpleNamespace(input="the same", close_input=close_input),
         classes=CLASSES,
-        look_closer=lambda _, box: Look(box, box, np.full((64, 64), 255, np.uint8), answer),
+        predict=lambda photo: Segmentation(LARGER, CLASSES, (photo.height, photo.width)),
+        look_closer=lambda _, box: Look(box, box, np.full((64, 64), 255, np.uint8), ANSWER),
     )
     judge = cast("breeds.BreedClassifier", Judge(lambda share: 1.0))
 
@@ -554,7 +568,7 @@ def test_a_pet_that_fills_the_photo_is_looked_at_once(monkeypatch: pytest.Monkey
     )
 
     assert found.shape == (60, 80)
-    np.testing.assert_allclose(found.answer, answer, atol=1e-6)
+    np.testing.assert_allclose(found.answer, expected, atol=1e-6)
 
 
 @pytest.mark.usefixtures("models")

@@ -769,15 +769,21 @@ def test_what_is_outside_the_box_is_halfway_to_grey() -> None:
     assert (seen == 250).all()
 
 
-@pytest.mark.parametrize("halved", [False, True])
-def test_looking_closer_sees_a_small_pet_large(halved: bool, add_segmenter: AddModel) -> None:
+@pytest.mark.parametrize(
+    ("changes", "side"), [({}, 64), ({"halved": True}, 32), ({"close_side": 48}, 48)], ids=str
+)
+def test_looking_closer_sees_a_small_pet_large(
+    changes: dict[str, Any], side: int, add_segmenter: AddModel
+) -> None:
     # Red is pet, green is background.
-    add_segmenter(weights=np.eye(3) * 20, height=64, width=64, halved=halved)
+    add_segmenter(weights=np.eye(3) * 20, height=64, width=64, **changes)
     photo = np.zeros((400, 600, 3), np.uint8)
     photo[..., 1] = 255
     photo[200:230, 300:340] = (255, 0, 0)
     photo[200:230, 400:440] = (255, 0, 0)
     found = segmentation.load("pet").look_closer(photo, (300, 200, 340, 230))
+    assert found.answer is not None
+    assert found.answer.shape == (side, side, 3)
     regions = settled([found], 400, 600)
     assert regions[201:229, 301:339].all()
     regions[195:235, 295:345] = 0
@@ -811,6 +817,8 @@ def test_a_closer_look_counts_the_more_the_larger_it_sees() -> None:
     assert (np.diff(pet[32, 15:19]) > 0.05).all()
     equal = segmentation.averaged(whole, [all_of_it]).answer[:, :, 0]
     np.testing.assert_allclose(equal, 0.5, atol=1e-5)
+    smaller = closer((0, 0, 800, 400), np.full((60, 60), 0.8))
+    np.testing.assert_allclose(segmentation.averaged(whole, [smaller]).answer, whole.answer)
 
 
 @pytest.mark.parametrize(

@@ -199,6 +199,14 @@ def test_only_a_classifier_of_timm_has_another_head(
         export.main([str(unet_run), *words])
 
 
+def test_only_a_network_of_any_size_has_another_size_for_closer_looks(
+    unet_run: Path, tiny_pets: Path, tmp_path: Path
+) -> None:
+    words = ["pet", "--models", str(tmp_path), "--root", str(tiny_pets), "--close-size", "64"]
+    with pytest.raises(UserError, match="take --close-size"):
+        export.main([str(unet_run), *words])
+
+
 def test_a_run_on_all_of_trainval_takes_its_temperature_from_one_that_held_photos_out(
     breeds_run: Path,
     exported: Path,

@@ -81,8 +81,10 @@ def test_a_run_of_half_size_is_served_with_its_answer_over_the_whole_photo(
     assert "half size" in facts["architecture"]
     assert facts["fold"] == 11
     words = [str(half_size), "half", "--models", str(tmp_path), "--root", str(tiny_pets)]
-    export.main([*words, "--offsets", '{"border": -0.3}'])
-    assert "half the input's" in store.read_card("half", tmp_path).facts["output"]["meaning"]
+    export.main([*words, "--close-size", "32", "--offsets", '{"border": -0.3}'])
+    card = store.read_card("half", tmp_path)
+    assert "half the input's" in card.facts["output"]["meaning"]
+    assert (card.input.height, card.close_input.height) == (64, 32)
     segmenter = segmentation.Segmenter(*store.load("half", "segmentation", tmp_path))
     photo = open_photo(pets.split(tiny_pets, "test")[0].photo)
     batch = prepare(photo, segmenter.card.input)
@@ -125,6 +127,15 @@ def test_offsets_are_of_its_classes(
     with pytest.raises(UserError, match=message):
         export.main([*words, "--offsets", offsets])
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("option", ["--size", "--close-size"])
+def test_its_input_can_be_halved_often_enough(
+    option: str, run: Path, tiny_pets: Path, tmp_path: Path
+) -> None:
+    words = [str(run), "fine", "--models", str(tmp_path / "none"), "--root", str(tiny_pets)]
+    with pytest.raises(UserError, match="divisible by 32, not 100"):
+        export.main([*words, option, "100"])
 
 
 def test_a_larger_run_starts_from_a_smaller_one(
