@@ -248,7 +248,7 @@ class Card:
     candidates
         The rule that decides between a detector's boxes, if one was fitted.
     pointing
-        Whether a mask model understands greyed surroundings; see `models.segmentation.point_out`.
+        Whether a mask model understands greyed surroundings; see `models.looks.point_out`.
     close_side
         Side of a mask model's input for a closer look, in pixels, if it is not that of `input`.
     """

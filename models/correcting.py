@@ -20,13 +20,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models.images import Photo
-from models.scaling import reduced_size
-from models.segmentation import (
-    REGION_SIDE,
-    SMALLEST_OF_PHOTO,
-    Segmentation,
-    scale_numbers,
-)
+from models.scaling import reduced_size, scale_numbers
+from models.segmentation import Segmentation
+from models.watershed import REGION_SIDE, SMALLEST_OF_PHOTO
 
 MOST_STROKES = 100  # of a photo
 MOST_POINTS = 500  # of a stroke

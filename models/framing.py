@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from models.regions import HALF, Box
 from models.scaling import reduced_size
-from models.segmentation import REGION_SIDE
+from models.watershed import REGION_SIDE
 
 SHADOW = 0.35  # opacity of a sticker's shadow
 SHADOW_BLUR = 0.5  # its standard deviation, in widths of the outline

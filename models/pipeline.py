@@ -15,10 +15,11 @@ from models.breeds import Breed, BreedClassifier, Classification, Otherwise
 from models.cards import Candidates
 from models.detection import Detector
 from models.images import Photo
+from models.looks import Look, averaged, settle
 from models.picture import Values
 from models.preprocessing import as_image
 from models.regions import Box, Region, enlarged, of_numbers
-from models.segmentation import Look, Segmentation, Segmenter
+from models.segmentation import Segmentation, Segmenter
 from models.thresholding import Histogram
 from models.turning import QUARTERS, Turn, back, turn_box, turn_image
 
@@ -229,7 +230,7 @@ def _judge() -> BreedClassifier:
 def _settled(photo: Image.Image, looks: Sequence[Look]) -> list[Region]:
     """The pixels of each pet; what the rule took for two pets is never one."""
     merge = not (_rule() and _judge().others)
-    return segmentation.settle(looks, photo.height, photo.width, merge=merge)
+    return settle(looks, photo.height, photo.width, merge=merge)
 
 
 def recognize(
@@ -349,10 +350,11 @@ def segment(
     image = as_image(photo)
     whole = next((look for look in looks if look.window == (0, 0, image.width, image.height)), None)
     if whole is None or whole.answer is None or segmenter.card.close_input != segmenter.card.input:
-        return segmentation.averaged(segmenter.predict(image), looks)
-    # A pet that fills the photo was looked at in all of it.
-    answer = Segmentation(whole.answer, segmenter.classes, (image.height, image.width))
-    return segmentation.averaged(answer, [look for look in looks if look is not whole])
+        found = segmenter.predict(image)
+    else:  # a pet that fills the photo was looked at in all of it
+        found = Segmentation(whole.answer, segmenter.classes, (image.height, image.width))
+        looks = [look for look in looks if look is not whole]
+    return replace(found, answer=averaged(found.answer, looks, *found.shape))
 
 
 def _joined(photo: Image.Image, pets: list[Pet], classifier: BreedClassifier) -> list[Pet]:

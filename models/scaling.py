@@ -1,4 +1,4 @@
-"""Sizes of scaled pictures, and the processing of large pictures a few rows at a time."""
+"""Scaling of pictures, probabilities and labels, at once or a few rows at a time."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -52,3 +52,33 @@ def scaled_rows(plane: Image.Image, rows: slice, height: int, width: int) -> NDA
     box = (0, rows.start * scale, plane.width, rows.stop * scale)
     size = (width, rows.stop - rows.start)
     return np.asarray(plane.resize(size, Image.Resampling.BILINEAR, box=box))
+
+
+def scale_maps(
+    maps: NDArray[np.float32],
+    height: int,
+    width: int,
+    box: tuple[float, float, float, float] | None = None,
+) -> NDArray[np.float32]:
+    """Scale `(h, w, classes)` probabilities, or a box of them, to `(height, width, classes)`.
+
+    They are interpolated bilinearly. In memory, each class is one plane: they are written and read
+    in this order.
+    """
+    planes = np.empty((maps.shape[2], height, width), np.float32)
+    for index, plane in enumerate(planes):
+        plane[:] = np.asarray(
+            plane_of(maps, index).resize((width, height), Image.Resampling.BILINEAR, box)
+        )
+    return np.moveaxis(planes, 0, 2)
+
+
+def plane_of(maps: NDArray[np.float32], index: int) -> Image.Image:
+    """One class of `(height, width, classes)` probabilities, as an image of mode "F"."""
+    return Image.fromarray(np.ascontiguousarray(maps[:, :, index]))
+
+
+def scale_numbers(numbers: NDArray[np.integer], height: int, width: int) -> NDArray[np.int32]:
+    """Scale an array of labels, which must not be mixed: each pixel takes the nearest one."""
+    image = Image.fromarray(numbers.astype(np.int32))
+    return np.array(image.resize((width, height), Image.Resampling.NEAREST))

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from models.images import Photo, open_photo
+from models.looks import close_up, point_out
 from models.preprocessing import InputSpec, normalize, prepare
-from models.segmentation import close_up, point_out
 from training import composites, pets
 from training.composites import BACKGROUND, PET, Classes, Scenes, read_classes
 

@@ -14,7 +14,7 @@ DeepLabv3-MobileNetV2, which was trained on COCO and PASCAL VOC (`--deeplab`). I
   are small, or hide one another;
 - backgrounds without a pet: trainval pictures whose pet was painted over, and `training.others`;
 - close-ups of one pet of these: its box with a margin, greyed outside the box (see
-  `models.segmentation.point_out`), in which other pets are background.
+  `models.looks.point_out`), in which other pets are background.
 
 Where a trimap says background, far from its pet, but DeepLab is sure of a cat or a dog, the pixels
 are ignored: so a second pet that the trimap leaves out teaches nothing wrong.

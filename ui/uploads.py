@@ -26,11 +26,13 @@ from models import (
 )
 from models.correcting import Corrector, Stroke
 from models.images import Photo
+from models.looks import Look
 from models.picture import AXES, FIRST, PhotoError, Picture, Place
 from models.pipeline import Pet
 from models.preprocessing import as_image, scaled_size
 from models.regions import numbered, of_numbers
-from models.segmentation import Look, Segmenter
+from models.scaling import scale_numbers
+from models.segmentation import Segmenter
 from models.thresholding import Channel, Histogram, Settings
 from models.turning import Turn, turn_array
 from serving import decoding
@@ -375,7 +377,7 @@ def _segment(upload: Upload, model: str) -> MaskResult:
     seconds = time.perf_counter() - start
     found = examined.found
     shown = found.segmentation.resized(*upload.preview.shape[:2])
-    outlines = drawing.instance_outlines(segmentation.scale_numbers(found.numbers, *shown.shape))
+    outlines = drawing.instance_outlines(scale_numbers(found.numbers, *shown.shape))
     count = len(examined.objects)
     numbers = _read_only(found.numbers.astype(np.min_scalar_type(count)))
     mask = _read_only(found.mask)

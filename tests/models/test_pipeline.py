@@ -12,9 +12,10 @@ from PIL import Image
 from models import breeds, detection, judging, pipeline, segmentation
 from models.cards import ModelError
 from models.images import open_photo
+from models.looks import Look
 from models.measuring import iou
 from models.regions import Box, Region, of_numbers
-from models.segmentation import Look, Segmentation, Segmenter
+from models.segmentation import Segmentation, Segmenter
 
 AddModel = Callable[..., Path]
 
