@@ -1,16 +1,15 @@
 """Gradio without the parts that this app never uses, which take half of its import time.
 
-These changes must be made before Gradio is imported; everything else that reaches into its private
-parts is in `internals`. Each is skipped if a later Gradio is built differently. Processor time
-saved until the first page, median of seven starts in turns: the interfaces 1.0 s, pandas 0.3 s, the
-routes 0.3 s.
+These changes must be made before Gradio is imported; all others to its private parts are in
+`internals`, which imports it. Each is skipped if a later Gradio is built differently. Processor
+time saved until the first page, median of seven starts in turns: the interfaces 1.0 s, pandas
+0.3 s.
 """
 
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import ModuleType
@@ -40,38 +39,6 @@ def _write_no_interfaces(module: ModuleType) -> None:
     """
     if hasattr(module, "create_or_modify_pyi"):
         vars(module)["create_or_modify_pyi"] = lambda *arguments: None
-
-
-@contextmanager
-def unlaunched() -> Iterator[None]:
-    """Let Gradio skip, while the page is built, what it makes anew when the page is launched.
-
-    That is the routes and the description of the page: some 0.3 s each time that the page or one of
-    its parts is begun or ended, or gets its queue.
-    """
-    from gradio.blocks import Blocks
-    from gradio.routes import App
-
-    left_out = {(App, "create_app"): staticmethod(_nothing), (Blocks, "get_config_file"): _empty}
-    kept = {place: vars(place[0]).get(place[1]) for place in left_out}
-    if not all(kept.values()):
-        yield
-        return
-    for (owner, name), replacement in left_out.items():
-        setattr(owner, name, replacement)
-    try:
-        yield
-    finally:
-        for (owner, name), original in kept.items():
-            setattr(owner, name, original)
-
-
-def _nothing(*arguments: object, **options: object) -> None:
-    pass
-
-
-def _empty(*arguments: object, **options: object) -> dict[str, object]:
-    return {}
 
 
 class _Later(ModuleType):

@@ -5,7 +5,7 @@ import html
 import gradio as gr
 
 from models import store
-from serving import lean
+from serving import internals
 from ui import (
     album,
     breed,
@@ -43,7 +43,7 @@ AFTER_PAINTING = "(path) => new Promise((done) => setTimeout(() => done(path), 1
 PATHS = ("", programs.PATH, "config")  # where Gradio sends the layout
 
 
-@lean.unlaunched()
+@internals.unlaunched()
 def build() -> gr.Blocks:
     """Build the page; its theme and styles are given to `launch` (see `app.py`)."""
     with gr.Blocks(title="Petscope", analytics_enabled=False) as page:

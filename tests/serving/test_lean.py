@@ -88,7 +88,7 @@ def test_a_page_gets_its_routes_and_description_when_it_is_launched() -> None:
     from gradio.blocks import Blocks
     from gradio.routes import App
 
-    with lean.unlaunched(), gr.Blocks() as page:
+    with internals.unlaunched(), gr.Blocks() as page:
         gr.Textbox(label="name")
     assert not page.app
     labels = [each["props"].get("label") for each in page.get_config_file()["components"]]
@@ -106,7 +106,7 @@ def test_a_gradio_with_other_names_builds_everything_immediately(
 
     create = App.create_app
     monkeypatch.delattr(App, "create_app")
-    with lean.unlaunched():
+    with internals.unlaunched():
         assert not hasattr(App, "create_app")
     assert not hasattr(App, "create_app")
     monkeypatch.setattr(App, "create_app", staticmethod(create), raising=False)
