@@ -51,9 +51,6 @@ class Rules(Protocol):
     def entered(self, answer: Answer) -> None:
         """An answer has entered the queue."""
 
-    async def end_is_read(self, session: str) -> None:
-        """Wait while a session's client cannot know yet that its last stream has ended."""
-
     def choose(self, waiting: list[Answer], running: list[Answer]) -> Answer | None:
         """Whose turn it is, or nobody's."""
 

@@ -211,6 +211,8 @@ class Guard:
             scope["headers"].append((FOR_CLIENT, caller.client.encode()))
         elif route.name == "file":
             touch([scope["path"].partition("file=")[2]])
+        elif route.name == "join":
+            return self.queue.streams.receipt(scope, response.send)
         elif route.stays_open:
             last = scope["path"].rpartition("/")[2]
             query = parse_qs(scope["query_string"].decode("latin-1"))

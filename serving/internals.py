@@ -68,6 +68,7 @@ __all__ = [
     "FOR_CLIENT",
     "INTERNAL",
     "NO_ADDRESSES",
+    "SESSION",
     "STATUS_PHRASES",
     "H11Protocol",
     "Queue",
@@ -107,6 +108,7 @@ POLL_INTERVAL = 0.005  # seconds between two looks at an idle queue
 INTERNAL = b"x-petscope-internal"  # header of the app's own requests, with the guard's token
 FOR_CLIENT = b"x-petscope-client"  # header of these: the client on whose behalf the app makes it
 CLIENT = "petscope.client"  # key of a request's scope for the client that asks
+SESSION = "session"  # key of a request's state for the session whose question it has brought
 # The message that ends a stream of answers; only that of a page, not of `/call`, has one.
 _END = f"data: {CloseStreamMessage().model_dump_json()}\n\n".encode()
 _FILE_ADDRESS = re.compile(r"/gradio_api/file=([^\s\"'?<>&]+)")
@@ -619,7 +621,7 @@ class Queue(queueing.Queue):
             result = await super().push(body, request, username)
         if event := self.event_ids_to_events.get(str(result[1])):
             self._answer(event)
-            await self._rules.end_is_read(event.session_hash)
+            setattr(request.state, SESSION, event.session_hash)
         return result
 
     def _answer(self, event: queueing.Event) -> Answer:

@@ -196,10 +196,6 @@ class AnswerQueue:
         if len(self._asked) > REMEMBERED:
             del self._asked[next(iter(self._asked))]
 
-    async def end_is_read(self, session: str) -> None:
-        """Wait until the client can know that its last stream has ended, if it has."""
-        await self.streams.end_is_read(session)
-
     def progressed(self, answer: Answer, files: set[str]) -> None:
         """Keep the files of a part."""
         self._store.use(answer.id, files)

@@ -87,6 +87,7 @@ HEAD = (
     f"<script>window.arrivals = {json.dumps(ARRIVALS)};</script>"
     f"<script>{script('accessible')}</script>"
     f"<script>{script('arrivals')}</script>"
+    f"<script>{script('streams')}</script>"
 )
 
 # Okabe and Ito's palette, which colour-blind people can distinguish too.

@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.visits import (
     SCREENSHOTS,
+    ask_before_the_end,
     comes_to_rest,
     downloaded,
     expect_size,
@@ -96,6 +97,21 @@ def test_the_pet_is_laid_over_a_colour_and_over_the_blurred_photo(page: Page) ->
     corner, before = (np.asarray(picture, float)[:60, :60] for picture in (blurred, photo))
     assert (corner.std(axis=(0, 1)) < before.std(axis=(0, 1)) / 2).all()
     np.testing.assert_allclose(corner.mean(axis=(0, 1)), before.mean(axis=(0, 1)), atol=25)
+
+
+@on_desktop
+def test_what_is_asked_while_the_end_of_the_answers_is_on_its_way_is_answered(page: Page) -> None:
+    show_cut_out(page)
+    page.locator("#edge > button").click()
+
+    ask_before_the_end(
+        page,
+        page.locator("#crop input").check,
+        page.locator("#ground").get_by_label("Your own picture").check,
+    )
+
+    expect(page.locator("#cut-out-message")).to_contain_text("Choose a picture")
+    comes_to_rest(page)
 
 
 @on_desktop

@@ -9,7 +9,14 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from models.thresholding import METHODS
-from tests.browser.visits import as_file, comes_to_rest, open_tab, opened, upload
+from tests.browser.visits import (
+    as_file,
+    ask_before_the_end,
+    comes_to_rest,
+    open_tab,
+    opened,
+    upload,
+)
 
 pytestmark = pytest.mark.browser
 
@@ -78,6 +85,20 @@ def test_the_server_renders_the_page_and_every_tab_answers(page: Page) -> None:
     page.locator("#album-start").click()
     expect(page.locator("#album-message")).to_contain_text("1 file could not be used")
     expect(page.locator("#album-gallery img")).to_be_visible()
+
+
+@pytest.mark.parametrize("page", [(1280, "light")], indirect=True, ids=["desktop-light"])
+def test_what_is_asked_while_the_end_of_the_answers_is_on_its_way_is_answered(page: Page) -> None:
+    open_tab(page, "Many photos")
+
+    ask_before_the_end(
+        page,
+        page.locator("#album-start").click,
+        lambda: upload(page, "notes.jpg", b"this is no picture"),
+    )
+
+    expect(page.locator("#message")).to_contain_text("not a picture")
+    comes_to_rest(page)
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ UNANSWERED = """(() => {
     if (path.includes("/queue/data")) {
       const answer = await real(...words);
       hear(answer.clone().body).catch(() => {}); // the page has left it
-      return answer;
+      return window.delay?.(answer) ?? answer;
     }
     if (!path.includes("/queue/join")) return real(...words);
     joining += 1;
@@ -76,6 +76,26 @@ UNANSWERED = """(() => {
     }
   };
 })()"""
+
+
+# The ends of streams of answers that begin from now on are late: until `window.arrive()` is called,
+# `window.delayed` counts them.
+DELAY_ENDS = """() => {
+  const arrived = new Promise((arrive) => { window.arrive = arrive; });
+  window.delayed = 0;
+  window.delay = (answer) => {
+    const late = new TransformStream({
+      async transform(part, stream) {
+        if (new TextDecoder().decode(part).includes('"close_stream"')) {
+          window.delayed += 1;
+          await arrived;
+        }
+        stream.enqueue(part);
+      },
+    });
+    return new Response(answer.body.pipeThrough(late), answer);
+  };
+}"""
 
 
 @dataclass
@@ -162,11 +182,16 @@ def follow_traffic(page: Page) -> None:
 
 def comes_to_rest(page: Page) -> None:
     """Wait until every answer has come and is shown, and the page asks for nothing more."""
+    _has_asked(page, lambda: page.evaluate("unanswered()"))
+
+
+def _has_asked(page: Page, unanswered: Callable[[], list[str]] = list) -> None:
+    """Wait until the page asks for nothing more, and no request or answer is missing."""
     traffic, deadline = TRAFFIC[page], time.monotonic() + 2 * PATIENCE / 1000
     while True:
         before = traffic.asked
         page.evaluate(IDLE)
-        missing = [sent.url for sent in traffic.underway] + page.evaluate("unanswered()")
+        missing = [sent.url for sent in traffic.underway] + unanswered()
         if traffic.asked == before and not missing:
             break
         assert time.monotonic() < deadline, missing
@@ -213,3 +238,14 @@ def picture_file(kind: str, picture: Image.Image) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, kind)
     return buffer.getvalue()
+
+
+def ask_before_the_end(page: Page, first: Callable[[], None], then: Callable[[], None]) -> None:
+    """Do something that asks for one answer; before the end of its stream arrives, do another."""
+    comes_to_rest(page)
+    page.evaluate(DELAY_ENDS)
+    first()
+    page.wait_for_function("delayed === 1")
+    then()
+    _has_asked(page)  # the server has accepted all questions
+    page.evaluate("arrive()")

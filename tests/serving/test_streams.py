@@ -50,9 +50,15 @@ def read_until(connection: socket.socket, text: str) -> str:
     return read.decode()
 
 
+def receipt(connection: socket.socket) -> tuple[str, bool]:
+    """The id by which the server accepted a question, and whether it told of no open stream."""
+    head, _, body = read_until(connection, "}").rpartition("\r\n\r\n")
+    return json.loads(body)["event_id"], "x-petscope-stream: none" in head.splitlines()
+
+
 def event_of(connection: socket.socket) -> str:
     """The id by which the server has accepted what was asked."""
-    return json.loads(read_until(connection, "}").rpartition("\r\n\r\n")[2])["event_id"]
+    return receipt(connection)[0]
 
 
 def computed(served: Served) -> Callable[[], bool]:
@@ -108,8 +114,27 @@ def test_a_client_that_never_hangs_up_is_given_up(
     asked = asking(served, session)
 
     rest = read_until(stream, "\r\n0\r\n\r\n")  # the end of the response
-    assert event_of(asked)
     assert rest.count(":\n\n") > 1  # comments, in which a proxy notices that a client has left
+    for question in (asked, asking(served, session)):
+        assert receipt(question)[1]  # so that a page can wait until it has read the end
+
+
+def test_a_receipt_tells_whether_the_session_has_a_stream(
+    served: Served, session: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as nobody_s_turn:
+        nobody_s_turn.setattr(served.running.queue, "choose", lambda *_: None)
+        first, told_of_none = receipt(asking(served, session))
+        assert told_of_none
+        stream = listening(served, session, OWN["browser"])
+        read_until(stream, "estimation")
+        second, told_of_none = receipt(asking(served, session))
+        assert not told_of_none
+
+    told = read_until(stream, '"close_stream"')
+    assert told.count("process_completed") == 2
+    assert first in told
+    assert second in told
 
 
 def test_to_other_clients_the_end_is_the_end(
