@@ -3,6 +3,7 @@
     python -m training.refusal breeds                         # fit, and measure on training data
     python -m training.refusal breeds --split test --write    # measure on the test splits too
     python -m training.refusal breeds --strangers other-things
+    python -m training.refusal breeds --keep --split test     # measure the stored rule
     python -m training.refusal mine --models runs/exported --others-folder others --write
 
 A mask model also outlines other things, and a breed model names a breed for anything. Several
@@ -274,6 +275,7 @@ def fit_and_score(
     others_folder: Path | None = None,
     strangers_folder: Path | None = None,
     skip_damaged: bool = False,
+    keep: bool = False,
 ) -> tuple[Figures, SecondHead | None]:
     """Fit the rule for a model and score it.
 
@@ -291,6 +293,8 @@ def fit_and_score(
     card = store.read_card(model, models)
     if card.task != "classification":
         raise UserError(f"{model} is for {card.task}: only classifiers name a class wrongly.")
+    if keep and card.refusal is None:
+        raise UserError(f"The card of {model} has no rule yet: leave --keep out.")
     facts = facts_of(card)
     data = data_sets.open_for(facts, root=root, source=source, folder=folder)
     other_photos, name = _other_photos(others_root, others_source, others_folder, strangers_folder)
@@ -306,13 +310,14 @@ def fit_and_score(
     pets = of(data_sets.held_out_by(data, facts, "validation"))
     other = of(other_photos("train"))
     head = classifier.card.second_head
-    if head is not None:
+    if head is not None and not keep:
         temperature = fit_head(head, other)
         trained = checked(_few_of_each(data_sets.held_out_by(data, facts, "train")))
         seen = seen_as(trained, classifier, temperature)
         head = replace(head, temperature=temperature, seen_as=seen)
     pets, other = with_head(pets, head), with_head(other, head)
-    rule = fit(pets, other)
+    rule = card.refusal if keep else None
+    rule = rule or fit(pets, other)
     scores = {"train": score(rule, pets, other)}
     if split == "test":
         scores["test"] = score(
@@ -370,6 +375,7 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         metavar="FOLDER",
         help="a folder of more photos of others, with labels.csv",
     )
+    parser.add_argument("--keep", action="store_true", help="measure the card's rule, fit none")
     parser.add_argument("--write", action="store_true", help="store the rule in the model's card")
     return parser.parse_args(words)
 

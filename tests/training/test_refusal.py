@@ -15,6 +15,7 @@ from models import store
 from models.breeds import Classification, Others
 from models.cards import Label, OtherClass, Refusal, SecondHead
 from training import others, pets, refusal
+from training.errors import UserError
 from training.evaluation import tables
 from training.refusal import Found
 
@@ -168,12 +169,11 @@ def test_the_command_writes_the_rule_into_the_card(
     monkeypatch.setattr(refusal, "look", look)
     monkeypatch.setattr(refusal, "seen_as", lambda *_: {"Pug": [254]})
 
-    refusal.main(
-        [
-            *("breeds", "--models", str(models), "--write", "--root", str(tiny_pets)),
-            *("--others-root", str(tmp_path / "others"), "--strangers", str(strangers)),
-        ]
-    )
+    words = [
+        *("breeds", "--models", str(models), "--write", "--root", str(tiny_pets)),
+        *("--others-root", str(tmp_path / "others"), "--strangers", str(strangers)),
+    ]
+    refusal.main(words)
 
     card, facts = (
         store.read_card("breeds", models),
@@ -193,3 +193,21 @@ def test_the_command_writes_the_rule_into_the_card(
     assert card.second_head is not None
     assert card.second_head.seen_as == {"Pug": (254,)}
     assert len(card.second_head.classes) == 1000
+
+    facts["refusal"]["rule"]["threshold"] = 1.0
+    (models / "breeds.json").write_text(json.dumps(facts))
+    refusal.main([*words, "--keep"])
+    kept = store.read_card("breeds", models)
+    assert kept.refusal == replace(card.refusal, threshold=1.0)
+    assert kept.second_head is not None
+    assert kept.second_head.temperature == card.second_head.temperature
+    assert kept.facts["refusal"]["measured"]["train"]["pets_refused"] == 1.0
+
+
+def test_without_a_rule_none_is_kept(tmp_path: Path) -> None:
+    facts = json.loads((store.EMBEDDED / "breeds.json").read_text())
+    del facts["refusal"]
+    (tmp_path / "breeds.json").write_text(json.dumps(facts))
+    (tmp_path / "breeds.onnx").touch()
+    with pytest.raises(UserError, match="no rule yet"):
+        refusal.main(["breeds", "--models", str(tmp_path), "--keep"])
