@@ -251,6 +251,8 @@ class Card:
         Whether a mask model understands greyed surroundings; see `models.looks.point_out`.
     close_side
         Side of a mask model's input for a closer look, in pixels, if it is not that of `input`.
+    mirror
+        Whether a mask model sees a whole photo's mirror image, too, and both answers are averaged.
     """
 
     name: str
@@ -271,6 +273,7 @@ class Card:
     candidates: Candidates | None = None
     pointing: bool = False
     close_side: int | None = None
+    mirror: bool = False
 
     @property
     def close_input(self) -> InputSpec:
@@ -281,6 +284,11 @@ class Card:
         if self.close_side is None:
             return self.input
         return replace(self.input, height=self.close_side, width=self.close_side)
+
+    @property
+    def close_as_whole(self) -> bool:
+        """Whether a closer look at all of a photo is the answer to the photo as a whole."""
+        return self.close_input == self.input and not self.mirror
 
     def look_alikes(self, one: str, other: str) -> LookAlikes | None:
         """What was measured for two breeds that are often confused; None for other pairs.
@@ -355,6 +363,7 @@ def _parse(file: str, changed: int) -> Card:
             candidates=_candidates(facts) if "candidates" in facts else None,
             pointing=facts.get("pointing", False),
             close_side=int(facts["close_side"]) if "close_side" in facts else None,
+            mirror=facts.get("mirror", False),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ModelError(f"The model card {path} cannot be used: {error!r}.") from error

@@ -1,7 +1,7 @@
 """From a photo to the pets in it: the place and breed of each."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from typing import Any
@@ -142,7 +142,7 @@ def analyze(photo: Photo | Image.Image, preview: Photo | None = None) -> list[Pe
     segmenter = segmentation.load(store.default("segmentation"))
     classifier = breeds.load(store.default("classification"))
     image = as_image(previews.preview(photo) if preview is None else preview)
-    pets = recognize(image, segmenter, classifier, lambda: segmenter.predict(image).regions())
+    pets = recognize(image, segmenter, classifier)
     height, width = photo.size[::-1] if isinstance(photo, Image.Image) else photo.shape[:2]
     return at_size(pets, height, width)
 
@@ -160,37 +160,6 @@ def at_size(pets: Sequence[Pet], height: int, width: int) -> list[Pet]:
         others = tuple(each for each in regions if each is not region)
         found.append(replace(pet, region=region, crop=(left, top, right, bottom), others=others))
     return found
-
-
-def find(
-    photo: Photo | Image.Image, segmenter: Segmenter, whole: Callable[[], NDArray[np.uint8]]
-) -> list[Region]:
-    """Find the pets in a photo one by one: boxes first, then a closer look at each.
-
-    So the network sees a small pet as large as one that fills the photo, and overlapping pets are
-    separated.
-
-    Parameters
-    ----------
-    photo
-        `(height, width, 3)` uint8 RGB, or the same as a Pillow image.
-    segmenter
-        The mask model for the closer looks.
-    whole
-        Gives the regions of the photo as a whole, `(height, width)` as of `Segmentation.regions`:
-        they count where no pet is detected, or there is no detector.
-
-    Returns
-    -------
-    The regions of the pets, by falling area.
-
-    Raises
-    ------
-    models.cards.ModelError
-        When a model is missing or damaged.
-    """
-    image = as_image(photo)
-    return _settled(image, look_closer(image, segmenter)) or of_numbers(whole())
 
 
 def look_closer(photo: Photo | Image.Image, segmenter: Segmenter) -> list[Look]:
@@ -237,10 +206,13 @@ def recognize(
     photo: Photo | Image.Image,
     segmenter: Segmenter,
     classifier: BreedClassifier,
-    whole: Callable[[], NDArray[np.uint8]],
     looks: Sequence[Look] | None = None,
 ) -> list[Pet]:
     """Find the pets in a photo and name them, the largest first.
+
+    Each pet that is detected is seen closely, so a small one is as large as one that fills the
+    photo, and overlapping ones are separated. Where none is detected, or there is no detector, what
+    a glance at the whole photo shows counts.
 
     A body without its head, as behind a ball of wool, is not a pet of any breed by itself. Such a
     part of the photo as a whole is joined with an adjacent one if together they are more probably a
@@ -255,8 +227,10 @@ def recognize(
 
     Parameters
     ----------
-    photo, segmenter, whole
-        As for `find`.
+    photo
+        `(height, width, 3)` uint8 RGB, or the same as a Pillow image.
+    segmenter
+        The mask model.
     classifier
         The model that names the pets, and says whether they are upright if its card has a rule.
     looks
@@ -269,11 +243,11 @@ def recognize(
     """
     image = as_image(photo)
     looks = look_closer(image, segmenter) if looks is None else looks
-    pets = _as_it_is(image, looks, classifier, whole)
+    pets = _as_it_is(image, looks, segmenter, classifier)
     if turn := _turn(image, pets, classifier) if pets else 0:
         turned = turn_image(image, turn)
         closer = look_closer(turned, segmenter)
-        again = _as_it_is(turned, closer, classifier, lambda: segmenter.predict(turned).regions())
+        again = _as_it_is(turned, closer, segmenter, classifier)
         # Cups and clouds have no upright that the rule knows.
         if any(pet.is_animal for pet in again):
             return [_turned_back(pet, turn) for pet in again]
@@ -283,13 +257,16 @@ def recognize(
 def _as_it_is(
     photo: Image.Image,
     looks: Sequence[Look],
+    segmenter: Segmenter,
     classifier: BreedClassifier,
-    whole: Callable[[], NDArray[np.uint8]],
 ) -> list[Pet]:
     """Like `recognize`, for a photo that is taken as upright."""
     if regions := _settled(photo, looks):
         return _named(photo, regions, classifier)
-    pets = _joined(photo, _named(photo, of_numbers(whole()), classifier), classifier)
+    if segmenter.card.instances:
+        return []
+    regions = of_numbers(segmenter.glance(photo).regions())
+    pets = _joined(photo, _named(photo, regions, classifier), classifier)
     if not detection.default():
         return pets
     # What no detector sees and what looks like a thing is an error of the mask.
@@ -336,7 +313,7 @@ def outline(
     image = as_image(photo)
     looks = look_closer(image, segmenter)
     found = segment(image, segmenter, looks)
-    pets = recognize(image, segmenter, classifier, found.regions, looks)
+    pets = recognize(image, segmenter, classifier, looks)
     if turn := turn_of(pets):
         turned = turn_image(image, turn)
         found = segment(turned, segmenter, look_closer(turned, segmenter)).turned(back(turn))
@@ -349,7 +326,7 @@ def segment(
     """The mask of a photo: the answer to the whole, averaged with those of its `look_closer`."""
     image = as_image(photo)
     whole = next((look for look in looks if look.window == (0, 0, image.width, image.height)), None)
-    if whole is None or whole.answer is None or segmenter.card.close_input != segmenter.card.input:
+    if whole is None or whole.answer is None or not segmenter.card.close_as_whole:
         found = segmenter.predict(image)
     else:  # a pet that fills the photo was looked at in all of it
         found = Segmentation(whole.answer, segmenter.classes, (image.height, image.width))

@@ -262,6 +262,16 @@ class Segmenter:
         (small,) = self.run(prepare(image, self.card.input))
         return at_photo_size(small, self.classes, self.card.input, image.height, image.width)
 
+    def glance(self, photo: Photo | Image.Image) -> Segmentation:
+        """Segment a photo as a whole in the time of a closer look, and as coarsely.
+
+        The parameter is that of `predict`. It shows where there may be pets.
+        """
+        spec = self.card.close_input
+        image = as_image(photo)
+        (small,) = self._answer(prepare(image, spec))
+        return at_photo_size(small, self.classes, spec, image.height, image.width)
+
     def look_closer(self, photo: Photo | Image.Image, box: Box) -> Look:
         """Segment the surroundings of one pet, seen larger than in the whole photo.
 
@@ -289,7 +299,7 @@ class Segmenter:
 
         if self.card.pointing:
             seen = point_out(seen, inside(*scaled_size(bottom - top, right - left, spec)))
-        (small,) = self.run(np.ascontiguousarray(normalize(seen[np.newaxis], spec)))
+        (small,) = self._answer(np.ascontiguousarray(normalize(seen[np.newaxis], spec)))
         answer = without_padding(small, spec, bottom - top, right - left)
         foreground = Segmentation(answer, self.classes).foreground()
         if self.card.pointing:
@@ -297,13 +307,21 @@ class Segmenter:
         return Look(box, window, belonging(foreground, inside(*foreground.shape)), answer)
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Segment a prepared batch.
+        """Segment a prepared batch of whole photos, and their mirror images if the card says so.
 
         Returns
         -------
         `(batch, rows, columns, classes)` float32 probabilities; rows and columns are those of the
         input, or as many parts of it, such as half as many.
         """
+        if not self.card.mirror:
+            return self._answer(batch)
+        across = 3 if self.card.input.layout == "NCHW" else 2
+        mirrored = self._answer(np.ascontiguousarray(np.flip(batch, across)))
+        return (self._answer(batch) + mirrored[:, :, ::-1]) * np.float32(0.5)
+
+    def _answer(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The network's answers to a prepared batch, as `run` returns them."""
         output = self._network.run(batch)
         return np.moveaxis(output, 1, 3) if self.card.output_layout == "NCHW" else output
 

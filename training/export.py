@@ -127,7 +127,9 @@ def export(
     close_size
         Of a mask model, the input side for a closer look at one pet, if it is another.
     mirror
-        Whether the network also sees the photo's mirror image, and averages both answers.
+        Whether a photo's mirror image is seen, too, and both answers are averaged. A classifier's
+        network does so itself; a mask model's card has it done for whole photos, not for closer
+        looks.
     subject
         What a mask model outlines, if not the name of its first class; the page uses a model of
         "pet".
@@ -186,13 +188,13 @@ def export(
             Calibration(fold, held_out(fold[0])) for fold in _by_fold(calibrate, size).values()
         ]
     _fit_together(runs, calibrations, calibrated=bool(calibrate))
-    options = _options(runs, temperature, otherwise, offsets)
+    options = _options(runs, mirror, temperature, otherwise, offsets)
     photos = [
         open_photo(each.photo) for each in examples[:: max(len(examples) // PARITY_PHOTOS, 1)]
     ]
     with tempfile.TemporaryDirectory() as scratch:
         draft = Path(scratch) / f"{name}.onnx"
-        exported = exporter(facts["framework"])(runs, draft, mirror, calibrations, **options)
+        exported = exporter(facts["framework"])(runs, draft, calibrations, **options)
         difference = max(
             _check(draft, exported, photos, Run(folders[0], facts, side)) for side in sides
         )
@@ -209,6 +211,7 @@ def export(
     if facts["task"] == "segmentation":
         card |= {"subject": subject} if subject else {}
         card |= {"close_side": close_size} if close_size else {}
+        card |= {"mirror": True} if mirror else {}
     (models / f"{name}.json").write_text(json.dumps(card, indent=2) + "\n")
     return difference
 
@@ -224,6 +227,7 @@ def _check_sides(sides: Iterable[int | None]) -> None:
 
 def _options(
     runs: Sequence[Run],
+    mirror: bool,
     temperature: float | None,
     otherwise: str | None,
     offsets: Mapping[str, float] | None,
@@ -238,6 +242,8 @@ def _options(
         raise ExportError("--otherwise is for one run: several have no body in common.")
     if offsets:
         options["offsets"] = _of_classes(offsets, facts)
+    if mirror and facts["task"] == "classification":
+        options["mirror"] = True
     return options
 
 

@@ -44,7 +44,7 @@ from tqdm import tqdm
 from models import breeds, pipeline, segmentation, store
 from models.breeds import BreedClassifier, Classification
 from models.cards import SIGNS, Refusal, SecondHead
-from models.images import Photo, open_photo
+from models.images import open_photo
 from training import command_line, data_sets, others
 from training.calibration import fit_temperature
 from training.data_sets import EITHER_FOLDER, Examples
@@ -98,15 +98,11 @@ def look(
     for example in tqdm(examples, desc="photos"):
         photo = open_photo(example.photo)
         kind, number = getattr(example, "kind", "listed"), getattr(example, "number", None)
-        found = pipeline.recognize(photo, segmenter, classifier, _whole(segmenter, photo))[:1]
+        found = pipeline.recognize(photo, segmenter, classifier)[:1]
         rows += [Found(kind, number, pet.share, pet.answer) for pet in found] or [
             Found(kind, number)
         ]
     return rows
-
-
-def _whole(segmenter: segmentation.Segmenter, photo: Photo) -> Callable[[], NDArray[np.uint8]]:
-    return lambda: segmenter.predict(photo).regions()
 
 
 def fit_head(head: SecondHead, seen: Sequence[Found]) -> float:

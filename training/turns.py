@@ -106,9 +106,7 @@ def measure(examples: Examples, classifier: BreedClassifier, rule: Upright) -> F
     seeing = classifier.with_card(replace(card, upright=rule))
 
     def analyze(photo: Photo, judge: BreedClassifier) -> list[pipeline.Pet]:
-        return pipeline.recognize(
-            photo, segmenter, judge, lambda: segmenter.predict(photo).regions()
-        )
+        return pipeline.recognize(photo, segmenter, judge)
 
     rows: list[list[tuple[bool, bool, bool, bool]]] = []
     for example in tqdm(examples, desc="photos"):

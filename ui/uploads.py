@@ -400,13 +400,6 @@ def _recognize(upload: Upload) -> PetsResult:
     photo = upload.preview  # about the size at which the networks see the smallest pet
     model = store.default("segmentation")
     segmenter, classifier = segmentation.load(model), breeds.load(store.default("classification"))
-
-    def whole() -> NDArray[np.uint8]:
-        found = upload.mask(model)
-        if found.instances is None:
-            return found.segmentation.regions()
-        return np.zeros(photo.shape[:2], np.uint8)
-
     image = as_image(photo)
     seconds, start = 0.0, time.perf_counter()
     if upload.strokes and upload.correctable(model):
@@ -418,7 +411,7 @@ def _recognize(upload: Upload) -> PetsResult:
     else:
         closer = upload.looks(segmenter, image)
         seconds, start = closer.seconds, time.perf_counter()
-        pets = pipeline.recognize(image, segmenter, classifier, whole, closer.looks)
+        pets = pipeline.recognize(image, segmenter, classifier, closer.looks)
     return PetsResult(pets, seconds + time.perf_counter() - start, classifier.device)
 
 

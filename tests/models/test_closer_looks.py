@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from models import segmentation
 from models.looks import Look, averaged, close_up, point_out, settle
 from models.regions import Box, numbered
+from models.runtime import Network
 
 AddModel = Callable[..., Path]
 
@@ -97,6 +98,35 @@ def test_looking_closer_sees_a_small_pet_large(
     assert regions[201:229, 301:339].all()
     regions[195:235, 295:345] = 0
     assert not regions.any()
+
+
+class OneSided:
+    """Stands in for a network that takes the left half of whatever it sees for a pet."""
+
+    def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        answers = np.zeros(batch.shape, np.float32)
+        answers[:, :, : batch.shape[2] // 2, 0] = 1
+        answers[..., 1] = 1 - answers[..., 0]
+        return answers
+
+
+@pytest.mark.parametrize("mirror", [False, True], ids=["as it is", "mirrored too"])
+def test_only_whole_photos_are_seen_mirrored_too(mirror: bool, add_segmenter: AddModel) -> None:
+    add_segmenter(weights=np.eye(3), height=64, width=64, close_side=32, mirror=mirror)
+    card = segmentation.load("pet").card
+    segmenter = segmentation.Segmenter(card, cast("Network", OneSided()))
+    assert not card.close_as_whole
+    photo = np.zeros((80, 100, 3), np.uint8)
+    pet = segmenter.predict(photo).answer[:, :, 0]
+    assert pet.shape == (64, 64)
+    np.testing.assert_array_equal(pet[:, :32], 0.5 if mirror else 1)
+    np.testing.assert_array_equal(pet[:, 32:], 0.5 if mirror else 0)
+    look = segmenter.look_closer(photo, (0, 0, 100, 80)).answer
+    assert look is not None
+    for closer in (look, segmenter.glance(photo).answer):
+        assert closer.shape == (32, 32, 3)
+        np.testing.assert_array_equal(closer[:, :16, 0], 1)
+        np.testing.assert_array_equal(closer[:, 16:, 0], 0)
 
 
 def answer_of(pet: NDArray[np.floating]) -> NDArray[np.float32]:

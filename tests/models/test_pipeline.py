@@ -291,6 +291,18 @@ def grows(share: float) -> float:
     return min(share, 1.0)
 
 
+def sees(
+    regions: np.ndarray, closely: Callable[[Image.Image, Box], Look] | None = None
+) -> Segmenter:
+    """Stands in for a mask model that sees these regions at a glance."""
+    segmenter = SimpleNamespace(
+        card=SimpleNamespace(instances=False),
+        glance=lambda photo: SimpleNamespace(regions=lambda: regions),
+        look_closer=closely,
+    )
+    return cast("Segmenter", segmenter)
+
+
 HALVES = np.repeat([[1] * 60 + [2] * 40], 50, axis=0).astype(np.uint8)
 APART = np.repeat([[1] * 60 + [0] * 10 + [2] * 30], 50, axis=0).astype(np.uint8)
 THREE = np.repeat([[2] * 25 + [1] * 45 + [0] * 10 + [3] * 20], 50, axis=0).astype(np.uint8)
@@ -316,7 +328,7 @@ def test_a_part_that_is_not_a_pet_by_itself_is_joined_with_its_pet(
     detected(monkeypatch)
 
     judge = cast("breeds.BreedClassifier", Judge(known))
-    pets = pipeline.recognize(photo, cast("Segmenter", None), judge, lambda: regions)
+    pets = pipeline.recognize(photo, sees(regions), judge)
 
     assert len(pets) == expected.max()
     for number, pet in enumerate(pets, start=1):
@@ -335,19 +347,12 @@ def test_what_only_the_mask_shows_and_looks_like_a_thing_is_not_found(
     kind: str, boxes: list[Box], number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     detected(monkeypatch, *boxes)
-    looks = SimpleNamespace(
-        look_closer=lambda _, box: Look(box, box, np.full((50, 60), 255, np.uint8))
-    )
     judge = Judge(lambda share: 0.1, kind)
     if not number:
         judge.card.upright = object()  # looking at its turns would fail
     photo = np.zeros((*HALVES.shape, 3), np.uint8)
-    pets = pipeline.recognize(
-        photo,
-        cast("Segmenter", looks),
-        cast("breeds.BreedClassifier", judge),
-        lambda: (HALVES == 1).astype(np.uint8),
-    )
+    segmenter = sees((HALVES == 1).astype(np.uint8), filled)
+    pets = pipeline.recognize(photo, segmenter, cast("breeds.BreedClassifier", judge))
     assert len(pets) == number
 
 
@@ -355,13 +360,8 @@ def test_pets_that_a_detector_separated_are_not_joined(monkeypatch: pytest.Monke
     photo = np.zeros((*HALVES.shape, 3), np.uint8)
     boxes = (0, 0, 60, 50), (60, 0, 100, 50)
     detected(monkeypatch, *boxes)
-    looks = SimpleNamespace(
-        look_closer=lambda _, box: Look(
-            box, box, np.full((box[3] - box[1], box[2] - box[0]), 255, np.uint8)
-        )
-    )
     judge = cast("breeds.BreedClassifier", Judge(grows))
-    pets = pipeline.recognize(photo, cast("Segmenter", looks), judge, lambda: HALVES)
+    pets = pipeline.recognize(photo, sees(HALVES, filled), judge)
     assert [pet.region.area for pet in pets] == [60 * 50, 40 * 50]
 
 
@@ -419,17 +419,13 @@ def in_colours(left: tuple[int, int, int], right: tuple[int, int, int]) -> np.nd
     return photo
 
 
-def filled(photo: Image.Image, box: Box) -> Look:
+def filled(_: Image.Image, box: Box) -> Look:
     return Look(box, box, np.full((box[3] - box[1], box[2] - box[0]), 255, np.uint8))
 
 
 def decided(photo: np.ndarray) -> list[pipeline.Pet]:
-    return pipeline.recognize(
-        photo,
-        cast("Segmenter", SimpleNamespace(look_closer=filled)),
-        cast("breeds.BreedClassifier", AnyPet()),
-        lambda: EVERYTHING,
-    )
+    judge = cast("breeds.BreedClassifier", AnyPet())
+    return pipeline.recognize(photo, sees(EVERYTHING, filled), judge)
 
 
 def boxes_of(photo: np.ndarray) -> list[Box]:
@@ -462,12 +458,9 @@ def test_what_is_two_pets_to_the_rule_is_not_merged(monkeypatch: pytest.MonkeyPa
     def look(photo: Image.Image, box: Box) -> Look:
         return Look(box, box, np.full((box[3] - box[1], box[2] - box[0]), next(looks), np.uint8))
 
-    found = pipeline.find(
-        in_colours(RED, RED),
-        cast("Segmenter", SimpleNamespace(look_closer=look)),
-        lambda: EVERYTHING,
-    )
-    assert [region.area for region in found] == [80 * 80 - 40 * 40, 40 * 40]
+    judge = cast("breeds.BreedClassifier", AnyPet())
+    found = pipeline.recognize(in_colours(RED, RED), sees(EVERYTHING, look), judge)
+    assert [pet.region.area for pet in found] == [80 * 80 - 40 * 40, 40 * 40]
 
 
 def test_what_the_detector_rather_takes_for_another_animal_is_not_looked_at(
@@ -545,19 +538,19 @@ LARGER = np.random.default_rng(1).random((96, 96, 3), np.float32)
 
 
 @pytest.mark.parametrize(
-    ("close_input", "expected"),
+    ("close_as_whole", "expected"),
     [
-        ("the same", ANSWER),
-        ("a smaller one", LARGER),  # the look, which shows no more, says nothing new
+        (True, ANSWER),
+        (False, LARGER),  # the look, which shows no more, says nothing new
     ],
 )
 def test_a_pet_that_fills_the_photo_is_looked_at_once(
-    close_input: str, expected: np.ndarray, monkeypatch: pytest.MonkeyPatch
+    close_as_whole: bool, expected: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     box = (0, 0, 80, 60)
     detected(monkeypatch, box)
     segmenter = SimpleNamespace(
-        card=SimpleNamespace(input="the same", close_input=close_input),
+        card=SimpleNamespace(close_as_whole=close_as_whole),
         classes=CLASSES,
         predict=lambda photo: Segmentation(LARGER, CLASSES, (photo.height, photo.width)),
         look_closer=lambda _, box: Look(box, box, np.full((64, 64), 255, np.uint8), ANSWER),

@@ -78,10 +78,7 @@ def photo(add_segmenter: AddModel) -> Photo:
 
 
 def recognize(photo: Photo, judge: Compass) -> list[pipeline.Pet]:
-    segmenter = segmentation.load("pet")
-    return pipeline.recognize(
-        photo, segmenter, cast("BreedClassifier", judge), lambda: segmenter.predict(photo).regions()
-    )
+    return pipeline.recognize(photo, segmentation.load("pet"), cast("BreedClassifier", judge))
 
 
 @pytest.mark.parametrize("turn", QUARTERS)

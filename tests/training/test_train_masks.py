@@ -146,7 +146,7 @@ def test_a_run_is_exported_as_tensorflow_s_padding_has_it_at_any_size(tmp_path: 
     spec = InputSpec(64, 64, "squash", "bilinear", MEAN, STD, layout="NCHW")
     target = tmp_path / "masks.onnx"
     run = Run(tmp_path / "run", {"input": spec})
-    exported = export_smp([run], target, mirror=False, calibrations=[])
+    exported = export_smp([run], target, calibrations=[])
     session = onnxruntime.InferenceSession(target, providers=["CPUExecutionProvider"])
     random = np.random.default_rng(0)
     for shape in ((1, 3, 64, 64), (2, 3, 96, 160)):

@@ -53,9 +53,9 @@ class Exported:
 
 
 Exporter = Callable[..., Exported]
-"""Writes runs of a framework as one network; takes `(runs, target, mirror, calibrations)`.
+"""Writes runs of a framework as one network; takes `(runs, target, calibrations)`.
 
-`mirror` as `training.export.export` has it; what more an exporter takes, it names itself.
+What more an exporter takes, it names itself.
 """
 
 

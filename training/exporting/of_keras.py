@@ -11,17 +11,13 @@ from training.exporting.common import OPSET, Calibration, Exported, Run, single
 
 
 def export_keras(
-    runs: Sequence[Run], target: Path, mirror: bool, calibrations: Sequence[Calibration]
+    runs: Sequence[Run], target: Path, calibrations: Sequence[Calibration]
 ) -> Exported:
     """Write a Keras run as ONNX with dynamic batch, height and width."""
     model = keras.models.load_model(single(runs).folder / "model.keras")
     softmax = keras.layers.Softmax(name="probabilities")
     photo = keras.Input((None, None, 3))
     probabilities = softmax(model(photo))
-    if mirror:
-        both = keras.ops.concatenate([photo, keras.ops.flip(photo, axis=2)])
-        straight, flipped = keras.ops.split(softmax(model(both)), 2)
-        probabilities = (straight + keras.ops.flip(flipped, axis=2)) / 2
     network = keras.Model(photo, probabilities)
     network.export(
         target,

@@ -16,20 +16,15 @@ from training.half_size_unet import HalfSizeUnet, read_unet
 
 
 class Softmaxed(torch.nn.Module):
-    """A U-Net with a softmax, over the photo and its mirror image if wanted."""
+    """A U-Net with a softmax."""
 
-    def __init__(self, unet: torch.nn.Module, mirror: bool) -> None:
+    def __init__(self, unet: torch.nn.Module) -> None:
         super().__init__()
-        self.unet, self.mirror = unet, mirror
+        self.unet = unet
 
     def forward(self, photo: torch.Tensor) -> tuple[torch.Tensor]:
         """Probabilities `(batch, classes, rows, columns)`, at the size of the U-Net's answer."""
-        if not self.mirror:
-            return (torch.softmax(self.unet(photo), dim=1),)
-        # As one batch: a second pass in the graph would hold the weights twice when served.
-        both = torch.softmax(self.unet(torch.cat([photo, photo.flip(3)])), dim=1)
-        straight, flipped = both.reshape(2, -1, *both.shape[1:])
-        return ((straight + flipped.flip(3)) / 2,)
+        return (torch.softmax(self.unet(photo), dim=1),)
 
 
 def _pair(values: Sequence[int]) -> tuple[int, int]:
@@ -89,7 +84,6 @@ def with_offsets(unet: torch.nn.Module, offsets: Sequence[float]) -> torch.nn.Mo
 def export_smp(
     runs: Sequence[Run],
     target: Path,
-    mirror: bool,
     calibrations: Sequence[Calibration],
     offsets: Sequence[float] = (),
 ) -> Exported:
@@ -101,7 +95,7 @@ def export_smp(
     unets = [read_unet(run.folder) for _ in range(2)]
     if offsets:
         unets = [with_offsets(unet, offsets) for unet in unets]
-    trained, exported = (Softmaxed(unet, mirror).eval() for unet in unets)
+    trained, exported = (Softmaxed(unet).eval() for unet in unets)
     pad_alike(exported)
     facts = export_torch(exported, run.spec, target, any_size=True)
     if isinstance(unets[0], HalfSizeUnet):

@@ -219,14 +219,14 @@ def imagenet_head(run: Run, weights: str) -> TorchNetwork:
 def export_timm(
     runs: Sequence[Run],
     target: Path,
-    mirror: bool,
     calibrations: Sequence[Calibration],
+    mirror: bool = False,
     temperature: float | None = None,
     otherwise: str | None = None,
 ) -> Exported:
     """Write one or more timm runs as one ONNX with dynamic batch and calibrated probabilities.
 
-    `temperature` and `otherwise` are those of `training.export.export`.
+    `mirror`, `temperature` and `otherwise` are those of `training.export.export`.
     """
     head = imagenet_head(runs[0], otherwise) if otherwise else None
     if temperature is None:
