@@ -303,6 +303,8 @@ def explain(model: str) -> str:
     ]
     if "pet" in names and not card.instances:
         sentences.append(say("lesson.looks"))
+    if card.mirror:
+        sentences.append(say("lesson.mirror"))
     if "border" in names and card.instances:
         sentences.append(say("lesson.border_between", subject=subject))
     elif "border" in names:
