@@ -61,6 +61,7 @@ COLOR_SPAN = 56.0  # of a and b, on either side of grey; a value beyond counts a
 SCARCE = 1e-5  # share of a colour that never occurs
 FARTHEST_RIVAL = 3.0  # logarithm of how much nearer one of two opposite strokes is, at most
 FARTHEST_OUTLINE = 6.0  # depths
+LOWERED = 0.01  # by which a correction lowers the foreground where it reaches
 
 NARROWEST, WIDEST = 3.0, 20.0  # units of a border, where the network draws one
 
@@ -408,9 +409,11 @@ def correct_regions(
     from skimage.measure import label
 
     height, width = regions.shape
-    was = before.resized(height, width).foreground() > 0.5
-    now = after.resized(height, width).foreground() > 0.5
-    added, removed = now & ~was, was & ~now
+    had, has = (each.resized(height, width).foreground() for each in (before, after))
+    now = has > 0.5
+    added = now & (had <= 0.5)
+    # A closer look may have seen pet where the mask shows none: a correction removes that, too.
+    removed = ~now & (had - has > LOWERED)
     areas_before = np.bincount(regions.ravel(), minlength=1)
     corrected = np.where(removed, 0, regions).astype(np.int32)
 

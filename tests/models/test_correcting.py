@@ -38,6 +38,11 @@ def found(mask: NDArray[np.bool_], size: tuple[int, int] | None = None) -> Segme
     return Segmentation(answer, CLASSES, size)
 
 
+def sure(pet: NDArray[np.floating]) -> Segmentation:
+    """A network's answer, from the probability of a pet at each place, without a border."""
+    return Segmentation(np.stack([pet, 1 - pet, 0 * pet], axis=2).astype(np.float32), CLASSES)
+
+
 def click(keep: bool, column: float, row: float, radius: float = 0.0) -> Stroke:
     return Stroke(keep, (((column + 0.5) / SIDE, (row + 0.5) / SIDE),), radius)
 
@@ -234,3 +239,15 @@ def test_a_pet_that_is_removed_is_none_any_more_and_specks_are_none_either() -> 
     )
 
     np.testing.assert_array_equal(corrected, boxes(left))
+
+
+def test_what_only_a_closer_look_took_for_pet_is_removed_where_the_correction_reaches() -> None:
+    seen, shown, doubtful = (10, 20, 110, 90), (10, 20, 80, 90), (80, 20, 110, 90)
+    regions = boxes(seen).astype(np.uint8)
+    before = np.where(boxes(shown), 1, np.where(boxes(doubtful), 0.3, 0))
+
+    nothing = correct_regions(regions, sure(before), sure(np.zeros((SIDE, SIDE))))
+    untouched = correct_regions(regions, sure(before), sure(np.where(boxes(shown), 0, before)))
+
+    assert not nothing.any()
+    np.testing.assert_array_equal(untouched, boxes(doubtful))
