@@ -108,7 +108,9 @@ def point_out(seen: Photo, box: tuple[float, float, float, float]) -> Photo:
 
 
 def belonging(
-    foreground: NDArray[np.float32], box: tuple[float, float, float, float] | None = None
+    foreground: NDArray[np.float32],
+    box: tuple[float, float, float, float] | None = None,
+    alone: bool = True,
 ) -> NDArray[np.uint8]:
     """How certainly each place belongs to one pet, the largest, in a closer look at it.
 
@@ -120,7 +122,9 @@ def belonging(
         `(rows, columns)` float32, as of `Segmentation.foreground`, of the look's window.
     box
         `(left, top, right, bottom)` in places of it, for a model that cannot be told which pet is
-        meant: the further from the box's centre, the less a place belongs to the pet.
+        meant: outside the box, the further away a place is, the less it belongs to the pet.
+    alone
+        Whether no other pet is near. Otherwise that already begins inside the box.
 
     Returns
     -------
@@ -128,7 +132,7 @@ def belonging(
     """
     from skimage.measure import label
 
-    certainty = foreground if box is None else foreground * _nearness(foreground.shape, box)
+    certainty = foreground if box is None else foreground * _nearness(foreground.shape, box, alone)
     parts = label(certainty > 0.5, connectivity=2)
     areas = np.bincount(parts.ravel())
     areas[0] = 0
@@ -138,14 +142,23 @@ def belonging(
 
 
 def _nearness(
-    shape: tuple[int, ...], box: tuple[float, float, float, float]
+    shape: tuple[int, ...], box: tuple[float, float, float, float], alone: bool
 ) -> NDArray[np.float32]:
-    """1 around the centre of a box, falling to 0 slightly outside it: `shape` float32."""
+    """1 in a box, or around its centre if it is not `alone`, falling to 0 outside it: `shape`."""
     left, top, right, bottom = box
     y, x = np.ogrid[: shape[0], : shape[1]]
     across = np.abs(2 * x - left - right + 1) / max(right - left, 1)
     down = np.abs(2 * y - top - bottom + 1) / max(bottom - top, 1)
-    return np.clip(2.2 - 1.6 * np.maximum(across, down), 0, 1).astype(np.float32)
+    # At a box's edge, ears and tails are as much of the pet as the rest, if nobody else's are near.
+    slope = 1.2 if alone else 1.6
+    return np.clip(2.2 - slope * np.maximum(across, down), 0, 1).astype(np.float32)
+
+
+def meet(one: Box, other: Box) -> bool:
+    """Whether two boxes overlap or touch."""
+    return all(
+        max(one[axis], other[axis]) <= min(one[axis + 2], other[axis + 2]) for axis in (0, 1)
+    )
 
 
 def settle(looks: Sequence[Look], height: int, width: int, *, merge: bool = True) -> list[Region]:

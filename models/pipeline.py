@@ -15,7 +15,7 @@ from models.breeds import Breed, BreedClassifier, Classification, Otherwise
 from models.cards import Candidates
 from models.detection import Detector
 from models.images import Photo
-from models.looks import Look, averaged, settle
+from models.looks import Look, averaged, meet, settle
 from models.picture import Values
 from models.preprocessing import as_image
 from models.regions import Box, Region, enlarged, of_numbers
@@ -179,10 +179,12 @@ def look_closer(photo: Photo | Image.Image, segmenter: Segmenter) -> list[Look]:
     found = [each for each in detected if each.other <= each.probability][:MOST_PETS]
     if rule := _rule():
         found = judging.judge(image, found, _judge(), rule)
-    return [
-        replace(segmenter.look_closer(image, each.box), probability=each.probability)
-        for each in found
-    ]
+    looks = []
+    for each in found:
+        others = [other.box for other in found if other is not each]
+        look = segmenter.look_closer(image, each.box, others)
+        looks.append(replace(look, probability=each.probability))
+    return looks
 
 
 def _rule() -> Candidates | None:
@@ -337,7 +339,7 @@ def segment(
 def _joined(photo: Image.Image, pets: list[Pet], classifier: BreedClassifier) -> list[Pet]:
     """Like `recognize`, for named pets; those that are not joined keep their names."""
     for one, other in combinations(pets, 2):
-        if (one.refused or other.refused) and _meet(one.box, other.box):
+        if (one.refused or other.refused) and meet(one.box, other.box):
             others = [pet for pet in pets if pet is not one and pet is not other]
             region = one.region.joined(other.region)
             whole = _name(photo, region, [pet.region for pet in others], classifier)
@@ -387,17 +389,10 @@ def signs(share: float, answer: Classification) -> dict[str, float]:
     return {"log_share": math.log(share), **answer.signs}
 
 
-def _meet(one: Box, other: Box) -> bool:
-    """Whether two boxes overlap or touch."""
-    return all(
-        max(one[axis], other[axis]) <= min(one[axis + 2], other[axis + 2]) for axis in (0, 1)
-    )
-
-
 def _alone(photo: Image.Image, crop: Box, others: Sequence[Region]) -> Image.Image | None:
     """A crop with other pets painted over in the mean colour of the rest; None without others."""
     left, upper, right, lower = crop
-    near = [other for other in others if _meet(other.box, crop)]
+    near = [other for other in others if meet(other.box, crop)]
     parts = [other.sampled(crop, lower - upper, right - left) for other in near]
     if not any(part.area for part in parts):
         return None

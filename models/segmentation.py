@@ -13,7 +13,7 @@ from models import store, watershed
 from models.cards import Card
 from models.images import Photo
 from models.lazy import lazy
-from models.looks import Look, belonging, close_up, point_out
+from models.looks import Look, belonging, close_up, meet, point_out
 from models.preprocessing import (
     InputSpec,
     as_image,
@@ -272,7 +272,7 @@ class Segmenter:
         (small,) = self._answer(prepare(image, spec))
         return at_photo_size(small, self.classes, spec, image.height, image.width)
 
-    def look_closer(self, photo: Photo | Image.Image, box: Box) -> Look:
+    def look_closer(self, photo: Photo | Image.Image, box: Box, others: Sequence[Box] = ()) -> Look:
         """Segment the surroundings of one pet, seen larger than in the whole photo.
 
         Parameters
@@ -281,6 +281,8 @@ class Segmenter:
             `(height, width, 3)` uint8 RGB, or the same as a Pillow image.
         box
             `(left, top, right, bottom)` around the pet, in pixels of the photo.
+        others
+            The same around the photo's other pets.
         """
         spec = self.card.close_input
         image = as_image(photo)
@@ -304,7 +306,9 @@ class Segmenter:
         foreground = Segmentation(answer, self.classes).foreground()
         if self.card.pointing:
             return Look(box, window, belonging(foreground))
-        return Look(box, window, belonging(foreground, inside(*foreground.shape)), answer)
+        alone = not any(meet(window, other) for other in others)
+        mine = belonging(foreground, inside(*foreground.shape), alone)
+        return Look(box, window, mine, answer)
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Segment a prepared batch of whole photos, and their mirror images if the card says so.

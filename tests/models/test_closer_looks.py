@@ -129,6 +129,24 @@ def test_only_whole_photos_are_seen_mirrored_too(mirror: bool, add_segmenter: Ad
         np.testing.assert_array_equal(closer[:, 16:, 0], 0)
 
 
+def test_a_pet_reaches_to_the_edge_of_its_box_unless_another_is_near(
+    add_segmenter: AddModel,
+) -> None:
+    # Halfway between red and green, a place is doubtful: it is rather pet than background.
+    add_segmenter(weights=np.eye(3) * 20, height=64, width=64)
+    photo = np.full((200, 200, 3), (0, 255, 0), np.uint8)
+    box = (50, 50, 150, 150)
+    photo[50:150, 50:150] = (128, 126, 0)
+    segmenter = segmentation.load("pet")
+
+    def area(*others: Box) -> int:
+        (region,) = settle([segmenter.look_closer(photo, box, others)], 200, 200)
+        return region.area
+
+    assert area() == area((180, 0, 200, 20)) == pytest.approx(100 * 100, rel=0.1)
+    assert area((120, 120, 180, 180)) < 0.9 * area()
+
+
 def answer_of(pet: NDArray[np.floating]) -> NDArray[np.float32]:
     """A network's answer, from the probability of a pet at each place."""
     return np.stack([pet, 1 - pet, np.zeros_like(pet)], axis=2).astype(np.float32)

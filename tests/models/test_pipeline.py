@@ -292,7 +292,7 @@ def grows(share: float) -> float:
 
 
 def sees(
-    regions: np.ndarray, closely: Callable[[Image.Image, Box], Look] | None = None
+    regions: np.ndarray, closely: Callable[[Image.Image, Box, Sequence[Box]], Look] | None = None
 ) -> Segmenter:
     """Stands in for a mask model that sees these regions at a glance."""
     segmenter = SimpleNamespace(
@@ -419,7 +419,7 @@ def in_colours(left: tuple[int, int, int], right: tuple[int, int, int]) -> np.nd
     return photo
 
 
-def filled(_: Image.Image, box: Box) -> Look:
+def filled(_: Image.Image, box: Box, others: Sequence[Box]) -> Look:
     return Look(box, box, np.full((box[3] - box[1], box[2] - box[0]), 255, np.uint8))
 
 
@@ -455,7 +455,7 @@ def test_what_is_two_pets_to_the_rule_is_not_merged(monkeypatch: pytest.MonkeyPa
     with_rule(monkeypatch, 0, 1)
     looks = iter((200, 255))  # the puppy is in front
 
-    def look(photo: Image.Image, box: Box) -> Look:
+    def look(photo: Image.Image, box: Box, others: Sequence[Box]) -> Look:
         return Look(box, box, np.full((box[3] - box[1], box[2] - box[0]), next(looks), np.uint8))
 
     judge = cast("breeds.BreedClassifier", AnyPet())
@@ -522,7 +522,7 @@ def test_the_mask_shows_what_only_a_closer_look_sees(monkeypatch: pytest.MonkeyP
     a_pet = np.broadcast_to(np.array([0.9, 0.1, 0], np.float32), (64, 64, 3))
     segmenter = SimpleNamespace(
         predict=lambda photo: Segmentation(nothing, CLASSES, (photo.height, photo.width)),
-        look_closer=lambda _, box: Look(box, box, np.full((64, 64), 255, np.uint8), a_pet),
+        look_closer=lambda _, box, others: Look(box, box, np.full((64, 64), 255, np.uint8), a_pet),
     )
     judge = cast("breeds.BreedClassifier", Judge(lambda share: 1.0))
     photo = np.zeros((800, 800, 3), np.uint8)
@@ -553,7 +553,7 @@ def test_a_pet_that_fills_the_photo_is_looked_at_once(
         card=SimpleNamespace(close_as_whole=close_as_whole),
         classes=CLASSES,
         predict=lambda photo: Segmentation(LARGER, CLASSES, (photo.height, photo.width)),
-        look_closer=lambda _, box: Look(box, box, np.full((64, 64), 255, np.uint8), ANSWER),
+        look_closer=lambda _, box, others: Look(box, box, np.full((64, 64), 255, np.uint8), ANSWER),
     )
     judge = cast("breeds.BreedClassifier", Judge(lambda share: 1.0))
 
